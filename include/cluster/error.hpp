@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cluster/export.hpp>
+
+#include <string>
+#include <system_error>
+
+namespace cluster {
+
+/// Every way in which a call of this library can fail. Each value says what happened and what it did to the state.
+/// Compares with `std::error_code`: `if (error == cluster::errc::timed_out)`.
+enum class errc {
+    /// The text is not `host:port` or `[ipv6]:port`, or the port is missing or above 65535. Nothing was changed.
+    invalid_address = 1,
+    /// The name has no address, or the resolver cannot be asked. Nothing was changed; a seed is tried again.
+    unresolvable_host,
+    /// Nobody listens there, at none of the addresses the name stands for. Nothing was changed; a seed is tried again.
+    connection_refused,
+    /// The system knows no way to that host. Nothing was changed; a seed is tried again.
+    host_unreachable,
+    /// Time ran out. For `add`: no answer within `connect_timeout`; the peer may or may not appear later, because it
+    /// may have accepted us. For `broadcast` and `send`: there was no room within `send_timeout` and nothing was queued
+    /// for anyone.
+    timed_out,
+    /// Another socket listens on that port. The node was not created.
+    address_in_use,
+    /// This machine has no such address to listen on. The node was not created.
+    address_not_available,
+    /// The system does not let this process listen there, or forbids the connection. Nothing was changed.
+    permission_denied,
+    /// The process or the system has no descriptor left. What needed one was not done and may be tried again; the
+    /// listener goes on as soon as one is free.
+    out_of_descriptors,
+    /// What answers there does not speak this protocol, or closed before it said who it is. Nothing was changed.
+    not_a_cluster_node,
+    /// A node of a cluster with another name answers there. Nothing was changed.
+    wrong_cluster,
+    /// A node answers there that speaks no version of the protocol that we speak. Nothing was changed.
+    wrong_version,
+    /// It accepted the connection but did not finish the greeting within `handshake_timeout`. Nothing was changed.
+    handshake_timeout,
+    /// The address leads to this very node. Nothing was changed.
+    self,
+    /// The peer has a session with this id and we could not prove that it is ours. The existing session is untouched.
+    id_in_use,
+    /// The other node has parted from us with `remove`, and has not added us again. Nothing was changed.
+    removed,
+    /// The other node is leaving, or has seen us leave. Nothing was changed.
+    leaving,
+    /// This node or the other one has `max_peers` peers already. Nothing was changed.
+    too_many_peers,
+    /// No peer with that id is in view. Nothing was queued.
+    not_in_view,
+    /// The outbox of at least one receiver, or of the node as a whole, has no room now. Nothing was queued for anyone.
+    outbox_full,
+    /// The message is longer than `max_message`, ours or that of a receiver. Nothing was queued for anyone.
+    message_too_large,
+    /// The call would have to wait, and it was made on the I/O thread of a `Runtime`, where waiting would stop all its
+    /// nodes. Nothing was changed. Call it from a thread of your own or from a callback.
+    would_block,
+    /// The node has been closed. Nothing was changed.
+    closed,
+    /// The options contradict each other or leave their range; the text of the exception names them. The node was not
+    /// created.
+    invalid_options,
+    /// The other side broke a rule of the protocol. That connection was closed; the warning in the log names the rule.
+    protocol_error,
+    /// The connection broke before the outcome was known. It is dialled again where the peer is still wanted.
+    connection_lost,
+    /// The system refused something that none of the above describes; the log has its text.
+    system_failure,
+};
+
+/// The category of `errc`; its name is "cluster". Thread-safe, lives for ever.
+CLUSTER_EXPORT const std::error_category& error_category() noexcept;
+
+inline std::error_code make_error_code(errc value) noexcept {
+    return {static_cast<int>(value), error_category()};
+}
+
+}  // namespace cluster
+
+template <>
+struct std::is_error_code_enum<cluster::errc> : std::true_type {};

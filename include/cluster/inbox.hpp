@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cluster/export.hpp>
+#include <cluster/message.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <optional>
+
+namespace cluster {
+
+namespace detail {
+class InboxState;
+class InboxReader;
+}  // namespace detail
+
+/// Where received messages wait to be taken, in the order of each sender.
+///
+/// A handle to state it shares with its node: cheap to copy, safe to use from several threads, and safe to keep when
+/// the node is destroyed. Each message goes to one reader; the messages of one sender are handed out in their order.
+/// After the node has closed, what was accepted can still be taken; then the inbox is at its end.
+class CLUSTER_EXPORT Inbox {
+public:
+    /// Waits for the next message. Empty when the inbox is at its end. On an I/O thread it throws
+    /// `errc::would_block` where it would have to wait.
+    std::optional<Message> receive();
+
+    /// The same, waiting at most so long; empty, too, when that time is over.
+    std::optional<Message> receive_for(std::chrono::nanoseconds duration);
+
+    /// The next message if one is there.
+    std::optional<Message> try_receive();
+
+    /// True when the node has closed and every message has been taken.
+    bool at_end() const;
+
+    /// A single pass over the messages as they come. The message it points to is valid until it is advanced; copy it to
+    /// keep it. Leaving the loop early loses nothing: what was not reached stays in the inbox.
+    class CLUSTER_EXPORT Iterator {
+    public:
+        using iterator_concept = std::input_iterator_tag;
+        using value_type = Message;
+        using difference_type = std::ptrdiff_t;
+        using reference = const Message&;
+
+        Iterator(Iterator&&) noexcept;
+        Iterator& operator=(Iterator&&) noexcept;
+        ~Iterator();
+
+        const Message& operator*() const noexcept;
+        const Message* operator->() const noexcept { return &**this; }
+        Iterator& operator++();
+        void operator++(int) { ++*this; }
+        bool operator==(std::default_sentinel_t) const noexcept { return reader_ == nullptr; }
+
+    private:
+        friend class Inbox;
+        explicit Iterator(std::unique_ptr<detail::InboxReader> reader);
+        std::unique_ptr<detail::InboxReader> reader_;
+    };
+
+    Iterator begin();
+    std::default_sentinel_t end() const noexcept { return {}; }
+
+    /// For the library's own use.
+    explicit Inbox(std::shared_ptr<detail::InboxState> state) noexcept;
+
+private:
+    std::shared_ptr<detail::InboxState> state_;
+};
+
+}  // namespace cluster

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cluster/export.hpp>
+#include <cluster/peer.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace cluster {
+
+namespace core {
+class Block;
+}
+
+/// One received message, or one gap in what a peer sent.
+///
+/// A view into the block of memory in which it arrived, which it keeps alive. Copying a message shorter than 4 KiB
+/// gives the copy a block of its own size, so that keeping it costs only itself; copies of longer ones share the block.
+/// Distinct messages may be used by different threads; one message by one thread at a time, like any value.
+class CLUSTER_EXPORT Message {
+public:
+    Message() noexcept = default;
+    Message(const Message& other);
+    Message(Message&& other) noexcept;
+    Message& operator=(const Message& other);
+    Message& operator=(Message&& other) noexcept;
+    ~Message();
+
+    /// Who sent it.
+    const PeerId& from() const noexcept { return from_; }
+
+    /// The payload, valid as long as this message lives. Empty for a gap.
+    std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+    std::string_view text() const noexcept { return {reinterpret_cast<const char*>(data_), size_}; }
+    std::size_t size() const noexcept { return size_; }
+
+    /// 0 for a message. Otherwise this is a gap: in this place of the sender's sequence at most so many messages are
+    /// missing, which the sender has given up and was told about (see `GivenUp`).
+    std::uint64_t lost() const noexcept { return lost_; }
+
+    /// Takes over one reference to `block`, which must contain `bytes`. For the library's own use.
+    Message(const PeerId& from, core::Block* block, std::span<const std::byte> bytes, std::uint64_t lost) noexcept
+        : from_(from), block_(block), data_(bytes.data()), size_(bytes.size()), lost_(lost) {}
+
+private:
+    PeerId from_{};
+    core::Block* block_ = nullptr;
+    const std::byte* data_ = nullptr;
+    std::size_t size_ = 0;
+    std::uint64_t lost_ = 0;
+};
+
+/// What is to be sent: a view that must stay valid during the call, or a buffer that is handed over.
+///
+/// Made implicitly from text, bytes, or an rvalue `std::string` or `std::vector<std::byte>`. A handed-over buffer of
+/// 16 KiB or more is sent from where it lies, without a copy; where the call fails, it is gone all the same.
+class Payload {
+public:
+    Payload(const char* text) : view_(as_bytes(text)) {}
+    Payload(std::string_view text) : view_(as_bytes(text)) {}
+    Payload(const std::string& text) : view_(as_bytes(text)) {}
+    Payload(std::span<const std::byte> bytes) : view_(bytes) {}
+    Payload(const std::vector<std::byte>& bytes) : view_(bytes) {}
+    Payload(std::string&& text) : text_(std::move(text)), view_(as_bytes(text_)), owner_(Owner::text) {}
+    Payload(std::vector<std::byte>&& bytes) : bytes_(std::move(bytes)), view_(bytes_), owner_(Owner::bytes) {}
+    Payload(const Payload&) = delete;
+    Payload& operator=(const Payload&) = delete;
+
+    std::span<const std::byte> view() const noexcept { return view_; }
+
+    /// Who holds the memory of `view()`.
+    enum class Owner : std::uint8_t { caller, text, bytes };
+    Owner owner() const noexcept { return owner_; }
+    std::string take_text() noexcept { return std::move(text_); }
+    std::vector<std::byte> take_bytes() noexcept { return std::move(bytes_); }
+
+private:
+    static std::span<const std::byte> as_bytes(std::string_view text) noexcept {
+        return std::as_bytes(std::span<const char>(text.data(), text.size()));
+    }
+
+    std::string text_;
+    std::vector<std::byte> bytes_;
+    std::span<const std::byte> view_;
+    Owner owner_ = Owner::caller;
+};
+
+}  // namespace cluster

@@ -1,0 +1,169 @@
+#pragma once
+
+#include <cluster/address.hpp>
+#include <cluster/error.hpp>
+#include <cluster/export.hpp>
+#include <cluster/inbox.hpp>
+#include <cluster/message.hpp>
+#include <cluster/options.hpp>
+#include <cluster/peer.hpp>
+#include <cluster/stats.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+namespace cluster {
+
+namespace detail {
+class NodeState;
+class Registration;
+}  // namespace detail
+
+/// Keeps a callback registered as long as it lives. Its destructor waits for a running call to end, except when it is
+/// that very call which destroys it. Safe to outlive the node. May be destroyed from any thread.
+class [[nodiscard]] CLUSTER_EXPORT Subscription {
+public:
+    Subscription() noexcept = default;
+    Subscription(Subscription&&) noexcept = default;
+    Subscription& operator=(Subscription&& other) noexcept;
+    ~Subscription();
+
+    /// Ends it now; what the destructor does.
+    void reset();
+
+    /// For the library's own use.
+    explicit Subscription(std::shared_ptr<detail::Registration> registration) noexcept
+        : registration_(std::move(registration)) {}
+
+private:
+    std::shared_ptr<detail::Registration> registration_;
+};
+
+/// Messages to one peer that this node gives up sending.
+struct GivenUp {
+    Peer peer;
+    /// How many, and their bytes on the wire. The last of them may have arrived all the same where their
+    /// acknowledgement was lost.
+    std::uint64_t messages = 0;
+    std::uint64_t bytes = 0;
+    /// `timed_out`: out of reach for `resume_for`. `outbox_full`: see `WhenFull::give_up`. `removed`, `leaving`,
+    /// `id_in_use`: the session ended first, by `remove`, by a goodbye, or by being replaced.
+    errc reason = errc::timed_out;
+};
+
+/// What `Node::close` could not see acknowledged: it may or may not have arrived. All zero after a clean close.
+struct Unacknowledged {
+    std::uint64_t messages = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t peers = 0;
+
+    explicit operator bool() const noexcept { return peers != 0; }
+};
+
+/// What a call that never waits has to say.
+struct TryResult {
+    /// Empty on success, else `outbox_full`, `not_in_view`, `message_too_large` or `closed`.
+    std::error_code error;
+    /// For how many peers it was queued.
+    std::size_t count = 0;
+    /// With `outbox_full`: whose outbox has no room. Empty if it is the node's `total_outbox_bytes`.
+    std::vector<PeerId> full;
+
+    explicit operator bool() const noexcept { return !error; }
+};
+
+/// One process's place in the cluster: listens, dials, keeps one session with each peer, and delivers messages.
+///
+/// Thread-safe: any function may be called from any thread and from any callback, at any time between construction and
+/// destruction. A call that would have to wait fails with `errc::would_block` on an I/O thread (inside an `on_message`
+/// handler); everywhere else, callbacks included, it waits. Functions with a `std::error_code&` do not throw; the
+/// others throw `std::system_error`.
+///
+/// Callbacks run one at a time on the callback thread of the runtime, in the order of the events, under no lock. One
+/// that throws is caught, logged and counted.
+///
+/// The destructor closes. It may run inside one of the node's own callbacks.
+class CLUSTER_EXPORT Node {
+public:
+    /// Listens on `listen` (see `Options::listen`) when it returns.
+    explicit Node(std::string_view listen);
+    explicit Node(Options options);
+    Node(const Node&) = delete;
+    Node& operator=(const Node&) = delete;
+    ~Node();
+
+    const PeerId& id() const noexcept;
+    const std::string& name() const noexcept;
+    /// What others dial: the first of `addresses()`.
+    Address address() const;
+    std::vector<Address> addresses() const;
+
+    /// Dials `address` and returns when each side lists the other, or fails after `connect_timeout`; after a failure
+    /// it is not dialled again. A peer already known: returns it. This node itself: `errc::self`. From a peer that
+    /// `remove` blocked, it lifts the block.
+    Peer add(const Address& address);
+    Peer add(std::string_view address);
+    Peer add(const Address& address, std::error_code& error);
+    Peer add(std::string_view address, std::error_code& error);
+
+    /// Waits until at least `count` peers are in view; false when the time is over or the node closes first.
+    bool wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout);
+
+    /// The peers in view now, sorted by id.
+    std::vector<Peer> peers() const;
+    std::optional<Peer> peer(const PeerId& id) const;
+
+    /// Queues `payload` for every peer in view at one instant, all or none, and says for how many. Concurrent
+    /// broadcasts have one order, the same for every receiver. Waits for room for at most `send_timeout`.
+    std::size_t broadcast(Payload payload);
+    std::size_t broadcast(Payload payload, std::error_code& error);
+
+    /// Queues `payload` for one peer. Waits for room for at most `send_timeout`.
+    void send(const PeerId& to, Payload payload);
+    void send(const PeerId& to, Payload payload, std::error_code& error);
+
+    /// The same without ever waiting.
+    TryResult try_broadcast(Payload payload);
+    TryResult try_send(const PeerId& to, Payload payload);
+
+    Inbox inbox() const;
+
+    /// Instead of the inbox, for the lowest latency: `handler` is called on the I/O thread for each message, first for
+    /// those already in the inbox. It must not block. An empty handler returns to the inbox. When the call returns, the
+    /// former handler is not running and will not run again, unless the call comes from within it.
+    void on_message(std::function<void(const Message&)> handler);
+
+    /// Called for the peers already there, then for each that comes into view. For one id, added and removed alternate.
+    Subscription on_peer_added(std::function<void(const Peer&)> callback);
+    Subscription on_peer_removed(std::function<void(const Peer&, RemovalReason)> callback);
+    /// Called with the peers in view after each change of them, of their state or of their tags; changes that come
+    /// together are reported once.
+    Subscription on_peers_changed(std::function<void(const std::vector<Peer>&)> callback);
+    Subscription on_given_up(std::function<void(const GivenUp&)> callback);
+
+    /// Parts from one peer: it goes out of view on both sides, and its id and addresses are blocked here until `add`.
+    /// Other nodes still list it. False if it is not known.
+    bool remove(const PeerId& id);
+
+    /// Publishes other tags. Throws `errc::invalid_options` where they exceed their limits (see `Tags`).
+    void set_tags(Tags tags);
+
+    /// Leaves gracefully: waits at most `linger` for acknowledgements, says goodbye, ends the inbox. What was accepted
+    /// can still be read. Further calls return the same result. On an I/O thread it only starts closing and returns
+    /// nothing unacknowledged.
+    Unacknowledged close();
+
+    Stats stats() const;
+
+private:
+    std::shared_ptr<detail::NodeState> state_;
+};
+
+}  // namespace cluster

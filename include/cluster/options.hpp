@@ -1,0 +1,112 @@
+#pragma once
+
+#include <cluster/export.hpp>
+#include <cluster/peer.hpp>
+#include <cluster/runtime.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cluster {
+
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+
+/// What `broadcast` and `send` do when an outbox stays full for `send_timeout`.
+enum class WhenFull : std::uint8_t {
+    /// The call fails with `errc::timed_out`; nothing was queued for anyone.
+    fail,
+    /// The message goes to those with room. The full ones see a gap in its place, and the sender a `GivenUp`.
+    give_up,
+};
+
+/// How a node behaves. A plain value: fill in what matters, leave the rest.
+///
+///     cluster::Node node({.listen = "0.0.0.0:7000", .seeds = {"ann:7000", "bob:7000"}});
+///
+/// `Node` checks the whole and throws `errc::invalid_options` with a text that names what contradicts what.
+struct CLUSTER_EXPORT Options {
+    // Who and where.
+
+    /// `host:port` to listen on; port 0 lets the system pick. `0.0.0.0` and `[::]` listen on all interfaces.
+    std::string listen = "127.0.0.1:0";
+    /// The addresses others are told to dial, at most 8. Empty: the listening address, or for a wildcard the addresses
+    /// of this machine's interfaces. Set it behind address translation.
+    std::vector<std::string> advertise;
+    /// Nodes of different clusters never link. At most 64 bytes.
+    std::string cluster = "cluster";
+    /// For people, at most 64 bytes. Empty: the process id and the first four bytes of the id.
+    std::string name;
+    /// A name that stays the same after a restart, at most 64 bytes; may be empty.
+    std::string member;
+    /// Published to all peers; `Node::set_tags` changes them.
+    Tags tags;
+    /// Addresses dialled from the start and for ever, at most 64. None of them has to answer.
+    std::vector<std::string> seeds;
+    /// The threads to run on; without it the node has its own.
+    std::optional<Runtime> runtime;
+
+    // When things happen. All are at least a millisecond unless said otherwise.
+
+    /// A link from which nothing came for so long is probed; after three times this silence it is closed and dialled
+    /// again. Longer: less idle traffic, later detection.
+    std::chrono::nanoseconds heartbeat = std::chrono::seconds(1);
+    /// A peer without contact for so long is failed. More than three heartbeats.
+    std::chrono::nanoseconds suspicion = std::chrono::seconds(5);
+    /// The first and the longest pause between two rounds of dialling; it doubles in between, with jitter. Raise the
+    /// longest for large clusters, lower it to find returning peers sooner.
+    std::chrono::nanoseconds reconnect_min = std::chrono::milliseconds(100);
+    std::chrono::nanoseconds reconnect_max = std::chrono::seconds(30);
+    /// So long a peer without a link keeps its outbox; then its messages are given up. The smaller value of both sides
+    /// counts. More than `handshake_timeout`.
+    std::chrono::nanoseconds resume_for = std::chrono::minutes(5);
+    /// So long a failed peer is dialled and a departed one remembered. More than `resume_for`. Seeds are never
+    /// forgotten.
+    std::chrono::nanoseconds forget_after = std::chrono::hours(24);
+    /// How long `Node::add` waits for the peer, and one connection attempt for an answer.
+    std::chrono::nanoseconds connect_timeout = std::chrono::seconds(5);
+    /// A connection that has not become a session, nor waits for one, is closed after so long. More than twice
+    /// `attach_timeout`.
+    std::chrono::nanoseconds handshake_timeout = std::chrono::seconds(5);
+    /// How long one attempt to attach a session may take; a few round trips.
+    std::chrono::nanoseconds attach_timeout = std::chrono::seconds(2);
+    /// How long `broadcast` and `send` wait for room. 0: not at all.
+    std::chrono::nanoseconds send_timeout = std::chrono::seconds(30);
+    /// How long `close` waits for what was sent to be acknowledged, and then for goodbyes to be answered. 0: not at
+    /// all.
+    std::chrono::nanoseconds linger = std::chrono::seconds(5);
+    WhenFull when_full = WhenFull::fail;
+
+    // How much memory may be held.
+
+    /// Messages received and not yet taken, over all peers. A quarter is kept for finishing long messages, half is
+    /// shared out as 128 KiB for each of `max_peers`, the rest goes to those who send most. At least
+    /// `max_peers` x 256 KiB and 4 x `max_message`.
+    std::size_t inbox_bytes = std::size_t{64} << 20;
+    /// Messages accepted for one peer and not yet acknowledged. At least `max_message` and a 64 KiB for headers.
+    std::size_t outbox_bytes = std::size_t{32} << 20;
+    /// The same over all peers; what goes to several peers counts once. At least `outbox_bytes`.
+    std::size_t total_outbox_bytes = std::size_t{256} << 20;
+    /// The longest message, in either direction; 1 GiB at most. Every peer learns it and refuses to queue longer ones.
+    std::size_t max_message = std::size_t{16} << 20;
+    /// Peers in view plus those being greeted; 4096 at most. More are refused with `errc::too_many_peers`.
+    std::size_t max_peers = 256;
+
+    /// Where log lines go: called on the I/O thread or the calling thread, one line at a time and never on behalf of a
+    /// single message; must not block. Empty: warnings and errors to standard error.
+    std::function<void(LogLevel, std::string_view)> log;
+
+    /// For processes of one machine: quick to conclude, quick to dial again.
+    static Options local();
+    /// For one data centre: the defaults.
+    static Options lan();
+    /// For links between continents: slower to conclude, larger windows.
+    static Options wan();
+};
+
+}  // namespace cluster

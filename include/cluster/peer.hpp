@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cluster/address.hpp>
+#include <cluster/export.hpp>
+
+#include <array>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <iosfwd>
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace cluster {
+
+/// Names one run of one node: 128 random bits, drawn when the node starts. A restarted process is a new peer.
+/// Ordered by its bytes from the first to the last.
+struct CLUSTER_EXPORT PeerId {
+    std::array<std::uint8_t, 16> bytes{};
+
+    /// 32 hexadecimal digits.
+    std::string to_string() const;
+
+    friend bool operator==(const PeerId&, const PeerId&) = default;
+    friend auto operator<=>(const PeerId&, const PeerId&) = default;
+};
+
+CLUSTER_EXPORT std::ostream& operator<<(std::ostream& out, const PeerId& id);
+
+/// Small facts a node publishes about itself. At most 32, keys up to 64 bytes, values up to 256.
+using Tags = std::map<std::string, std::string, std::less<>>;
+
+/// What this node thinks of a peer. `alive` and `suspect` peers are in view.
+enum class PeerState : std::uint8_t {
+    /// Linked, and heard from lately.
+    alive,
+    /// The link is lost or silent; it is being dialled again. Messages to it are queued.
+    suspect,
+    /// Others reach it, this node cannot.
+    unreachable,
+    /// This node has concluded for itself that it is gone. It is dialled again, and may return.
+    failed,
+    /// It said goodbye. It will not return under this id.
+    left,
+};
+
+/// Why a peer went out of view.
+enum class RemovalReason : std::uint8_t {
+    /// It closed gracefully.
+    left,
+    /// It refused at every address it has, or was silent for `Options::suspicion`.
+    failed,
+    /// A new session took the place of the old one, which nobody could resume any more; what the old one still held is
+    /// given up.
+    replaced,
+    /// This node parted from it with `Node::remove`.
+    removed,
+    /// It parted from this node with `Node::remove`.
+    refused,
+};
+
+/// One peer as it was at one moment. A value.
+struct Peer {
+    PeerId id;
+    /// For people; need not be unique.
+    std::string name;
+    /// Where it says it can be dialled, or where we last reached it.
+    Address address;
+    Tags tags;
+    PeerState state = PeerState::alive;
+    /// The stable name of the machine or role, the same after a restart; empty where the peer set none.
+    std::string member;
+
+    friend bool operator==(const Peer&, const Peer&) = default;
+};
+
+CLUSTER_EXPORT std::string_view to_string(PeerState state) noexcept;
+CLUSTER_EXPORT std::string_view to_string(RemovalReason reason) noexcept;
+
+}  // namespace cluster
+
+template <>
+struct std::hash<cluster::PeerId> {
+    std::size_t operator()(const cluster::PeerId& id) const noexcept {
+        std::size_t value;  // the bytes are random already
+        std::memcpy(&value, id.bytes.data(), sizeof value);
+        return value;
+    }
+};

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cluster/export.hpp>
+
+#include <memory>
+
+namespace cluster {
+
+namespace net {
+class Context;
+}
+
+/// One I/O thread and one callback thread, which several nodes of a process may share.
+///
+/// A handle: copies mean the same two threads. They run until the last handle and the last node that uses them are
+/// gone. Thread-safe. Dropping the last handle from within one of its own threads is allowed.
+class CLUSTER_EXPORT Runtime {
+public:
+    /// Starts the threads. Raises the soft limit of open descriptors to the hard one, since many nodes in one process
+    /// need many. Throws `std::system_error` if the system grants no thread.
+    Runtime();
+
+    /// For the library's own use.
+    const std::shared_ptr<net::Context>& context() const noexcept { return context_; }
+
+private:
+    std::shared_ptr<net::Context> context_;
+};
+
+}  // namespace cluster

@@ -1,0 +1,132 @@
+#pragma once
+
+#include "net/context.hpp"
+
+#include <cluster/node.hpp>
+
+#include <algorithm>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace cluster::detail {
+
+/// What a `Subscription` shares with its node. Thread-safe.
+class Registration {
+public:
+    virtual ~Registration() = default;
+
+    /// From now on it is not called. Waits for a call under way, unless that is what calls this, or this is an I/O
+    /// thread, where nothing may wait.
+    void end();
+
+protected:
+    /// False after `end`. True obliges to `leave`.
+    bool enter();
+    void leave();
+
+private:
+    std::mutex mutex_;
+    std::condition_variable left_;
+    std::thread::id inside_;
+    bool ended_ = false;
+};
+
+/// A registered function.
+template <class... Arguments>
+class Callback final : public Registration {
+public:
+    explicit Callback(std::function<void(Arguments...)> function) : function_(std::move(function)) {}
+
+    /// On the callback thread. What the function throws goes to `on_throw`.
+    template <class OnThrow>
+    void call(OnThrow&& on_throw, Arguments... arguments) {
+        if (!enter()) return;
+        try {
+            function_(arguments...);
+        } catch (const std::exception& exception) {
+            on_throw(std::string_view(exception.what()));
+        } catch (...) {
+            on_throw(std::string_view("unknown"));
+        }
+        leave();
+    }
+
+private:
+    const std::function<void(Arguments...)> function_;
+};
+
+/// The callbacks of one kind, as long as their subscriptions live. Not thread-safe.
+template <class... Arguments>
+class CallbackList {
+public:
+    using Entry = std::shared_ptr<Callback<Arguments...>>;
+
+    Entry add(std::function<void(Arguments...)> function) {
+        std::erase_if(entries_, [](const auto& entry) { return entry.expired(); });
+        auto entry = std::make_shared<Callback<Arguments...>>(std::move(function));
+        entries_.push_back(entry);
+        return entry;
+    }
+    std::vector<Entry> all() const {
+        std::vector<Entry> found;
+        for (const auto& each : entries_) {
+            if (Entry entry = each.lock()) found.push_back(std::move(entry));
+        }
+        return found;
+    }
+
+private:
+    std::vector<std::weak_ptr<Callback<Arguments...>>> entries_;
+};
+
+/// One node's callbacks: turns events, which come on the I/O thread, into calls on the callback thread, in their order.
+///
+/// Thread-safe. Kept alive by the calls that wait. The peers it knows are those whose adding it was told of, and not
+/// yet their removal; so whoever registers late hears of each peer exactly once.
+class Callbacks : public std::enable_shared_from_this<Callbacks> {
+public:
+    using OnThrow = std::function<void(std::string_view)>;
+    using View = std::function<std::vector<Peer>()>;
+
+    /// `view`: the peers in view now.
+    Callbacks(std::shared_ptr<net::Loop> loop, OnThrow on_throw, View view)
+        : loop_(std::move(loop)), on_throw_(std::move(on_throw)), view_(std::move(view)) {}
+
+    Subscription on_peer_added(std::function<void(const Peer&)> function);
+    Subscription on_peer_removed(std::function<void(const Peer&, RemovalReason)> function);
+    Subscription on_peers_changed(std::function<void(const std::vector<Peer>&)> function);
+    Subscription on_given_up(std::function<void(const GivenUp&)> function);
+
+    void peer_added(const Peer& peer);
+    void peer_removed(const Peer& peer, RemovalReason reason);
+    void peers_changed();
+    void given_up(const GivenUp& given_up);
+
+    /// Nothing is called from now on; waits for a call under way as `Registration::end` does.
+    void end();
+
+private:
+    template <class... Arguments>
+    void call(const CallbackList<Arguments...>& list, const std::decay_t<Arguments>&... arguments);
+
+    const std::shared_ptr<net::Loop> loop_;
+    const OnThrow on_throw_;
+    const View view_;
+
+    std::mutex mutex_;
+    std::map<PeerId, Peer> peers_;
+    CallbackList<const Peer&> added_;
+    CallbackList<const Peer&, RemovalReason> removed_;
+    CallbackList<const std::vector<Peer>&> changed_;
+    CallbackList<const GivenUp&> given_up_;
+    bool change_pending_ = false;
+};
+
+}  // namespace cluster::detail

@@ -1,0 +1,91 @@
+#pragma once
+
+#include "core/batch.hpp"
+#include "core/session.hpp"
+
+#include <cluster/address.hpp>
+#include <cluster/error.hpp>
+#include <cluster/peer.hpp>
+
+#include <cstdint>
+#include <string>
+#include <variant>
+
+// What the engine wants done, in this order. Whoever drives it carries the actions out before it pulls output, so that
+// a message is in the inbox before it is acknowledged.
+
+namespace cluster::core {
+
+/// Connect to a numeric address; answer with `connected` or `dial_failed` under `link`.
+struct Dial {
+    LinkId link = 0;
+    Address address;
+};
+
+/// Find the numeric addresses of a host name; answer with `resolved`.
+struct Resolve {
+    std::uint64_t target = 0;
+    Address name;
+};
+
+/// Stop using a link. Not `drain`: at once, throwing away what is unread and unsent; nothing more is reported of it.
+/// `drain`: write what can still be pulled, shut down writing, go on reading; the engine hears of what comes and of the
+/// end.
+struct Close {
+    LinkId link = 0;
+    bool drain = false;
+};
+
+/// Put into the inbox.
+struct Deliver {
+    Batch batch;
+};
+
+struct PeerAdded {
+    Peer peer;
+};
+
+struct PeerRemoved {
+    Peer peer;
+    RemovalReason reason;
+};
+
+/// Somebody's state or tags changed, or the set of peers.
+struct PeersChanged {};
+
+/// Messages accepted earlier that this node gives up.
+struct Surrender {
+    Peer peer;
+    std::uint64_t messages = 0;
+    std::uint64_t bytes = 0;
+    errc reason{};
+};
+
+/// `add` has an answer: `error` is zero, and `peer` complete on both sides, or the reason.
+struct AddDone {
+    std::uint64_t request = 0;
+    errc error{};
+    Peer peer;
+};
+
+/// An outbox that had refused a message has room again.
+struct RoomFreed {};
+
+/// Nothing is left to be done: no link is open any more.
+struct LeaveDone {
+    std::uint64_t messages = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t peers = 0;
+};
+
+enum class Severity : std::uint8_t { debug, info, warning, error };
+
+struct LogLine {
+    Severity severity = Severity::info;
+    std::string text;
+};
+
+using Action = std::variant<Dial, Resolve, Close, Deliver, PeerAdded, PeerRemoved, PeersChanged, Surrender, AddDone,
+                            RoomFreed, LeaveDone, LogLine>;
+
+}  // namespace cluster::core

@@ -1,0 +1,110 @@
+#include "core/arena.hpp"
+
+#include <cassert>
+#include <cstring>
+
+namespace cluster::core {
+
+Span::Span(Segment& segment, std::size_t begin, std::size_t end) noexcept
+    : segment_(&segment), begin_(begin), end_(end) {
+    const bool was_sparse = segment.sparse();
+    ++segment.references_;
+    segment.live_ += size();
+    segment.arena_->changed(segment, was_sparse);
+}
+
+Span::~Span() {
+    if (segment_ == nullptr) return;
+    const bool was_sparse = segment_->sparse();
+    --segment_->references_;
+    segment_->live_ -= size();
+    segment_->arena_->changed(*segment_, was_sparse);
+}
+
+bool Span::merge(const Span& next) noexcept {
+    if (segment_ == nullptr || next.segment_ != segment_ || next.begin_ != end_) return false;
+    // An open segment is never sparse and a closed one is not appended to, so only the count of bytes moves.
+    segment_->live_ += next.size();
+    end_ = next.end_;
+    return true;
+}
+
+void Span::drop_front(std::size_t bytes) noexcept {
+    assert(bytes <= size());
+    const bool was_sparse = segment_->sparse();
+    begin_ += bytes;
+    segment_->live_ -= bytes;
+    segment_->arena_->changed(*segment_, was_sparse);
+}
+
+Span Arena::append(std::span<const std::byte> head, std::span<const std::byte> body) {
+    const std::size_t size = head.size() + body.size();
+    assert(size <= segment_size);
+    Segment& segment = open_segment(size);
+    const std::size_t begin = segment.used_;
+    std::byte* to = segment.block_->data() + begin;
+    std::memcpy(to, head.data(), head.size());
+    if (!body.empty()) std::memcpy(to + head.size(), body.data(), body.size());
+    segment.used_ += size;
+    return {segment, begin, segment.used_};
+}
+
+Span Arena::adopt(BlockRef block) {
+    const std::size_t size = block->size();
+    Segment& segment = segments_.emplace_front();
+    segment.arena_ = this;
+    segment.block_ = std::move(block);
+    segment.used_ = size;
+    segment.place_ = segments_.begin();
+    pinned_ += size;
+    return {segment, 0, size};
+}
+
+Segment& Arena::open_segment(std::size_t room) {
+    if (open_ != nullptr) {
+        if (open_->block_->size() - open_->used_ >= room) return *open_;
+        close(*open_);
+    }
+    Segment& segment = segments_.emplace_front();
+    segment.arena_ = this;
+    segment.block_ = Block::allocate(segment_size);
+    segment.place_ = segments_.begin();
+    segment.open_ = true;
+    pinned_ += segment_size;
+    open_ = &segment;
+    return segment;
+}
+
+void Arena::close(Segment& segment) noexcept {
+    open_ = nullptr;
+    segment.open_ = false;
+    if (segment.references_ == 0) {
+        erase(segment);
+    } else if (segment.sparse()) {
+        sparse_ += segment.block_->size();
+    }
+}
+
+void Arena::changed(Segment& segment, bool was_sparse) noexcept {
+    const bool is_sparse = segment.sparse();
+    if (was_sparse != is_sparse) {
+        if (is_sparse) {
+            sparse_ += segment.block_->size();
+        } else {
+            sparse_ -= segment.block_->size();
+        }
+    }
+    if (segment.references_ != 0) return;
+    if (!segment.open_) {
+        erase(segment);
+    } else if (!segment.block_->shared()) {
+        segment.used_ = 0;  // nothing of it is needed, nor being written to a socket: start over in warm memory
+    }
+}
+
+void Arena::erase(Segment& segment) noexcept {
+    pinned_ -= segment.block_->size();
+    segments_.erase(segment.place_);
+}
+
+}  // namespace cluster::core

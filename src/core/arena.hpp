@@ -1,0 +1,104 @@
+#pragma once
+
+#include "core/block.hpp"
+
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <span>
+#include <utility>
+
+namespace cluster::core {
+
+class Arena;
+
+/// A block of memory to which frames are appended, or one buffer that a caller handed over. Bytes once written never
+/// change, so that they can be sent while others are appended behind them.
+class Segment {
+public:
+    const BlockRef& block() const noexcept { return block_; }
+    /// A block of its own size would hold what is still needed in less than a quarter of this one.
+    bool sparse() const noexcept { return !open_ && references_ != 0 && live_ * 4 < block_->size(); }
+
+private:
+    friend class Arena;
+    friend class Span;
+
+    BlockRef block_;
+    Arena* arena_ = nullptr;
+    std::size_t used_ = 0;        ///< bytes written
+    std::size_t live_ = 0;        ///< bytes of all spans, each counted for itself
+    std::size_t references_ = 0;  ///< spans
+    bool open_ = false;           ///< more is appended here
+    std::list<Segment>::iterator place_;
+};
+
+/// A reference to some bytes of a segment; keeps the segment alive.
+class Span {
+public:
+    Span() noexcept = default;
+    Span(Segment& segment, std::size_t begin, std::size_t end) noexcept;
+    Span(const Span& other) noexcept : Span() {
+        if (other.segment_ != nullptr) *this = Span(*other.segment_, other.begin_, other.end_);
+    }
+    Span(Span&& other) noexcept
+        : segment_(std::exchange(other.segment_, nullptr)), begin_(other.begin_), end_(other.end_) {}
+    Span& operator=(Span other) noexcept {
+        std::swap(segment_, other.segment_);
+        std::swap(begin_, other.begin_);
+        std::swap(end_, other.end_);
+        return *this;
+    }
+    ~Span();
+
+    std::size_t size() const noexcept { return end_ - begin_; }
+    const Segment* segment() const noexcept { return segment_; }
+    std::span<const std::byte> bytes() const noexcept {
+        return {segment_->block()->data() + begin_, size()};
+    }
+    /// The bytes from `begin` to `end` of this span.
+    Span part(std::size_t begin, std::size_t end) const noexcept { return {*segment_, begin_ + begin, begin_ + end}; }
+    /// Grows by `next` if that continues it in the same segment.
+    bool merge(const Span& next) noexcept;
+    void drop_front(std::size_t bytes) noexcept;
+
+private:
+    Segment* segment_ = nullptr;
+    std::size_t begin_ = 0;
+    std::size_t end_ = 0;
+};
+
+/// Holds what was accepted for sending until the last receiver has acknowledged it. What goes to several receivers is
+/// written once. Not thread-safe; outlives its spans.
+class Arena {
+public:
+    static constexpr std::size_t segment_size = std::size_t{256} << 10;
+
+    Arena() = default;
+    Arena(const Arena&) = delete;
+    Arena& operator=(const Arena&) = delete;
+
+    /// Copies both parts one behind the other; together at most `segment_size`.
+    Span append(std::span<const std::byte> head, std::span<const std::byte> body);
+    /// All of `block`, without a copy.
+    Span adopt(BlockRef block);
+
+    /// Memory held: whole segments, whatever is still needed of them.
+    std::size_t pinned() const noexcept { return pinned_; }
+    /// Worth moving what is left of sparse segments together: it frees more than half of all that is held.
+    bool wasteful() const noexcept { return sparse_ > std::size_t{1} << 20 && sparse_ * 2 > pinned_; }
+
+private:
+    friend class Span;
+    Segment& open_segment(std::size_t room);
+    void close(Segment& segment) noexcept;
+    void changed(Segment& segment, bool was_sparse) noexcept;
+    void erase(Segment& segment) noexcept;
+
+    std::list<Segment> segments_;
+    Segment* open_ = nullptr;
+    std::size_t pinned_ = 0;
+    std::size_t sparse_ = 0;  ///< sizes of all sparse segments
+};
+
+}  // namespace cluster::core

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "core/block.hpp"
+
+#include <cluster/peer.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace cluster::core {
+
+/// What one session hands to the inbox at once: messages in their order, or one gap.
+struct Batch {
+    PeerId from;
+    /// The session's number in its engine; what the application takes is reported back under it.
+    std::uint64_t session = 0;
+    /// Holds the frames. Empty for a gap.
+    BlockRef block;
+    /// Complete messages one behind the other, each a FrameHeader, whose `length` alone matters, and its payload. For a
+    /// message that came in chunks the header is made here, and `length` is that of the whole message.
+    std::span<const std::byte> frames;
+    std::uint64_t messages = 0;
+    /// Credit to return when the last of them has been taken.
+    std::uint64_t charge = 0;
+    /// Not 0: no messages, but a gap of at most so many.
+    std::uint64_t lost = 0;
+};
+
+}  // namespace cluster::core

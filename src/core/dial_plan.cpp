@@ -1,0 +1,203 @@
+#include "core/dial_plan.hpp"
+
+#include <algorithm>
+
+namespace cluster::core {
+
+std::uint64_t DialPlan::seek(const Address& name, Kind kind, Time now) {
+    Target& target = targets_[++last_number_];
+    target.kind = kind;
+    target.name = name;
+    target.due = now;
+    return last_number_;
+}
+
+void DialPlan::seek(const PeerId& peer, const std::vector<Address>& addresses, Time not_before) {
+    for (auto& [number, target] : targets_) {
+        if (target.kind != Kind::peer || target.peer != peer) continue;
+        if (!target.running) target.addresses = addresses;
+        return;
+    }
+    Target& target = targets_[++last_number_];
+    target.peer = peer;
+    target.addresses = addresses;
+    target.due = not_before;
+}
+
+void DialPlan::drop(const PeerId& peer) {
+    std::erase_if(targets_, [&](const auto& entry) {
+        return entry.second.kind == Kind::peer && entry.second.peer == peer;
+    });
+}
+
+void DialPlan::keep_only(const std::vector<PeerId>& peers) {
+    std::erase_if(targets_, [&](const auto& entry) {
+        const Target& target = entry.second;
+        return target.kind != Kind::peer || std::find(peers.begin(), peers.end(), *target.peer) == peers.end();
+    });
+}
+
+bool DialPlan::spend(Time now) {
+    tokens_ = std::min(burst, tokens_ + std::chrono::duration<double>(now - refilled_).count() * rate);
+    refilled_ = now;
+    if (tokens_ < 1) return false;
+    tokens_ -= 1;
+    return true;
+}
+
+std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied) {
+    for (auto& [number, target] : targets_) {
+        if (target.engaged || target.resolving || target.due > now) continue;
+        if (target.kind != Kind::peer && target.peer) continue;  // its peer is sought as such
+        if (!target.running) {
+            target.running = true;
+            target.tried = target.open = target.refused = 0;
+            target.error = {};
+            if (target.kind != Kind::peer) {
+                target.resolving = true;
+                return Step{number, target.name, true};
+            }
+        }
+        while (target.tried < target.addresses.size()) {
+            const Address& address = target.addresses[target.tried];
+            if (target.kind == Kind::peer && occupied(*target.peer, address)) {
+                ++target.tried;
+                ++target.refused;
+                continue;
+            }
+            if (!spend(now)) {
+                target.due = now + std::chrono::milliseconds(20);
+                break;
+            }
+            ++target.tried;
+            ++target.open;
+            target.due = target.tried < target.addresses.size() ? now + stagger : never;
+            return Step{number, address, false};
+        }
+        if (auto round = settle(number, target, now)) ended_.push_back(*round);
+    }
+    return std::nullopt;
+}
+
+Time DialPlan::next() const {
+    Time next = never;
+    for (const auto& [number, target] : targets_) {
+        if (target.engaged || target.resolving) continue;
+        if (target.kind != Kind::peer && target.peer) continue;
+        next = std::min(next, target.due);
+    }
+    return next;
+}
+
+std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& target, Time now) {
+    if (target.open > 0 || target.tried < target.addresses.size()) return std::nullopt;
+    target.running = false;
+    if (target.addresses.empty() && target.kind == Kind::peer) {
+        target.due = never;  // it published nothing to dial; it has to come to us
+        return std::nullopt;
+    }
+    target.due = now + pause(target.rounds++);
+    const bool refused = !target.addresses.empty() && target.refused == target.addresses.size();
+    const errc error = target.error == errc{} ? errc::connection_refused : target.error;
+    return Round{number, target.kind, target.peer, error, refused};
+}
+
+void DialPlan::resolved(std::uint64_t number, std::vector<Address> addresses, Time now) {
+    const auto found = targets_.find(number);
+    if (found == targets_.end() || !found->second.resolving) return;
+    found->second.resolving = false;
+    found->second.addresses = std::move(addresses);
+    found->second.due = now;
+}
+
+std::optional<DialPlan::Round> DialPlan::failed(std::uint64_t number, errc error, bool refused, Time now) {
+    const auto found = targets_.find(number);
+    if (found == targets_.end()) return std::nullopt;
+    Target& target = found->second;
+    if (target.resolving) {
+        target.resolving = false;
+        target.addresses.clear();
+    } else if (target.open > 0) {
+        --target.open;
+    }
+    if (!target.running) return std::nullopt;
+    if (refused) ++target.refused;
+    // Of several addresses the one that got further says more.
+    if (target.error == errc{} || target.error == errc::connection_refused) target.error = error;
+    if (target.tried < target.addresses.size()) target.due = now;
+    return settle(number, target, now);
+}
+
+void DialPlan::answered(std::uint64_t number, const PeerId& peer) {
+    const auto found = targets_.find(number);
+    if (found == targets_.end()) return;
+    Target& target = found->second;
+    if (target.open > 0) --target.open;
+    target.running = false;
+    target.peer = peer;
+}
+
+const std::optional<PeerId>* DialPlan::bound(std::uint64_t target) const {
+    const auto found = targets_.find(target);
+    return found == targets_.end() ? nullptr : &found->second.peer;
+}
+
+DialPlan::Kind DialPlan::kind(std::uint64_t target) const {
+    const auto found = targets_.find(target);
+    return found == targets_.end() ? Kind::peer : found->second.kind;
+}
+
+void DialPlan::engaged(const PeerId& peer) {
+    for (auto& [number, target] : targets_) {
+        if (target.peer != peer || target.engaged) continue;
+        target.engaged = true;
+        target.was_attached = false;
+        target.running = false;
+    }
+}
+
+void DialPlan::attached(const PeerId& peer) {
+    for (auto& [number, target] : targets_) {
+        if (target.peer != peer) continue;
+        target.rounds = 0;
+        target.was_attached = true;
+    }
+}
+
+void DialPlan::released(const PeerId& peer, bool known, Time now) {
+    for (auto& [number, target] : targets_) {
+        if (target.peer != peer) continue;
+        target.engaged = false;
+        target.running = false;
+        target.due = target.was_attached ? now : now + pause(target.rounds++);
+        target.was_attached = false;
+        if (target.kind != Kind::peer && !known) target.peer.reset();
+    }
+}
+
+void DialPlan::unbind(const PeerId& peer, Time now) {
+    for (auto& [number, target] : targets_) {
+        if (target.kind == Kind::peer || target.peer != peer) continue;
+        target.peer.reset();
+        target.engaged = false;
+        target.due = now + pause(target.rounds++);
+    }
+}
+
+void DialPlan::hurry(const PeerId& peer, Time by) {
+    for (auto& [number, target] : targets_) {
+        if (target.peer == peer && !target.running) target.due = std::min(target.due, by);
+    }
+}
+
+Duration DialPlan::pause(unsigned rounds) {
+    Duration pause = reconnect_max_;
+    if (rounds < 32 && reconnect_min_.count() <= (reconnect_max_.count() >> rounds)) {
+        pause = Duration(reconnect_min_.count() << rounds);
+    }
+    const auto spread = static_cast<double>(dice_.below(1024)) / 2048;  // three quarters to five quarters
+    const auto jittered = static_cast<double>(pause.count()) * (0.75 + spread);
+    return std::min(reconnect_max_, Duration(static_cast<Duration::rep>(jittered)));
+}
+
+}  // namespace cluster::core

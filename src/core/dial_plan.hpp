@@ -1,0 +1,128 @@
+#pragma once
+
+#include "core/random.hpp"
+#include "core/time.hpp"
+
+#include <cluster/address.hpp>
+#include <cluster/error.hpp>
+#include <cluster/peer.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace cluster::core {
+
+/// Whom to dial, where and when. Not thread-safe.
+///
+/// A target is a peer, or an address that somebody named. It is dialled in rounds: all its addresses one after the
+/// other, the next one when the last has failed or has not answered for `stagger`. After a round in vain it pauses,
+/// each time twice as long, with jitter. A target is left alone while its peer has a link of any kind (R13).
+class DialPlan {
+public:
+    enum class Kind : std::uint8_t {
+        seed,   ///< sought for ever
+        added,  ///< sought until `add` has an answer
+        peer,   ///< sought until the engine drops it
+    };
+
+    static constexpr Duration stagger = std::chrono::milliseconds(250);
+    /// Dials begun at once, and then per second.
+    static constexpr double burst = 256;
+    static constexpr double rate = 100;
+
+    DialPlan(Duration reconnect_min, Duration reconnect_max, std::uint64_t jitter_seed) noexcept
+        : reconnect_min_(reconnect_min), reconnect_max_(reconnect_max), dice_(jitter_seed) {}
+
+    std::uint64_t seek(const Address& name, Kind kind, Time now);
+    /// Seeks `peer` from `not_before` on; if it is sought already, only its addresses are replaced.
+    void seek(const PeerId& peer, const std::vector<Address>& addresses, Time not_before);
+    void drop(std::uint64_t target) { targets_.erase(target); }
+    void drop(const PeerId& peer);
+    void drop_all() { targets_.clear(); }
+    /// Drops all but the targets of kind `peer` for `peers`.
+    void keep_only(const std::vector<PeerId>& peers);
+
+    struct Step {
+        std::uint64_t target = 0;
+        Address address;
+        /// `address` is a name to be resolved; otherwise it is to be dialled.
+        bool resolve = false;
+    };
+    /// The next thing to do now. An address for which `occupied` is true belongs to another peer by now and counts as
+    /// refused without being dialled.
+    using Occupied = std::function<bool(const PeerId&, const Address&)>;
+    std::optional<Step> step(Time now, const Occupied& occupied);
+    /// When `step` should be asked again.
+    Time next() const;
+
+    /// A round has ended in vain.
+    struct Round {
+        std::uint64_t target = 0;
+        Kind kind = Kind::peer;
+        std::optional<PeerId> peer;
+        errc error{};
+        /// Each address refused, or somebody else answered there.
+        bool refused_everywhere = false;
+    };
+    void resolved(std::uint64_t target, std::vector<Address> addresses, Time now);
+    /// A dial, or resolving, came to nothing. `refused`: who is sought is certainly not there.
+    std::optional<Round> failed(std::uint64_t target, errc error, bool refused, Time now);
+    /// A dial reached `peer`.
+    void answered(std::uint64_t target, const PeerId& peer);
+    const std::optional<PeerId>* bound(std::uint64_t target) const;
+    Kind kind(std::uint64_t target) const;
+
+    /// The peer has a first link.
+    void engaged(const PeerId& peer);
+    /// The session is attached: the next pause is a short one again.
+    void attached(const PeerId& peer);
+    /// The peer has no link any more; `known` where a target of kind `peer` goes on seeking it.
+    void released(const PeerId& peer, bool known, Time now);
+    /// The peer is out of view: addresses that led to it are sought again for whoever is there.
+    void unbind(const PeerId& peer, Time now);
+    /// Whatever was planned: dial it at `by` at the latest.
+    void hurry(const PeerId& peer, Time by);
+
+    /// Rounds ended by the plan itself, because every address was occupied.
+    std::vector<Round> take_ended() { return std::exchange(ended_, {}); }
+
+private:
+    struct Target {
+        Kind kind = Kind::peer;
+        std::optional<PeerId> peer;
+        Address name;
+        std::vector<Address> addresses;
+        Time due{};
+        unsigned rounds = 0;  ///< in vain since it was last attached
+        bool engaged = false;
+        bool was_attached = false;
+
+        // Of the round under way.
+        bool running = false;
+        bool resolving = false;
+        std::size_t tried = 0;
+        std::size_t open = 0;
+        std::size_t refused = 0;
+        errc error{};
+    };
+
+    bool spend(Time now);
+    std::optional<Round> settle(std::uint64_t number, Target& target, Time now);
+    Duration pause(unsigned rounds);
+
+    Duration reconnect_min_;
+    Duration reconnect_max_;
+    Dice dice_;
+    std::map<std::uint64_t, Target> targets_;
+    std::uint64_t last_number_ = 0;
+    std::vector<Round> ended_;
+    double tokens_ = burst;
+    Time refilled_ = Duration::zero();
+};
+
+}  // namespace cluster::core

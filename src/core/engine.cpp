@@ -1,0 +1,472 @@
+#include "core/engine.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <utility>
+
+namespace cluster::core {
+
+namespace {
+
+/// After its linger a leaving node waits so long for its goodbyes to be answered (R27).
+constexpr Duration goodbye_least = std::chrono::milliseconds(100);
+constexpr Duration goodbye_most = std::chrono::seconds(1);
+
+std::uint64_t roll(const RandomSource& random) {
+    std::array<std::uint8_t, 8> bytes{};
+    random(bytes);
+    std::uint64_t value = 0;
+    for (const std::uint8_t byte : bytes) value = value << 8 | byte;
+    return value;
+}
+
+}  // namespace
+
+Engine::Engine(EngineOptions options, Time now)
+    : options_(std::move(options)),
+      roster_(options_.self),
+      dice_(roll(options_.random)),
+      plan_(options_.reconnect_min, options_.reconnect_max, dice_.next()),
+      credit_(options_.inbox_bytes, options_.max_peers, options_.max_message) {
+    for (const Address& seed : options_.seeds) plan_.seek(seed, DialPlan::Kind::seed, now);
+    timers_.set({Timer::probe, 0}, now + options_.heartbeat);
+}
+
+// What the application asks for.
+
+std::uint64_t Engine::add(const Address& address, Time now) {
+    const std::uint64_t request = ++last_number_;
+    if (leaving_) {
+        actions_.push_back(AddDone{request, errc::closed, {}});
+        return request;
+    }
+    roster_.unblock(address);
+    requests_[request] = {plan_.seek(address, DialPlan::Kind::added, now), std::nullopt};
+    timers_.set({Timer::request, request}, now + options_.connect_timeout);
+    dial_now(now);
+    return request;
+}
+
+void Engine::answer(std::uint64_t request, errc error) {
+    const auto found = requests_.find(request);
+    if (found == requests_.end()) return;
+    AddDone done{request, error, {}};
+    if (found->second.peer) {
+        const auto pair = pairs_.find(*found->second.peer);
+        if (error == errc{} && pair != pairs_.end()) done.peer = describe(pair->second);
+    }
+    plan_.drop(found->second.target);
+    timers_.cancel({Timer::request, request});
+    requests_.erase(found);
+    actions_.push_back(std::move(done));
+}
+
+void Engine::answer_adds(Pair& pair) {
+    std::vector<std::uint64_t> answered;
+    for (const auto& [request, each] : requests_) {
+        if (each.peer == pair.id) answered.push_back(request);
+    }
+    for (const std::uint64_t request : answered) answer(request, errc{});
+}
+
+/// Whether all of `pairs` can take `body`. On success `error` is zero.
+Engine::Outcome Engine::room(std::span<Pair* const> pairs, const Body& body) {
+    const std::size_t chunks = body.bytes.empty() ? 1 : (body.bytes.size() + max_chunk - 1) / max_chunk;
+    const std::size_t size = body.bytes.size() + chunks * FrameHeader::size;
+    Outcome outcome;
+    if (body.bytes.size() > options_.max_message) {
+        outcome.error = errc::message_too_large;
+        return outcome;
+    }
+    for (Pair* pair : pairs) {
+        if (body.bytes.size() > pair->max_message) {
+            outcome.error = errc::message_too_large;
+            return outcome;
+        }
+        if (pair->session->user().out.size() + size > options_.outbox_bytes) outcome.full.push_back(pair->id);
+    }
+    // The segment that is being filled does not count, so that even an idle node has room for a longest message.
+    const std::size_t most = options_.total_outbox_bytes + Arena::segment_size;
+    if (arena_.pinned() + size > most && arena_.wasteful()) compact();
+    const bool total_full = arena_.pinned() + size > most;
+    if (!outcome.full.empty() || total_full) {
+        outcome.error = errc::outbox_full;
+        room_wanted_ = true;
+    }
+    if (total_full) outcome.full.clear();
+    return outcome;
+}
+
+/// Queues `body` for `pairs`, and a gap in its place for those of them that are `skipped`.
+void Engine::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<const PeerId> skipped) {
+    const auto skips = [&](const Pair* pair) {
+        return !skipped.empty() && std::find(skipped.begin(), skipped.end(), pair->id) != skipped.end();
+    };
+    const Span whole = body.owner && body.bytes.size() == body.owner->size() && !body.bytes.empty()
+                           ? arena_.adopt(body.owner)
+                           : Span();
+    std::size_t at = 0;
+    std::uint64_t size = 0;
+    do {
+        const std::size_t chunk = std::min(max_chunk, body.bytes.size() - at);
+        const bool more = at + chunk < body.bytes.size();
+        std::array<std::byte, FrameHeader::size> header;
+        FrameHeader{static_cast<std::uint32_t>(chunk), FrameKind::data, more ? flag_more : std::uint8_t{0},
+                    user_channel}
+            .write(header.data());
+        if (whole.segment() != nullptr) {
+            const Span head = arena_.append(header, {});
+            const Span part = whole.part(at, at + chunk);
+            for (Pair* pair : pairs) {
+                if (!skips(pair)) pair->session->user().out.append(head, part);
+            }
+        } else {
+            const Span frame = arena_.append(header, body.bytes.subspan(at, chunk));
+            for (Pair* pair : pairs) {
+                if (!skips(pair)) pair->session->user().out.append(frame);
+            }
+        }
+        size += FrameHeader::size + chunk;
+        at += chunk;
+    } while (at < body.bytes.size());
+
+    for (Pair* pair : pairs) {
+        if (skips(pair)) {
+            pair->session->user().out.append_gap(size, 1);
+            ++counters_.messages_given_up;
+            actions_.push_back(Surrender{describe(*pair), 1, size, errc::outbox_full});
+        }
+        if (Link* link = attached_link(*pair)) ready(*link);
+    }
+    ++counters_.messages_sent;
+}
+
+Engine::Outcome Engine::broadcast(const Body& body, bool skip_full) {
+    if (leaving_) return {errc::closed, 0, {}};
+    Outcome outcome = room(view_, body);
+    if (outcome.error == errc::outbox_full && skip_full && !outcome.full.empty()) {
+        enqueue(view_, body, outcome.full);
+        outcome = {errc{}, view_.size() - outcome.full.size(), std::move(outcome.full)};
+        return outcome;
+    }
+    if (outcome.error != errc{}) return outcome;
+    if (!view_.empty()) enqueue(view_, body, {});
+    outcome.count = view_.size();
+    return outcome;
+}
+
+Engine::Outcome Engine::send(const PeerId& to, const Body& body, bool skip_full) {
+    if (leaving_) return {errc::closed, 0, {}};
+    const auto found = pairs_.find(to);
+    if (found == pairs_.end() || !found->second.in_view) return {errc::not_in_view, 0, {}};
+    Pair* pair = &found->second;
+    Outcome outcome = room({&pair, 1}, body);
+    if (outcome.error == errc::outbox_full && skip_full && !outcome.full.empty()) {
+        enqueue({&pair, 1}, body, outcome.full);
+        outcome.error = errc{};
+        return outcome;
+    }
+    if (outcome.error != errc{}) return outcome;
+    enqueue({&pair, 1}, body, {});
+    outcome.count = 1;
+    return outcome;
+}
+
+void Engine::room_freed() {
+    if (std::exchange(room_wanted_, false)) actions_.push_back(RoomFreed{});
+}
+
+bool Engine::remove(const PeerId& id, Time now) {
+    const auto found = pairs_.find(id);
+    const Facts* facts = roster_.find(id);
+    if ((found == pairs_.end() && facts == nullptr) || id == self().id || leaving_) return false;
+    Roster::Parted parted;
+    parted.until = now + options_.forget_after;
+    if (facts != nullptr) parted.addresses = facts->addresses;
+    if (found != pairs_.end()) {
+        Pair& pair = found->second;
+        if (!pair.reached.host.empty()) parted.addresses.push_back(pair.reached);
+        if (pair.session && pair.session->token() && (pair.session->confirmed() || !pair.session->decides())) {
+            parted.token = pair.session->token();
+        }
+    }
+    roster_.part(id, std::move(parted));
+    timers_.set_no_later({Timer::expiry, 0}, now + options_.forget_after);
+    plan_.drop(id);
+    if (found != pairs_.end()) {
+        Pair& pair = found->second;
+        LinkId parting = 0;
+        if (Link* link = attached_link(pair)) {
+            say_goodbye(*link, Farewell::removed, now);
+            parting = link->id;
+        }
+        drop_session(pair, parting, RemovalReason::removed, errc::removed, now);
+    }
+    roster_.forget(id);
+    log(Severity::info, "peer_removed peer=" + id.to_string());
+    return true;
+}
+
+void Engine::set_tags(Tags tags, Time now) {
+    roster_.publish(std::move(tags));
+    announce(self().id, now);
+}
+
+void Engine::taken(std::uint64_t session, std::uint64_t bytes, Time now) {
+    const auto found = numbered_.find(session);
+    if (found == numbered_.end()) return;
+    Pair& pair = *found->second;
+    if (!pair.session || pair.session->number() != session) return;
+    pair.session->user().in.consume(bytes);
+    credit_.grow(pair.session->share(), pair.session->user().in, true);
+    if (Link* link = attached_link(pair)) after_data(pair, *link, now);
+    while (const std::uint64_t waiting = credit_.next_waiting()) {
+        const auto other = numbered_.find(waiting);
+        if (other == numbered_.end() || !other->second->session) continue;
+        Session& session_waiting = *other->second->session;
+        if (session_waiting.number() != waiting) continue;
+        session_waiting.share().waits = false;
+        credit_.grow(session_waiting.share(), session_waiting.user().in, false);
+        if (Link* link = attached_link(*other->second)) after_data(*other->second, *link, now);
+    }
+}
+
+// Leaving.
+
+void Engine::leave(Time now) {
+    if (leaving_) return;
+    leaving_ = true;
+    room_freed();  // whoever waits for room is told that the node is closed
+    while (!requests_.empty()) answer(requests_.begin()->first, errc::closed);
+    // Only peers that still have a session to end are dialled again (R28).
+    std::vector<PeerId> kept;
+    for (const Pair* pair : view_) kept.push_back(pair->id);
+    plan_.keep_only(kept);
+    std::vector<LinkId> strangers;
+    for (const auto& [id, link] : links_) {
+        if ((link.pair == nullptr || !link.pair->in_view) && link.state != LinkState::refusing &&
+            link.state != LinkState::parting) {
+            strangers.push_back(id);
+        }
+    }
+    for (const LinkId id : strangers) drop(id, "leaving", errc::closed, now);
+    timers_.cancel({Timer::probe, 0});
+    timers_.set({Timer::linger, 0}, now + options_.linger);
+    queue_goodbyes(now);
+    check_left();
+}
+
+/// Says goodbye wherever all has been acknowledged, or, when the linger is over, everywhere.
+void Engine::queue_goodbyes(Time now) {
+    for (Pair* pair : view_) {
+        Link* link = attached_link(*pair);
+        if (link == nullptr || link->state != LinkState::attached) continue;
+        if (pair->session->user().out.empty() || linger_over_) say_goodbye(*link, Farewell::leaving, now);
+    }
+}
+
+void Engine::check_left() {
+    if (!leaving_ || left_ || !view_.empty()) return;
+    for (const auto& [id, link] : links_) {
+        if (link.state == LinkState::parting) return;
+    }
+    finish_leaving();
+}
+
+void Engine::finish_leaving() {
+    left_ = true;
+    // Sessions out of view, too, may hold what nobody acknowledged.
+    for (auto& [id, pair] : pairs_) {
+        if (!pair.session) continue;
+        const Outbox::Settled settled = pair.session->user().out.unacknowledged();
+        if (settled.messages == 0) continue;
+        unacknowledged_.messages += settled.messages;
+        unacknowledged_.bytes += settled.bytes;
+        ++unacknowledged_.peers;
+    }
+    std::vector<LinkId> open;
+    for (const auto& [id, link] : links_) open.push_back(id);
+    for (const LinkId id : open) close(links_.at(id));
+    plan_.drop_all();
+    actions_.push_back(unacknowledged_);
+}
+
+// The clock.
+
+Time Engine::deadline() {
+    if (left_) return never;
+    return std::min(timers_.next(), plan_.next());
+}
+
+void Engine::tick(Time now) {
+    while (!left_) {
+        const auto key = timers_.pop(now);
+        if (!key) break;
+        fire(*key, now);
+    }
+    if (!left_) dial_now(now);
+}
+
+void Engine::fire(Key key, Time now) {
+    const auto pair_of_timer = [&]() -> Pair* {
+        const auto found = numbered_.find(key.id);
+        return found == numbered_.end() ? nullptr : found->second;
+    };
+    switch (key.kind) {
+        case Timer::link: {
+            Link* link = find(key.id);
+            if (link == nullptr) return;
+            switch (link->state) {
+                case LinkState::dialling: dial_failed(key.id, errc::timed_out, now); break;
+                case LinkState::attaching: drop(key.id, "attach_timeout", errc::handshake_timeout, now); break;
+                case LinkState::parting: link_ended(key.id, now); break;
+                case LinkState::refusing: drop(key.id, "", errc::timed_out, now); break;
+                default: drop(key.id, "handshake_timeout", errc::handshake_timeout, now); break;
+            }
+            break;
+        }
+        case Timer::beat: {
+            Link* link = find(key.id);
+            if (link == nullptr || link->state != LinkState::attached) return;
+            const Duration silence = now - link->heard;
+            if (silence >= 3 * options_.heartbeat) {
+                drop(key.id, "silence", errc::connection_lost, now);
+                return;
+            }
+            if (silence >= options_.heartbeat) {
+                link->ping_due = true;
+                ready(*link);
+                timers_.set(key, now + options_.heartbeat);
+            } else {
+                timers_.set(key, link->heard + options_.heartbeat);
+            }
+            break;
+        }
+        case Timer::ack:
+            if (Pair* pair = pair_of_timer()) {
+                Link* link = attached_link(*pair);
+                if (link == nullptr || !pair->session->acknowledgement_due()) return;
+                link->ack_due = true;
+                ready(*link);
+            }
+            break;
+        case Timer::suspicion:
+            if (Pair* pair = pair_of_timer(); pair != nullptr && pair->in_view && attached_link(*pair) == nullptr) {
+                if (now - pair->contact >= options_.suspicion) {
+                    fail(*pair, "no_contact", now);
+                } else {
+                    timers_.set(key, pair->contact + options_.suspicion);
+                }
+            }
+            break;
+        case Timer::resume:
+            if (Pair* pair = pair_of_timer(); pair != nullptr && pair->session && attached_link(*pair) == nullptr) {
+                // R21: what was queued is given up, the session is not, but it no longer keeps others from the id.
+                surrender(*pair, errc::timed_out);
+                pair->session->stop_defending();
+                const std::vector<LinkId> candidates = pair->links;
+                for (const LinkId id : candidates) drop(id, "resume_for", errc::timed_out, now);
+            }
+            break;
+        case Timer::forget:
+            if (Pair* pair = pair_of_timer(); pair != nullptr && !pair->in_view) {
+                plan_.drop(pair->id);
+                drop_session(*pair, 0, RemovalReason::failed, errc::timed_out, now);
+            }
+            break;
+        case Timer::request: answer(key.id, errc::timed_out); break;
+        case Timer::news: tell_news(); break;
+        case Timer::probe: probe(now); break;
+        case Timer::expiry:
+            roster_.expire(now);
+            if (roster_.next_expiry() != never) timers_.set(key, roster_.next_expiry());
+            break;
+        case Timer::linger:
+            if (!linger_over_) {
+                linger_over_ = true;
+                timers_.set(key, now + std::clamp(options_.linger, goodbye_least, goodbye_most));
+                queue_goodbyes(now);
+                // Who has no link cannot be told.
+                const std::vector<Pair*> view = view_;
+                for (Pair* pair : view) {
+                    if (attached_link(*pair) == nullptr) leave_view(*pair, RemovalReason::failed, now);
+                }
+                check_left();
+            } else {
+                const std::vector<Pair*> view = view_;
+                for (Pair* pair : view) leave_view(*pair, RemovalReason::failed, now);
+                finish_leaving();
+            }
+            break;
+    }
+}
+
+/// Compares digests with one peer at random, so that what a list failed to tell is found within a few heartbeats.
+void Engine::probe(Time now) {
+    timers_.set({Timer::probe, 0}, now + options_.heartbeat);
+    if (view_.empty()) return;
+    if (Link* link = attached_link(*view_[dice_.below(view_.size())])) {
+        link->ping_due = true;
+        ready(*link);
+    }
+}
+
+void Engine::dial_now(Time now) {
+    const auto occupied = [&](const PeerId& wanted, const Address& address) {
+        if (roster_.blocked(address)) return true;
+        return std::any_of(view_.begin(), view_.end(), [&](const Pair* pair) {
+            return pair->id != wanted && pair->reached == address && pair->session->attached() != 0;
+        });
+    };
+    while (const auto step = plan_.step(now, occupied)) {
+        if (step->resolve) {
+            actions_.push_back(Resolve{step->target, step->address});
+            continue;
+        }
+        Link& link = open(++last_number_, step->address, now);
+        link.state = LinkState::dialling;
+        link.dialled = true;
+        link.target = step->target;
+        timers_.set({Timer::link, link.id}, now + options_.connect_timeout);
+        ++counters_.dials;
+        actions_.push_back(Dial{link.id, step->address});
+    }
+    for (const DialPlan::Round& round : plan_.take_ended()) round_failed(round, now);
+}
+
+void Engine::resolved(std::uint64_t target, std::vector<Address> addresses, errc error, Time now) {
+    if (left_) return;
+    if (addresses.empty()) {
+        if (const auto round = plan_.failed(target, error == errc{} ? errc::unresolvable_host : error, false, now)) {
+            round_failed(*round, now);
+        }
+    } else {
+        if (plan_.kind(target) == DialPlan::Kind::added) {
+            for (const Address& address : addresses) roster_.unblock(address);
+        }
+        plan_.resolved(target, std::move(addresses), now);
+    }
+    dial_now(now);
+}
+
+void Engine::round_failed(const DialPlan::Round& round, Time now) {
+    if (round.kind == DialPlan::Kind::added) {
+        for (const auto& [request, each] : requests_) {
+            if (each.target != round.target) continue;
+            answer(request, round.error);
+            return;
+        }
+    }
+    if (round.kind == DialPlan::Kind::seed) {
+        log(Severity::debug, "seed_unreachable error=" + make_error_code(round.error).message());
+    }
+    if (round.peer && round.refused_everywhere) {
+        const auto found = pairs_.find(*round.peer);
+        if (found != pairs_.end() && found->second.in_view && attached_link(found->second) == nullptr) {
+            fail(found->second, "refused_everywhere", now);
+        }
+    }
+}
+
+}  // namespace cluster::core

@@ -1,0 +1,365 @@
+#pragma once
+
+#include "core/action.hpp"
+#include "core/arena.hpp"
+#include "core/credit_pool.hpp"
+#include "core/dial_plan.hpp"
+#include "core/frame.hpp"
+#include "core/random.hpp"
+#include "core/roster.hpp"
+#include "core/session.hpp"
+#include "core/time.hpp"
+#include "core/timers.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace cluster::core {
+
+/// What the engine needs of `cluster::Options`, checked and parsed.
+struct EngineOptions {
+    std::string cluster;
+    /// Who this node is; its version is 1.
+    Facts self;
+    /// Addresses under which others see this node are published, too.
+    bool publish_observed = false;
+    std::vector<Address> seeds;
+    Duration heartbeat{};
+    Duration suspicion{};
+    Duration reconnect_min{};
+    Duration reconnect_max{};
+    Duration resume_for{};
+    Duration forget_after{};
+    Duration connect_timeout{};
+    Duration handshake_timeout{};
+    Duration attach_timeout{};
+    Duration linger{};
+    std::size_t inbox_bytes = 0;
+    std::size_t outbox_bytes = 0;
+    std::size_t total_outbox_bytes = 0;
+    std::size_t max_message = 0;
+    std::size_t max_peers = 0;
+    RandomSource random;
+};
+
+/// What the engine counts; see `cluster::Stats` for the meaning.
+struct Counters {
+    std::uint64_t messages_sent = 0;
+    std::uint64_t messages_received = 0;
+    std::uint64_t messages_given_up = 0;
+    std::uint64_t messages_lost = 0;
+    std::uint64_t dials = 0;
+    std::uint64_t dials_failed = 0;
+    std::uint64_t links_accepted = 0;
+    std::uint64_t links_lost = 0;
+    std::uint64_t sessions_resumed = 0;
+    std::uint64_t lists_sent = 0;
+    std::uint64_t lists_received = 0;
+    std::uint64_t protocol_errors = 0;
+    std::uint64_t refusals_sent = 0;
+    std::uint64_t refusals_received = 0;
+};
+
+/// One node's decisions: composes roster, dial plan, sessions and credit, and is the only part of the core that the
+/// network and the simulator talk to.
+///
+/// Every event carries the time; what follows from it are actions, to be taken with `take_actions` and carried out in
+/// order, and links with something to write, to be taken with `take_ready` and served with `pull`. Not thread-safe:
+/// its driver serialises all calls. Has no socket, clock, thread or randomness of its own.
+///
+/// 1. A link is attached to at most one session, a session to at most one link.
+/// 2. A peer is in view from the moment it attaches until it leaves, fails, is removed, or removes us.
+/// 3. Actions that add and remove the same peer alternate.
+class Engine {
+public:
+    Engine(EngineOptions options, Time now);
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+
+    // What the application asks for.
+
+    /// Answered by AddDone under the returned number.
+    std::uint64_t add(const Address& address, Time now);
+
+    /// A message: `owner` is set where the bytes may be kept instead of copied.
+    struct Body {
+        std::span<const std::byte> bytes;
+        BlockRef owner;
+    };
+    struct Outcome {
+        errc error{};  ///< outbox_full, not_in_view, message_too_large, closed; zero for success
+        std::size_t count = 0;
+        std::vector<PeerId> full;  ///< whose outbox has no room; empty where it is the node's
+    };
+    /// To all in view, all or none. With `skip_full` those without room get a gap in its place.
+    Outcome broadcast(const Body& body, bool skip_full);
+    Outcome send(const PeerId& to, const Body& body, bool skip_full);
+
+    bool remove(const PeerId& id, Time now);
+    void set_tags(Tags tags, Time now);
+    /// Answered by LeaveDone.
+    void leave(Time now);
+    /// The application has taken messages of `session` worth `bytes` of credit.
+    void taken(std::uint64_t session, std::uint64_t bytes, Time now);
+
+    std::vector<Peer> peers() const;
+    std::optional<Peer> peer(const PeerId& id) const;
+    std::size_t peer_count() const noexcept { return view_.size(); }
+    const Facts& self() const noexcept { return roster_.self(); }
+
+    const Counters& counters() const noexcept { return counters_; }
+    struct PeerGauges {
+        PeerId id;
+        std::string name;
+        std::uint64_t outbox_bytes = 0;
+        std::uint64_t inbox_bytes = 0;
+        std::uint64_t bytes_sent = 0;
+        std::uint64_t bytes_received = 0;
+        std::uint64_t attachments = 0;
+        Duration round_trip{};
+    };
+    std::vector<PeerGauges> gauges() const;
+    /// Whose session `link` carries, if any.
+    std::optional<PeerId> attached_to(LinkId link) const;
+    std::size_t link_count() const noexcept { return links_.size(); }
+    std::size_t suspect_count() const noexcept;
+    std::size_t pinned() const noexcept { return arena_.pinned(); }
+
+    // What happens to links.
+
+    /// Somebody connected from `remote`. 0: there are too many links; close it.
+    LinkId accepted(const Address& remote, Time now);
+    /// A dial has reached `remote`.
+    void connected(LinkId link, const Address& remote, Time now);
+    void dial_failed(LinkId link, errc error, Time now);
+    void resolved(std::uint64_t target, std::vector<Address> addresses, errc error, Time now);
+    /// Frames that came in, one after the other. False: the link is not wanted any more; forget what else came.
+    bool received(LinkId link, Control&& frame, Time now);
+    bool received(LinkId link, const DataRun& run, Time now);
+    /// What came in breaks a rule of framing.
+    void violated(LinkId link, Rule rule, Time now);
+    /// The other side ended the link, or it broke.
+    void link_ended(LinkId link, Time now);
+    /// Whether the link's HELLO was read: longer frames are allowed from then on.
+    bool greeted(LinkId link) const;
+
+    // What is to be done.
+
+    void take_actions(std::vector<Action>& out);
+    bool has_actions() const noexcept { return !actions_.empty(); }
+    /// Links that have something to write since the last call.
+    void take_ready(std::vector<LinkId>& out);
+    bool has_ready() const noexcept { return !ready_.empty(); }
+    /// About `budget` bytes of what `link` writes next, in whole frames. True if there is more.
+    bool pull(LinkId link, std::size_t budget, OutputSink& sink, Time now);
+    /// When `tick` has something to do.
+    Time deadline();
+    void tick(Time now);
+
+private:
+    struct Pair;
+
+    enum class LinkState : std::uint8_t {
+        dialling,
+        greeting,   ///< no HELLO read
+        greeted,    ///< smaller id: no OFFER read
+        waiting,    ///< smaller id: an ATTACH of the pair is under way on another link
+        attaching,  ///< smaller id: ATTACH sent
+        offered,    ///< larger id: OFFER sent
+        attached,
+        parting,    ///< own GOODBYE said
+        refusing,   ///< own REFUSE said
+    };
+
+    /// One connection, dialled or accepted.
+    struct Link {
+        LinkId id = 0;
+        LinkState state = LinkState::greeting;
+        std::uint64_t target = 0;  ///< the dial plan's, if it was dialled; 0 once that has its answer
+        bool dialled = false;
+        Address remote;
+        Pair* pair = nullptr;
+        Nonce our_nonce{};
+        Nonce peer_nonce{};
+        Offer offer;
+        bool completed = false;       ///< the peer is known to list us
+        bool goodbye_heard = false;
+        Farewell farewell = Farewell::leaving;
+        Time heard{};
+        Time list_sent{};
+
+        // What is to be written; each at most once, in this order.
+        bool queued = false;
+        bool hello_due = false;
+        bool offer_due = false;
+        bool attach_due = false;
+        bool attached_due = false;
+        bool ack_due = false;
+        bool list_due = false;
+        std::optional<std::uint64_t> pong_due;
+        bool ping_due = false;
+        std::vector<PeerId> news;
+        std::optional<Goodbye> goodbye_due;
+        std::optional<Refuse> refuse_due;
+
+        std::uint64_t ping_sequence = 0;
+        Time ping_sent{};
+    };
+
+    /// This node and one other.
+    struct Pair {
+        PeerId id;
+        std::uint64_t number = 0;
+        std::unique_ptr<Session> session;
+        std::vector<LinkId> links;
+        bool in_view = false;
+        PeerState state = PeerState::failed;
+        bool first_hand = false;       ///< we met it before anybody told us of it
+        Time contact{};                ///< when something last came from it
+        Address reached;               ///< where a dial of ours attached it
+        std::uint64_t max_message = 0;
+        Duration resume_for{};
+        std::uint64_t unsettled = 0;   ///< messages of its former session
+        std::uint64_t attachments = 0;
+        std::uint64_t bytes_sent = 0;
+        std::uint64_t bytes_received = 0;
+        Duration round_trip{};
+    };
+
+    struct Request {
+        std::uint64_t target = 0;
+        std::optional<PeerId> peer;
+    };
+
+    enum class Timer : std::uint8_t {
+        link,       ///< of a link: handshake, attaching or draining takes too long
+        beat,       ///< of a link: probe it
+        ack,        ///< of a pair
+        suspicion,  ///< of a pair
+        resume,     ///< of a pair
+        forget,     ///< of a pair
+        request,    ///< of an `add`
+        news,       ///< tell others whom we met
+        probe,      ///< compare digests with somebody
+        expiry,     ///< of what the roster remembers
+        linger,
+    };
+    using Key = Timers<Timer>::Key;
+
+    // engine.cpp: the application's side and the clock
+    Outcome room(std::span<Pair* const> pairs, const Body& body);
+    void enqueue(std::span<Pair* const> pairs, const Body& body, std::span<const PeerId> skipped);
+    void queue_goodbyes(Time now);
+    void finish_leaving();
+    void check_left();
+    void fire(Key key, Time now);
+    void probe(Time now);
+    void dial_now(Time now);
+    void round_failed(const DialPlan::Round& round, Time now);
+    void answer(std::uint64_t request, errc error);
+    void answer_adds(Pair& pair);
+    void refuse_adds(const Link& link, Refusal reason);
+
+    // engine_view.cpp: who is in view
+    void enter(Pair& pair, Link& link, Time now);
+    void leave_view(Pair& pair, RemovalReason reason, Time now);
+    void suspect(Pair& pair, Time now);
+    void fail(Pair& pair, std::string_view why, Time now);
+    void surrender(Pair& pair, errc reason);
+    void learn(const Facts& facts, Time now);
+    void observe(const std::string& host, Time now);
+    void forget_oldest();
+    void cancel_timers(const Pair& pair);
+    std::size_t max_known() const noexcept { return 2 * options_.max_peers; }
+    void announce(const PeerId& id, Time now);
+    void tell_news();
+    Peer describe(const Pair& pair) const;
+    Facts visible(const Facts& facts, const Link& link) const;
+    std::uint64_t digest() const;
+
+    // engine_links.cpp: the life of a link
+    Link& open(LinkId id, const Address& remote, Time now);
+    void greet(Link& link, Time now);
+    void on(Link& link, Hello&& hello, Time now);
+    void on(Link& link, Offer&& offer, Time now);
+    void on(Link& link, Attach&& attach, Time now);
+    void on(Link& link, Attached&& attached, Time now);
+    void on(Link& link, Gap&& gap, Time now);
+    void on(Link& link, Ack&& ack, Time now);
+    void on(Link& link, Goodbye&& goodbye, Time now);
+    void on(Link& link, Refuse&& refuse, Time now);
+    void on(Link& link, PeerList&& list, Time now);
+    void on(Link& link, Ping&& ping, Time now);
+    void on(Link& link, Pong&& pong, Time now);
+    bool usable(Link& link, Time now);
+    std::optional<Refusal> objection(const Link& link, const Hello& hello);
+    Request* requested(const Link& link);
+    void bind_target(Link& link, Pair& pair, Time now);
+    void decide(Link& link, Time now);
+    void decide_waiting(Pair& pair, Time now);
+    void begin_attach(Link& link, Time now);
+    void attach(Link& link, Time now);
+    void completed(Link& link, Time now);
+    void fence(Pair& pair);
+    void refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof = std::nullopt);
+    void say_goodbye(Link& link, Farewell why, Time now);
+    void end_target(Link& link, errc error, Time now);
+    void break_rule(Link& link, Rule rule, Time now);
+    void close(Link& link);
+    void drop(LinkId id, std::string_view why, errc error, Time now);
+    void unlink(Link& link, Time now);
+    void session_over(Pair& pair, Time now);
+    void make_session(Pair& pair);
+    void drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc given_up, Time now);
+    static Batch stamp(const Pair& pair);
+    void report_unsettled(Pair& pair, std::uint64_t messages);
+    void sweep();
+    void after_data(Pair& pair, Link& link, Time now);
+    void room_freed();
+    Pair& pair_of(const PeerId& id);
+    Link* find(LinkId id);
+    Link* attached_link(const Pair& pair);
+
+    // engine_output.cpp: what is to be written and done
+    void write_list(std::span<const Facts* const> facts, const Link& link, OutputSink& sink);
+    Offer make_offer(const Pair& pair, const Link& link) const;
+    Attach make_attach(Pair& pair, const Link& link);
+    void compact();
+    void ready(Link& link);
+    void log(Severity severity, std::string text);
+
+    EngineOptions options_;
+    Roster roster_;
+    Dice dice_;
+    DialPlan plan_;
+    Arena arena_;
+    CreditPool credit_;
+    Timers<Timer> timers_;
+    std::unordered_map<LinkId, Link> links_;
+    std::map<PeerId, Pair> pairs_;
+    std::unordered_map<std::uint64_t, Pair*> numbered_;  ///< pairs, and the pairs of sessions
+    std::vector<Pair*> view_;                            ///< sorted by id
+    std::map<std::uint64_t, Request> requests_;
+    std::vector<PeerId> news_;
+    std::vector<Action> actions_;
+    std::vector<LinkId> ready_;
+    std::vector<Batch> batches_;
+    std::vector<PeerId> idle_;  ///< pairs that may have become needless
+    Counters counters_;
+    std::uint64_t last_number_ = 0;
+    bool room_wanted_ = false;
+    bool leaving_ = false;
+    bool linger_over_ = false;
+    bool left_ = false;
+    LeaveDone unacknowledged_;
+};
+
+}  // namespace cluster::core

@@ -1,0 +1,235 @@
+#include "core/engine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace cluster::core {
+
+namespace {
+
+/// What this node met first-hand within this time is told to the others in one frame.
+constexpr Duration news_delay = std::chrono::milliseconds(5);
+/// So long the larger id waits for the smaller one's dial when both have just heard of each other.
+constexpr Duration dial_grace = std::chrono::milliseconds(100);
+
+bool loopback(const Address& address) {
+    return address.host.starts_with("127.") || address.host == "::1" || address.host == "localhost";
+}
+
+bool link_local(const Address& address) {
+    return address.host.starts_with("fe80:") || address.host.starts_with("169.254.");
+}
+
+}  // namespace
+
+Peer Engine::describe(const Pair& pair) const {
+    Peer peer;
+    peer.id = pair.id;
+    peer.state = pair.state;
+    if (const Facts* facts = roster_.find(pair.id)) {
+        peer.name = facts->name;
+        peer.member = facts->member;
+        peer.tags = facts->tags;
+        if (!facts->addresses.empty()) peer.address = facts->addresses.front();
+    }
+    if (!pair.reached.host.empty()) peer.address = pair.reached;
+    return peer;
+}
+
+std::vector<Peer> Engine::peers() const {
+    std::vector<Peer> peers;
+    peers.reserve(view_.size());
+    for (const Pair* pair : view_) peers.push_back(describe(*pair));
+    return peers;
+}
+
+std::optional<Peer> Engine::peer(const PeerId& id) const {
+    const auto found = pairs_.find(id);
+    if (found == pairs_.end() || !found->second.in_view) return std::nullopt;
+    return describe(found->second);
+}
+
+std::vector<Engine::PeerGauges> Engine::gauges() const {
+    std::vector<PeerGauges> gauges;
+    for (const Pair* pair : view_) {
+        const Facts* facts = roster_.find(pair->id);
+        const Session::Channel& user = pair->session->user();
+        gauges.push_back({pair->id, facts == nullptr ? std::string() : facts->name, user.out.size(),
+                          user.in.received() - user.in.consumed(), pair->bytes_sent, pair->bytes_received,
+                          pair->attachments, pair->round_trip});
+    }
+    return gauges;
+}
+
+std::optional<PeerId> Engine::attached_to(LinkId link) const {
+    const auto found = links_.find(link);
+    if (found == links_.end() || found->second.state != LinkState::attached) return std::nullopt;
+    return found->second.pair->id;
+}
+
+std::size_t Engine::suspect_count() const noexcept {
+    return static_cast<std::size_t>(std::count_if(
+        view_.begin(), view_.end(), [](const Pair* pair) { return pair->state == PeerState::suspect; }));
+}
+
+/// The pair is attached on `link`: its peer is in view, or back to health.
+void Engine::enter(Pair& pair, Link& link, Time now) {
+    pair.contact = now;
+    ++pair.attachments;
+    if (pair.attachments > 1) ++counters_.sessions_resumed;
+    if (link.dialled) pair.reached = link.remote;
+    timers_.cancel({Timer::suspicion, pair.number});
+    timers_.cancel({Timer::resume, pair.number});
+    timers_.cancel({Timer::forget, pair.number});
+    timers_.cancel({Timer::link, link.id});
+    timers_.set({Timer::beat, link.id}, now + options_.heartbeat);
+    const Facts* facts = roster_.find(pair.id);
+    plan_.seek(pair.id, facts == nullptr ? std::vector<Address>() : facts->addresses, now);
+    plan_.engaged(pair.id);
+    plan_.attached(pair.id);
+    link.list_due = true;
+    link.list_sent = now;
+    if (pair.in_view) {
+        if (pair.state != PeerState::alive) {
+            pair.state = PeerState::alive;
+            actions_.push_back(PeersChanged{});
+            log(Severity::info, "peer_resumed peer=" + pair.id.to_string());
+        }
+        return;
+    }
+    pair.in_view = true;
+    pair.state = PeerState::alive;
+    view_.insert(std::lower_bound(view_.begin(), view_.end(), pair.id,
+                                  [](const Pair* each, const PeerId& id) { return each->id < id; }),
+                 &pair);
+    actions_.push_back(PeerAdded{describe(pair)});
+    actions_.push_back(PeersChanged{});
+    log(Severity::info, "peer_added peer=" + pair.id.to_string() + " address=" + link.remote.to_string());
+    if (std::exchange(pair.first_hand, false)) announce(pair.id, now);
+}
+
+void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
+    timers_.cancel({Timer::suspicion, pair.number});
+    if (!std::exchange(pair.in_view, false)) return;
+    const auto at = std::find(view_.begin(), view_.end(), &pair);
+    view_.erase(at);
+    pair.state = reason == RemovalReason::left ? PeerState::left : PeerState::failed;
+    if (pair.session) credit_.release(pair.session->share());
+    if (!leaving_) {
+        actions_.push_back(PeerRemoved{describe(pair), reason});
+        actions_.push_back(PeersChanged{});
+    }
+    plan_.unbind(pair.id, now);
+    timers_.set({Timer::forget, pair.number}, now + options_.forget_after);
+    room_freed();  // whoever waits for this peer's room waits no longer
+}
+
+/// The pair has lost its link; it stays in view while it is looked for.
+void Engine::suspect(Pair& pair, Time now) {
+    if (!pair.in_view) return;
+    if (pair.state == PeerState::alive) {
+        pair.state = PeerState::suspect;
+        actions_.push_back(PeersChanged{});
+    }
+    timers_.set({Timer::suspicion, pair.number}, std::max(now, pair.contact + options_.suspicion));
+}
+
+void Engine::fail(Pair& pair, std::string_view why, Time now) {
+    log(Severity::warning, "peer_failed peer=" + pair.id.to_string() + " why=" + std::string(why));
+    leave_view(pair, RemovalReason::failed, now);
+    check_left();
+}
+
+/// Gives up what is queued for the pair and tells the application.
+void Engine::surrender(Pair& pair, errc reason) {
+    if (!pair.session) return;
+    const Outbox::Settled settled = pair.session->user().out.give_up();
+    if (settled.messages == 0) return;
+    counters_.messages_given_up += settled.messages;
+    if (leaving_) {
+        unacknowledged_.messages += settled.messages;
+        unacknowledged_.bytes += settled.bytes;
+        ++unacknowledged_.peers;
+    }
+    actions_.push_back(Surrender{describe(pair), settled.messages, settled.bytes, reason});
+    log(Severity::warning, "messages_given_up peer=" + pair.id.to_string() + " messages=" +
+                               std::to_string(settled.messages) + " bytes=" + std::to_string(settled.bytes) +
+                               " why=\"" + make_error_code(reason).message() + '"');
+    room_freed();
+}
+
+/// Somebody told us of `facts`: dial whom we do not know.
+void Engine::learn(const Facts& facts, Time now) {
+    const PeerId& id = facts.id;
+    if (id == self().id || roster_.departed(id) || roster_.parted(id) != nullptr) return;
+    const auto found = pairs_.find(id);
+    const bool linked = found != pairs_.end() && (found->second.in_view || !found->second.links.empty());
+    if (roster_.find(id) == nullptr) {
+        if (pairs_.size() >= max_known()) forget_oldest();
+        if (pairs_.size() >= max_known()) return;
+    }
+    switch (roster_.learn(facts)) {
+        case Roster::News::unknown: {
+            Pair& pair = pair_of(id);  // so that it is forgotten should it never attach
+            timers_.set_no_later({Timer::forget, pair.number}, now + options_.forget_after);
+            break;
+        }
+        case Roster::News::changed:
+            if (found != pairs_.end() && found->second.in_view) actions_.push_back(PeersChanged{});
+            break;
+        case Roster::News::none: break;
+    }
+    if (linked || leaving_) return;
+    plan_.seek(id, roster_.find(id)->addresses, self().id < id ? now : now + dial_grace);
+    // Somebody has it in view: look again soon, but not more often than lists may come.
+    plan_.hurry(id, now + (self().id < id ? Duration::zero() : dial_grace) + options_.heartbeat);
+}
+
+/// Tells all others of `id`: this node itself, or a peer it met before they could tell.
+void Engine::announce(const PeerId& id, Time now) {
+    if (std::find(news_.begin(), news_.end(), id) == news_.end()) news_.push_back(id);
+    timers_.set_no_later({Timer::news, 0}, now + news_delay);
+}
+
+void Engine::tell_news() {
+    for (Pair* pair : view_) {
+        Link* link = attached_link(*pair);
+        if (link == nullptr) continue;
+        for (const PeerId& id : news_) {
+            if (id == pair->id || std::find(link->news.begin(), link->news.end(), id) != link->news.end()) continue;
+            link->news.push_back(id);
+        }
+        if (!link->news.empty()) ready(*link);
+    }
+    news_.clear();
+}
+
+/// What the other end of `link` may know of `facts`: addresses only of a scope that it shares.
+Facts Engine::visible(const Facts& facts, const Link& link) const {
+    Facts visible = facts;
+    std::erase_if(visible.addresses, [&](const Address& address) {
+        return (loopback(address) && !loopback(link.remote)) || (link_local(address) && !link_local(link.remote));
+    });
+    return visible;
+}
+
+/// A peer sees us coming from `host`: published where this node listens on all interfaces and did not know.
+void Engine::observe(const std::string& host, Time now) {
+    std::vector<Address> addresses = self().addresses;
+    if (addresses.empty() || addresses.size() >= max_addresses) return;
+    const Address observed{host, addresses.front().port};
+    if (std::find(addresses.begin(), addresses.end(), observed) != addresses.end()) return;
+    addresses.push_back(observed);
+    roster_.publish(std::move(addresses));
+    announce(self().id, now);
+}
+
+std::uint64_t Engine::digest() const {
+    std::uint64_t sum = Roster::digest(self());
+    for (const Pair* pair : view_) {
+        if (const Facts* facts = roster_.find(pair->id)) sum += Roster::digest(*facts);
+    }
+    return sum;
+}
+
+}  // namespace cluster::core

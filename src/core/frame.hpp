@@ -1,0 +1,363 @@
+#pragma once
+
+#include "core/block.hpp"
+
+#include <cluster/address.hpp>
+#include <cluster/peer.hpp>
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+// The words that two nodes exchange. `wire/` turns the control frames into bytes and back; DATA frames are bytes from
+// the start, because they are written once and sent to many.
+
+namespace cluster::core {
+
+enum class FrameKind : std::uint8_t {
+    hello = 1,
+    offer = 2,
+    attach = 3,
+    attached = 4,
+    data = 5,
+    gap = 6,
+    ack = 7,
+    goodbye = 8,
+    refuse = 9,
+    peers = 10,
+    ping = 11,
+    pong = 12,
+};
+
+/// DATA: more chunks of the same message follow on this channel.
+inline constexpr std::uint8_t flag_more = 0x01;
+/// A receiver that does not know this kind of frame skips it.
+inline constexpr std::uint8_t flag_skippable = 0x80;
+
+/// What stands before every body:
+///
+///     | 0        4      5       6         8
+///     | length   | kind | flags | channel | body of `length` bytes
+///
+/// All little-endian. `channel` is 0 except in DATA and GAP.
+struct FrameHeader {
+    static constexpr std::size_t size = 8;
+
+    std::uint32_t length = 0;
+    FrameKind kind = FrameKind::data;
+    std::uint8_t flags = 0;
+    std::uint16_t channel = 0;
+
+    static FrameHeader read(const std::byte* from) noexcept {
+        static_assert(std::endian::native == std::endian::little, "a big-endian host has to swap here");
+        FrameHeader header;
+        std::memcpy(&header.length, from, 4);
+        std::memcpy(&header.kind, from + 4, 1);
+        std::memcpy(&header.flags, from + 5, 1);
+        std::memcpy(&header.channel, from + 6, 2);
+        return header;
+    }
+    void write(std::byte* to) const noexcept {
+        std::memcpy(to, &length, 4);
+        std::memcpy(to + 4, &kind, 1);
+        std::memcpy(to + 5, &flags, 1);
+        std::memcpy(to + 6, &channel, 2);
+    }
+
+    friend bool operator==(const FrameHeader&, const FrameHeader&) = default;
+};
+
+// Limits of the protocol, the same for every node.
+inline constexpr std::size_t max_chunk = std::size_t{64} << 10;         ///< body of one DATA frame
+inline constexpr std::size_t max_data_frame = max_chunk + FrameHeader::size;
+inline constexpr std::size_t max_control_body = std::size_t{64} << 10;  ///< body of any other frame
+inline constexpr std::size_t max_hello_body = std::size_t{16} << 10;    ///< body of any frame before the HELLO was read
+inline constexpr std::size_t max_listed_peers = 1024;                   ///< entries of one PEERS frame
+inline constexpr std::size_t max_channels = 16;                         ///< entries of one list of offsets
+inline constexpr std::size_t max_name = 64;                             ///< cluster, name, member
+inline constexpr std::size_t max_host = 255;
+inline constexpr std::size_t max_addresses = 8;
+inline constexpr std::size_t max_tags = 32;
+inline constexpr std::size_t max_tag_key = 64;
+inline constexpr std::size_t max_tag_value = 256;
+inline constexpr std::size_t max_refuse_text = 256;
+
+inline constexpr std::uint64_t max_offset = std::uint64_t{1} << 62;     ///< so that no sum of two overflows
+
+inline constexpr std::uint32_t protocol_magic = 0x53554c43;  // "CLUS"
+inline constexpr std::uint16_t protocol_version = 1;
+
+inline constexpr std::uint16_t user_channel = 0;
+
+using Nonce = std::array<std::uint8_t, 16>;
+using Token = std::array<std::uint8_t, 16>;
+using Proof = std::array<std::uint8_t, 16>;
+
+/// What a node says about itself. Only the owner writes it; the higher version is the newer one.
+struct Facts {
+    PeerId id;
+    std::uint64_t version = 0;
+    std::string name;
+    std::string member;
+    std::vector<Address> addresses;
+    Tags tags;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(id, version, name, member, addresses, tags);
+    }
+    friend bool operator==(const Facts&, const Facts&) = default;
+};
+
+/// The first frame of each side. The fields up to `version_max` keep their place in all versions.
+struct Hello {
+    std::uint32_t magic = protocol_magic;
+    std::uint16_t version_min = protocol_version;
+    std::uint16_t version_max = protocol_version;
+    std::uint64_t features = 0;
+    std::string cluster;
+    Nonce nonce{};
+    std::uint64_t resume_for_ms = 0;
+    /// The longest message this node takes.
+    std::uint64_t max_message = 0;
+    /// The address from which the other side seems to come, for its own use; the host may be empty.
+    Address observed;
+    Facts self;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(magic, version_min, version_max, features, cluster, nonce, resume_for_ms, max_message, observed, self);
+    }
+    friend bool operator==(const Hello&, const Hello&) = default;
+};
+
+/// What the larger id says about the pair's session; the smaller id decides on it.
+struct Offer {
+    std::optional<Proof> proof;
+    /// The highest epoch accepted so far.
+    std::uint64_t epoch = 0;
+    /// The link of that epoch is still in use.
+    bool holds = false;
+    /// The session still excludes others from its id.
+    bool defended = false;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(proof, epoch, holds, defended);
+    }
+    friend bool operator==(const Offer&, const Offer&) = default;
+};
+
+/// The receiving end of one channel: bytes of whole DATA frames, counted from the start of the session.
+struct Offset {
+    std::uint16_t channel = 0;
+    std::uint64_t received = 0;
+    std::uint64_t limit = 0;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(channel, received, limit);
+    }
+    friend bool operator==(const Offset&, const Offset&) = default;
+};
+
+/// The smaller id puts the session on this link.
+struct Attach {
+    /// With `first` the token itself, later a proof of it.
+    std::array<std::uint8_t, 16> token{};
+    bool first = false;
+    std::uint64_t epoch = 0;
+    std::vector<Offset> offsets;
+    /// With `first`: how many messages of a former session with this peer were never settled.
+    std::uint64_t unsettled = 0;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(token, first, epoch, offsets, unsettled);
+    }
+    friend bool operator==(const Attach&, const Attach&) = default;
+};
+
+/// The larger id agrees.
+struct Attached {
+    std::uint64_t epoch = 0;
+    std::vector<Offset> offsets;
+    std::uint64_t unsettled = 0;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(epoch, offsets, unsettled);
+    }
+    friend bool operator==(const Attached&, const Attached&) = default;
+};
+
+/// Up to offset `to`, at most so many messages are given up. The channel stands in the header.
+struct Gap {
+    std::uint16_t channel = 0;
+    std::uint64_t to = 0;
+    std::uint64_t messages = 0;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(to, messages);
+    }
+    friend bool operator==(const Gap&, const Gap&) = default;
+};
+
+struct Ack {
+    std::vector<Offset> offsets;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(offsets);
+    }
+    friend bool operator==(const Ack&, const Ack&) = default;
+};
+
+enum class Farewell : std::uint8_t { leaving = 1, removed = 2 };
+
+/// Both ends of one channel as the speaker leaves it.
+struct FinalOffset {
+    std::uint16_t channel = 0;
+    std::uint64_t sent = 0;
+    std::uint64_t received = 0;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(channel, sent, received);
+    }
+    friend bool operator==(const FinalOffset&, const FinalOffset&) = default;
+};
+
+struct Goodbye {
+    Farewell why = Farewell::leaving;
+    std::vector<FinalOffset> offsets;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(why, offsets);
+    }
+    friend bool operator==(const Goodbye&, const Goodbye&) = default;
+};
+
+enum class Refusal : std::uint8_t {
+    duplicate = 1,
+    id_in_use = 2,
+    unknown_session = 3,
+    over = 4,
+    removed = 5,
+    self = 6,
+    cluster = 7,
+    version = 8,
+    full = 9,
+    leaving = 10,
+};
+
+struct Refuse {
+    Refusal reason = Refusal::duplicate;
+    std::optional<Proof> proof;
+    std::string text;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(reason, proof, text);
+    }
+    friend bool operator==(const Refuse&, const Refuse&) = default;
+};
+
+/// Whom the speaker has in view, or those of them that are news.
+struct PeerList {
+    std::vector<Facts> peers;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(peers);
+    }
+    friend bool operator==(const PeerList&, const PeerList&) = default;
+};
+
+struct Ping {
+    std::uint64_t sequence = 0;
+    /// Of the owner-written facts of all in the speaker's view; where it differs, lists are exchanged.
+    std::uint64_t digest = 0;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(sequence, digest);
+    }
+    friend bool operator==(const Ping&, const Ping&) = default;
+};
+
+struct Pong {
+    std::uint64_t sequence = 0;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(sequence);
+    }
+    friend bool operator==(const Pong&, const Pong&) = default;
+};
+
+/// Every frame but DATA.
+using Control = std::variant<Hello, Offer, Attach, Attached, Gap, Ack, Goodbye, Refuse, PeerList, Ping, Pong>;
+
+/// A rule of the protocol that the other side broke; the log and the counters name it.
+enum class Rule : std::uint8_t {
+    bad_magic,
+    frame_too_long,
+    unknown_kind,
+    malformed_body,
+    wrong_flags,
+    unexpected_frame,
+    beyond_credit,
+    offset_goes_back,
+    offset_beyond_sent,
+    offset_inside_frame,
+    unknown_channel,
+    message_too_long,
+    message_cut_short,
+    wrong_epoch,
+    too_many_facts,
+    goodbye_before_the_end,
+};
+
+constexpr std::string_view to_string(Rule rule) noexcept {
+    switch (rule) {
+        case Rule::bad_magic: return "bad_magic";
+        case Rule::frame_too_long: return "frame_too_long";
+        case Rule::unknown_kind: return "unknown_kind";
+        case Rule::malformed_body: return "malformed_body";
+        case Rule::wrong_flags: return "wrong_flags";
+        case Rule::unexpected_frame: return "unexpected_frame";
+        case Rule::beyond_credit: return "beyond_credit";
+        case Rule::offset_goes_back: return "offset_goes_back";
+        case Rule::offset_beyond_sent: return "offset_beyond_sent";
+        case Rule::offset_inside_frame: return "offset_inside_frame";
+        case Rule::unknown_channel: return "unknown_channel";
+        case Rule::message_too_long: return "message_too_long";
+        case Rule::message_cut_short: return "message_cut_short";
+        case Rule::wrong_epoch: return "wrong_epoch";
+        case Rule::too_many_facts: return "too_many_facts";
+        case Rule::goodbye_before_the_end: return "goodbye_before_the_end";
+    }
+    return "unknown";
+}
+
+/// Complete DATA frames without MORE, one behind the other on one channel; or a single frame with MORE.
+struct DataRun {
+    BlockRef block;                     ///< holds the frames
+    std::span<const std::byte> frames;  ///< headers included
+    std::uint64_t messages = 0;         ///< how many frames
+    std::uint16_t channel = 0;
+    bool more = false;
+};
+
+}  // namespace cluster::core

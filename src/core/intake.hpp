@@ -1,0 +1,65 @@
+#pragma once
+
+#include "core/batch.hpp"
+#include "core/frame.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace cluster::core {
+
+/// What one session receives on one channel. Not thread-safe.
+///
+/// 1. `consumed() <= received() <= limit()`; `limit()` only grows.
+/// 2. A message that came in part belongs to the session: the rest of it may come over another link.
+class Intake {
+public:
+    explicit Intake(std::size_t max_message) noexcept : max_message_(max_message) {}
+
+    /// Takes frames that follow what was received so far, and appends what is complete to `out`.
+    std::optional<Rule> accept(const DataRun& run, Batch stamp, std::vector<Batch>& out);
+    /// The peer has given up what lies between `received()` and `to`. What was begun is thrown away.
+    std::optional<Rule> skip(const Gap& gap, Batch stamp, std::vector<Batch>& out);
+    /// The application has taken messages worth `bytes`.
+    void consume(std::uint64_t bytes) noexcept { consumed_ += bytes; }
+    /// Lets the peer send up to `limit`; a smaller one changes nothing.
+    void allow(std::uint64_t limit) noexcept {
+        if (limit > limit_) limit_ = limit;
+    }
+
+    /// An acknowledgement states the first two; `told` remembers what the last one said.
+    std::uint64_t received() const noexcept { return received_; }
+    std::uint64_t limit() const noexcept { return limit_; }
+    std::uint64_t consumed() const noexcept { return consumed_; }
+    void told() noexcept {
+        told_received_ = received_;
+        told_limit_ = limit_;
+    }
+    bool acknowledgement_due() const noexcept { return received_ != told_received_ || limit_ != told_limit_; }
+    bool limit_grew() const noexcept { return limit_ > told_limit_; }
+    /// The peer may send no more than this before it hears from us.
+    std::uint64_t room_told() const noexcept { return told_limit_ > received_ ? told_limit_ - received_ : 0; }
+    std::uint64_t unacknowledged() const noexcept { return received_ - told_received_; }
+
+    /// A message has begun and is not complete.
+    bool partial() const noexcept { return !parts_.empty(); }
+    /// Credit that the begun message has used.
+    std::uint64_t partial_charge() const noexcept { return parts_charge_; }
+
+private:
+    std::optional<Rule> add_part(std::span<const std::byte> body);
+    void finish(Batch& stamp, std::vector<Batch>& out);
+
+    std::size_t max_message_;
+    std::uint64_t received_ = 0;
+    std::uint64_t consumed_ = 0;
+    std::uint64_t limit_ = 0;
+    std::uint64_t told_received_ = 0;
+    std::uint64_t told_limit_ = 0;
+    std::vector<std::byte> parts_;  ///< the header to be, then the bodies so far
+    std::uint64_t parts_charge_ = 0;
+};
+
+}  // namespace cluster::core

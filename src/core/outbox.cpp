@@ -1,0 +1,191 @@
+#include "core/outbox.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+namespace cluster::core {
+
+void Outbox::push(Span span, bool header) {
+    const std::uint64_t begin = end_;
+    end_ += span.size();
+    held_ += span.size();
+    const std::size_t count = items_.size();
+    const bool follows_frames = count > 0 && !items_.back().gap() && !items_.back().header &&
+                                (count == 1 || !items_[count - 2].header);
+    if (!header && follows_frames && items_.back().span.merge(span)) {
+        items_.back().end = end_;
+        cursor_ = std::min(cursor_, items_.size() - 1);
+        return;
+    }
+    items_.push_back({std::move(span), begin, end_, 0, header});
+}
+
+void Outbox::append(Span frames) {
+    push(std::move(frames), false);
+}
+
+void Outbox::append(Span header, Span body) {
+    push(std::move(header), true);
+    push(std::move(body), false);
+}
+
+void Outbox::append_gap(std::uint64_t bytes, std::uint64_t messages) {
+    const std::uint64_t begin = end_;
+    end_ += bytes;
+    // A gap that was already sent, wholly, is not extended: the peer has been told where it ends.
+    if (!items_.empty() && items_.back().gap() && next_ < begin) {
+        items_.back().end = end_;
+        items_.back().messages += messages;
+        return;
+    }
+    items_.push_back({{}, begin, end_, messages, false});
+}
+
+/// The last end of a frame in `item` that is at most `limit`, going from the frame that starts at `from`. A result
+/// below both `limit` and the item's end means that no frame starts where one should.
+std::uint64_t Outbox::frames_until(const Item& item, std::uint64_t from, std::uint64_t limit, std::uint64_t* messages) {
+    const std::span<const std::byte> bytes = item.span.bytes();
+    std::uint64_t at = from;
+    while (at < item.end && item.end - at >= FrameHeader::size) {
+        const FrameHeader header = FrameHeader::read(bytes.data() + (at - item.begin));
+        const std::uint64_t next = at + FrameHeader::size + header.length;
+        if (next > limit || next > item.end) break;
+        if (messages != nullptr && (header.flags & flag_more) == 0) ++*messages;
+        at = next;
+    }
+    return at;
+}
+
+std::size_t Outbox::find(std::uint64_t offset) const {
+    const auto item = std::upper_bound(items_.begin(), items_.end(), offset,
+                                       [](std::uint64_t value, const Item& each) { return value < each.end; });
+    return static_cast<std::size_t>(item - items_.begin());
+}
+
+std::optional<Rule> Outbox::acknowledge(std::uint64_t to) {
+    if (to < acknowledged_) return Rule::offset_goes_back;
+    if (to > next_) return Rule::offset_beyond_sent;
+    while (!items_.empty() && items_.front().end <= to) {
+        // Without its header a body would be taken for frames.
+        if (items_.front().header && to < items_[1].end) return Rule::offset_inside_frame;
+        if (!items_.front().gap()) held_ -= items_.front().span.size();
+        items_.pop_front();
+        if (cursor_ > 0) --cursor_;
+    }
+    if (!items_.empty() && items_.front().begin < to) {
+        Item& front = items_.front();
+        if (!front.gap()) {
+            if (front.header) return Rule::offset_inside_frame;
+            const std::uint64_t dropped = to - front.begin;
+            front.span.drop_front(dropped);
+            held_ -= dropped;
+        }
+        front.begin = to;
+    }
+    acknowledged_ = to;
+    return std::nullopt;
+}
+
+void Outbox::allow(std::uint64_t limit) noexcept {
+    limit_ = std::max(limit_, limit);
+}
+
+std::optional<Rule> Outbox::rewind(std::uint64_t to) {
+    if (to < acknowledged_) return Rule::offset_goes_back;
+    if (to > end_) return Rule::offset_beyond_sent;
+    const std::size_t at = find(to);
+    if (at < items_.size() && !items_[at].gap() && items_[at].begin != to) {
+        const bool body = at > 0 && items_[at - 1].header;
+        if (items_[at].header || body || frames_until(items_[at], items_[at].begin, to) != to) {
+            return Rule::offset_inside_frame;
+        }
+    }
+    if (at > 0 && at <= items_.size() && items_[at - 1].header) return Rule::offset_inside_frame;
+    next_ = std::max(next_, to);  // forward, too: what the peer has is acknowledged even if this side forgot sending it
+    if (auto rule = acknowledge(to)) return rule;
+    next_ = to;
+    cursor_ = find(to);
+    return std::nullopt;
+}
+
+Outbox::Settled Outbox::unacknowledged() const {
+    Settled settled;
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+        const Item& item = items_[i];
+        if (item.gap()) continue;
+        settled.bytes += item.span.size();
+        if (item.header) {
+            if ((FrameHeader::read(item.span.bytes().data()).flags & flag_more) == 0) ++settled.messages;
+        } else if (i == 0 || !items_[i - 1].header) {
+            frames_until(item, item.begin, item.end, &settled.messages);
+        }
+    }
+    return settled;
+}
+
+Outbox::Settled Outbox::give_up() {
+    const Settled settled = unacknowledged();
+    const std::uint64_t messages = unsettled();
+    if (items_.empty()) return settled;
+    items_.clear();
+    held_ = 0;
+    cursor_ = 0;
+    items_.push_back({{}, acknowledged_, end_, messages, false});
+    return settled;
+}
+
+std::uint64_t Outbox::unsettled() const {
+    std::uint64_t messages = unacknowledged().messages;
+    for (const Item& item : items_) messages += item.messages;
+    return messages;
+}
+
+bool Outbox::ready() const noexcept {
+    if (cursor_ >= items_.size()) return false;
+    const Item& item = items_[cursor_];
+    if (item.gap()) return true;
+    if (item.header) return items_[cursor_ + 1].end <= limit_;
+    if (item.end <= limit_) return true;
+    return frames_until(item, next_, limit_) > next_;
+}
+
+std::size_t Outbox::pull(std::uint16_t channel, std::size_t budget, OutputSink& sink) {
+    std::size_t pulled = 0;
+    const auto hand_out = [&](const Item& item, std::uint64_t to) {
+        const std::size_t size = to - next_;
+        sink.bytes(item.span.segment()->block(), item.span.bytes().subspan(next_ - item.begin, size));
+        next_ = to;
+        pulled += size;
+    };
+    while (cursor_ < items_.size() && pulled < budget) {
+        const Item& item = items_[cursor_];
+        if (item.gap()) {
+            sink.frame(Gap{channel, item.end, item.messages});
+            next_ = item.end;
+            pulled += FrameHeader::size;
+        } else if (item.header) {
+            const Item& body = items_[cursor_ + 1];
+            if (body.end > limit_) break;
+            hand_out(item, item.end);
+            hand_out(body, body.end);
+            ++cursor_;
+        } else {
+            const std::uint64_t to = item.end <= limit_ ? item.end : frames_until(item, next_, limit_);
+            if (to == next_) break;
+            hand_out(item, to);
+            if (to != item.end) break;
+        }
+        ++cursor_;
+    }
+    return pulled;
+}
+
+void Outbox::compact(Arena& arena) {
+    for (Item& item : items_) {
+        // What is larger than a segment came as one buffer and is not worth a copy.
+        if (item.gap() || !item.span.segment()->sparse() || item.span.size() > Arena::segment_size) continue;
+        item.span = arena.append(item.span.bytes(), {});
+    }
+}
+
+}  // namespace cluster::core

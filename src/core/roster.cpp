@@ -1,0 +1,81 @@
+#include "core/roster.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace cluster::core {
+
+void Roster::publish(Tags tags) {
+    if (self_.tags == tags) return;
+    self_.tags = std::move(tags);
+    ++self_.version;
+}
+
+void Roster::publish(std::vector<Address> addresses) {
+    if (self_.addresses == addresses) return;
+    self_.addresses = std::move(addresses);
+    ++self_.version;
+}
+
+Roster::News Roster::learn(const Facts& facts) {
+    const auto [found, fresh] = known_.try_emplace(facts.id, facts);
+    if (fresh) return News::unknown;
+    if (facts.version <= found->second.version) return News::none;
+    found->second = facts;
+    return News::changed;
+}
+
+const Facts* Roster::find(const PeerId& id) const {
+    const auto found = known_.find(id);
+    return found == known_.end() ? nullptr : &found->second;
+}
+
+void Roster::bury(const PeerId& id, Time until) {
+    known_.erase(id);
+    if (!departed_.try_emplace(id, until).second) return;
+    graves_.emplace(until, id);
+    if (graves_.size() > max_departed) {
+        departed_.erase(graves_.begin()->second);
+        graves_.erase(graves_.begin());
+    }
+}
+
+void Roster::expire(Time now) {
+    while (!graves_.empty() && graves_.begin()->first <= now) {
+        departed_.erase(graves_.begin()->second);
+        graves_.erase(graves_.begin());
+    }
+    std::erase_if(parted_, [&](const auto& entry) { return entry.second.until <= now; });
+}
+
+Roster::Parted* Roster::parted(const PeerId& id) {
+    const auto found = parted_.find(id);
+    return found == parted_.end() ? nullptr : &found->second;
+}
+
+bool Roster::blocked(const Address& address) const {
+    return std::any_of(parted_.begin(), parted_.end(), [&](const auto& entry) {
+        const auto& addresses = entry.second.addresses;
+        return std::find(addresses.begin(), addresses.end(), address) != addresses.end();
+    });
+}
+
+void Roster::unblock(const Address& address) {
+    std::erase_if(parted_, [&](const auto& entry) {
+        const auto& addresses = entry.second.addresses;
+        return std::find(addresses.begin(), addresses.end(), address) != addresses.end();
+    });
+}
+
+std::uint64_t Roster::digest(const Facts& facts) noexcept {
+    std::uint64_t low;
+    std::uint64_t high;
+    std::memcpy(&low, facts.id.bytes.data(), 8);
+    std::memcpy(&high, facts.id.bytes.data() + 8, 8);
+    std::uint64_t z = low ^ high ^ (facts.version * 0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;  // the finaliser of splitmix64
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+}  // namespace cluster::core

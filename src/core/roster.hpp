@@ -1,0 +1,70 @@
+#pragma once
+
+#include "core/frame.hpp"
+#include "core/time.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+namespace cluster::core {
+
+/// Who belongs: what each node has said about itself, who has departed, and whom this node has parted from. It knows
+/// nothing of links. Not thread-safe.
+///
+/// 1. A fact changes only to a higher version, which its owner alone writes.
+/// 2. A departed id never becomes known again.
+class Roster {
+public:
+    /// Departed ids remembered; beyond that the oldest is forgotten first.
+    static constexpr std::size_t max_departed = std::size_t{1} << 16;
+
+    explicit Roster(Facts self) : self_(std::move(self)) {}
+
+    const Facts& self() const noexcept { return self_; }
+    void publish(Tags tags);
+    void publish(std::vector<Address> addresses);
+
+    enum class News : std::uint8_t { none, changed, unknown };
+    /// Takes over what its owner wrote. The caller has checked that `facts.id` is neither departed nor this node.
+    News learn(const Facts& facts);
+    const Facts* find(const PeerId& id) const;
+    void forget(const PeerId& id) { known_.erase(id); }
+
+    void bury(const PeerId& id, Time until);
+    bool departed(const PeerId& id) const { return departed_.contains(id); }
+    void expire(Time now);
+    Time next_expiry() const noexcept { return graves_.empty() ? never : graves_.begin()->first; }
+
+    /// What this node remembers of a peer it parted from.
+    struct Parted {
+        std::vector<Address> addresses;
+        /// Of the session that ended; proves to the peer that it was us who ended it.
+        std::optional<Token> token;
+        /// The peer has heard the goodbye.
+        bool told = false;
+        Time until = never;
+    };
+    Parted& part(const PeerId& id, Parted parted) { return parted_[id] = std::move(parted); }
+    Parted* parted(const PeerId& id);
+    bool blocked(const Address& address) const;
+    /// Lifts the block of whoever was reached at `address`.
+    void unblock(const Address& address);
+    void unblock(const PeerId& id) { parted_.erase(id); }
+
+    /// One node's part of the digest: the digest of a view is the sum over all of it.
+    static std::uint64_t digest(const Facts& facts) noexcept;
+
+private:
+    Facts self_;
+    std::unordered_map<PeerId, Facts> known_;
+    std::unordered_map<PeerId, Time> departed_;
+    std::multimap<Time, PeerId> graves_;
+    std::map<PeerId, Parted> parted_;
+};
+
+}  // namespace cluster::core

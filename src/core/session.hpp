@@ -1,0 +1,113 @@
+#pragma once
+
+#include "core/credit_pool.hpp"
+#include "core/frame.hpp"
+#include "core/intake.hpp"
+#include "core/outbox.hpp"
+#include "core/time.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace cluster::core {
+
+using LinkId = std::uint64_t;  ///< 0: none
+
+/// The delivery between this node and one peer: it outlives the links it uses. Not thread-safe.
+///
+/// It decides about links and counts what was sent and received; opening, closing and fencing links is the engine's.
+/// The rules are numbered in wire/PROTOCOL.md.
+class Session {
+public:
+    /// How far the pair has come; on the larger id's side there is no `proposed` and no `attaching`.
+    enum class State : std::uint8_t { proposed, attaching, attached, detached };
+
+    struct Channel {
+        std::uint16_t id;
+        Outbox out;
+        Intake in;
+    };
+
+    Session(std::uint64_t number, bool decides, std::size_t max_message)
+        : number_(number), decides_(decides) {
+        channels_.push_back({user_channel, {}, Intake(max_message)});
+    }
+
+    std::uint64_t number() const noexcept { return number_; }
+    /// This side has the smaller id: it alone attaches (R3).
+    bool decides() const noexcept { return decides_; }
+
+    struct Judgement {
+        enum class Verdict : std::uint8_t { accept, wait, refuse } verdict = Verdict::refuse;
+        Refusal reason = Refusal::duplicate;
+    };
+    /// The smaller id on an OFFER (R4 b to f). `proof_holds`: it proves this session's token.
+    Judgement judge(const Offer& offer, bool proof_holds) const noexcept;
+    /// The larger id on an ATTACH (R9, R17, R18). `token_holds`: it carries or proves this session's token.
+    Judgement judge(const Attach& attach, bool token_holds) const noexcept;
+
+    // The token and the epochs.
+    const std::optional<Token>& token() const noexcept { return token_; }
+    void set_token(const Token& token) noexcept { token_ = token; }
+    bool confirmed() const noexcept { return confirmed_; }
+    void confirm() noexcept { confirmed_ = true; }
+    std::uint64_t epoch() const noexcept { return epoch_; }
+    /// R8: an epoch never used before.
+    std::uint64_t next_epoch() noexcept { return ++epoch_; }
+    void accept_epoch(std::uint64_t epoch) noexcept { epoch_ = epoch; }
+
+    // The links.
+    LinkId attached() const noexcept { return attached_; }
+    LinkId attaching() const noexcept { return attaching_; }
+    void begin(LinkId link) noexcept { attaching_ = link; }
+    void attach(LinkId link) noexcept;
+    /// `link` has ended. True if it was the attached one.
+    bool lose(LinkId link) noexcept;
+    State state() const noexcept;
+
+    /// R21: it can still be resumed with its token, but no longer keeps others from the id.
+    bool defended() const noexcept { return defended_; }
+    void stop_defending() noexcept { defended_ = false; }
+
+    // The channels.
+    std::vector<Channel>& channels() noexcept { return channels_; }
+    const std::vector<Channel>& channels() const noexcept { return channels_; }
+    Channel& user() noexcept { return channels_.front(); }
+    const Channel& user() const noexcept { return channels_.front(); }
+    Channel* channel(std::uint16_t id) noexcept;
+
+    /// What ATTACH and ATTACHED state: all channels.
+    std::vector<Offset> state_offsets();
+    /// What an ACK states: what has changed since the last one.
+    std::vector<Offset> changed_offsets();
+    bool acknowledgement_due() const noexcept;
+    /// The peer stated where a new link starts (R25).
+    std::optional<Rule> rewind(std::span<const Offset> offsets);
+    std::optional<Rule> acknowledge(std::span<const Offset> offsets);
+    bool has_output() const noexcept;
+
+    CreditPool::Share& share() noexcept { return share_; }
+
+private:
+    std::uint64_t number_;
+    bool decides_;
+    bool confirmed_ = false;
+    bool defended_ = true;
+    std::optional<Token> token_;
+    std::uint64_t epoch_ = 0;
+    LinkId attached_ = 0;
+    LinkId attaching_ = 0;
+    std::vector<Channel> channels_;
+    CreditPool::Share share_{.session = number_};
+};
+
+/// Which side speaks, so that a proof cannot be sent back to its author.
+enum class ProofUse : std::uint8_t { offer = 1, attach = 2, removed = 3 };
+
+/// Shows knowledge of `token` without telling it (R20).
+Proof prove(const Token& token, const Nonce& speaker, const Nonce& listener, ProofUse use) noexcept;
+
+}  // namespace cluster::core

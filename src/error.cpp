@@ -1,0 +1,75 @@
+#include <cluster/error.hpp>
+
+namespace cluster {
+
+namespace {
+
+class Category final : public std::error_category {
+public:
+    const char* name() const noexcept override { return "cluster"; }
+
+    std::string message(int value) const override {
+        switch (static_cast<errc>(value)) {
+            case errc::invalid_address: return "not an address of the form host:port or [ipv6]:port";
+            case errc::unresolvable_host: return "the host name has no address";
+            case errc::connection_refused: return "nobody listens there";
+            case errc::host_unreachable: return "there is no way to that host";
+            case errc::timed_out: return "time ran out";
+            case errc::address_in_use: return "another socket listens on that port";
+            case errc::address_not_available: return "this machine has no such address";
+            case errc::permission_denied: return "the system does not permit it";
+            case errc::out_of_descriptors: return "no file descriptor is left";
+            case errc::not_a_cluster_node: return "what answers there is not a cluster node";
+            case errc::wrong_cluster: return "the node belongs to another cluster";
+            case errc::wrong_version: return "the node speaks no common version of the protocol";
+            case errc::handshake_timeout: return "the greeting was not finished in time";
+            case errc::self: return "the address leads to this node itself";
+            case errc::id_in_use: return "the peer has another session with this id";
+            case errc::removed: return "the peer has parted from this node";
+            case errc::leaving: return "one of the two nodes is leaving";
+            case errc::too_many_peers: return "one of the two nodes has as many peers as it may have";
+            case errc::not_in_view: return "no peer with that id is in view";
+            case errc::outbox_full: return "an outbox has no room";
+            case errc::message_too_large: return "the message is longer than allowed";
+            case errc::would_block: return "the call would have to wait, on a thread that must not";
+            case errc::closed: return "the node is closed";
+            case errc::invalid_options: return "the options are wrong or contradict each other";
+            case errc::protocol_error: return "the other side broke a rule of the protocol";
+            case errc::connection_lost: return "the connection broke before the outcome was known";
+            case errc::system_failure: return "the system refused";
+        }
+        return "unknown error " + std::to_string(value);
+    }
+
+    std::error_condition default_error_condition(int value) const noexcept override {
+        switch (static_cast<errc>(value)) {
+            case errc::invalid_address:
+            case errc::invalid_options: return std::errc::invalid_argument;
+            case errc::connection_refused: return std::errc::connection_refused;
+            case errc::host_unreachable: return std::errc::host_unreachable;
+            case errc::timed_out:
+            case errc::handshake_timeout: return std::errc::timed_out;
+            case errc::address_in_use: return std::errc::address_in_use;
+            case errc::address_not_available: return std::errc::address_not_available;
+            case errc::permission_denied: return std::errc::permission_denied;
+            case errc::out_of_descriptors: return std::errc::too_many_files_open;
+            case errc::not_in_view: return std::errc::not_connected;
+            case errc::outbox_full: return std::errc::no_buffer_space;
+            case errc::message_too_large: return std::errc::message_size;
+            case errc::would_block: return std::errc::operation_would_block;
+            case errc::protocol_error: return std::errc::protocol_error;
+            case errc::connection_lost: return std::errc::connection_reset;
+            default: return {value, *this};
+        }
+    }
+};
+
+}  // namespace
+
+const std::error_category& error_category() noexcept {
+    // Never destroyed: an error may still be looked at while the process ends.
+    static const Category& category = *new Category;
+    return category;
+}
+
+}  // namespace cluster

@@ -1,0 +1,193 @@
+#include "inbox_state.hpp"
+
+#include "core/frame.hpp"
+#include "net/io_thread.hpp"
+
+#include <cluster/error.hpp>
+
+#include <cassert>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+namespace cluster::detail {
+
+using core::Batch;
+using core::FrameHeader;
+
+bool InboxState::push(std::span<Batch> batches) {
+    std::uint64_t messages = 0;
+    std::size_t waiting = 0;
+    {
+        const std::lock_guard lock(mutex_);
+        if (ended_) return false;
+        for (Batch& batch : batches) {
+            assert((batch.lost != 0) == batch.frames.empty());
+            messages += batch.lost != 0 ? 1 : batch.messages;
+            bytes_ += batch.charge;
+            queue_.push_back(std::move(batch));
+        }
+        waiting = waiting_;
+    }
+    if (waiting == 0 || messages == 0) return true;
+    if (messages == 1) {
+        pushed_.notify_one();
+    } else {
+        pushed_.notify_all();
+    }
+    return true;
+}
+
+void InboxState::end() {
+    {
+        const std::lock_guard lock(mutex_);
+        ended_ = true;
+    }
+    pushed_.notify_all();
+}
+
+bool InboxState::pop_all(std::vector<Batch>& out) {
+    const std::lock_guard lock(mutex_);
+    const std::size_t before = out.size();
+    if (open_ != nullptr) {
+        const std::size_t position = open_->position.exchange(open_->end, std::memory_order_relaxed);
+        if (position < open_->end) {
+            Batch& rest = out.emplace_back(open_->batch);
+            if (rest.lost == 0) {
+                rest.frames = rest.frames.subspan(position);
+                rest.messages = 0;
+                for (auto frames = rest.frames; !frames.empty(); ++rest.messages) {
+                    frames = frames.subspan(FrameHeader::size + FrameHeader::read(frames.data()).length);
+                }
+            }
+            bytes_ -= rest.charge;
+        }
+        open_.reset();
+    }
+    for (Batch& batch : queue_) {
+        bytes_ -= batch.charge;
+        out.push_back(std::move(batch));
+    }
+    queue_.clear();
+    return out.size() != before;
+}
+
+void InboxState::taken(std::vector<Taken>& out) {
+    out.clear();
+    const std::lock_guard lock(mutex_);
+    for (const auto& [session, bytes] : taken_) out.push_back({session, bytes});
+    taken_.clear();
+    told_ = false;
+}
+
+std::uint64_t InboxState::bytes() const {
+    const std::lock_guard lock(mutex_);
+    return bytes_;
+}
+
+std::size_t InboxState::waiting() const {
+    const std::lock_guard lock(mutex_);
+    return waiting_;
+}
+
+void InboxState::detach() {
+    std::function<void()> callback;
+    std::unique_lock lock(mutex_);
+    detached_ = true;
+    reported_.wait(lock, [this] { return reporting_ == 0; });
+    callback.swap(on_taken_);
+    lock.unlock();
+}
+
+/// Under the lock: makes `open_` a batch with unclaimed messages, if there is one.
+bool InboxState::open_next() {
+    if (open_ != nullptr && !open_->exhausted()) return true;
+    if (queue_.empty()) return false;
+    open_ = std::make_shared<SharedBatch>(std::move(queue_.front()));
+    queue_.pop_front();
+    return true;
+}
+
+std::shared_ptr<SharedBatch> InboxState::next(Deadline deadline) {
+    std::unique_lock lock(mutex_);
+    while (!open_next()) {
+        if (ended_ || deadline == no_wait) return nullptr;
+        if (net::on_io_thread()) {
+            throw std::system_error(make_error_code(errc::would_block), "waiting for a message on an I/O thread");
+        }
+        ++waiting_;
+        if (deadline == for_ever) {
+            pushed_.wait(lock);
+        } else if (pushed_.wait_until(lock, deadline) == std::cv_status::timeout) {
+            deadline = no_wait;  // looks once more: a message may have come with the last moment
+        }
+        --waiting_;
+    }
+    return open_;
+}
+
+void InboxState::finish(const std::shared_ptr<SharedBatch>& batch) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (open_ == batch) open_.reset();
+        const std::uint64_t charge = batch->batch.charge;
+        if (charge == 0) return;
+        bytes_ -= charge;
+        const std::uint64_t unreported = taken_[batch->batch.session] += charge;
+        if (unreported < report_from || told_ || detached_ || !on_taken_) return;
+        told_ = true;
+        ++reporting_;
+    }
+    report();
+}
+
+void InboxState::report() noexcept {
+    on_taken_();
+    const std::lock_guard lock(mutex_);
+    if (--reporting_ == 0) reported_.notify_all();
+}
+
+bool InboxState::at_end() const {
+    const std::lock_guard lock(mutex_);
+    return ended_ && queue_.empty() && (open_ == nullptr || open_->exhausted());
+}
+
+bool InboxReader::claim() {
+    SharedBatch& shared = *batch_;
+    const Batch& batch = shared.batch;
+    std::size_t position = shared.position.load(std::memory_order_relaxed);
+    std::size_t after = 0;
+    std::span<const std::byte> payload;
+    do {
+        if (position == shared.end) return false;
+        if (batch.lost != 0) {
+            after = shared.end;
+        } else {
+            const std::byte* frame = batch.frames.data() + position;
+            payload = {frame + FrameHeader::size, FrameHeader::read(frame).length};
+            after = position + FrameHeader::size + payload.size();
+        }
+    } while (!shared.position.compare_exchange_weak(position, after, std::memory_order_relaxed));
+    std::construct_at(&message_, batch.from, batch.block.get(), payload, batch.lost);
+    if (after == shared.end) state_->finish(batch_);
+    return true;
+}
+
+bool InboxReader::next_batch(InboxState::Deadline deadline) {
+    do {
+        // What was read is let go before waiting for more, which may take long.
+        std::construct_at(&message_);
+        batch_.reset();
+        batch_ = state_->next(deadline);
+        if (batch_ == nullptr) return false;
+    } while (!claim());
+    return true;
+}
+
+Message InboxReader::take() const noexcept {
+    if (message_.size() == 0) return Message(message_.from(), nullptr, {}, message_.lost());
+    core::BlockRef block = batch_->batch.block;
+    return Message(message_.from(), block.detach(), message_.bytes(), message_.lost());
+}
+
+}  // namespace cluster::detail

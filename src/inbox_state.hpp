@@ -1,0 +1,145 @@
+#pragma once
+
+#include "core/batch.hpp"
+
+#include <cluster/message.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace cluster::detail {
+
+/// A batch that several readers share; each claims the next message by moving `position`, without a lock.
+///
+/// Thread-safe. Readers hold it, and with it its block, for as long as they look at a message of it.
+struct SharedBatch {
+    explicit SharedBatch(core::Batch&& from) noexcept
+        : batch(std::move(from)), end(batch.lost != 0 ? 1 : batch.frames.size()) {}
+
+    bool exhausted() const noexcept { return position.load(std::memory_order_relaxed) == end; }
+
+    const core::Batch batch;
+    /// A gap has no frames; its one claim moves `position` from 0 to 1.
+    const std::size_t end;
+    /// Orders nothing but itself: what is claimed by it never changes.
+    std::atomic<std::size_t> position{0};
+};
+
+/// What an `Inbox` handle shares with its node: batches that the I/O thread pushes and readers take.
+///
+/// Thread-safe. Outlives the node as long as a handle does.
+///
+/// 1. Messages are claimed one at a time, in the order in which they were pushed.
+/// 2. At most one batch is open to claims. Whoever claims the last of its messages accounts for all of it.
+class InboxState {
+public:
+    using Deadline = std::chrono::steady_clock::time_point;
+    static constexpr Deadline no_wait = Deadline::min();
+    static constexpr Deadline for_ever = Deadline::max();
+
+    /// Credit that readers have freed is worth reporting from so many bytes per session on. The smallest receive window
+    /// is 128 KiB: what stays unreported below this leaves more than one largest frame, so a sender never starves.
+    static constexpr std::uint64_t report_from = std::uint64_t{32} << 10;
+
+    /// What readers have taken of one session since it was last asked for.
+    struct Taken {
+        std::uint64_t session = 0;
+        std::uint64_t bytes = 0;
+    };
+
+    /// `on_taken` is called on the reader's thread, under no lock, when some session has `report_from` bytes to report,
+    /// and then not again before `taken`. It must not throw, nor call `detach`.
+    explicit InboxState(std::function<void()> on_taken) : on_taken_(std::move(on_taken)) {}
+
+    // For the node.
+
+    /// Appends the batches, each with at least one message or gap, and wakes readers if some wait. False after `end`:
+    /// nothing was taken over.
+    bool push(std::span<core::Batch> batches);
+    /// No more will come: readers take what is left, then are at the end.
+    void end();
+    /// Appends to `out` whatever no reader has claimed, in order; false if there is nothing. The caller returns the
+    /// credit of it: `taken` will not mention it. Of a batch begun by readers it is the rest, with the whole charge.
+    bool pop_all(std::vector<core::Batch>& out);
+    /// Replaces `out` by what was taken since the last call.
+    void taken(std::vector<Taken>& out);
+    /// Credit of what is neither taken nor popped.
+    std::uint64_t bytes() const;
+    /// How many readers wait just now.
+    std::size_t waiting() const;
+    /// `on_taken` is not running when this returns, and will not run again.
+    void detach();
+
+    // For readers.
+
+    /// A batch with unclaimed messages; waits for one until `deadline`. Null at the end, or when time is over. Throws
+    /// `errc::would_block` where it would have to wait on an I/O thread.
+    std::shared_ptr<SharedBatch> next(Deadline deadline);
+    /// To be called by whoever claimed the last message of `batch`.
+    void finish(const std::shared_ptr<SharedBatch>& batch);
+    bool at_end() const;
+
+private:
+    bool open_next();
+    void report() noexcept;
+
+    mutable std::mutex mutex_;
+    std::condition_variable pushed_;
+    std::condition_variable reported_;
+    std::shared_ptr<SharedBatch> open_;
+    std::deque<core::Batch> queue_;
+    std::unordered_map<std::uint64_t, std::uint64_t> taken_;
+    std::uint64_t bytes_ = 0;
+    std::size_t waiting_ = 0;
+    bool ended_ = false;
+
+    std::function<void()> on_taken_;
+    std::size_t reporting_ = 0;  ///< readers inside `on_taken_`, which stays as it is until they have left
+    bool told_ = false;          ///< `on_taken_` was called since the last `taken`
+    bool detached_ = false;
+};
+
+/// One pass over an inbox. Used by one thread at a time; keeps the state alive.
+class InboxReader {
+public:
+    explicit InboxReader(std::shared_ptr<InboxState> state) noexcept : state_(std::move(state)), message_() {}
+    InboxReader(const InboxReader&) = delete;
+    InboxReader& operator=(const InboxReader&) = delete;
+    ~InboxReader() {}
+
+    /// Claims the next message, waiting for it until `deadline`; false as `InboxState::next` returns null.
+    bool next(InboxState::Deadline deadline) {
+        if (batch_ != nullptr && claim()) return true;
+        return next_batch(deadline);
+    }
+
+    /// What was claimed last, valid until the next call.
+    const Message& message() const noexcept { return message_; }
+    /// The same with a reference of its own.
+    Message take() const noexcept;
+
+private:
+    bool claim();
+    bool next_batch(InboxState::Deadline deadline);
+
+    std::shared_ptr<InboxState> state_;
+    std::shared_ptr<SharedBatch> batch_;
+    /// Borrows the reference that `batch_` has to the block, which saves two atomic operations per message. It may
+    /// therefore never be destroyed or assigned, only be replaced by constructing another in its place.
+    union {
+        Message message_;
+    };
+};
+
+}  // namespace cluster::detail

@@ -1,0 +1,53 @@
+#include "core/block.hpp"
+
+#include <cluster/message.hpp>
+
+namespace cluster {
+
+namespace {
+
+/// From this length on, sharing a block costs less than copying out of it.
+constexpr std::size_t shared_from = std::size_t{4} << 10;
+
+}  // namespace
+
+Message::Message(const Message& other) : from_(other.from_), lost_(other.lost_) {
+    if (other.size_ == 0) return;
+    if (other.size_ < shared_from) {
+        block_ = core::Block::copy(other.bytes()).detach();
+        data_ = block_->data();
+    } else {
+        other.block_->retain();
+        block_ = other.block_;
+        data_ = other.data_;
+    }
+    size_ = other.size_;
+}
+
+Message::Message(Message&& other) noexcept
+    : from_(other.from_),
+      block_(std::exchange(other.block_, nullptr)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      lost_(std::exchange(other.lost_, 0)) {}
+
+Message& Message::operator=(const Message& other) {
+    if (this != &other) *this = Message(other);
+    return *this;
+}
+
+Message& Message::operator=(Message&& other) noexcept {
+    Message old(std::move(other));
+    std::swap(from_, old.from_);
+    std::swap(block_, old.block_);
+    std::swap(data_, old.data_);
+    std::swap(size_, old.size_);
+    std::swap(lost_, old.lost_);
+    return *this;
+}
+
+Message::~Message() {
+    if (block_ != nullptr) block_->release();
+}
+
+}  // namespace cluster

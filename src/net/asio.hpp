@@ -1,0 +1,25 @@
+#pragma once
+
+// The one place in src that includes Asio. It is compiled into a namespace of our own: an application that brings
+// another Asio into the same process must not share a single symbol with ours. The macro stays in force, so that
+// `asio::` means that namespace wherever this file is included; therefore nothing else may include Asio.
+
+#define asio cluster_asio
+#define ASIO_STANDALONE
+#define ASIO_NO_DEPRECATED
+#define ASIO_DISABLE_VISIBILITY
+
+#include <asio/bind_executor.hpp>
+#include <asio/buffer.hpp>
+#include <asio/connect.hpp>
+#include <asio/dispatch.hpp>
+#include <asio/error.hpp>
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/address.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/ip/v6_only.hpp>
+#include <asio/post.hpp>
+#include <asio/read.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/write.hpp>

@@ -1,0 +1,227 @@
+#include "net/connection.hpp"
+
+#include "net/addresses.hpp"
+#include "net/driver.hpp"
+#include "wire/codec.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <variant>
+
+#include <netinet/tcp.h>
+
+namespace cluster::net {
+
+using asio::ip::tcp;
+
+namespace {
+
+/// A wake-up reads and writes so much at most before others have their turn.
+constexpr int most_reads = 4;
+constexpr std::size_t most_written = std::size_t{1} << 20;
+/// Room for the rest of the longest frame whose beginning has come, and for more behind it.
+constexpr std::size_t least_read = core::max_data_frame;
+
+/// What the kernel holds unsent delays a control frame, and so does what was pulled: a socket that could not take all
+/// of it lately gets less at a time.
+constexpr int unsent_limit = 256 << 10;
+constexpr std::size_t least_pull = std::size_t{64} << 10;
+constexpr std::size_t most_pull = std::size_t{256} << 10;
+
+/// Loopback is a third slower with writes that exceed its largest packet.
+constexpr std::size_t write_limit = 65000;
+constexpr std::size_t most_buffers = 64;
+
+}  // namespace
+
+Connection::Connection(std::shared_ptr<Driver> driver, core::LinkId link, tcp::socket socket)
+    : driver_(std::move(driver)), link_(link), socket_(std::move(socket)), pull_size_(most_pull) {}
+
+void Connection::connect(const tcp::endpoint& endpoint, std::function<void(const std::error_code&)> connected) {
+    socket_.async_connect(endpoint, [self = shared_from_this(), connected = std::move(connected),
+                                     endpoint](std::error_code error) {
+        if (self->closed_) return;
+        std::error_code ignored;
+        // A port from which the system dials may be the one that is dialled: then the socket has met itself.
+        if (!error && self->socket_.local_endpoint(ignored) == endpoint) error = asio::error::connection_refused;
+        self->remote_ = to_address(endpoint);
+        connected(error);
+    });
+}
+
+void Connection::start() {
+    if (closed_) return;
+    std::error_code error;
+    socket_.non_blocking(true, error);
+    socket_.set_option(tcp::no_delay(true), error);
+#ifdef TCP_NOTSENT_LOWAT
+    ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_limit, sizeof unsent_limit);
+#endif
+    started_ = true;
+    wait_for_input();
+    write();
+}
+
+void Connection::close() {
+    closed_ = true;
+    std::error_code ignored;
+    socket_.close(ignored);
+    forget_output();
+    tail_ = {};
+}
+
+void Connection::drain() {
+    draining_ = true;
+    write();
+}
+
+// Reading.
+
+void Connection::wait_for_input() {
+    socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const std::error_code&) { self->read(); });
+}
+
+std::size_t Connection::read_some(std::span<std::byte> into, std::error_code& error) {
+    return socket_.read_some(asio::buffer(into.data(), into.size()), error);
+}
+
+void Connection::read() {
+    for (int i = 0; i < most_reads; ++i) {
+        if (closed_) return;
+        ReadBuffer& buffer = driver_->loop().read_buffer();
+        buffer.reserve(tail_.size() + least_read);
+        const core::BlockRef block = buffer.block();
+        const std::size_t begin = buffer.begin();
+        std::size_t end = begin + tail_.size();
+        const std::size_t room = block->size() - end;
+        std::error_code error;
+        const std::size_t count = read_some({block->data() + end, room}, error);
+        if (error == asio::error::would_block || error == asio::error::try_again) break;
+        if (error || count == 0) return driver_->connection_ended(link_);
+        if (!tail_.empty()) std::memcpy(block->data() + begin, tail_.data(), tail_.size());
+        end += count;
+        parse(block, begin, end);
+        if (count < room) break;
+    }
+    if (!closed_) wait_for_input();
+}
+
+/// Hands the engine the frames between `begin` and `end`; keeps what is left of an incomplete one.
+void Connection::parse(const core::BlockRef& block, std::size_t begin, std::size_t end) {
+    if (unwanted_) return;
+    driver_->serve([&](core::Engine& engine, core::Time now) {
+        for (;;) {
+            wire::Parser::Item item = parser_.next(block, begin, end);
+            if (const auto* run = std::get_if<core::DataRun>(&item)) {
+                unwanted_ = !engine.received(link_, *run, now);
+            } else if (auto* control = std::get_if<core::Control>(&item)) {
+                unwanted_ = !engine.received(link_, std::move(*control), now);
+            } else if (const auto* rule = std::get_if<core::Rule>(&item)) {
+                engine.violated(link_, *rule, now);
+                unwanted_ = true;
+            } else {
+                break;
+            }
+            if (unwanted_) break;
+        }
+        driver_->loop().read_buffer().keep_until(begin);
+        tail_ = unwanted_ || begin == end ? std::vector<std::byte>()
+                                          : std::vector<std::byte>(block->data() + begin, block->data() + end);
+    });
+}
+
+// Writing.
+
+void Connection::frame(const core::Control& frame) {
+    encoded_.clear();
+    wire::encode(frame, encoded_);
+    core::BlockRef block = core::Block::copy(encoded_);
+    const std::span<const std::byte> all(block->data(), block->size());
+    bytes(block, all);
+}
+
+void Connection::bytes(const core::BlockRef& block, std::span<const std::byte> bytes) {
+    output_size_ += bytes.size();
+    output_.push_back({block, bytes});
+}
+
+void Connection::forget_output() {
+    output_.clear();
+    written_ = 0;
+    output_size_ = 0;
+}
+
+void Connection::write() {
+    if (!started_ || waiting_for_room_ || output_over_ || closed_) return;
+    std::size_t total = 0;
+    bool more = true;
+    for (;;) {
+        if (output_size_ == 0) {
+            forget_output();
+            if (!more) break;
+            more = driver_->with_engine([&](core::Engine& engine, core::Time now) {
+                return engine.pull(link_, pull_size_, *this, now);
+            });
+            if (output_size_ == 0) break;
+        }
+        const std::size_t before = output_size_;
+        std::error_code error;
+        if (!write_once(error)) {
+            if (error == asio::error::would_block || error == asio::error::try_again) {
+                pull_size_ = least_pull;
+                return wait_for_room();
+            }
+            output_over_ = true;
+            return forget_output();
+        }
+        total += before - output_size_;
+        if (output_size_ == 0) pull_size_ = std::min(2 * pull_size_, most_pull);
+        if (total >= most_written) return wait_for_room();
+    }
+    if (draining_) {
+        output_over_ = true;
+        std::error_code ignored;
+        socket_.shutdown(tcp::socket::shutdown_send, ignored);
+    }
+}
+
+void Connection::wait_for_room() {
+    waiting_for_room_ = true;
+    socket_.async_wait(tcp::socket::wait_write, [self = shared_from_this()](const std::error_code&) {
+        self->waiting_for_room_ = false;
+        self->write();
+    });
+}
+
+std::size_t Connection::write_some(std::span<const asio::const_buffer> buffers, std::error_code& error) {
+    return socket_.write_some(buffers, error);
+}
+
+/// One gathered write. False if the socket took nothing.
+bool Connection::write_once(std::error_code& error) {
+    std::array<asio::const_buffer, most_buffers> buffers;
+    std::size_t count = 0;
+    std::size_t size = 0;
+    for (std::size_t i = written_; i < output_.size() && count < most_buffers && size < write_limit; ++i) {
+        const std::size_t part = std::min(output_[i].bytes.size(), write_limit - size);
+        buffers[count++] = asio::const_buffer(output_[i].bytes.data(), part);
+        size += part;
+    }
+    std::size_t taken = write_some({buffers.data(), count}, error);
+    if (error) return false;
+    output_size_ -= taken;
+    while (taken != 0) {
+        Slice& slice = output_[written_];
+        const std::size_t part = std::min(taken, slice.bytes.size());
+        slice.bytes = slice.bytes.subspan(part);
+        taken -= part;
+        if (slice.bytes.empty()) {
+            slice.block = {};
+            ++written_;
+        }
+    }
+    return true;
+}
+
+}  // namespace cluster::net

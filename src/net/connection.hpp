@@ -1,0 +1,87 @@
+#pragma once
+
+#include "core/block.hpp"
+#include "core/outbox.hpp"
+#include "core/session.hpp"
+#include "net/asio.hpp"
+#include "wire/parser.hpp"
+
+#include <cluster/address.hpp>
+
+#include <array>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <system_error>
+#include <vector>
+
+namespace cluster::net {
+
+class Driver;
+
+/// One link's socket: carries bytes between it and the engine. Used on the I/O thread only. Kept alive by what it waits
+/// for; `close` ends that.
+///
+/// Bytes meet the socket in `read_some` and `write_some` and nowhere else: encryption belongs there.
+///
+/// 1. What was pulled from the engine is whole frames, and is written to its end before more is pulled.
+/// 2. Only reading finds the end of a link: a peer that has closed may have left words that are still to be read.
+class Connection final : public std::enable_shared_from_this<Connection>, private core::OutputSink {
+public:
+    Connection(std::shared_ptr<Driver> driver, core::LinkId link, asio::ip::tcp::socket socket);
+
+    void connect(const asio::ip::tcp::endpoint& endpoint, std::function<void(const std::error_code&)> connected);
+    /// The socket is connected: reads, and writes what the engine has.
+    void start();
+    /// Writes what the engine has, as far as the socket takes it.
+    void write();
+    /// No more will come from the engine than it has now: writes that and shuts down writing. Goes on reading.
+    void drain();
+    /// At once, silently.
+    void close();
+
+    const Address& remote() const noexcept { return remote_; }
+
+private:
+    struct Slice {
+        core::BlockRef block;
+        std::span<const std::byte> bytes;
+    };
+
+    void frame(const core::Control& frame) override;
+    void bytes(const core::BlockRef& block, std::span<const std::byte> bytes) override;
+
+    void wait_for_input();
+    void read();
+    std::size_t read_some(std::span<std::byte> into, std::error_code& error);
+    void parse(const core::BlockRef& block, std::size_t begin, std::size_t end);
+
+    void wait_for_room();
+    bool write_once(std::error_code& error);
+    std::size_t write_some(std::span<const asio::const_buffer> buffers, std::error_code& error);
+    void forget_output();
+
+    const std::shared_ptr<Driver> driver_;
+    const core::LinkId link_;
+    asio::ip::tcp::socket socket_;
+    Address remote_;
+
+    wire::Parser parser_;
+    std::vector<std::byte> tail_;  ///< of a frame that has not come completely
+
+    std::vector<Slice> output_;
+    std::size_t written_ = 0;      ///< slices of it
+    std::size_t output_size_ = 0;  ///< bytes left in it
+    std::size_t pull_size_;
+    std::vector<std::byte> encoded_;
+
+    bool started_ = false;
+    bool waiting_for_room_ = false;
+    bool draining_ = false;
+    bool output_over_ = false;  ///< shut down, or broken
+    bool unwanted_ = false;     ///< the engine wants to hear nothing of what still comes
+    bool closed_ = false;
+};
+
+}  // namespace cluster::net

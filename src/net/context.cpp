@@ -1,0 +1,85 @@
+#include "net/context.hpp"
+
+#include "net/io_thread.hpp"
+#include "net/system.hpp"
+
+#include <utility>
+
+namespace cluster::net {
+
+namespace {
+
+thread_local bool is_io_thread = false;
+
+}  // namespace
+
+bool on_io_thread() noexcept {
+    return is_io_thread;
+}
+
+void Loop::call(std::function<void()> work) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (finished_) return;
+        calls_.push_back(std::move(work));
+    }
+    called_.notify_one();
+}
+
+void Loop::run_io() {
+    is_io_thread = true;
+    io_.run();
+}
+
+void Loop::run_callbacks() {
+    for (;;) {
+        std::function<void()> work;
+        {
+            std::unique_lock lock(mutex_);
+            called_.wait(lock, [this] { return !calls_.empty() || finished_; });
+            if (calls_.empty()) return;
+            work = std::move(calls_.front());
+            calls_.pop_front();
+        }
+        work();
+    }
+}
+
+void Loop::finish() {
+    {
+        const std::lock_guard lock(mutex_);
+        finished_ = true;
+    }
+    called_.notify_one();
+    io_work_.reset();
+}
+
+Context::Context() {
+    raise_descriptor_limit();
+    callback_thread_ = std::thread([loop = loop_] { loop->run_callbacks(); });
+    try {
+        io_thread_ = std::thread([loop = loop_] { loop->run_io(); });
+    } catch (...) {
+        loop_->finish();
+        callback_thread_.join();
+        throw;
+    }
+}
+
+Context::~Context() {
+    loop_->finish();
+    const bool on_own_callback = std::this_thread::get_id() == callback_thread_.get_id();
+    // The I/O thread ends at once, since the nodes have left, unless the system is still looking for a name.
+    if (on_io_thread() || loop_->lookups != 0) {
+        io_thread_.detach();
+    } else {
+        io_thread_.join();
+    }
+    if (on_io_thread() || on_own_callback) {
+        callback_thread_.detach();
+    } else {
+        callback_thread_.join();
+    }
+}
+
+}  // namespace cluster::net

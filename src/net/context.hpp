@@ -1,0 +1,96 @@
+#pragma once
+
+#include "core/block.hpp"
+#include "net/asio.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+namespace cluster::net {
+
+/// Where all connections of one I/O thread read, one after the other, so that an idle one holds no memory. What was
+/// read and is kept by somebody is never written again. Used by the I/O thread only.
+class ReadBuffer {
+public:
+    static constexpr std::size_t size = std::size_t{256} << 10;
+
+    /// Finds at least `least` bytes that nobody refers to; at most `size`. They go from `begin()` to the end of `block()`.
+    void reserve(std::size_t least) {
+        if (!block_) {
+            block_ = core::Block::allocate(size);
+        } else if (!block_->shared()) {
+            begin_ = 0;
+        } else if (size - begin_ < least) {
+            block_ = core::Block::allocate(size);
+            begin_ = 0;
+        }
+    }
+    /// Everything before `begin` may be referred to.
+    void keep_until(std::size_t begin) noexcept { begin_ = begin; }
+
+    const core::BlockRef& block() const noexcept { return block_; }
+    std::size_t begin() const noexcept { return begin_; }
+
+private:
+    core::BlockRef block_;
+    std::size_t begin_ = 0;
+};
+
+/// What the two threads of a runtime work on. Thread-safe but for the read buffer. Kept alive by the threads and by
+/// everything that has work under way, so that it outlives the nodes.
+class Loop {
+public:
+    Loop() : io_(1), io_work_(io_.get_executor()) {}
+    Loop(const Loop&) = delete;
+    Loop& operator=(const Loop&) = delete;
+
+    asio::io_context& io() noexcept { return io_; }
+    ReadBuffer& read_buffer() noexcept { return read_buffer_; }
+
+    /// Runs `work` on the callback thread, after everything handed over before. Dropped after `finish`.
+    void call(std::function<void()> work);
+
+    /// How many names are being looked up, which nothing can interrupt.
+    std::atomic<int> lookups{0};
+
+    // For the threads.
+    void run_io();
+    void run_callbacks();
+    /// The threads end when they have done what there is to do.
+    void finish();
+
+private:
+    asio::io_context io_;
+    asio::executor_work_guard<asio::io_context::executor_type> io_work_;
+    ReadBuffer read_buffer_;
+
+    std::mutex mutex_;
+    std::condition_variable called_;
+    std::deque<std::function<void()>> calls_;
+    bool finished_ = false;
+};
+
+/// What the handles of one `Runtime` share: the two threads. Thread-safe. Its destructor waits for the threads, except
+/// for the one it runs on, and on an I/O thread, where nothing may wait.
+class Context {
+public:
+    Context();
+    Context(const Context&) = delete;
+    Context& operator=(const Context&) = delete;
+    ~Context();
+
+    const std::shared_ptr<Loop>& loop() const noexcept { return loop_; }
+
+private:
+    std::shared_ptr<Loop> loop_ = std::make_shared<Loop>();
+    std::thread callback_thread_;
+    std::thread io_thread_;
+};
+
+}  // namespace cluster::net

@@ -1,0 +1,238 @@
+#include "net/driver.hpp"
+
+#include "net/addresses.hpp"
+#include "net/connection.hpp"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <variant>
+
+namespace cluster::net {
+
+using asio::ip::tcp;
+
+namespace {
+
+/// So often the I/O thread looks at one engine before it turns to other things.
+constexpr int most_rounds = 16;
+constexpr int most_accepts = 64;
+constexpr auto accept_pause = std::chrono::milliseconds(100);
+
+template <class... Functions>
+struct Overloaded : Functions... {
+    using Functions::operator()...;
+};
+
+}  // namespace
+
+Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineOptions options)
+    : loop_(std::move(loop)),
+      engine_(std::move(options), now()),
+      acceptor_(std::move(acceptor)),
+      resolver_(loop_->io()),
+      timer_(loop_->io()),
+      accept_pause_(loop_->io()) {}
+
+Driver::~Driver() = default;
+
+void Driver::start(std::shared_ptr<Observer> observer) {
+    asio::post(loop_->io(), [self = shared_from_this(), observer = std::move(observer)]() mutable {
+        self->observer_ = std::move(observer);
+        self->wait_for_accept();
+        self->work();
+    });
+}
+
+void Driver::post_work() {
+    asio::post(loop_->io(), [self = shared_from_this()] { self->work(); });
+}
+
+/// Does what the engine wants done until it wants nothing more.
+void Driver::work() {
+    for (int round = 0; round < most_rounds; ++round) {
+        core::Time deadline = core::never;
+        {
+            const std::lock_guard lock(mutex_);
+            const core::Time time = now();
+            if (engine_.deadline() <= time) engine_.tick(time);
+            engine_.take_actions(actions_);
+            engine_.take_ready(ready_);
+            awake_ = !actions_.empty() || !ready_.empty();
+            if (!awake_) {
+                deadline = engine_.deadline();
+                if (deadline >= armed_) return;
+                armed_ = deadline;
+            }
+        }
+        if (deadline != core::never) return arm(deadline);
+        for (core::Action& action : actions_) carry_out(std::move(action));
+        actions_.clear();
+        for (const core::LinkId link : ready_) {
+            const auto found = connections_.find(link);
+            if (found != connections_.end()) found->second->write();
+        }
+        ready_.clear();
+    }
+    post_work();
+}
+
+void Driver::arm(core::Time deadline) {
+    timer_.expires_at(std::chrono::steady_clock::time_point(deadline));
+    timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
+        if (error) return;
+        {
+            const std::lock_guard lock(self->mutex_);
+            self->armed_ = core::never;
+        }
+        self->work();
+    });
+}
+
+void Driver::carry_out(core::Action&& action) {
+    std::visit(Overloaded{[&](core::Dial& each) { dial(std::move(each)); },
+                          [&](core::Resolve& each) { resolve(std::move(each)); },
+                          [&](core::Close& each) { close(each); },
+                          [&](core::LeaveDone&) {
+                              if (observer_) observer_->carry_out(std::move(action));
+                              finish();
+                          },
+                          [&](auto&) {
+                              if (observer_) observer_->carry_out(std::move(action));
+                          }},
+               action);
+}
+
+void Driver::dial(core::Dial&& dial) {
+    const auto fail = [&](const std::error_code& error) {
+        with_engine([&](core::Engine& engine, core::Time time) {
+            engine.dial_failed(dial.link, to_errc(error), time);
+        });
+    };
+    const std::optional<tcp::endpoint> endpoint = to_endpoint(dial.address);
+    if (!endpoint) return fail(asio::error::host_not_found);
+    tcp::socket socket(loop_->io());
+    std::error_code error;
+    socket.open(endpoint->protocol(), error);
+    if (error) return fail(error);
+    const auto connection = std::make_shared<Connection>(shared_from_this(), dial.link, std::move(socket));
+    connections_[dial.link] = connection;
+    connection->connect(*endpoint, [this, link = dial.link](const std::error_code& failure) {
+        dialled(link, failure);
+    });
+}
+
+void Driver::dialled(core::LinkId link, const std::error_code& error) {
+    const auto found = connections_.find(link);
+    if (found == connections_.end()) return;
+    const std::shared_ptr<Connection> connection = found->second;
+    if (error) {
+        const errc reason = to_errc(error);
+        if (reason == errc::system_failure) warn("dial_failed text=" + error.message());
+        connection->close();
+        connections_.erase(found);
+        serve([&](core::Engine& engine, core::Time time) { engine.dial_failed(link, reason, time); });
+        return;
+    }
+    serve([&](core::Engine& engine, core::Time time) { engine.connected(link, connection->remote(), time); });
+    connection->start();
+}
+
+void Driver::resolve(core::Resolve&& resolve) {
+    ++loop_->lookups;
+    resolver_.async_resolve(
+        resolve.name.host, std::to_string(resolve.name.port), tcp::resolver::numeric_service,
+        [self = shared_from_this(), target = resolve.target](const std::error_code& error,
+                                                             const tcp::resolver::results_type& results) {
+            --self->loop_->lookups;
+            std::vector<Address> addresses;
+            for (const auto& entry : results) {
+                Address address = to_address(entry.endpoint());
+                if (std::find(addresses.begin(), addresses.end(), address) == addresses.end()) {
+                    addresses.push_back(std::move(address));
+                }
+            }
+            self->serve([&](core::Engine& engine, core::Time time) {
+                engine.resolved(target, std::move(addresses), error ? errc::unresolvable_host : errc{}, time);
+            });
+        });
+}
+
+void Driver::close(const core::Close& close) {
+    const auto found = connections_.find(close.link);
+    if (found == connections_.end()) return;
+    if (close.drain) {
+        found->second->drain();
+    } else {
+        found->second->close();
+        connections_.erase(found);
+    }
+}
+
+void Driver::connection_ended(core::LinkId link) {
+    const auto found = connections_.find(link);
+    if (found == connections_.end()) return;
+    found->second->close();
+    connections_.erase(found);
+    serve([&](core::Engine& engine, core::Time time) { engine.link_ended(link, time); });
+}
+
+/// The node has left: what keeps this alive ends.
+void Driver::finish() {
+    std::error_code ignored;
+    acceptor_.close(ignored);
+    accept_pause_.cancel();
+    timer_.cancel();
+    resolver_.cancel();
+    for (const auto& [link, connection] : connections_) connection->close();
+    connections_.clear();
+    observer_.reset();
+}
+
+void Driver::wait_for_accept() {
+    acceptor_.async_wait(tcp::acceptor::wait_read, [self = shared_from_this()](const std::error_code& error) {
+        if (!error) self->accept();
+    });
+}
+
+void Driver::accept() {
+    for (int i = 0; i < most_accepts && acceptor_.is_open(); ++i) {
+        tcp::socket socket(loop_->io());
+        std::error_code error;
+        acceptor_.accept(socket, error);
+        if (error == asio::error::would_block || error == asio::error::try_again) break;
+        if (error == asio::error::connection_aborted || error == asio::error::interrupted) continue;
+        if (error) return pause_accepting(error);
+        accepting_failed_ = false;
+        accepted(std::move(socket));
+    }
+    if (acceptor_.is_open()) wait_for_accept();
+}
+
+void Driver::accepted(tcp::socket socket) {
+    std::error_code error;
+    const tcp::endpoint remote = socket.remote_endpoint(error);
+    if (error) return;
+    const core::LinkId link = with_engine(
+        [&](core::Engine& engine, core::Time time) { return engine.accepted(to_address(remote), time); });
+    if (link == 0) return;
+    const auto connection = std::make_shared<Connection>(shared_from_this(), link, std::move(socket));
+    connections_[link] = connection;
+    connection->start();
+}
+
+/// Without descriptors a connection cannot even be refused: it waits in the system's queue.
+void Driver::pause_accepting(const std::error_code& error) {
+    if (!accepting_failed_) warn("accept_failed text=" + error.message());
+    accepting_failed_ = true;
+    accept_pause_.expires_after(accept_pause);
+    accept_pause_.async_wait([self = shared_from_this()](const std::error_code& cancelled) {
+        if (!cancelled) self->accept();
+    });
+}
+
+void Driver::warn(std::string text) {
+    if (observer_) observer_->carry_out(core::LogLine{core::Severity::warning, std::move(text)});
+}
+
+}  // namespace cluster::net

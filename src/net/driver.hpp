@@ -1,0 +1,131 @@
+#pragma once
+
+#include "core/action.hpp"
+#include "core/engine.hpp"
+#include "net/asio.hpp"
+#include "net/context.hpp"
+
+#include <cluster/error.hpp>
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace cluster::net {
+
+class Connection;
+
+/// Whom the driver hands the engine's actions that do not concern the network.
+class Observer {
+public:
+    virtual ~Observer() = default;
+    /// On the I/O thread, under no lock, in the engine's order. LeaveDone is the last.
+    virtual void carry_out(core::Action&& action) = 0;
+};
+
+/// One node's engine and what carries out its actions: the listener, the connections, the resolver and one timer.
+///
+/// `with_engine` and `enqueue` may be called from any thread, everything else on the I/O thread only. Kept alive by
+/// what is under way; keeps the observer alive from `start` to LeaveDone.
+///
+/// 1. The engine is used under the mutex only, and actions are carried out under none.
+/// 2. Actions are carried out before anything that the engine produced with them is written: a message is in the inbox
+///    before its acknowledgement leaves.
+/// 3. While `awake_`, the I/O thread will look at the engine again before it sleeps, so nobody needs to wake it.
+class Driver : public std::enable_shared_from_this<Driver> {
+public:
+    static core::Time now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }
+
+    Driver(std::shared_ptr<Loop> loop, asio::ip::tcp::acceptor acceptor, core::EngineOptions options);
+    ~Driver();
+
+    /// From any thread, once.
+    void start(std::shared_ptr<Observer> observer);
+
+    /// Calls `use(engine, now)` and sees to it that what follows from it happens.
+    template <class Use>
+    auto with_engine(Use&& use) {
+        return locked(std::forward<Use>(use), [this] { return engine_.deadline() < armed_; });
+    }
+    /// The same for what can produce output but sets no timer: `broadcast` and `send`, of which there are many.
+    template <class Use>
+    auto enqueue(Use&& use) {
+        return locked(std::forward<Use>(use), [] { return false; });
+    }
+
+    // For the connections, on the I/O thread.
+
+    /// The same as `with_engine`, and what follows has happened when it returns. Not from within an action.
+    template <class Use>
+    void serve(Use&& use) {
+        {
+            const std::lock_guard lock(mutex_);
+            use(engine_, now());
+        }
+        work();
+    }
+    void connection_ended(core::LinkId link);
+    Loop& loop() noexcept { return *loop_; }
+
+private:
+    template <class Use, class AlsoDue>
+    auto locked(Use&& use, AlsoDue&& also_due) {
+        std::unique_lock lock(mutex_);
+        const auto wake = [&] {
+            if (awake_ || !(engine_.has_actions() || engine_.has_ready() || also_due())) return;
+            awake_ = true;
+            lock.unlock();
+            post_work();
+        };
+        if constexpr (std::is_void_v<decltype(use(engine_, now()))>) {
+            use(engine_, now());
+            wake();
+        } else {
+            auto result = use(engine_, now());
+            wake();
+            return result;
+        }
+    }
+
+    void post_work();
+    void work();
+    void arm(core::Time deadline);
+
+    void carry_out(core::Action&& action);
+    void dial(core::Dial&& dial);
+    void dialled(core::LinkId link, const std::error_code& error);
+    void resolve(core::Resolve&& resolve);
+    void close(const core::Close& close);
+    void finish();
+
+    void wait_for_accept();
+    void accept();
+    void accepted(asio::ip::tcp::socket socket);
+    void pause_accepting(const std::error_code& error);
+    void warn(std::string text);
+
+    const std::shared_ptr<Loop> loop_;
+    std::mutex mutex_;
+    core::Engine engine_;
+    bool awake_ = true;               ///< under the mutex; true until `start` has been carried out
+    core::Time armed_ = core::never;  ///< under the mutex: when the timer will look
+
+    // Of the I/O thread.
+    std::shared_ptr<Observer> observer_;
+    asio::ip::tcp::acceptor acceptor_;
+    asio::ip::tcp::resolver resolver_;
+    asio::steady_timer timer_;
+    asio::steady_timer accept_pause_;
+    bool accepting_failed_ = false;
+    std::unordered_map<core::LinkId, std::shared_ptr<Connection>> connections_;
+    std::vector<core::Action> actions_;
+    std::vector<core::LinkId> ready_;
+};
+
+}  // namespace cluster::net

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+// What the library asks of the operating system apart from sockets.
+
+namespace cluster::net {
+
+/// Fills `out` with random bytes that nobody can predict. Throws `std::system_error` if the system has none.
+void fill_random(std::span<std::uint8_t> out);
+
+std::uint64_t process_id() noexcept;
+
+/// Raises the soft limit of open descriptors to the hard one; where that is refused, things stay as they are.
+void raise_descriptor_limit() noexcept;
+
+}  // namespace cluster::net

@@ -1,0 +1,240 @@
+#include "wire/codec.hpp"
+
+#include "wire/archive.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <string_view>
+#include <type_traits>
+#include <variant>
+
+namespace cluster::wire {
+
+namespace {
+
+using core::FrameHeader;
+using core::FrameKind;
+using core::Rule;
+
+template <class Frame>
+struct Kind;
+template <> struct Kind<core::Hello> { static constexpr auto value = FrameKind::hello; };
+template <> struct Kind<core::Offer> { static constexpr auto value = FrameKind::offer; };
+template <> struct Kind<core::Attach> { static constexpr auto value = FrameKind::attach; };
+template <> struct Kind<core::Attached> { static constexpr auto value = FrameKind::attached; };
+template <> struct Kind<core::Gap> { static constexpr auto value = FrameKind::gap; };
+template <> struct Kind<core::Ack> { static constexpr auto value = FrameKind::ack; };
+template <> struct Kind<core::Goodbye> { static constexpr auto value = FrameKind::goodbye; };
+template <> struct Kind<core::Refuse> { static constexpr auto value = FrameKind::refuse; };
+template <> struct Kind<core::PeerList> { static constexpr auto value = FrameKind::peers; };
+template <> struct Kind<core::Ping> { static constexpr auto value = FrameKind::ping; };
+template <> struct Kind<core::Pong> { static constexpr auto value = FrameKind::pong; };
+
+constexpr std::size_t longest_body(FrameKind kind) {
+    switch (kind) {
+        case FrameKind::hello: return core::max_hello_body;
+        case FrameKind::data: return core::max_chunk;
+        default: return core::max_control_body;
+    }
+}
+
+constexpr std::size_t longest_container = std::max({core::max_listed_peers, core::max_host, core::max_tag_value,
+                                                    core::max_refuse_text, core::max_name, core::max_tag_key});
+
+// Whether what was decoded, or is about to be encoded, obeys the protocol. Names, hosts and reasons are printed in
+// logs and so must not contain control characters.
+
+bool printable(std::string_view text) {
+    return std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
+}
+
+std::optional<Rule> broken_by(std::string_view text, std::size_t longest) {
+    if (text.size() > longest) return Rule::too_many_facts;
+    if (!printable(text)) return Rule::malformed_body;
+    return std::nullopt;
+}
+
+std::optional<Rule> broken_by(const core::Facts& facts) {
+    if (const auto rule = broken_by(facts.name, core::max_name)) return rule;
+    if (const auto rule = broken_by(facts.member, core::max_name)) return rule;
+    if (facts.addresses.size() > core::max_addresses || facts.tags.size() > core::max_tags) return Rule::too_many_facts;
+    for (const Address& address : facts.addresses) {
+        if (const auto rule = broken_by(address.host, core::max_host)) return rule;
+        if (address.host.empty()) return Rule::malformed_body;
+    }
+    for (const auto& [key, value] : facts.tags) {
+        if (key.size() > core::max_tag_key || value.size() > core::max_tag_value) return Rule::too_many_facts;
+    }
+    return std::nullopt;
+}
+
+std::optional<Rule> broken_by(const core::Hello& hello) {
+    if (const auto rule = broken_by(hello.cluster, core::max_name)) return rule;
+    if (const auto rule = broken_by(hello.observed.host, core::max_host)) return rule;
+    return broken_by(hello.self);
+}
+
+std::optional<Rule> broken_by(const core::PeerList& list) {
+    if (list.peers.size() > core::max_listed_peers) return Rule::too_many_facts;
+    for (const core::Facts& facts : list.peers) {
+        if (const auto rule = broken_by(facts)) return rule;
+    }
+    return std::nullopt;
+}
+
+bool in_range(const core::Offset& offset) {
+    return offset.received <= core::max_offset && offset.limit <= core::max_offset;
+}
+bool in_range(const core::FinalOffset& offset) {
+    return offset.sent <= core::max_offset && offset.received <= core::max_offset;
+}
+
+template <class List>
+std::optional<Rule> broken_by_channels(const List& list) {
+    if (list.size() > core::max_channels) return Rule::malformed_body;
+    for (std::size_t i = 0; i != list.size(); ++i) {
+        if (i != 0 && list[i].channel <= list[i - 1].channel) return Rule::malformed_body;
+        if (!in_range(list[i])) return Rule::malformed_body;
+    }
+    return std::nullopt;
+}
+
+std::optional<Rule> broken_by(const core::Attach& attach) { return broken_by_channels(attach.offsets); }
+std::optional<Rule> broken_by(const core::Attached& attached) { return broken_by_channels(attached.offsets); }
+std::optional<Rule> broken_by(const core::Ack& ack) { return broken_by_channels(ack.offsets); }
+
+std::optional<Rule> broken_by(const core::Gap& gap) {
+    if (gap.to > core::max_offset || gap.messages == 0) return Rule::malformed_body;
+    return std::nullopt;
+}
+
+std::optional<Rule> broken_by(const core::Goodbye& goodbye) {
+    if (goodbye.why != core::Farewell::leaving && goodbye.why != core::Farewell::removed) return Rule::malformed_body;
+    return broken_by_channels(goodbye.offsets);
+}
+
+std::optional<Rule> broken_by(const core::Refuse& refuse) {
+    if (refuse.reason < core::Refusal::duplicate || refuse.reason > core::Refusal::leaving) return Rule::malformed_body;
+    if (refuse.text.size() > core::max_refuse_text || !printable(refuse.text)) return Rule::malformed_body;
+    return std::nullopt;
+}
+
+std::optional<Rule> broken_by(const core::Offer&) { return std::nullopt; }
+std::optional<Rule> broken_by(const core::Ping&) { return std::nullopt; }
+std::optional<Rule> broken_by(const core::Pong&) { return std::nullopt; }
+
+template <class Frame>
+void append(const Frame& frame, std::vector<std::byte>& out) {
+    assert(!broken_by(frame));
+    constexpr bool skippable = Kind<Frame>::value >= FrameKind::peers;
+    FrameHeader header{.kind = Kind<Frame>::value, .flags = skippable ? core::flag_skippable : std::uint8_t{0}};
+    if constexpr (std::is_same_v<Frame, core::Gap>) header.channel = frame.channel;
+
+    const std::size_t begin = out.size();
+    out.resize(begin + FrameHeader::size);
+    write(out, frame);
+    const std::size_t length = out.size() - begin - FrameHeader::size;
+    assert(length <= longest_body(header.kind));
+    header.length = static_cast<std::uint32_t>(length);
+    header.write(out.data() + begin);
+}
+
+/// Keys of maps could come twice or in any order and still be read; one value shall have one form only.
+template <class Frame>
+bool canonical(const Frame& frame, std::span<const std::byte> body) {
+    std::vector<std::byte> again;
+    again.reserve(body.size());
+    write(again, frame);
+    return std::equal(again.begin(), again.end(), body.begin(), body.end());
+}
+
+template <class Frame>
+std::optional<Rule> parse(std::span<const std::byte> body, Frame& frame) {
+    Reader reader(body, longest_container);
+    reader(frame);
+    reader.finish();
+    return broken_by(frame);
+}
+
+std::optional<Rule> parse(std::span<const std::byte> body, core::PeerList& list) try {
+    Reader reader(body, longest_container);
+    reader(list);
+    reader.finish();
+    if (!canonical(list, body)) return Rule::malformed_body;
+    return broken_by(list);
+} catch (const TooLong&) {
+    return Rule::too_many_facts;
+}
+
+std::optional<Rule> parse(std::span<const std::byte> body, core::Hello& hello) try {
+    Reader start(body);
+    start(hello.magic);
+    if (hello.magic != core::protocol_magic) return Rule::bad_magic;
+    start(hello.version_min, hello.version_max);
+    if (hello.version_min > core::protocol_version || hello.version_max < core::protocol_version) return std::nullopt;
+
+    Reader reader(body, longest_container);
+    reader(hello);
+    // A later version may have more to say behind what all versions understand.
+    if (hello.version_max == core::protocol_version) reader.finish();
+    if (!canonical(hello, body.first(body.size() - reader.rest().size()))) return Rule::malformed_body;
+    return broken_by(hello);
+} catch (const TooLong&) {
+    return Rule::too_many_facts;
+}
+
+template <class Frame>
+std::optional<Rule> parse(std::span<const std::byte> body, core::Control& out) {
+    return parse(body, out.emplace<Frame>());
+}
+
+}  // namespace
+
+void encode(const core::Control& frame, std::vector<std::byte>& out) {
+    std::visit([&out](const auto& known_frame) { append(known_frame, out); }, frame);
+}
+
+std::optional<Rule> check(const FrameHeader& header, bool greeted) noexcept {
+    const bool may_skip = (header.flags & core::flag_skippable) != 0;
+    if (!known(header.kind) && !may_skip) return Rule::unknown_kind;
+    if (header.length > (greeted ? longest_body(header.kind) : core::max_hello_body)) return Rule::frame_too_long;
+    if (!known(header.kind)) return std::nullopt;
+    if (header.kind == FrameKind::data) {
+        if ((header.flags & ~core::flag_more) != 0) return Rule::wrong_flags;
+        if (header.flags == core::flag_more && header.length == 0) return Rule::malformed_body;
+        return std::nullopt;
+    }
+    if ((header.flags & ~core::flag_skippable) != 0) return Rule::wrong_flags;
+    if (header.kind != FrameKind::gap && header.channel != 0) return Rule::wrong_flags;
+    return std::nullopt;
+}
+
+std::optional<Rule> decode(const FrameHeader& header, std::span<const std::byte> body, core::Control& out) noexcept {
+    assert(header.length == body.size());
+    if (const auto rule = check(header, true)) return rule;
+    try {
+        switch (header.kind) {
+            case FrameKind::hello: return parse<core::Hello>(body, out);
+            case FrameKind::offer: return parse<core::Offer>(body, out);
+            case FrameKind::attach: return parse<core::Attach>(body, out);
+            case FrameKind::attached: return parse<core::Attached>(body, out);
+            case FrameKind::gap: {
+                core::Gap& gap = out.emplace<core::Gap>();
+                gap.channel = header.channel;
+                return parse(body, gap);
+            }
+            case FrameKind::ack: return parse<core::Ack>(body, out);
+            case FrameKind::goodbye: return parse<core::Goodbye>(body, out);
+            case FrameKind::refuse: return parse<core::Refuse>(body, out);
+            case FrameKind::peers: return parse<core::PeerList>(body, out);
+            case FrameKind::ping: return parse<core::Ping>(body, out);
+            case FrameKind::pong: return parse<core::Pong>(body, out);
+            case FrameKind::data: break;
+        }
+    } catch (...) {
+        return Rule::malformed_body;
+    }
+    return Rule::unknown_kind;
+}
+
+}  // namespace cluster::wire

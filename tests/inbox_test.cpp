@@ -1,0 +1,486 @@
+#include "core/frame.hpp"
+#include "inbox_state.hpp"
+
+#include <cluster/inbox.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+using cluster::Inbox;
+using cluster::Message;
+using cluster::PeerId;
+using cluster::core::Batch;
+using cluster::core::Block;
+using cluster::core::FrameHeader;
+using cluster::detail::InboxReader;
+using cluster::detail::InboxState;
+using namespace std::chrono_literals;
+
+namespace {
+
+PeerId sender(std::uint64_t number) {
+    PeerId id;
+    std::memcpy(id.bytes.data(), &number, sizeof number);
+    return id;
+}
+
+Batch batch_of(std::uint64_t session, const std::vector<std::string>& texts) {
+    std::string frames;
+    for (const std::string& text : texts) {
+        std::byte header[FrameHeader::size];
+        FrameHeader{static_cast<std::uint32_t>(text.size())}.write(header);
+        frames.append(reinterpret_cast<const char*>(header), sizeof header).append(text);
+    }
+    Batch batch;
+    batch.from = sender(session);
+    batch.session = session;
+    batch.block = Block::adopt(std::move(frames));
+    batch.frames = {batch.block->data(), batch.block->size()};
+    batch.messages = texts.size();
+    batch.charge = batch.frames.size();
+    return batch;
+}
+
+Batch gap_of(std::uint64_t session, std::uint64_t lost) {
+    Batch batch;
+    batch.from = sender(session);
+    batch.session = session;
+    batch.lost = lost;
+    return batch;
+}
+
+struct Fixture {
+    std::shared_ptr<InboxState> state = std::make_shared<InboxState>([this] { ++calls; });
+    Inbox inbox{state};
+    std::atomic<int> calls{0};
+
+    bool push(Batch batch) { return state->push({&batch, 1}); }
+    bool push(std::uint64_t session, const std::vector<std::string>& texts) { return push(batch_of(session, texts)); }
+
+    std::vector<std::string> rest() {
+        std::vector<std::string> texts;
+        while (auto message = inbox.try_receive()) texts.emplace_back(message->text());
+        return texts;
+    }
+
+    void await_waiting(std::size_t readers) {
+        while (state->waiting() != readers) std::this_thread::yield();
+    }
+};
+
+using Texts = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "messages are read in the order of their arrival, over batches and senders") {
+    std::vector<Batch> batches = {batch_of(1, {"a", "", "b"}), batch_of(2, {"c"})};
+    CHECK(state->push(batches));
+    push(1, {"d"});
+    state->end();
+    Texts texts;
+    std::vector<PeerId> from;
+    for (const Message& message : inbox) {
+        texts.emplace_back(message.text());
+        from.push_back(message.from());
+        CHECK(message.lost() == 0);
+    }
+    CHECK(texts == Texts{"a", "", "b", "c", "d"});
+    CHECK(from == std::vector{sender(1), sender(1), sender(1), sender(2), sender(1)});
+}
+
+TEST_CASE_FIXTURE(Fixture, "a gap is read in its place, and says how many are missing") {
+    push(1, {"before"});
+    push(gap_of(1, 12));
+    push(1, {"after"});
+    CHECK(inbox.receive()->text() == "before");
+    const auto gap = inbox.receive();
+    CHECK(gap->lost() == 12);
+    CHECK(gap->size() == 0);
+    CHECK(gap->from() == sender(1));
+    CHECK(inbox.receive()->text() == "after");
+    CHECK(!inbox.try_receive());
+}
+
+TEST_CASE_FIXTURE(Fixture, "leaving the loop early loses nothing") {
+    push(1, {"a", "b", "c"});
+    push(1, {"d"});
+    Texts texts;
+    for (const char* last : {"a", "c"}) {
+        for (const Message& message : inbox) {
+            texts.emplace_back(message.text());
+            if (message.text() == last) break;
+        }
+    }
+    CHECK(inbox.receive()->text() == "d");
+    CHECK(texts == Texts{"a", "b", "c"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "the end comes after the last message, and stays") {
+    push(1, {"a"});
+    state->end();
+    CHECK(!inbox.at_end());
+    CHECK(inbox.receive()->text() == "a");
+    CHECK(inbox.at_end());
+    CHECK(!inbox.receive());
+    CHECK(!inbox.receive_for(1h));
+    CHECK(inbox.begin() == inbox.end());
+}
+
+TEST_CASE_FIXTURE(Fixture, "what is pushed after the end is refused") {
+    state->end();
+    CHECK(!push(1, {"late"}));
+    CHECK(inbox.at_end());
+    CHECK(state->bytes() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "the end wakes all who wait") {
+    std::atomic<int> ended{0};
+    std::vector<std::thread> readers;
+    readers.emplace_back([&] { ended += inbox.receive().has_value() ? 0 : 1; });
+    readers.emplace_back([&] { ended += inbox.receive_for(1h).has_value() ? 0 : 1; });
+    readers.emplace_back([&] {
+        for (const Message& message : inbox) ended -= static_cast<int>(message.size());
+        ++ended;
+    });
+    await_waiting(3);
+    state->end();
+    for (std::thread& reader : readers) reader.join();
+    CHECK(ended == 3);
+}
+
+TEST_CASE_FIXTURE(Fixture, "one message wakes one of those who wait, several wake the others") {
+    std::atomic<int> got{0};
+    std::vector<std::thread> readers;
+    for (int i = 0; i < 3; ++i) {
+        readers.emplace_back([&] { got += inbox.receive()->text() == "x" ? 1 : 0; });
+    }
+    await_waiting(3);
+    push(1, {"x"});
+    await_waiting(2);
+    push(1, {"x", "x"});
+    for (std::thread& reader : readers) reader.join();
+    CHECK(got == 3);
+    CHECK(state->waiting() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a reader that waits gets what comes while it waits") {
+    std::thread reader([&] {
+        for (const Message& message : inbox) {
+            if (message.text() == "stop") break;
+        }
+    });
+    for (int i = 0; i < 200; ++i) {
+        await_waiting(1);
+        push(1, {"x"});
+    }
+    await_waiting(1);
+    push(1, {"stop"});
+    reader.join();
+    CHECK(state->bytes() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "with several readers each message goes to one, in the order of its sender") {
+    constexpr std::uint64_t senders = 3;
+    constexpr std::uint32_t per_sender = 30000;
+    constexpr std::uint32_t per_batch = 50;
+    struct Claim {
+        std::uint64_t sender = 0;
+        std::uint32_t number = 0;
+    };
+    std::vector<std::vector<Claim>> claims(3);
+    std::vector<std::thread> readers;
+    for (std::vector<Claim>& mine : claims) {
+        readers.emplace_back([&] {
+            for (const Message& message : inbox) {
+                Claim claim;
+                std::memcpy(&claim.sender, message.from().bytes.data(), sizeof claim.sender);
+                std::memcpy(&claim.number, message.bytes().data(), sizeof claim.number);
+                mine.push_back(claim);
+            }
+        });
+    }
+    for (std::uint32_t first = 0; first < per_sender; first += per_batch) {
+        for (std::uint64_t session = 1; session <= senders; ++session) {
+            Texts texts;
+            for (std::uint32_t i = first; i < first + per_batch; ++i) {
+                texts.emplace_back(reinterpret_cast<const char*>(&i), sizeof i);
+            }
+            push(session, texts);
+        }
+    }
+    state->end();
+    for (std::thread& reader : readers) reader.join();
+
+    std::vector<std::vector<int>> seen(senders + 1, std::vector<int>(per_sender));
+    bool in_order = true;
+    for (const std::vector<Claim>& mine : claims) {
+        std::vector<std::int64_t> last(senders + 1, -1);
+        for (const Claim& claim : mine) {
+            ++seen[claim.sender][claim.number];
+            in_order = in_order && claim.number > last[claim.sender];
+            last[claim.sender] = claim.number;
+        }
+    }
+    CHECK(in_order);
+    for (std::uint64_t session = 1; session <= senders; ++session) {
+        CHECK(std::all_of(seen[session].begin(), seen[session].end(), [](int times) { return times == 1; }));
+    }
+    CHECK(state->bytes() == 0);
+    std::vector<InboxState::Taken> taken;
+    state->taken(taken);
+    CHECK(taken.size() == senders);
+    for (const auto& [session, bytes] : taken) CHECK(bytes == per_sender * (FrameHeader::size + 4));
+}
+
+TEST_CASE_FIXTURE(Fixture, "two readers that take turns are handed the messages in order") {
+    push(1, {"a", "b", "c", "d"});
+    push(1, {"e", "f"});
+    InboxReader one(state);
+    InboxReader two(state);
+    Texts texts;
+    for (int i = 0; i < 3; ++i) {
+        for (InboxReader* reader : {&one, &two}) {
+            CHECK(reader->next(InboxState::no_wait));
+            texts.emplace_back(reader->message().text());
+        }
+    }
+    CHECK(texts == Texts{"a", "b", "c", "d", "e", "f"});
+    CHECK(!one.next(InboxState::no_wait));
+}
+
+TEST_CASE_FIXTURE(Fixture, "a message stays readable when other readers have finished its batch and the node is gone") {
+    Batch batch = batch_of(1, {"first", "second"});
+    const cluster::core::BlockRef block = batch.block;
+    push(std::move(batch));
+    {
+        const auto looking = inbox.begin();
+        CHECK(inbox.receive()->text() == "second");
+        state->end();
+        state->detach();
+        state.reset();
+        CHECK(inbox.at_end());
+        CHECK(looking->text() == "first");
+        CHECK(block->shared());
+    }
+    CHECK(!block->shared());
+}
+
+TEST_CASE_FIXTURE(Fixture, "a copied message outlives its place in the loop") {
+    const std::string large(5000, 'l');
+    push(1, {"small", large, ""});
+    state->end();
+    std::vector<Message> kept;
+    for (const Message& message : inbox) kept.push_back(message);
+    REQUIRE(kept.size() == 3);
+    CHECK(kept[0].text() == "small");
+    CHECK(kept[1].text() == large);
+    CHECK(kept[2].text().empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "a received message keeps its block alive, and only as long as it lives") {
+    Batch batch = batch_of(1, {"first", ""});
+    const cluster::core::BlockRef block = batch.block;
+    push(std::move(batch));
+    auto first = inbox.receive();
+    const auto second = inbox.receive();
+    CHECK(block->shared());
+    CHECK(first->text() == "first");
+    first.reset();
+    CHECK(!block->shared());
+    CHECK(second->text().empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "a reader that waits for more does not hold what it has read") {
+    Batch batch = batch_of(1, {"a"});
+    const cluster::core::BlockRef block = batch.block;
+    push(std::move(batch));
+    std::thread reader([&] {
+        for (const Message& message : inbox) CHECK(message.size() == 1);
+    });
+    await_waiting(1);
+    CHECK(!block->shared());
+    state->end();
+    reader.join();
+}
+
+TEST_CASE_FIXTURE(Fixture, "a wait ends when its time is over") {
+    CHECK(!inbox.receive_for(1ms));
+    CHECK(!inbox.receive_for(0ns));
+    CHECK(!inbox.receive_for(-1h));
+    CHECK(!inbox.receive_for(std::chrono::nanoseconds::min()));
+    CHECK(!inbox.at_end());
+    push(1, {"a"});
+    CHECK(inbox.receive_for(-1h)->text() == "a");
+}
+
+TEST_CASE_FIXTURE(Fixture, "a wait of any length is cut short by a message") {
+    for (const std::chrono::nanoseconds duration : {std::chrono::nanoseconds::max(), std::chrono::nanoseconds(1h)}) {
+        std::thread reader([&] { CHECK(inbox.receive_for(duration)->text() == "a"); });
+        await_waiting(1);
+        push(1, {"a"});
+        reader.join();
+    }
+}
+
+TEST_CASE_FIXTURE(Fixture, "what was taken is reported by session, once, when the last of a batch is taken") {
+    push(7, {"aa", "bb"});
+    push(8, {"cc"});
+    push(7, {"dd"});
+    push(gap_of(9, 1));
+    CHECK(state->bytes() == 4 * (FrameHeader::size + 2));
+    std::vector<InboxState::Taken> taken{{99, 99}};
+    inbox.receive();
+    state->taken(taken);
+    CHECK(taken.empty());
+    CHECK(rest().size() == 4);
+    CHECK(state->bytes() == 0);
+    state->taken(taken);
+    std::sort(taken.begin(), taken.end(), [](const auto& a, const auto& b) { return a.session < b.session; });
+    REQUIRE(taken.size() == 2);
+    CHECK(taken[0].session == 7);
+    CHECK(taken[0].bytes == 3 * (FrameHeader::size + 2));
+    CHECK(taken[1].session == 8);
+    CHECK(taken[1].bytes == FrameHeader::size + 2);
+    state->taken(taken);
+    CHECK(taken.empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "the node is told once that much was taken, and again only after it has asked") {
+    const std::string half(InboxState::report_from / 2 - FrameHeader::size, 'h');
+    push(1, {half});
+    push(2, {half});
+    for (int i = 0; i < 6; ++i) push(1, {half});
+    inbox.receive();
+    inbox.receive();
+    CHECK(calls == 0);
+    inbox.receive();
+    CHECK(calls == 1);
+    inbox.receive();
+    inbox.receive();
+    CHECK(calls == 1);
+    std::vector<InboxState::Taken> taken;
+    state->taken(taken);
+    inbox.receive();
+    CHECK(calls == 1);
+    inbox.receive();
+    CHECK(calls == 2);
+}
+
+TEST_CASE_FIXTURE(Fixture, "detaching waits for the reader that is telling the node, and nobody tells it again") {
+    std::atomic<bool> inside{false};
+    std::atomic<bool> may_leave{false};
+    std::atomic<int> told{0};
+    const auto shared = std::make_shared<InboxState>([&] {
+        inside = true;
+        while (!may_leave) std::this_thread::yield();
+        ++told;
+    });
+    Inbox handle(shared);
+    std::vector<Batch> batches;
+    for (int i = 0; i < 2; ++i) batches.push_back(batch_of(1, {std::string(InboxState::report_from, 'x')}));
+    shared->push(batches);
+    std::thread reader([&] { handle.receive(); });
+    while (!inside) std::this_thread::yield();
+    std::atomic<int> told_when_detached{-1};
+    std::thread node([&] {
+        shared->detach();
+        told_when_detached = told.load();
+    });
+    may_leave = true;
+    reader.join();
+    node.join();
+    CHECK(told_when_detached == 1);
+    std::vector<InboxState::Taken> taken;
+    shared->taken(taken);
+    handle.receive();
+    CHECK(told == 1);
+}
+
+TEST_CASE("a reader who waits when the node lets go of the inbox finds its end") {
+    auto node = std::make_shared<InboxState>([] {});
+    std::thread reader([inbox = Inbox(node)]() mutable {
+        int messages = 0;
+        for (const Message& message : inbox) messages += message.text() == "last" ? 1 : 0;
+        CHECK(messages == 1);
+    });
+    while (node->waiting() == 0) std::this_thread::yield();
+    Batch batch = batch_of(1, {"last"});
+    node->push({&batch, 1});
+    node->end();
+    node->detach();
+    node.reset();
+    reader.join();
+}
+
+TEST_CASE_FIXTURE(Fixture, "popping takes in order what no reader has claimed, and its charge with it") {
+    push(1, {"a", "b", "c"});
+    push(gap_of(2, 5));
+    push(2, {"d"});
+    CHECK(inbox.receive()->text() == "a");
+    std::vector<Batch> popped;
+    CHECK(state->pop_all(popped));
+    REQUIRE(popped.size() == 3);
+    CHECK(popped[0].messages == 2);
+    CHECK(popped[0].charge == 3 * (FrameHeader::size + 1));
+    CHECK(popped[0].frames.size() == 2 * (FrameHeader::size + 1));
+    CHECK(popped[0].frames[FrameHeader::size] == std::byte{'b'});
+    CHECK(popped[1].lost == 5);
+    CHECK(popped[2].messages == 1);
+    CHECK(state->bytes() == 0);
+    CHECK(!inbox.try_receive());
+    CHECK(!state->pop_all(popped));
+    CHECK(popped.size() == 3);
+    std::vector<InboxState::Taken> taken;
+    state->taken(taken);
+    CHECK(taken.empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "popping leaves an iterator its message, and the next one comes after what was popped") {
+    push(1, {"a", "b"});
+    auto it = inbox.begin();
+    std::vector<Batch> popped;
+    CHECK(state->pop_all(popped));
+    CHECK(it->text() == "a");
+    push(1, {"c"});
+    ++it;
+    CHECK(it->text() == "c");
+}
+
+TEST_CASE_FIXTURE(Fixture, "each message is read or popped, never both, when readers and the node race for it") {
+    constexpr std::uint64_t total = 20000;
+    std::uint64_t read = 0;
+    std::thread reader([&] {
+        for (const Message& message : inbox) read += message.size();
+    });
+    std::uint64_t popped = 0;
+    std::uint64_t popped_charge = 0;
+    std::vector<Batch> out;
+    for (std::uint64_t pushed = 0; pushed < total; pushed += 10) {
+        push(1, Texts(10, "x"));
+        out.clear();
+        if (pushed % 3 == 0) state->pop_all(out);
+        for (const Batch& batch : out) {
+            popped += batch.messages;
+            popped_charge += batch.charge;
+        }
+    }
+    state->end();
+    reader.join();
+    CHECK(read + popped == total);
+    std::vector<InboxState::Taken> taken;
+    state->taken(taken);
+    const std::uint64_t taken_charge = taken.empty() ? 0 : taken.front().bytes;
+    CHECK(taken_charge + popped_charge == total * (FrameHeader::size + 1));
+}

@@ -1,0 +1,730 @@
+#include "world.hpp"
+
+#include "wire/codec.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+namespace cluster::sim {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t max_message = 200 << 10;
+constexpr std::size_t in_flight = 128 << 10;  ///< what a connection holds in one direction
+
+std::uint64_t mix(std::uint64_t hash, std::string_view text) {
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    return hash;
+}
+
+std::string short_id(const PeerId& id) {
+    return id.to_string().substr(0, 6);
+}
+
+}  // namespace
+
+/// What one sender run accepted for one receiver run.
+struct World::Ledger {
+    struct Entry {
+        std::uint64_t number;
+        std::size_t size;
+    };
+    std::deque<Entry> expected;
+    std::uint64_t skippable = 0;    ///< messages that gaps allow to be missing
+    std::uint64_t missing = 0;      ///< messages that were found missing
+    std::uint64_t surrendered = 0;  ///< as the sender was told
+    std::uint64_t gaps = 0;         ///< as the receiver was told
+};
+
+struct World::Node {
+    std::size_t index = 0;
+    PeerId id;
+    Address address;
+    std::unique_ptr<core::Engine> engine;
+    std::map<core::LinkId, std::pair<std::uint64_t, int>> links;  ///< to connection and side
+    std::map<core::LinkId, bool> draining;
+    std::deque<core::Batch> inbox;
+    std::uint64_t inbox_charge = 0;
+    bool reads = true;
+    bool alive = true;
+    bool leaving = false;
+    bool left = false;
+    bool settling = false;
+    Time tick_at = core::never;
+    std::set<PeerId> in_view;
+    std::uint64_t add_request = 0;
+    bool add_pending = false;
+    std::set<PeerId> removed;
+};
+
+/// One direction each; side 0 dialled.
+struct World::Connection {
+    std::size_t node[2];
+    PeerId run[2];
+    core::LinkId link[2] = {0, 0};
+    bool open[2] = {true, true};
+    bool fin[2] = {false, false};      ///< this side writes no more
+    bool deaf = false;                 ///< half-open: what is written vanishes, nobody is told
+    std::deque<std::vector<std::byte>> pipe[2];  ///< written by side i, not yet read by the other
+    std::size_t bytes[2] = {0, 0};
+    bool blocked[2] = {false, false};
+    std::vector<std::byte> tail[2];    ///< read by side i, not yet a whole frame
+    wire::Parser parser[2];
+    Duration delay{};
+};
+
+struct World::Sink final : core::OutputSink {
+    std::vector<std::byte> out;
+    void frame(const core::Control& frame) override { wire::encode(frame, out); }
+    void bytes(const core::BlockRef&, std::span<const std::byte> bytes) override {
+        out.insert(out.end(), bytes.begin(), bytes.end());
+    }
+};
+
+World::World(Plan plan) : plan_(plan), faults_(dice(1)), random_(dice(2)) {
+    result_.hash = 0xcbf29ce484222325;
+}
+
+World::~World() = default;
+
+void World::at(Duration delay, std::function<void()> what) {
+    events_.push({now_ + delay, ++order_, std::move(what)});
+}
+
+void World::note(std::string line) {
+    result_.hash = mix(result_.hash, line);
+    result_.hash = mix(result_.hash, std::to_string(now_.count()));
+    if (!plan_.trace) return;
+    char stamp[32];
+    std::snprintf(stamp, sizeof stamp, "%12.6f  ", std::chrono::duration<double>(now_).count());
+    result_.trace.push_back(stamp + std::move(line));
+}
+
+void World::fail(std::string why) {
+    if (result_.failed) return;
+    note("FAILED " + why);
+    result_.failed = true;
+    result_.why = std::move(why);
+    result_.at = now_;
+}
+
+// Nodes.
+
+void World::start(std::size_t index) {
+    auto node = std::make_unique<Node>();
+    node->index = index;
+    for (auto& byte : node->id.bytes) byte = static_cast<std::uint8_t>(random_.next());
+    node->address = {"10.0.0." + std::to_string(index + 1), 7000};
+    core::EngineOptions options;
+    options.cluster = "sim";
+    options.self = {node->id, 1, "n" + std::to_string(index), "", {node->address}, {}};
+    options.heartbeat = 1s;
+    options.suspicion = 5s;
+    options.reconnect_min = 100ms;
+    options.reconnect_max = 5s;
+    options.resume_for = 30s;
+    options.forget_after = std::chrono::hours(1);
+    options.connect_timeout = 2s;
+    options.handshake_timeout = 5s;
+    options.attach_timeout = 2s;
+    options.linger = 3s;
+    options.inbox_bytes = 16 << 20;
+    options.outbox_bytes = 1 << 20;
+    options.total_outbox_bytes = 4 << 20;
+    options.max_message = max_message;
+    options.max_peers = 32;
+    options.random = [this](std::span<std::uint8_t> bytes) {
+        for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random_.next());
+    };
+    if (index != 0) options.seeds = {{"10.0.0.1", 7000}};
+    node->engine = std::make_unique<core::Engine>(std::move(options), now_);
+    note("start n" + std::to_string(index) + " " + short_id(node->id));
+    if (index < nodes_.size()) {
+        gone_.push_back(std::move(nodes_[index]));
+        nodes_[index] = std::move(node);
+    } else {
+        nodes_.push_back(std::move(node));
+    }
+    settle(*nodes_[index]);
+}
+
+/// `silently`: as by a power cut, the connections are not reset but dead.
+void World::kill(std::size_t index, bool silently) {
+    Node& node = *nodes_[index];
+    note(std::string("kill n") + std::to_string(index) + (silently ? " silently" : ""));
+    node.alive = false;
+    std::vector<std::uint64_t> mine;
+    for (auto& [number, connection] : connections_) {
+        for (int side = 0; side < 2; ++side) {
+            if (connection.run[side] == node.id && connection.open[side]) mine.push_back(number);
+        }
+    }
+    for (const std::uint64_t number : mine) {
+        Connection& connection = connections_.at(number);
+        const int side = connection.run[0] == node.id ? 0 : 1;
+        connection.open[side] = false;
+        if (silently) {
+            connection.deaf = true;
+        } else {
+            reset(number);
+        }
+    }
+}
+
+void World::settle(Node& node) {
+    if (node.settling) return;
+    node.settling = true;
+    std::vector<core::Action> actions;
+    std::vector<core::LinkId> ready;
+    while (node.alive && (node.engine->has_actions() || node.engine->has_ready())) {
+        node.engine->take_actions(actions);
+        for (core::Action& action : actions) carry_out(node, action);
+        if (node.engine->has_actions()) continue;
+        node.engine->take_ready(ready);
+        for (const core::LinkId link : ready) write(node, link);
+    }
+    node.settling = false;
+    if (!node.alive) return;
+    schedule_tick(node);
+    check_step(node);
+}
+
+void World::schedule_tick(Node& node) {
+    const Time deadline = node.engine->deadline();
+    if (deadline == core::never || node.tick_at <= deadline) return;
+    node.tick_at = deadline;
+    at(std::max(Duration::zero(), deadline - now_), [this, &node, deadline] {
+        if (!node.alive || node.tick_at != deadline) return;
+        node.tick_at = core::never;
+        node.engine->tick(now_);
+        settle(node);
+    });
+}
+
+void World::carry_out(Node& node, core::Action& action) {
+    const std::string who = "n" + std::to_string(node.index) + " ";
+    if (auto* dialled = std::get_if<core::Dial>(&action)) {
+        dial(node, *dialled);
+    } else if (auto* resolve = std::get_if<core::Resolve>(&action)) {
+        node.engine->resolved(resolve->target, {resolve->name}, {}, now_);
+    } else if (auto* closed = std::get_if<core::Close>(&action)) {
+        close(node, closed->link, closed->drain);
+    } else if (auto* deliver = std::get_if<core::Deliver>(&action)) {
+        if (!node.in_view.contains(deliver->batch.from) && !node.leaving) fail(who + "hears from a peer out of view");
+        receive(node, std::move(deliver->batch));
+    } else if (auto* added = std::get_if<core::PeerAdded>(&action)) {
+        note(who + "added " + short_id(added->peer.id));
+        if (!node.in_view.insert(added->peer.id).second) fail(who + "adds a peer twice");
+    } else if (auto* removed = std::get_if<core::PeerRemoved>(&action)) {
+        note(who + "removed " + short_id(removed->peer.id) + " " + std::string(to_string(removed->reason)));
+        if (node.in_view.erase(removed->peer.id) == 0) fail(who + "removes a peer it does not have");
+    } else if (auto* surrender = std::get_if<core::Surrender>(&action)) {
+        note(who + "gives up " + std::to_string(surrender->messages) + " to " + short_id(surrender->peer.id));
+        ledgers_[{node.id, surrender->peer.id}].surrendered += surrender->messages;
+        result_.given_up += surrender->messages;
+    } else if (auto* done = std::get_if<core::AddDone>(&action)) {
+        note(who + "add: " + (done->error == errc{} ? "done" : make_error_code(done->error).message()));
+        if (done->request == node.add_request) node.add_pending = false;
+    } else if (auto* left = std::get_if<core::LeaveDone>(&action)) {
+        note(who + "left, unacknowledged " + std::to_string(left->messages));
+        node.left = true;
+        node.alive = false;
+        std::vector<core::LinkId> open;
+        for (const auto& [link, place] : node.links) open.push_back(link);
+        for (const core::LinkId link : open) close(node, link, false);
+    } else if (auto* line = std::get_if<core::LogLine>(&action)) {
+        note(who + line->text);
+    }
+}
+
+void World::receive(Node& node, core::Batch batch) {
+    if (batch.lost != 0) {
+        Ledger& ledger = ledgers_[{batch.from, node.id}];
+        ledger.gaps += batch.lost;
+    }
+    node.inbox_charge += batch.charge;
+    node.inbox.push_back(std::move(batch));
+    if (node.reads) {
+        at(between(0ms, 2ms), [this, &node] {
+            if (node.alive && node.reads) read_inbox(node, SIZE_MAX);
+        });
+    }
+}
+
+void World::read_inbox(Node& node, std::size_t most) {
+    while (most-- > 0 && !node.inbox.empty()) {
+        const core::Batch batch = std::move(node.inbox.front());
+        node.inbox.pop_front();
+        node.inbox_charge -= batch.charge;
+        Ledger& ledger = ledgers_[{batch.from, node.id}];
+        if (batch.lost != 0) ledger.skippable += batch.lost;
+        const std::string who = "n" + std::to_string(node.index) + " from " + short_id(batch.from);
+        for (auto frames = batch.frames; !frames.empty();) {
+            const core::FrameHeader header = core::FrameHeader::read(frames.data());
+            const auto payload = frames.subspan(core::FrameHeader::size, header.length);
+            frames = frames.subspan(core::FrameHeader::size + header.length);
+            std::uint64_t number = 0;
+            if (payload.size() < 8) return fail(who + ": altered");
+            std::memcpy(&number, payload.data(), 8);
+            while (!ledger.expected.empty() && ledger.expected.front().number < number && ledger.skippable > 0) {
+                ledger.expected.pop_front();
+                --ledger.skippable;
+                ++ledger.missing;
+            }
+            if (ledger.expected.empty() || ledger.expected.front().number != number) {
+                return fail(who + ": got message " + std::to_string(number) + ", expected " +
+                            (ledger.expected.empty() ? "none" : std::to_string(ledger.expected.front().number)));
+            }
+            const auto fill = static_cast<std::byte>(number);
+            if (payload.size() != ledger.expected.front().size ||
+                std::any_of(payload.begin() + 8, payload.end(), [&](std::byte each) { return each != fill; })) {
+                return fail(who + ": altered");
+            }
+            ledger.expected.pop_front();
+            ++result_.delivered;
+        }
+        node.engine->taken(batch.session, batch.charge, now_);
+    }
+    settle(node);
+}
+
+void World::send_something(Node& node) {
+    if (!node.alive || node.leaving) return;
+    const std::uint64_t pick = random_.below(100);
+    const std::size_t size = 8 + (pick < 80   ? random_.below(200)
+                                  : pick < 97 ? random_.below(20000)
+                                              : random_.below(max_message - 8));
+    std::vector<std::byte> payload(size);
+    const std::uint64_t number = ++result_.accepted;
+    std::memcpy(payload.data(), &number, 8);
+    std::fill(payload.begin() + 8, payload.end(), static_cast<std::byte>(number));
+    core::Engine::Body body{payload, {}};
+    if (size > 16000) {
+        body.owner = core::Block::copy(payload);
+        body.bytes = {body.owner->data(), size};
+    }
+    const bool skip = random_.below(4) == 0;
+    const std::vector<Peer> peers = node.engine->peers();
+    core::Engine::Outcome outcome;
+    std::vector<PeerId> to;
+    if (random_.below(3) == 0 && !peers.empty()) {
+        to = {peers[random_.below(peers.size())].id};
+        outcome = node.engine->send(to[0], body, skip);
+    } else {
+        for (const Peer& peer : peers) to.push_back(peer.id);
+        outcome = node.engine->broadcast(body, skip);
+    }
+    if (outcome.error == errc{}) {
+        for (const PeerId& id : to) ledgers_[{node.id, id}].expected.push_back({number, size});
+    }
+    settle(node);
+}
+
+// Connections.
+
+void World::dial(Node& node, const core::Dial& dial) {
+    const auto target = std::find_if(nodes_.begin(), nodes_.end(), [&](const auto& each) {
+        return each->alive && each->address == dial.address;
+    });
+    const core::LinkId link = dial.link;
+    const Duration delay = between(50us, 5ms);
+    if (target == nodes_.end() || (dial_faults_ && chance(0.05))) {
+        if (dial_faults_ && chance(0.3)) return;  // nobody answers at all
+        at(delay, [this, &node, link] {
+            if (!node.alive) return;
+            node.engine->dial_failed(link, errc::connection_refused, now_);
+            settle(node);
+        });
+        return;
+    }
+    const std::size_t other = (*target)->index;
+    const PeerId other_run = (*target)->id;
+    at(delay, [this, &node, link, other, other_run, address = dial.address] {
+        if (!node.alive) return;
+        Node& acceptor = *nodes_[other];
+        if (!acceptor.alive || acceptor.id != other_run) {
+            node.engine->dial_failed(link, errc::connection_refused, now_);
+            settle(node);
+            return;
+        }
+        const std::uint64_t number = ++last_connection_;
+        Connection& connection = connections_[number];
+        connection.node[0] = node.index;
+        connection.node[1] = other;
+        connection.run[0] = node.id;
+        connection.run[1] = acceptor.id;
+        connection.link[0] = link;
+        connection.delay = between(20us, chance(0.1) ? Duration(200ms) : Duration(3ms));
+        node.links[link] = {number, 0};
+        note("connection " + std::to_string(number) + " n" + std::to_string(node.index) + " -> n" +
+             std::to_string(other));
+        const core::LinkId accepted = acceptor.engine->accepted({node.address.host, 50000}, now_);
+        if (accepted != 0) {
+            connection.link[1] = accepted;
+            acceptor.links[accepted] = {number, 1};
+        } else {
+            connection.open[1] = false;
+            reset(number);
+        }
+        node.engine->connected(link, address, now_);
+        settle(node);
+        settle(acceptor);
+    });
+}
+
+void World::write(Node& node, core::LinkId link) {
+    const auto place = node.links.find(link);
+    if (place == node.links.end()) return;
+    const auto [number, side] = place->second;
+    Connection& connection = connections_.at(number);
+    if (connection.bytes[side] >= in_flight) {
+        connection.blocked[side] = true;
+        return;
+    }
+    Sink sink;
+    bool more = true;
+    while (more && sink.out.size() < in_flight && node.links.contains(link)) {
+        more = node.engine->pull(link, 32 << 10, sink, now_);
+    }
+    if (more) connection.blocked[side] = true;
+    if (!sink.out.empty()) transmit(number, side, std::move(sink.out));
+    const auto draining = node.draining.find(link);
+    if (draining != node.draining.end() && !connection.blocked[side] && !connection.fin[side]) {
+        connection.fin[side] = true;
+        at(connection.delay, [this, number = number, to = 1 - side] { arrive(number, to); });
+    }
+}
+
+void World::transmit(std::uint64_t number, int from, std::vector<std::byte> bytes) {
+    Connection& connection = connections_.at(number);
+    if (connection.fin[from] || !connection.open[from]) return;
+    if (connection.deaf) return;
+    if (!connection.open[1 - from]) {
+        reset(number);
+        return;
+    }
+    connection.bytes[from] += bytes.size();
+    connection.pipe[from].push_back(std::move(bytes));
+    at(connection.delay, [this, number, to = 1 - from] { arrive(number, to); });
+}
+
+/// Something may have come for side `to`: bytes, then the end of the stream.
+void World::arrive(std::uint64_t number, int to) {
+    const auto found = connections_.find(number);
+    if (found == connections_.end()) return;
+    Connection& connection = found->second;
+    const int from = 1 - to;
+    if (!connection.open[to] || connection.deaf) return;
+    Node& node = *nodes_[connection.node[to]];
+    if (node.id != connection.run[to]) return;
+    if (!connection.pipe[from].empty()) {
+        std::vector<std::byte>& first = connection.pipe[from].front();
+        std::vector<std::byte> bytes;
+        // Reads cut the stream where they like.
+        if (first.size() > 1 && random_.below(3) == 0) {
+            const std::size_t cut = 1 + random_.below(first.size() - 1);
+            bytes.assign(first.begin(), first.begin() + static_cast<std::ptrdiff_t>(cut));
+            first.erase(first.begin(), first.begin() + static_cast<std::ptrdiff_t>(cut));
+            at(between(0us, 100us), [this, number, to] { arrive(number, to); });
+        } else {
+            bytes = std::move(first);
+            connection.pipe[from].pop_front();
+        }
+        connection.bytes[from] -= bytes.size();
+        feed(node, number, to, std::move(bytes));
+        const auto still = connections_.find(number);
+        if (still == connections_.end()) return;
+        Node& writer = *nodes_[still->second.node[from]];
+        if (std::exchange(still->second.blocked[from], false) && writer.alive &&
+            writer.id == still->second.run[from] && writer.links.contains(still->second.link[from])) {
+            write(writer, still->second.link[from]);
+            settle(writer);
+        }
+        return;
+    }
+    if (connection.fin[from] || !connection.open[from]) end(number, to);
+}
+
+void World::feed(Node& node, std::uint64_t number, int side, std::vector<std::byte> bytes) {
+    if (!node.alive) return;
+    Connection& connection = connections_.at(number);
+    std::vector<std::byte>& tail = connection.tail[side];
+    tail.insert(tail.end(), bytes.begin(), bytes.end());
+    const core::BlockRef block = core::Block::copy(tail);
+    std::size_t begin = 0;
+    const core::LinkId link = connection.link[side];
+    for (bool wanted = true; wanted;) {
+        wire::Parser::Item item = connection.parser[side].next(block, begin, block->size());
+        if (auto* run = std::get_if<core::DataRun>(&item)) {
+            wanted = node.engine->received(link, *run, now_);
+        } else if (auto* frame = std::get_if<core::Control>(&item)) {
+            wanted = node.engine->received(link, std::move(*frame), now_);
+        } else {
+            if (auto* rule = std::get_if<core::Rule>(&item)) node.engine->violated(link, *rule, now_);
+            break;
+        }
+    }
+    if (node.engine->counters().protocol_errors != 0) fail("n" + std::to_string(node.index) + " sees a rule broken");
+    tail.erase(tail.begin(), tail.begin() + static_cast<std::ptrdiff_t>(begin));
+    settle(node);
+}
+
+/// The node uses the link no more.
+void World::close(Node& node, core::LinkId link, bool drain) {
+    const auto place = node.links.find(link);
+    if (place == node.links.end()) return;
+    const auto [number, side] = place->second;
+    if (drain) {
+        node.draining[link] = true;
+        return;  // the engine has marked it ready; what it pulls is followed by the end of the stream
+    }
+    node.links.erase(place);
+    node.draining.erase(link);
+    Connection& connection = connections_.at(number);
+    connection.open[side] = false;
+    connection.fin[side] = true;
+    const int other = 1 - side;
+    if (!connection.open[other]) {
+        connections_.erase(number);
+        return;
+    }
+    if (!connection.pipe[other].empty()) {
+        reset(number);  // closed with unread input
+    } else {
+        at(connection.delay, [this, number = number, other] { arrive(number, other); });
+    }
+}
+
+/// The connection breaks: each end may still read a part of what is under way, then notices.
+void World::reset(std::uint64_t number) {
+    const auto found = connections_.find(number);
+    if (found == connections_.end()) return;
+    Connection& connection = found->second;
+    for (int side = 0; side < 2; ++side) {
+        const int from = 1 - side;
+        const std::size_t kept = connection.pipe[from].empty() ? 0 : random_.below(connection.pipe[from].size() + 1);
+        while (connection.pipe[from].size() > kept) {
+            connection.bytes[from] -= connection.pipe[from].back().size();
+            connection.pipe[from].pop_back();
+        }
+        connection.fin[side] = true;
+    }
+    for (int side = 0; side < 2; ++side) {
+        if (!connection.open[side]) continue;
+        at(between(0ms, 20ms), [this, number, side] { end(number, side); });
+    }
+}
+
+/// Side `side` notices that the other end is gone.
+void World::end(std::uint64_t number, int side) {
+    const auto found = connections_.find(number);
+    if (found == connections_.end() || !found->second.open[side]) return;
+    Connection& connection = found->second;
+    Node& node = *nodes_[connection.node[side]];
+    const core::LinkId link = connection.link[side];
+    if (node.id != connection.run[side] || !node.alive || !node.links.contains(link)) {
+        connection.open[side] = false;
+        return;
+    }
+    note("n" + std::to_string(node.index) + " sees the end of connection " + std::to_string(number));
+    node.engine->link_ended(link, now_);
+    settle(node);
+}
+
+// Faults and load.
+
+void World::load() {
+    if (healed_) return;
+    for (auto& node : nodes_) {
+        if (chance(0.7)) send_something(*node);
+    }
+    at(between(5ms, 60ms), [this] { load(); });
+}
+
+void World::disturb() {
+    if (healed_) return;
+    const std::size_t victim = faults_.below(nodes_.size());
+    Node& node = *nodes_[victim];
+    const std::uint64_t pick = faults_.below(100);
+    std::vector<std::uint64_t> open;
+    for (const auto& [number, connection] : connections_) {
+        if (connection.open[0] && connection.open[1]) open.push_back(number);
+    }
+    if (pick < 45 && !open.empty()) {
+        const std::uint64_t number = open[faults_.below(open.size())];
+        note("reset connection " + std::to_string(number));
+        ++result_.resets;
+        reset(number);
+    } else if (pick < 55 && !open.empty()) {
+        const std::uint64_t number = open[faults_.below(open.size())];
+        note("half-open connection " + std::to_string(number));
+        connections_.at(number).deaf = true;
+    } else if (pick < 65) {
+        node.reads = false;
+        at(between(100ms, 4s), [this, &node] {
+            node.reads = true;
+            if (node.alive) read_inbox(node, SIZE_MAX);
+        });
+    } else if (pick < 72 && node.alive && !node.leaving && victim != 0) {
+        note("leave n" + std::to_string(victim));
+        ++result_.leaves;
+        node.leaving = true;
+        node.engine->leave(now_);
+        settle(node);
+        at(between(5s, 8s), [this, victim] {
+            if (!nodes_[victim]->alive) start(victim);
+        });
+    } else if (pick < 78 && node.alive && !node.leaving && victim != 0) {
+        ++result_.restarts;
+        kill(victim, chance(0.3));
+        at(between(10ms, 8s), [this, victim] {
+            if (!nodes_[victim]->alive) start(victim);
+        });
+    } else if (pick < 90 && node.alive && !node.leaving) {
+        // Simultaneous dials: two nodes add each other at once.
+        Node& other = *nodes_[faults_.below(nodes_.size())];
+        if (&other != &node && other.alive && !other.leaving) {
+            node.add_request = node.engine->add(other.address, now_);
+            node.add_pending = true;
+            other.add_request = other.engine->add(node.address, now_);
+            other.add_pending = true;
+            settle(node);
+            settle(other);
+        }
+    } else if (node.alive && !node.leaving) {
+        node.engine->set_tags({{"step", std::to_string(now_.count())}}, now_);
+        settle(node);
+    }
+    at(between(20ms, 800ms), [this] { disturb(); });
+}
+
+void World::heal() {
+    healed_ = true;
+    dial_faults_ = false;
+    note("heal");
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        Node& node = *nodes_[i];
+        node.reads = true;
+        if (node.alive) {
+            read_inbox(node, SIZE_MAX);
+        } else if (node.left || !node.alive) {
+            at(between(0ms, 100ms), [this, i] {
+                if (!nodes_[i]->alive) start(i);
+            });
+        }
+    }
+}
+
+// What must hold.
+
+void World::check_step(Node& node) {
+    const std::string who = "n" + std::to_string(node.index) + " ";
+    if (node.inbox_charge > (16u << 20)) fail(who + "holds more in its inbox than allowed");
+    if (node.engine->pinned() > (4u << 20) + core::Arena::segment_size) fail(who + "pins more than allowed");
+}
+
+/// At most one connection per pair is attached at both ends.
+void World::check_links() {
+    std::map<std::pair<PeerId, PeerId>, std::uint64_t> usable;
+    for (const auto& [number, connection] : connections_) {
+        if (!connection.open[0] || !connection.open[1]) continue;
+        const Node& a = *nodes_[connection.node[0]];
+        const Node& b = *nodes_[connection.node[1]];
+        if (a.id != connection.run[0] || b.id != connection.run[1] || !a.alive || !b.alive) continue;
+        if (!a.engine->attached_to(connection.link[0]) || !b.engine->attached_to(connection.link[1])) continue;
+        if (!usable.emplace(std::minmax(a.id, b.id), number).second) fail("two usable links between one pair");
+    }
+}
+
+bool World::well(std::string* why) {
+    for (const auto& node : nodes_) {
+        const std::string who = "n" + std::to_string(node->index) + " ";
+        if (!node->alive) return *why = who + "is not running", false;
+        std::set<PeerId> others;
+        for (const auto& other : nodes_) {
+            if (other != node) others.insert(other->id);
+        }
+        std::set<PeerId> view;
+        for (const Peer& peer : node->engine->peers()) {
+            if (peer.state != PeerState::alive) return *why = who + "suspects " + short_id(peer.id), false;
+            view.insert(peer.id);
+        }
+        if (view != others) return *why = who + "does not have everybody in view", false;
+        for (const Peer& peer : node->engine->peers()) {
+            const auto owner = std::find_if(nodes_.begin(), nodes_.end(), [&](const auto& n) { return n->id == peer.id; });
+            if ((*owner)->engine->self().tags != peer.tags) return *why = who + "has old tags", false;
+        }
+        for (const auto& gauge : node->engine->gauges()) {
+            if (gauge.outbox_bytes != 0) return *why = who + "has unacknowledged messages", false;
+        }
+        if (!node->inbox.empty()) return *why = who + "has unread messages", false;
+    }
+    return true;
+}
+
+/// Between nodes that both live, each message has been delivered or both ends know that it was given up.
+void World::check_end() {
+    for (const auto& from : nodes_) {
+        for (const auto& to : nodes_) {
+            if (from == to) continue;
+            const auto found = ledgers_.find({from->id, to->id});
+            if (found == ledgers_.end()) continue;
+            const Ledger& ledger = found->second;
+            const std::string pair = "n" + std::to_string(from->index) + " to n" + std::to_string(to->index) + ": ";
+            const std::uint64_t missing = ledger.missing + ledger.expected.size();
+            if (missing > ledger.surrendered) {
+                fail(pair + std::to_string(missing) + " messages are missing, the sender was told of " +
+                     std::to_string(ledger.surrendered));
+            }
+            if (missing > ledger.gaps) {
+                fail(pair + std::to_string(missing) + " messages are missing, the receiver was told of " +
+                     std::to_string(ledger.gaps));
+            }
+        }
+    }
+    for (const auto& node : nodes_) result_.lists += node->engine->counters().lists_sent;
+}
+
+Result World::run() {
+    dial_faults_ = true;
+    for (std::size_t i = 0; i < plan_.nodes; ++i) {
+        nodes_.push_back(std::make_unique<Node>());
+        nodes_.back()->alive = false;
+        nodes_.back()->index = i;
+    }
+    for (std::size_t i = 0; i < plan_.nodes; ++i) {
+        at(between(0ms, 50ms), [this, i] { start(i); });
+    }
+    at(100ms, [this] { load(); });
+    at(between(50ms, 2s), [this] { disturb(); });
+    at(plan_.faults, [this] { heal(); });
+    Time good_since = core::never;
+    std::string why = "not started";
+    Time next_check{};
+    while (!events_.empty() && !result_.failed) {
+        const Event event = events_.top();
+        events_.pop();
+        now_ = event.at;
+        ++result_.events;
+        event.what();
+        check_links();
+        if (!healed_ || now_ < next_check) continue;
+        next_check = now_ + 50ms;
+        if (!well(&why)) {
+            good_since = core::never;
+            if (now_ > plan_.faults + plan_.healing) fail("not well in time: " + why);
+        } else if (good_since == core::never) {
+            good_since = now_;
+        } else if (now_ - good_since > 2s) {
+            check_end();
+            break;
+        }
+    }
+    note("end");
+    return std::move(result_);
+}
+
+}  // namespace cluster::sim
