@@ -1,9 +1,10 @@
 #include "log.hpp"
 
 #include <cstdio>
+#include <memory>
 #include <mutex>
 #include <spdlog/logger.h>
-#include <spdlog/sinks/base_sink.h>
+#include <spdlog/sinks/sink.h>
 #include <utility>
 
 namespace cluster::detail {
@@ -27,19 +28,23 @@ spdlog::level::level_enum level_of(core::Severity severity) {
 }
 
 /// One line at a time. The lock is recursive, because the application's function may call what logs another line.
-class FunctionSink final : public spdlog::sinks::base_sink<std::recursive_mutex> {
+class FunctionSink final : public spdlog::sinks::sink {
 public:
     explicit FunctionSink(std::function<void(LogLevel, std::string_view)> write) : write_(std::move(write)) {}
 
-private:
-    void sink_it_(const spdlog::details::log_msg& message) override {
+    void log(const spdlog::details::log_msg& message) override {
+        const std::lock_guard lock(mutex_);
         try {
             write_(level_of(message.level), std::string_view(message.payload.data(), message.payload.size()));
         } catch (...) {  // there is nobody left to tell
         }
     }
-    void flush_() override {}
+    void flush() override {}
+    void set_pattern(const std::string&) override {}
+    void set_formatter(std::unique_ptr<spdlog::formatter>) override {}
 
+private:
+    std::recursive_mutex mutex_;
     std::function<void(LogLevel, std::string_view)> write_;
 };
 

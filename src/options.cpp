@@ -41,17 +41,17 @@ std::string text_of(std::uint64_t bytes) {
 }
 
 void check_text(std::string_view option, std::string_view text, std::size_t max) {
-    require(text.size() <= max, std::string(option) + " has " + text_of(text.size()) + "; use at most " +
-                                    std::to_string(max));
+    require(text.size() <= max,
+            std::string(option) + " has " + text_of(text.size()) + "; use at most " + std::to_string(max));
     require(std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }),
             std::string(option) + " contains a control character; use printable text");
 }
 
 void check_duration(std::string_view option, nanoseconds value, bool may_be_zero = false) {
     if (may_be_zero && value == nanoseconds(0)) return;
-    require(value >= shortest && value <= longest,
-            std::string(option) + " is " + text_of(value) + "; use " + (may_be_zero ? "0, or " : "") +
-                "at least 1 ms and at most 10 years");
+    require(value >= shortest && value <= longest, std::string(option) + " is " + text_of(value) + "; use " +
+                                                       (may_be_zero ? "0, or " : "") +
+                                                       "at least 1 ms and at most 10 years");
 }
 
 enum class Use : std::uint8_t { listen, advertise, dial };
@@ -69,8 +69,8 @@ void check_address(const std::string& option, std::string_view text, Use use) {
 }
 
 void check_addresses(const std::string& option, const std::vector<std::string>& texts, std::size_t max, Use use) {
-    require(texts.size() <= max, option + " has " + std::to_string(texts.size()) + " addresses; use at most " +
-                                     std::to_string(max));
+    require(texts.size() <= max,
+            option + " has " + std::to_string(texts.size()) + " addresses; use at most " + std::to_string(max));
     for (std::size_t i = 0; i < texts.size(); ++i) {
         check_address(option + "[" + std::to_string(i) + "]", texts[i], use);
     }
@@ -135,9 +135,8 @@ void check(const Tags& tags) {
             "tags has " + std::to_string(tags.size()) + " entries; use at most " + std::to_string(core::max_tags));
     for (const auto& [key, value] : tags) {
         check_text("a key of tags", key, core::max_tag_key);
-        require(value.size() <= core::max_tag_value,
-                "tags[\"" + key + "\"] has " + text_of(value.size()) + "; use at most " +
-                    std::to_string(core::max_tag_value));
+        require(value.size() <= core::max_tag_value, "tags[\"" + key + "\"] has " + text_of(value.size()) +
+                                                         "; use at most " + std::to_string(core::max_tag_value));
     }
 }
 

@@ -9,8 +9,8 @@
 
 namespace cluster::detail {
 
-/// Throws `std::system_error` with a text that names the option, what it contradicts and what to change:
-/// `errc::invalid_address` for the addresses in `listen`, `advertise` and `seeds`, `errc::invalid_options` for the rest.
+/// Throws `std::system_error` with a text that names the option, what it contradicts and what to change. The error is
+/// `errc::invalid_address` for a text in `listen`, `advertise` or `seeds`, else `errc::invalid_options`.
 void check(const Options& options);
 
 /// Throws `errc::invalid_options` where the tags exceed their limits.

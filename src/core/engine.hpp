@@ -255,6 +255,7 @@ private:
     using Key = Timers<Timer>::Key;
 
     // engine.cpp: the application's side and the clock
+    void room_freed();
     Outcome room(std::span<Pair* const> pairs, const Body& body);
     void enqueue(std::span<Pair* const> pairs, const Body& body, std::span<const PeerId> skipped);
     void queue_goodbyes(Time now);
@@ -276,8 +277,6 @@ private:
     void surrender(Pair& pair, errc reason);
     void learn(const Facts& facts, Time now);
     void observe(const std::string& host, Time now);
-    void forget_oldest();
-    void cancel_timers(const Pair& pair);
     std::size_t max_known() const noexcept { return 2 * options_.max_peers; }
     void announce(const PeerId& id, Time now);
     void tell_news();
@@ -285,48 +284,52 @@ private:
     Facts visible(const Facts& facts, const Link& link) const;
     std::uint64_t digest() const;
 
-    // engine_links.cpp: the life of a link
+    // engine_links.cpp: a link, until it carries a session and when it ends
+    static constexpr Duration drain_timeout = std::chrono::seconds(1);  ///< R27, R31: for reading our last words
     Link& open(LinkId id, const Address& remote, Time now);
     void greet(Link& link, Time now);
     void on(Link& link, Hello&& hello, Time now);
+    void on(Link& link, Refuse&& refuse, Time now);
+    std::optional<Refusal> objection(const Link& link, const Hello& hello);
+    Request* requested(const Link& link);
+    void bind_target(Link& link, Pair& pair, Time now);
+    void end_target(Link& link, errc error, Time now);
+    void refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof = std::nullopt);
+    void break_rule(Link& link, Rule rule, Time now);
+    void unlink(Link& link, Time now);
+    void drop(LinkId id, std::string_view why, errc error, Time now);
+    void close(Link& link);
+    void forget_oldest();
+    void cancel_timers(const Pair& pair);
+    void sweep();
+    Pair& pair_of(const PeerId& id);
+    Link* find(LinkId id);
+    Link* attached_link(const Pair& pair);
+
+    // engine_sessions.cpp: a session, from OFFER to GOODBYE
     void on(Link& link, Offer&& offer, Time now);
     void on(Link& link, Attach&& attach, Time now);
     void on(Link& link, Attached&& attached, Time now);
     void on(Link& link, Gap&& gap, Time now);
     void on(Link& link, Ack&& ack, Time now);
     void on(Link& link, Goodbye&& goodbye, Time now);
-    void on(Link& link, Refuse&& refuse, Time now);
     void on(Link& link, PeerList&& list, Time now);
     void on(Link& link, Ping&& ping, Time now);
     void on(Link& link, Pong&& pong, Time now);
-    bool usable(Link& link, Time now);
-    std::optional<Refusal> objection(const Link& link, const Hello& hello);
-    Request* requested(const Link& link);
-    void bind_target(Link& link, Pair& pair, Time now);
     void decide(Link& link, Time now);
     void decide_waiting(Pair& pair, Time now);
+    void fence(Pair& pair);
     void begin_attach(Link& link, Time now);
     void attach(Link& link, Time now);
     void completed(Link& link, Time now);
-    void fence(Pair& pair);
-    void refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof = std::nullopt);
-    void say_goodbye(Link& link, Farewell why, Time now);
-    void end_target(Link& link, errc error, Time now);
-    void break_rule(Link& link, Rule rule, Time now);
-    void close(Link& link);
-    void drop(LinkId id, std::string_view why, errc error, Time now);
-    void unlink(Link& link, Time now);
-    void session_over(Pair& pair, Time now);
     void make_session(Pair& pair);
     void drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc given_up, Time now);
     static Batch stamp(const Pair& pair);
     void report_unsettled(Pair& pair, std::uint64_t messages);
-    void sweep();
+    bool usable(Link& link, Time now);
     void after_data(Pair& pair, Link& link, Time now);
-    void room_freed();
-    Pair& pair_of(const PeerId& id);
-    Link* find(LinkId id);
-    Link* attached_link(const Pair& pair);
+    void say_goodbye(Link& link, Farewell why, Time now);
+    void session_over(Pair& pair, Time now);
 
     // engine_output.cpp: what is to be written and done
     void write_list(std::span<const Facts* const> facts, const Link& link, OutputSink& sink);

@@ -38,8 +38,8 @@ constexpr std::size_t longest_body(FrameKind kind) {
     }
 }
 
-constexpr std::size_t longest_container = std::max({core::max_listed_peers, core::max_host, core::max_tag_value,
-                                                    core::max_refuse_text, core::max_name, core::max_tag_key});
+/// No list and no text in any frame may have more elements, so none is allocated for more.
+constexpr std::size_t longest_container = core::max_listed_peers;
 
 // Whether what was decoded, or is about to be encoded, obeys the protocol. Names, hosts and reasons are printed in
 // logs and so must not contain control characters.

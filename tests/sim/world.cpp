@@ -57,7 +57,7 @@ struct World::Node {
     std::set<PeerId> in_view;
     std::uint64_t add_request = 0;
     bool add_pending = false;
-    std::set<PeerId> removed;
+    std::set<PeerId> departed;
 };
 
 /// One direction each; side 0 dialled.
@@ -77,8 +77,14 @@ struct World::Connection {
 };
 
 struct World::Sink final : core::OutputSink {
+    World& world;
     std::vector<std::byte> out;
-    void frame(const core::Control& frame) override { wire::encode(frame, out); }
+    explicit Sink(World& in) : world(in) {}
+    void frame(const core::Control& frame) override {
+        // A list that gets lost without a trace: digests have to find out.
+        if (std::holds_alternative<core::PeerList>(frame) && world.dial_faults_ && world.chance(0.03)) return;
+        wire::encode(frame, out);
+    }
     void bytes(const core::BlockRef&, std::span<const std::byte> bytes) override {
         out.insert(out.end(), bytes.begin(), bytes.end());
     }
@@ -125,14 +131,14 @@ void World::start(std::size_t index) {
     options.suspicion = 5s;
     options.reconnect_min = 100ms;
     options.reconnect_max = 5s;
-    options.resume_for = 30s;
+    options.resume_for = 8s;
     options.forget_after = std::chrono::hours(1);
     options.connect_timeout = 2s;
     options.handshake_timeout = 5s;
     options.attach_timeout = 2s;
     options.linger = 3s;
     options.inbox_bytes = 16 << 20;
-    options.outbox_bytes = 1 << 20;
+    options.outbox_bytes = 300 << 10;
     options.total_outbox_bytes = 4 << 20;
     options.max_message = max_message;
     options.max_peers = 32;
@@ -218,9 +224,11 @@ void World::carry_out(Node& node, core::Action& action) {
     } else if (auto* added = std::get_if<core::PeerAdded>(&action)) {
         note(who + "added " + short_id(added->peer.id));
         if (!node.in_view.insert(added->peer.id).second) fail(who + "adds a peer twice");
+        if (node.departed.contains(added->peer.id)) fail(who + "lists a peer that has said goodbye");
     } else if (auto* removed = std::get_if<core::PeerRemoved>(&action)) {
         note(who + "removed " + short_id(removed->peer.id) + " " + std::string(to_string(removed->reason)));
         if (node.in_view.erase(removed->peer.id) == 0) fail(who + "removes a peer it does not have");
+        if (removed->reason == RemovalReason::left) node.departed.insert(removed->peer.id);
     } else if (auto* surrender = std::get_if<core::Surrender>(&action)) {
         note(who + "gives up " + std::to_string(surrender->messages) + " to " + short_id(surrender->peer.id));
         ledgers_[{node.id, surrender->peer.id}].surrendered += surrender->messages;
@@ -230,6 +238,7 @@ void World::carry_out(Node& node, core::Action& action) {
         if (done->request == node.add_request) node.add_pending = false;
     } else if (auto* left = std::get_if<core::LeaveDone>(&action)) {
         note(who + "left, unacknowledged " + std::to_string(left->messages));
+        check_farewell(node, left->messages);
         node.left = true;
         node.alive = false;
         std::vector<core::LinkId> open;
@@ -331,6 +340,8 @@ void World::dial(Node& node, const core::Dial& dial) {
     });
     const core::LinkId link = dial.link;
     const Duration delay = between(50us, 5ms);
+    const bool cut = target != nodes_.end() && parted_.contains(std::minmax(node.index, (*target)->index));
+    if (cut) return;
     if (target == nodes_.end() || (dial_faults_ && chance(0.05))) {
         if (dial_faults_ && chance(0.3)) return;  // nobody answers at all
         at(delay, [this, &node, link] {
@@ -345,6 +356,7 @@ void World::dial(Node& node, const core::Dial& dial) {
     at(delay, [this, &node, link, other, other_run, address = dial.address] {
         if (!node.alive) return;
         Node& acceptor = *nodes_[other];
+        if (parted_.contains(std::minmax(node.index, other))) return;
         if (!acceptor.alive || acceptor.id != other_run) {
             node.engine->dial_failed(link, errc::connection_refused, now_);
             settle(node);
@@ -359,6 +371,17 @@ void World::dial(Node& node, const core::Dial& dial) {
         connection.link[0] = link;
         connection.delay = between(20us, chance(0.1) ? Duration(200ms) : Duration(3ms));
         node.links[link] = {number, 0};
+        if (dial_faults_ && chance(0.15)) {
+            // It breaks, or goes silent, while the two still greet each other.
+            const bool silent = chance(0.3);
+            at(between(0ms, 8 * connection.delay), [this, number, silent] {
+                if (silent && connections_.contains(number)) {
+                    connections_.at(number).deaf = true;
+                } else {
+                    reset(number);
+                }
+            });
+        }
         note("connection " + std::to_string(number) + " n" + std::to_string(node.index) + " -> n" +
              std::to_string(other));
         const core::LinkId accepted = acceptor.engine->accepted({node.address.host, 50000}, now_);
@@ -384,7 +407,7 @@ void World::write(Node& node, core::LinkId link) {
         connection.blocked[side] = true;
         return;
     }
-    Sink sink;
+    Sink sink(*this);
     bool more = true;
     while (more && sink.out.size() < in_flight && node.links.contains(link)) {
         more = node.engine->pull(link, 32 << 10, sink, now_);
@@ -562,7 +585,22 @@ void World::disturb() {
         const std::uint64_t number = open[faults_.below(open.size())];
         note("half-open connection " + std::to_string(number));
         connections_.at(number).deaf = true;
-    } else if (pick < 65) {
+    } else if (pick < 60) {
+        // Two nodes lose sight of each other for a while.
+        const std::size_t other = faults_.below(nodes_.size());
+        if (other != victim) {
+            const std::pair<std::size_t, std::size_t> pair = std::minmax(victim, other);
+            note("part n" + std::to_string(pair.first) + " and n" + std::to_string(pair.second));
+            parted_.insert(pair);
+            for (auto& [number, connection] : connections_) {
+                const auto [low, high] = std::minmax(connection.node[0], connection.node[1]);
+                if (low == pair.first && high == pair.second) connection.deaf = true;
+            }
+            at(between(500ms, 14s), [this, pair] { parted_.erase(pair); });
+        }
+    } else if (pick < 62) {
+        for (int i = 0; i < 60; ++i) send_something(node);
+    } else if (pick < 66) {
         node.reads = false;
         at(between(100ms, 4s), [this, &node] {
             node.reads = true;
@@ -604,6 +642,7 @@ void World::disturb() {
 void World::heal() {
     healed_ = true;
     dial_faults_ = false;
+    parted_.clear();
     note("heal");
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         Node& node = *nodes_[i];
@@ -626,6 +665,26 @@ void World::check_step(Node& node) {
     if (node.engine->pinned() > (4u << 20) + core::Arena::segment_size) fail(who + "pins more than allowed");
 }
 
+/// What a leaving node does not report as unacknowledged is in the inboxes of those that live.
+void World::check_farewell(const Node& node, std::uint64_t unacknowledged) {
+    std::uint64_t missing = 0;
+    std::uint64_t surrendered = 0;
+    for (const auto& other : nodes_) {
+        const auto found = ledgers_.find({node.id, other->id});
+        if (other->index == node.index || !other->alive || found == ledgers_.end()) continue;
+        std::uint64_t waiting = 0;
+        for (const core::Batch& batch : other->inbox) {
+            if (batch.from == node.id) waiting += batch.messages;
+        }
+        missing += found->second.expected.size() - std::min<std::uint64_t>(waiting, found->second.expected.size());
+        surrendered += found->second.surrendered;
+    }
+    if (missing > unacknowledged + surrendered) {
+        fail("n" + std::to_string(node.index) + " leaves " + std::to_string(missing) + " messages undelivered and reports " +
+             std::to_string(unacknowledged));
+    }
+}
+
 /// At most one connection per pair is attached at both ends.
 void World::check_links() {
     std::map<std::pair<PeerId, PeerId>, std::uint64_t> usable;
@@ -637,6 +696,14 @@ void World::check_links() {
         if (!a.engine->attached_to(connection.link[0]) || !b.engine->attached_to(connection.link[1])) continue;
         if (!usable.emplace(std::minmax(a.id, b.id), number).second) fail("two usable links between one pair");
     }
+}
+
+std::uint64_t World::count_attachments() const {
+    std::uint64_t sum = 0;
+    for (const auto& node : nodes_) {
+        for (const auto& gauge : node->engine->gauges()) sum += gauge.attachments;
+    }
+    return sum;
 }
 
 bool World::well(std::string* why) {
@@ -654,7 +721,8 @@ bool World::well(std::string* why) {
         }
         if (view != others) return *why = who + "does not have everybody in view", false;
         for (const Peer& peer : node->engine->peers()) {
-            const auto owner = std::find_if(nodes_.begin(), nodes_.end(), [&](const auto& n) { return n->id == peer.id; });
+            const auto owner =
+                std::find_if(nodes_.begin(), nodes_.end(), [&](const auto& each) { return each->id == peer.id; });
             if ((*owner)->engine->self().tags != peer.tags) return *why = who + "has old tags", false;
         }
         for (const auto& gauge : node->engine->gauges()) {
@@ -703,6 +771,7 @@ Result World::run() {
     at(plan_.faults, [this] { heal(); });
     Time good_since = core::never;
     std::string why = "not started";
+    std::uint64_t attachments = 0;
     Time next_check{};
     while (!events_.empty() && !result_.failed) {
         const Event event = events_.top();
@@ -718,7 +787,9 @@ Result World::run() {
             if (now_ > plan_.faults + plan_.healing) fail("not well in time: " + why);
         } else if (good_since == core::never) {
             good_since = now_;
+            attachments = count_attachments();
         } else if (now_ - good_since > 2s) {
+            if (count_attachments() != attachments) fail("sessions move between links without need");
             check_end();
             break;
         }

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <queue>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -70,7 +71,8 @@ private:
     core::Dice dice(std::uint64_t stream) const { return core::Dice(plan_.seed * 1000003 + stream); }
     bool chance(double probability) { return static_cast<double>(faults_.below(1 << 20)) < probability * (1 << 20); }
     Duration between(Duration least, Duration most) {
-        return least + Duration(static_cast<Duration::rep>(faults_.below(static_cast<std::uint64_t>((most - least).count()) + 1)));
+        const auto span = static_cast<std::uint64_t>((most - least).count());
+        return least + Duration(static_cast<Duration::rep>(faults_.below(span + 1)));
     }
 
     // Nodes.
@@ -101,6 +103,8 @@ private:
     // What must hold.
     void check_step(Node& node);
     void check_links();
+    void check_farewell(const Node& node, std::uint64_t unacknowledged);
+    std::uint64_t count_attachments() const;
     bool well(std::string* why);
     void check_end();
 
@@ -119,6 +123,7 @@ private:
     std::uint64_t order_ = 0;
     bool healed_ = false;
     bool dial_faults_ = false;
+    std::set<std::pair<std::size_t, std::size_t>> parted_;  ///< pairs of nodes between which nothing gets through
     std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
     std::vector<std::unique_ptr<Node>> nodes_;
     std::vector<std::unique_ptr<Node>> gone_;

@@ -1,0 +1,345 @@
+#include "core/engine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace cluster::core {
+
+// Attaching: the smaller id's side.
+
+void Engine::on(Link& link, Offer&& offer, Time now) {
+    if (link.state != LinkState::greeted) return break_rule(link, Rule::unexpected_frame, now);
+    link.offer = std::move(offer);
+    decide(link, now);
+}
+
+/// R4: what to do with a link whose OFFER has been read.
+void Engine::decide(Link& link, Time now) {
+    Pair& pair = *link.pair;
+    if (!pair.session) make_session(pair);
+    const auto proves = [&] {
+        const auto& token = pair.session->token();
+        return token && link.offer.proof &&
+               *link.offer.proof == prove(*token, link.peer_nonce, link.our_nonce, ProofUse::offer);
+    };
+    bool proof_holds = proves();
+    const bool defended_elsewhere = link.offer.proof && link.offer.defended;
+    if (!proof_holds && !defended_elsewhere && pair.session->confirmed() && !pair.session->defended() &&
+        pair.session->attached() == 0 && pair.session->attaching() == 0) {
+        drop_session(pair, link.id, RemovalReason::replaced, errc::id_in_use, now);
+        make_session(pair);
+        proof_holds = false;
+    }
+    const Session::Judgement judgement = pair.session->judge(link.offer, proof_holds);
+    switch (judgement.verdict) {
+        case Session::Judgement::Verdict::refuse: refuse(link, judgement.reason, now); break;
+        case Session::Judgement::Verdict::wait: link.state = LinkState::waiting; break;
+        case Session::Judgement::Verdict::accept: begin_attach(link, now); break;
+    }
+}
+
+/// R5: the ATTACH under way has ended; the links that waited for it are judged anew.
+void Engine::decide_waiting(Pair& pair, Time now) {
+    const std::vector<LinkId> waiting = pair.links;
+    for (const LinkId id : waiting) {
+        Link* link = find(id);
+        if (link != nullptr && link->state == LinkState::waiting) decide(*link, now);
+    }
+}
+
+/// R6, R7: from here on nothing of the old link counts; what is stated next is final.
+void Engine::fence(Pair& pair) {
+    Link* old = find(pair.session->attached());
+    if (old == nullptr) return;
+    pair.session->lose(old->id);
+    std::erase(pair.links, old->id);
+    timers_.cancel({Timer::ack, pair.number});
+    log(Severity::info, "link_replaced peer=" + pair.id.to_string() + " address=" + old->remote.to_string());
+    close(*old);
+}
+
+void Engine::begin_attach(Link& link, Time now) {
+    Pair& pair = *link.pair;
+    fence(pair);
+    if (!pair.session->token()) {
+        Token token;
+        options_.random(token);
+        pair.session->set_token(token);
+        timers_.set({Timer::forget, pair.number}, now + options_.forget_after);
+    }
+    pair.session->next_epoch();
+    pair.session->begin(link.id);
+    link.state = LinkState::attaching;
+    link.attach_due = true;
+    timers_.set({Timer::link, link.id}, now + options_.attach_timeout);
+    ready(link);
+}
+
+void Engine::on(Link& link, Attached&& attached, Time now) {
+    if (link.state != LinkState::attaching) return break_rule(link, Rule::unexpected_frame, now);
+    Pair& pair = *link.pair;
+    if (attached.epoch != pair.session->epoch()) return break_rule(link, Rule::wrong_epoch, now);
+    if (const auto rule = pair.session->rewind(attached.offsets)) return break_rule(link, *rule, now);
+    const bool first = !pair.session->confirmed();
+    pair.session->confirm();
+    attach(link, now);
+    link.ack_due = true;  // R12: it tells the other side that we list it
+    if (first) report_unsettled(pair, attached.unsettled);
+    completed(link, now);
+    decide_waiting(pair, now);
+    if (leaving_) queue_goodbyes(now);
+}
+
+// Attaching: the larger id's side.
+
+void Engine::on(Link& link, Attach&& attach, Time now) {
+    if (link.state != LinkState::offered) return break_rule(link, Rule::unexpected_frame, now);
+    Pair& pair = *link.pair;
+    if (!pair.session) make_session(pair);
+    const auto holds = [&] {
+        const auto& token = pair.session->token();
+        if (!token) return false;
+        return attach.token ==
+               (attach.first ? *token : prove(*token, link.peer_nonce, link.our_nonce, ProofUse::attach));
+    };
+    if (pair.session->token() && !holds() && attach.first && !pair.session->defended() &&
+        pair.session->attached() == 0) {
+        drop_session(pair, link.id, RemovalReason::replaced, errc::id_in_use, now);
+        make_session(pair);
+    }
+    const Session::Judgement judgement = pair.session->judge(attach, holds());
+    if (judgement.verdict != Session::Judgement::Verdict::accept) return refuse(link, judgement.reason, now);
+
+    fence(pair);
+    const bool fresh = !pair.session->token();
+    if (fresh) pair.session->set_token(attach.token);
+    pair.session->accept_epoch(attach.epoch);
+    if (const auto rule = pair.session->rewind(attach.offsets)) return break_rule(link, *rule, now);
+    this->attach(link, now);
+    link.attached_due = true;
+    ready(link);
+    if (fresh) report_unsettled(pair, attach.unsettled);
+}
+
+// Both sides.
+
+void Engine::make_session(Pair& pair) {
+    pair.session = std::make_unique<Session>(++last_number_, self().id < pair.id, options_.max_message);
+    numbered_[pair.session->number()] = &pair;
+    credit_.grow(pair.session->share(), pair.session->user().in, false);
+}
+
+/// R22: the session goes, and every link of the pair but `keep`.
+void Engine::drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc given_up, Time now) {
+    if (pair.session) {
+        pair.unsettled += pair.session->user().out.unsettled();
+        surrender(pair, given_up);
+    }
+    leave_view(pair, reason, now);
+    if (pair.session) {
+        credit_.release(pair.session->share());
+        numbered_.erase(pair.session->number());
+        pair.session.reset();
+    }
+    cancel_timers(pair);
+    const std::vector<LinkId> links = pair.links;
+    for (const LinkId id : links) {
+        if (id != keep) drop(id, "session_ended", errc::connection_lost, now);
+    }
+    idle_.push_back(pair.id);
+}
+
+/// The peer's former session ended with messages of which nobody knows whether they arrived.
+void Engine::report_unsettled(Pair& pair, std::uint64_t messages) {
+    if (messages == 0) return;
+    counters_.messages_lost += messages;
+    Batch gap = stamp(pair);
+    gap.lost = messages;
+    actions_.push_back(Deliver{std::move(gap)});
+}
+
+void Engine::attach(Link& link, Time now) {
+    Pair& pair = *link.pair;
+    pair.session->attach(link.id);
+    link.state = LinkState::attached;
+    enter(pair, link, now);
+    if (pair.session->has_output()) ready(link);
+}
+
+/// Each side is now known to list the other.
+void Engine::completed(Link& link, Time now) {
+    link.completed = true;
+    link.pair->unsettled = 0;
+    answer_adds(*link.pair);
+    if (leaving_) queue_goodbyes(now);
+}
+
+// Frames of an attached session.
+
+Batch Engine::stamp(const Pair& pair) {
+    Batch batch;
+    batch.from = pair.id;
+    batch.session = pair.session->number();
+    return batch;
+}
+
+bool Engine::received(LinkId id, const DataRun& run, Time now) {
+    Link* link = find(id);
+    if (link == nullptr) return false;
+    link->heard = now;
+    if (link->state == LinkState::refusing || link->state == LinkState::parting) return true;
+    if (link->state != LinkState::attached) {
+        break_rule(*link, Rule::unexpected_frame, now);
+        return false;
+    }
+    Pair& pair = *link->pair;
+    pair.contact = now;
+    if (!link->completed) completed(*link, now);
+    Session::Channel* channel = pair.session->channel(run.channel);
+    if (channel == nullptr) {
+        break_rule(*link, Rule::unknown_channel, now);
+        return false;
+    }
+    batches_.clear();
+    if (const auto rule = channel->in.accept(run, stamp(pair), batches_)) {
+        break_rule(*link, *rule, now);
+        return false;
+    }
+    pair.bytes_received += run.frames.size();
+    for (Batch& batch : batches_) {
+        counters_.messages_received += batch.messages;
+        actions_.push_back(Deliver{std::move(batch)});
+    }
+    if (channel->in.partial()) credit_.grow(pair.session->share(), channel->in, false);
+    after_data(pair, *link, now);
+    return true;
+}
+
+/// Lets the peer know what has been received: at once where it waits for it, else a little later together with more.
+void Engine::after_data(Pair& pair, Link& link, Time now) {
+    constexpr Duration ack_delay = std::chrono::milliseconds(5);
+    constexpr std::uint64_t ack_least = std::uint64_t{32} << 10;
+    constexpr std::uint64_t ack_most = std::uint64_t{256} << 10;
+    const Session& session = *pair.session;
+    if (!session.acknowledgement_due()) return;
+    for (const Session::Channel& channel : session.channels()) {
+        const std::uint64_t window = channel.in.limit() - channel.in.consumed();
+        const bool much = channel.in.unacknowledged() >= std::clamp(window / 4, ack_least, ack_most);
+        const bool starved = channel.in.room_told() < max_data_frame && channel.in.limit_grew();
+        if (much || starved) {
+            link.ack_due = true;
+            ready(link);
+            return;
+        }
+    }
+    timers_.set_no_later({Timer::ack, pair.number}, now + ack_delay);
+}
+
+/// Whether a frame that belongs to an attached session is to be processed.
+bool Engine::usable(Link& link, Time now) {
+    if (link.state == LinkState::attached) return true;
+    if (link.state != LinkState::parting) break_rule(link, Rule::unexpected_frame, now);
+    return false;
+}
+
+void Engine::on(Link& link, Gap&& gap, Time now) {
+    if (!usable(link, now)) return;
+    Pair& pair = *link.pair;
+    Session::Channel* channel = pair.session->channel(gap.channel);
+    if (channel == nullptr) return break_rule(link, Rule::unknown_channel, now);
+    batches_.clear();
+    if (const auto rule = channel->in.skip(gap, stamp(pair), batches_)) return break_rule(link, *rule, now);
+    counters_.messages_lost += gap.messages;
+    for (Batch& batch : batches_) actions_.push_back(Deliver{std::move(batch)});
+    after_data(pair, link, now);
+}
+
+void Engine::on(Link& link, Ack&& ack, Time now) {
+    if (!usable(link, now)) return;
+    Pair& pair = *link.pair;
+    if (const auto rule = pair.session->acknowledge(ack.offsets)) return break_rule(link, *rule, now);
+    if (pair.session->has_output()) ready(link);
+    if (arena_.wasteful()) compact();
+    room_freed();
+    if (leaving_) queue_goodbyes(now);
+}
+
+void Engine::on(Link& link, PeerList&& list, Time now) {
+    if (!usable(link, now)) return;
+    ++counters_.lists_received;
+    for (const Facts& facts : list.peers) learn(facts, now);
+}
+
+void Engine::on(Link& link, Ping&& ping, Time now) {
+    if (!usable(link, now)) return;
+    link.pong_due = ping.sequence;
+    if (ping.digest != digest() && now - link.list_sent >= options_.heartbeat) link.list_due = true;
+    ready(link);
+}
+
+void Engine::on(Link& link, Pong&& pong, Time now) {
+    if (!usable(link, now)) return;
+    if (pong.sequence == link.ping_sequence) link.pair->round_trip = now - link.ping_sent;
+}
+
+// The end.
+
+/// R26: from here on nothing is sent but these words, and nothing accepted.
+void Engine::say_goodbye(Link& link, Farewell why, Time now) {
+    Goodbye goodbye{why, {}};
+    for (const Session::Channel& channel : link.pair->session->channels()) {
+        goodbye.offsets.push_back({channel.id, channel.out.next(), channel.in.received()});
+    }
+    link.goodbye_due = std::move(goodbye);
+    link.farewell = why;
+    link.state = LinkState::parting;
+    timers_.cancel({Timer::beat, link.id});
+    timers_.set({Timer::link, link.id}, now + drain_timeout);
+    actions_.push_back(Close{link.id, true});
+    ready(link);
+}
+
+void Engine::on(Link& link, Goodbye&& goodbye, Time now) {
+    if (link.state != LinkState::attached && link.state != LinkState::parting) {
+        return break_rule(link, Rule::unexpected_frame, now);
+    }
+    Pair& pair = *link.pair;
+    if (pair.session) {
+        for (const FinalOffset& offset : goodbye.offsets) {
+            Session::Channel* channel = pair.session->channel(offset.channel);
+            if (channel == nullptr) continue;
+            if (const auto rule = channel->out.acknowledge(offset.received)) return break_rule(link, *rule, now);
+            if (link.state == LinkState::attached && offset.sent != channel->in.received()) {
+                return break_rule(link, Rule::goodbye_before_the_end, now);
+            }
+        }
+    }
+    link.goodbye_heard = true;
+    if (link.state == LinkState::parting) {
+        if (Roster::Parted* parted = roster_.parted(pair.id)) parted->told = true;
+        return;  // the end of the stream ends the session
+    }
+    say_goodbye(link, goodbye.why, now);
+    if (goodbye.why == Farewell::leaving) {
+        session_over(pair, now);
+    } else {
+        drop_session(pair, link.id, RemovalReason::refused, errc::removed, now);
+    }
+}
+
+/// R29: the pair is at its end; whoever comes under this id again is told so.
+void Engine::session_over(Pair& pair, Time now) {
+    const PeerId id = pair.id;
+    LinkId parting = 0;
+    for (const LinkId each : pair.links) {
+        if (find(each)->state == LinkState::parting) parting = each;
+    }
+    if (pair.in_view) log(Severity::info, "peer_left peer=" + id.to_string());
+    plan_.drop(id);
+    drop_session(pair, parting, RemovalReason::left, errc::leaving, now);
+    roster_.bury(id, now + options_.forget_after);
+    timers_.set_no_later({Timer::expiry, 0}, now + options_.forget_after);
+    check_left();
+}
+
+}  // namespace cluster::core

@@ -1,0 +1,150 @@
+#include <cluster/node.hpp>
+
+#include "node_state.hpp"
+
+#include <string>
+#include <utility>
+
+namespace cluster {
+
+namespace {
+
+void throw_if(const std::error_code& error, const std::string& doing) {
+    if (error) throw std::system_error(error, doing);
+}
+
+Options listening_on(std::string_view listen) {
+    Options options;
+    options.listen = listen;
+    return options;
+}
+
+}  // namespace
+
+Node::Node(std::string_view listen) : Node(listening_on(listen)) {}
+
+Node::Node(Options options) : state_(detail::NodeState::start(std::move(options))) {}
+
+Node::~Node() {
+    const std::shared_ptr<net::Context> context = state_->shut_down();
+    state_.reset();
+}
+
+const PeerId& Node::id() const noexcept {
+    return state_->id();
+}
+
+const std::string& Node::name() const noexcept {
+    return state_->name();
+}
+
+Address Node::address() const {
+    return state_->addresses().front();
+}
+
+std::vector<Address> Node::addresses() const {
+    return state_->addresses();
+}
+
+Peer Node::add(const Address& address) {
+    std::error_code error;
+    Peer peer = add(address, error);
+    throw_if(error, "adding " + address.to_string());
+    return peer;
+}
+
+Peer Node::add(std::string_view address) {
+    return add(Address::parse(address));
+}
+
+Peer Node::add(const Address& address, std::error_code& error) {
+    return state_->add(address, error);
+}
+
+Peer Node::add(std::string_view address, std::error_code& error) {
+    const Address parsed = Address::parse(address, error);
+    return error ? Peer() : add(parsed, error);
+}
+
+bool Node::wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout) {
+    return state_->wait_for_peers(count, timeout);
+}
+
+std::vector<Peer> Node::peers() const {
+    return state_->peers();
+}
+
+std::optional<Peer> Node::peer(const PeerId& id) const {
+    return state_->peer(id);
+}
+
+std::size_t Node::broadcast(Payload payload) {
+    std::error_code error;
+    const std::size_t count = state_->queue(nullptr, payload, error);
+    throw_if(error, "broadcasting");
+    return count;
+}
+
+std::size_t Node::broadcast(Payload payload, std::error_code& error) {
+    return state_->queue(nullptr, payload, error);
+}
+
+void Node::send(const PeerId& to, Payload payload) {
+    std::error_code error;
+    state_->queue(&to, payload, error);
+    throw_if(error, "sending to " + to.to_string());
+}
+
+void Node::send(const PeerId& to, Payload payload, std::error_code& error) {
+    state_->queue(&to, payload, error);
+}
+
+TryResult Node::try_broadcast(Payload payload) {
+    return state_->try_queue(nullptr, payload);
+}
+
+TryResult Node::try_send(const PeerId& to, Payload payload) {
+    return state_->try_queue(&to, payload);
+}
+
+Inbox Node::inbox() const {
+    return Inbox(state_->inbox());
+}
+
+void Node::on_message(std::function<void(const Message&)> handler) {
+    state_->on_message(std::move(handler));
+}
+
+Subscription Node::on_peer_added(std::function<void(const Peer&)> callback) {
+    return state_->callbacks().on_peer_added(std::move(callback));
+}
+
+Subscription Node::on_peer_removed(std::function<void(const Peer&, RemovalReason)> callback) {
+    return state_->callbacks().on_peer_removed(std::move(callback));
+}
+
+Subscription Node::on_peers_changed(std::function<void(const std::vector<Peer>&)> callback) {
+    return state_->callbacks().on_peers_changed(std::move(callback));
+}
+
+Subscription Node::on_given_up(std::function<void(const GivenUp&)> callback) {
+    return state_->callbacks().on_given_up(std::move(callback));
+}
+
+bool Node::remove(const PeerId& id) {
+    return state_->remove(id);
+}
+
+void Node::set_tags(Tags tags) {
+    state_->set_tags(std::move(tags));
+}
+
+Unacknowledged Node::close() {
+    return state_->close();
+}
+
+Stats Node::stats() const {
+    return state_->stats();
+}
+
+}  // namespace cluster

@@ -1,0 +1,436 @@
+#include "node_state.hpp"
+
+#include "net/addresses.hpp"
+#include "net/io_thread.hpp"
+#include "net/listener.hpp"
+#include "net/system.hpp"
+#include "options_check.hpp"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+namespace cluster::detail {
+
+namespace {
+
+using core::Engine;
+
+/// A buffer that was handed over is kept from this size on: below, a copy costs less than the bookkeeping.
+constexpr std::size_t adopt_from = std::size_t{16} << 10;
+/// From here on a view is copied before the engine is locked, so that others do not wait for it.
+constexpr std::size_t copy_from = std::size_t{256} << 10;
+
+PeerId draw_id() {
+    PeerId id;
+    net::fill_random(id.bytes);
+    return id;
+}
+
+std::string name_of(const Options& options, const PeerId& id) {
+    if (!options.name.empty()) return options.name;
+    return std::to_string(net::process_id()) + "-" + id.to_string().substr(0, 8);
+}
+
+Change::Deadline deadline_after(std::chrono::nanoseconds duration) {
+    const auto now = std::chrono::steady_clock::now();
+    return duration >= Change::Deadline::max() - now ? Change::Deadline::max() : now + duration;
+}
+
+std::vector<Address> parse(const std::vector<std::string>& texts) {
+    std::vector<Address> addresses;
+    for (const std::string& text : texts) addresses.push_back(Address::parse(text));
+    return addresses;
+}
+
+/// What is told to others, who dial it.
+std::vector<Address> advertised(const Options& options, const asio::ip::tcp::acceptor& acceptor) {
+    if (options.advertise.empty()) return net::addresses_of(acceptor);
+    std::vector<Address> addresses = parse(options.advertise);
+    for (Address& address : addresses) {
+        if (address.port == 0) address.port = acceptor.local_endpoint().port();
+    }
+    return addresses;
+}
+
+core::EngineOptions engine_options(const Options& options, core::Facts self, bool wildcard) {
+    return {
+        .cluster = options.cluster,
+        .self = std::move(self),
+        .publish_observed = wildcard && options.advertise.empty(),
+        .seeds = parse(options.seeds),
+        .heartbeat = options.heartbeat,
+        .suspicion = options.suspicion,
+        .reconnect_min = options.reconnect_min,
+        .reconnect_max = options.reconnect_max,
+        .resume_for = options.resume_for,
+        .forget_after = options.forget_after,
+        .connect_timeout = options.connect_timeout,
+        .handshake_timeout = options.handshake_timeout,
+        .attach_timeout = options.attach_timeout,
+        .linger = options.linger,
+        .inbox_bytes = options.inbox_bytes,
+        .outbox_bytes = options.outbox_bytes,
+        .total_outbox_bytes = options.total_outbox_bytes,
+        .max_message = options.max_message,
+        .max_peers = options.max_peers,
+        .random = net::fill_random,
+    };
+}
+
+std::error_code to_code(errc error) {
+    return error == errc{} ? std::error_code() : make_error_code(error);
+}
+
+}  // namespace
+
+NodeState::NodeState(const Options& options, const PeerId& id)
+    : id_(id),
+      name_(name_of(options, id)),
+      send_timeout_(options.send_timeout),
+      when_full_(options.when_full),
+      max_message_(options.max_message),
+      log_(options.log, name_) {}
+
+std::shared_ptr<NodeState> NodeState::start(Options options) {
+    check(options);
+    const std::shared_ptr<NodeState> state(new NodeState(options, draw_id()));
+    state->context_ = options.runtime ? options.runtime->context() : std::make_shared<net::Context>();
+    state->loop_ = state->context_->loop();
+
+    auto acceptor = net::listen(state->loop_->io(), Address::parse(options.listen));
+    const bool wildcard = acceptor.local_endpoint().address().is_unspecified();
+    core::Facts self{.id = state->id_,
+                     .version = 1,
+                     .name = state->name_,
+                     .member = options.member,
+                     .addresses = advertised(options, acceptor),
+                     .tags = options.tags};
+    state->driver_ = std::make_shared<net::Driver>(state->loop_, std::move(acceptor),
+                                                   engine_options(options, std::move(self), wildcard));
+
+    const std::weak_ptr<NodeState> weak = state;
+    state->on_throw_ = [weak](std::string_view what) {
+        if (const auto self_again = weak.lock()) self_again->handler_threw(what);
+    };
+    state->inbox_ = std::make_shared<InboxState>([weak] {
+        const auto self_again = weak.lock();
+        if (self_again) asio::post(self_again->loop_->io(), [self_again] { self_again->return_credit(); });
+    });
+    state->callbacks_ = std::make_shared<Callbacks>(state->loop_, state->on_throw_, [driver = state->driver_] {
+        return driver->with_engine([](Engine& engine, core::Time) { return engine.peers(); });
+    });
+    state->driver_->start(state);
+    return state;
+}
+
+// What the engine wants done.
+
+void NodeState::carry_out(core::Action&& action) {
+    if (auto* batch = std::get_if<core::Deliver>(&action)) {
+        deliver(std::move(*batch));
+    } else if (const auto* added = std::get_if<core::PeerAdded>(&action)) {
+        callbacks_->peer_added(added->peer);
+        change_.happen();
+    } else if (const auto* removed = std::get_if<core::PeerRemoved>(&action)) {
+        callbacks_->peer_removed(removed->peer, removed->reason);
+    } else if (std::holds_alternative<core::PeersChanged>(action)) {
+        callbacks_->peers_changed();
+    } else if (const auto* lost = std::get_if<core::Surrender>(&action)) {
+        callbacks_->given_up({lost->peer, lost->messages, lost->bytes, lost->reason});
+    } else if (auto* answer = std::get_if<core::AddDone>(&action)) {
+        {
+            const std::lock_guard lock(mutex_);
+            answers_.insert_or_assign(answer->request, std::move(*answer));
+        }
+        change_.happen();
+    } else if (std::holds_alternative<core::RoomFreed>(action)) {
+        change_.happen();
+    } else if (const auto* done = std::get_if<core::LeaveDone>(&action)) {
+        left(*done);
+    } else if (const auto* line = std::get_if<core::LogLine>(&action)) {
+        log_.write(line->severity, line->text);
+    }
+}
+
+void NodeState::deliver(core::Deliver&& deliver) {
+    inbox_->push({&deliver.batch, 1});
+    if (handler_.is_set()) serve_handler();
+}
+
+void NodeState::serve_handler() {
+    handler_.serve(inbox_, on_throw_);
+}
+
+void NodeState::left(const core::LeaveDone& done) {
+    inbox_->end();
+    inbox_->detach();
+    {
+        const std::lock_guard lock(mutex_);
+        left_ = Unacknowledged{done.messages, done.bytes, done.peers};
+    }
+    change_.happen();
+}
+
+void NodeState::return_credit() {
+    inbox_->taken(taken_);
+    driver_->with_engine([&](Engine& engine, core::Time now) {
+        for (const InboxState::Taken& each : taken_) engine.taken(each.session, each.bytes, now);
+    });
+}
+
+void NodeState::handler_threw(std::string_view what) {
+    ++handler_exceptions_;
+    log_.write(core::Severity::error, "handler_threw text=" + std::string(what));
+}
+
+// What the application wants.
+
+std::vector<Address> NodeState::addresses() const {
+    return driver_->with_engine([](Engine& engine, core::Time) { return engine.self().addresses; });
+}
+
+Peer NodeState::add(const Address& address, std::error_code& error) {
+    error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
+    if (error) return {};
+    const Address checked = Address::parse(address.to_string(), error);
+    if (!error && (checked.port == 0 || is_wildcard(checked.host))) error = errc::invalid_address;
+    if (error) return {};
+    const std::uint64_t request =
+        driver_->with_engine([&](Engine& engine, core::Time now) { return engine.add(checked, now); });
+    for (;;) {
+        const std::uint64_t seen = change_.count();
+        {
+            const std::lock_guard lock(mutex_);
+            if (auto answer = answers_.extract(request)) {
+                error = to_code(answer.mapped().error);
+                return std::move(answer.mapped().peer);
+            }
+            if (left_) {
+                error = errc::closed;
+                return {};
+            }
+        }
+        change_.wait(seen, Change::Deadline::max());
+    }
+}
+
+bool NodeState::wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout) {
+    const Change::Deadline deadline = deadline_after(timeout);
+    for (;;) {
+        const std::uint64_t seen = change_.count();
+        const bool there = driver_->with_engine(
+            [&](Engine& engine, core::Time) { return engine.peer_count() >= count; });
+        if (there) return true;
+        {
+            const std::lock_guard lock(mutex_);
+            if (left_) return false;
+        }
+        if (std::chrono::steady_clock::now() >= deadline) return false;
+        if (net::on_io_thread()) {
+            throw std::system_error(make_error_code(errc::would_block), "waiting for peers on an I/O thread");
+        }
+        change_.wait(seen, deadline);
+    }
+}
+
+std::vector<Peer> NodeState::peers() const {
+    return driver_->with_engine([](Engine& engine, core::Time) { return engine.peers(); });
+}
+
+std::optional<Peer> NodeState::peer(const PeerId& id) const {
+    return driver_->with_engine([&](Engine& engine, core::Time) { return engine.peer(id); });
+}
+
+bool NodeState::remove(const PeerId& id) {
+    return driver_->with_engine([&](Engine& engine, core::Time now) { return engine.remove(id, now); });
+}
+
+void NodeState::set_tags(Tags tags) {
+    check(tags);
+    driver_->with_engine([&](Engine& engine, core::Time now) { engine.set_tags(std::move(tags), now); });
+}
+
+Engine::Body NodeState::body_of(Payload& payload) const {
+    const std::span<const std::byte> view = payload.view();
+    if (view.size() > max_message_) return {view, {}};  // is refused, so it is not worth a copy
+    core::BlockRef block;
+    if (view.size() >= adopt_from && payload.owner() == Payload::Owner::text) {
+        block = core::Block::adopt(payload.take_text());
+    } else if (view.size() >= adopt_from && payload.owner() == Payload::Owner::bytes) {
+        block = core::Block::adopt(payload.take_bytes());
+    } else if (view.size() >= copy_from) {
+        block = core::Block::copy(view);
+    } else {
+        return {view, {}};
+    }
+    const std::span<const std::byte> bytes(block->data(), block->size());
+    return {bytes, std::move(block)};
+}
+
+Engine::Outcome NodeState::attempt(const PeerId* to, const Engine::Body& body, bool skip_full) {
+    return driver_->enqueue([&](Engine& engine, core::Time) {
+        return to != nullptr ? engine.send(*to, body, skip_full) : engine.broadcast(body, skip_full);
+    });
+}
+
+std::size_t NodeState::queue(const PeerId* to, Payload& payload, std::error_code& error) {
+    const Engine::Body body = body_of(payload);
+    std::uint64_t seen = change_.count();
+    Engine::Outcome outcome = attempt(to, body, false);
+    if (outcome.error == errc::outbox_full && send_timeout_ > std::chrono::nanoseconds(0)) {
+        if (net::on_io_thread()) {
+            error = errc::would_block;
+            return 0;
+        }
+        const Change::Deadline deadline = deadline_after(send_timeout_);
+        while (outcome.error == errc::outbox_full && std::chrono::steady_clock::now() < deadline) {
+            change_.wait(seen, deadline);
+            seen = change_.count();
+            outcome = attempt(to, body, false);
+        }
+    }
+    if (outcome.error == errc::outbox_full && when_full_ == WhenFull::give_up) outcome = attempt(to, body, true);
+    error = to_code(outcome.error == errc::outbox_full ? errc::timed_out : outcome.error);
+    return outcome.count;
+}
+
+TryResult NodeState::try_queue(const PeerId* to, Payload& payload) {
+    Engine::Outcome outcome = attempt(to, body_of(payload), false);
+    return {to_code(outcome.error), outcome.count, std::move(outcome.full)};
+}
+
+void NodeState::on_message(MessageHandler::Function handler) {
+    const bool set = static_cast<bool>(handler);
+    handler_.set(std::move(handler));
+    if (set) asio::post(loop_->io(), [self = shared_from_this()] { self->serve_handler(); });
+}
+
+Unacknowledged NodeState::close() {
+    driver_->with_engine([](Engine& engine, core::Time now) { engine.leave(now); });
+    for (;;) {
+        const std::uint64_t seen = change_.count();
+        {
+            const std::lock_guard lock(mutex_);
+            if (left_) return *left_;
+        }
+        if (net::on_io_thread()) return {};
+        change_.wait(seen, Change::Deadline::max());
+    }
+}
+
+Stats NodeState::stats() const {
+    Stats stats;
+    driver_->with_engine([&](Engine& engine, core::Time) {
+        const core::Counters& counters = engine.counters();
+        stats.peers = engine.peer_count();
+        stats.suspects = engine.suspect_count();
+        stats.links = engine.link_count();
+        stats.messages_sent = counters.messages_sent;
+        stats.messages_received = counters.messages_received;
+        stats.messages_given_up = counters.messages_given_up;
+        stats.messages_lost = counters.messages_lost;
+        stats.dials = counters.dials;
+        stats.dials_failed = counters.dials_failed;
+        stats.links_accepted = counters.links_accepted;
+        stats.links_lost = counters.links_lost;
+        stats.sessions_resumed = counters.sessions_resumed;
+        stats.lists_sent = counters.lists_sent;
+        stats.lists_received = counters.lists_received;
+        stats.protocol_errors = counters.protocol_errors;
+        stats.refusals_sent = counters.refusals_sent;
+        stats.refusals_received = counters.refusals_received;
+        stats.outbox_bytes = engine.pinned();
+        for (Engine::PeerGauges& each : engine.gauges()) {
+            stats.by_peer.push_back({.id = each.id,
+                                     .name = std::move(each.name),
+                                     .outbox_bytes = each.outbox_bytes,
+                                     .inbox_bytes = each.inbox_bytes,
+                                     .bytes_sent = each.bytes_sent,
+                                     .bytes_received = each.bytes_received,
+                                     .attachments = each.attachments,
+                                     .round_trip_seconds = std::chrono::duration<double>(each.round_trip).count()});
+        }
+    });
+    stats.inbox_bytes = inbox_->bytes();
+    stats.handler_exceptions = handler_exceptions_;
+    std::sort(stats.by_peer.begin(), stats.by_peer.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+    return stats;
+}
+
+std::shared_ptr<net::Context> NodeState::shut_down() {
+    close();
+    handler_.clear();
+    callbacks_->end();
+    return std::move(context_);
+}
+
+// Waiting.
+
+void Change::happen() {
+    {
+        const std::lock_guard lock(mutex_);
+        count_.fetch_add(1, std::memory_order_release);
+    }
+    happened_.notify_all();
+}
+
+void Change::wait(std::uint64_t seen, Deadline deadline) {
+    std::unique_lock lock(mutex_);
+    const auto more = [&] { return count_.load(std::memory_order_relaxed) != seen; };
+    if (deadline == Deadline::max()) {
+        happened_.wait(lock, more);
+    } else {
+        happened_.wait_until(lock, deadline, more);
+    }
+}
+
+void MessageHandler::set(Function function) {
+    std::unique_lock lock(mutex_);
+    if (net::on_io_thread() && runs_elsewhere()) {
+        throw std::system_error(make_error_code(errc::would_block), "waiting for a handler on an I/O thread");
+    }
+    replace(lock, std::move(function), true);
+}
+
+void MessageHandler::clear() noexcept {
+    std::unique_lock lock(mutex_);
+    replace(lock, {}, !net::on_io_thread());
+}
+
+void MessageHandler::replace(std::unique_lock<std::mutex>& lock, Function function, bool wait) {
+    auto former = std::exchange(function_, function ? std::make_shared<const Function>(std::move(function)) : nullptr);
+    set_.store(function_ != nullptr, std::memory_order_release);
+    version_.fetch_add(1, std::memory_order_release);
+    if (wait) idle_.wait(lock, [this] { return !runs_elsewhere(); });
+    lock.unlock();  // before `former` dies, which runs code of the application
+}
+
+void MessageHandler::serve(const std::shared_ptr<InboxState>& inbox, const OnThrow& on_throw) {
+    std::shared_ptr<const Function> function;
+    std::uint64_t version = 0;
+    {
+        const std::lock_guard lock(mutex_);
+        if (function_ == nullptr) return;
+        function = function_;
+        version = version_;
+        inside_ = std::this_thread::get_id();
+    }
+    InboxReader reader(inbox);
+    while (version_.load(std::memory_order_acquire) == version && reader.next(InboxState::no_wait)) {
+        try {
+            (*function)(reader.message());
+        } catch (const std::exception& exception) {
+            on_throw(exception.what());
+        } catch (...) {
+            on_throw("unknown");
+        }
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        inside_ = {};
+    }
+    idle_.notify_all();
+}
+
+}  // namespace cluster::detail

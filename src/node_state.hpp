@@ -1,0 +1,141 @@
+#pragma once
+
+#include "callbacks.hpp"
+#include "inbox_state.hpp"
+#include "log.hpp"
+#include "net/context.hpp"
+#include "net/driver.hpp"
+
+#include <cluster/node.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace cluster::detail {
+
+/// Lets threads wait until something has changed. Thread-safe. Whoever waits first notes how often it has, then looks
+/// whether what it waits for is there, and then waits for the next time: so no change is missed.
+class Change {
+public:
+    using Deadline = std::chrono::steady_clock::time_point;
+
+    std::uint64_t count() const noexcept { return count_.load(std::memory_order_acquire); }
+    void happen();
+    /// Returns once there were more than `seen`, or the time is over.
+    void wait(std::uint64_t seen, Deadline deadline);
+
+private:
+    std::mutex mutex_;
+    std::condition_variable happened_;
+    std::atomic<std::uint64_t> count_{0};
+};
+
+/// The handler that takes the place of the inbox's readers, if one is set: a reader that lives on the I/O thread.
+/// Thread-safe.
+class MessageHandler {
+public:
+    using Function = std::function<void(const Message&)>;
+    using OnThrow = std::function<void(std::string_view)>;
+
+    /// The former one is not running when this returns, unless it called this. Throws `errc::would_block` where it runs
+    /// and this is the I/O thread of another runtime.
+    void set(Function function);
+    /// As a destructor would do it: never throws, and does not wait on an I/O thread.
+    void clear() noexcept;
+    bool is_set() const noexcept { return set_.load(std::memory_order_acquire); }
+    /// On the I/O thread: hands over what is in the inbox.
+    void serve(const std::shared_ptr<InboxState>& inbox, const OnThrow& on_throw);
+
+private:
+    bool runs_elsewhere() const { return inside_ != std::thread::id() && inside_ != std::this_thread::get_id(); }
+    void replace(std::unique_lock<std::mutex>& lock, Function function, bool wait);
+
+    std::mutex mutex_;
+    std::condition_variable idle_;
+    std::shared_ptr<const Function> function_;
+    std::thread::id inside_;
+    std::atomic<bool> set_{false};
+    std::atomic<std::uint64_t> version_{0};  ///< of `function_`
+};
+
+/// What a `Node` stands for. Thread-safe. Kept alive by the node until it is destroyed, by the driver until the node has
+/// left, and by whatever of it is running.
+class NodeState final : public net::Observer, public std::enable_shared_from_this<NodeState> {
+public:
+    /// Listens when it returns.
+    static std::shared_ptr<NodeState> start(Options options);
+
+    const PeerId& id() const noexcept { return id_; }
+    const std::string& name() const noexcept { return name_; }
+    std::vector<Address> addresses() const;
+
+    Peer add(const Address& address, std::error_code& error);
+    bool wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout);
+    std::vector<Peer> peers() const;
+    std::optional<Peer> peer(const PeerId& id) const;
+    bool remove(const PeerId& id);
+    void set_tags(Tags tags);
+
+    /// To all in view if `to` is null.
+    std::size_t queue(const PeerId* to, Payload& payload, std::error_code& error);
+    TryResult try_queue(const PeerId* to, Payload& payload);
+
+    const std::shared_ptr<InboxState>& inbox() const noexcept { return inbox_; }
+    void on_message(MessageHandler::Function handler);
+    Callbacks& callbacks() noexcept { return *callbacks_; }
+
+    Unacknowledged close();
+    Stats stats() const;
+
+    /// What `~Node` does: leaves, and calls nothing of the application any more. The caller lets go of the state before
+    /// it lets go of the threads.
+    std::shared_ptr<net::Context> shut_down();
+
+private:
+    NodeState(const Options& options, const PeerId& id);
+
+    void carry_out(core::Action&& action) override;
+    void deliver(core::Deliver&& deliver);
+    void left(const core::LeaveDone& done);
+    void serve_handler();
+    void return_credit();
+    void handler_threw(std::string_view what);
+    core::Engine::Outcome attempt(const PeerId* to, const core::Engine::Body& body, bool skip_full);
+    core::Engine::Body body_of(Payload& payload) const;
+
+    const PeerId id_;
+    const std::string name_;
+    const std::chrono::nanoseconds send_timeout_;
+    const WhenFull when_full_;
+    const std::size_t max_message_;
+
+    Log log_;
+    std::shared_ptr<net::Context> context_;
+    std::shared_ptr<net::Loop> loop_;
+    std::shared_ptr<net::Driver> driver_;
+    std::shared_ptr<InboxState> inbox_;
+    std::shared_ptr<Callbacks> callbacks_;
+    MessageHandler handler_;
+    MessageHandler::OnThrow on_throw_;
+    std::vector<InboxState::Taken> taken_;  ///< of the I/O thread
+    std::atomic<std::uint64_t> handler_exceptions_{0};
+
+    Change change_;
+    std::mutex mutex_;
+    std::map<std::uint64_t, core::AddDone> answers_;  ///< to adds, until their callers fetch them
+    std::optional<Unacknowledged> left_;
+};
+
+}  // namespace cluster::detail

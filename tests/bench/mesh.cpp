@@ -1,0 +1,177 @@
+// Fifty nodes of one process all add the first one at the same moment: how long until each has all the others, and how
+// many frames of discovery that took.
+//
+// The bare program opens as many connections of plain sockets, one after the other, and sends a greeting over each in
+// both directions.
+
+#include "bench/support.hpp"
+
+#include <cluster/cluster.hpp>
+
+#include <latch>
+#include <memory>
+#include <thread>
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t nodes = 50;
+constexpr std::size_t links = nodes * (nodes - 1) / 2;
+constexpr std::uint64_t most_lists = 4 * nodes * nodes;
+constexpr double most_seconds = 0.3;
+constexpr auto patience = 10s;
+
+struct Totals {
+    std::uint64_t lists_sent = 0;
+    std::uint64_t lists_received = 0;
+    std::uint64_t links_accepted = 0;
+    std::uint64_t links_open = 0;
+    std::uint64_t peers = 0;
+};
+
+using Nodes = std::vector<std::unique_ptr<cluster::Node>>;
+
+Totals totals(const Nodes& all) {
+    Totals sum;
+    for (const auto& node : all) {
+        const cluster::Stats stats = node->stats();
+        sum.lists_sent += stats.lists_sent;
+        sum.lists_received += stats.lists_received;
+        sum.links_accepted += stats.links_accepted;
+        sum.links_open += stats.links;
+        sum.peers += stats.peers;
+    }
+    return sum;
+}
+
+/// What has been sent is still being read when the last node is complete: looks again until nothing moves any more.
+Totals settled_totals(const Nodes& all) {
+    const auto give_up = bench::Clock::now() + 2s;
+    Totals before = totals(all);
+    for (;;) {
+        all.front()->wait_for_peers(nodes, 20ms);  // never so many: it only lets time pass
+        const Totals now = totals(all);
+        const bool still = now.lists_sent == before.lists_sent && now.lists_sent == now.lists_received &&
+                           now.links_open == 2 * links;
+        if (still || bench::Clock::now() > give_up) return now;
+        before = now;
+    }
+}
+
+struct Result {
+    double seconds = 0;
+    Totals totals;
+};
+
+Result form_mesh(bool shared_runtime) {
+    cluster::Options options;
+    if (shared_runtime) options.runtime = cluster::Runtime();
+    Nodes all;
+    for (std::size_t i = 0; i < nodes; ++i) {
+        options.name = "node" + std::to_string(i);
+        all.push_back(std::make_unique<cluster::Node>(options));
+    }
+    const cluster::Address first = all.front()->address();
+
+    std::latch start(nodes);
+    std::vector<std::string> problems(nodes);
+    std::vector<std::thread> threads;
+    for (std::size_t i = 1; i < nodes; ++i) {
+        threads.emplace_back([&, i] {
+            start.arrive_and_wait();
+            std::error_code error;
+            all[i]->add(first, error);
+            if (error) {
+                problems[i] = "add: " + error.message();
+            } else if (!all[i]->wait_for_peers(nodes - 1, patience)) {
+                problems[i] = std::to_string(all[i]->peers().size()) + " peers only";
+            }
+        });
+    }
+    start.arrive_and_wait();
+    const auto begin = bench::Clock::now();
+    if (!all.front()->wait_for_peers(nodes - 1, patience)) problems[0] = "peers are missing";
+    for (std::thread& thread : threads) thread.join();
+    Result result;
+    result.seconds = bench::seconds_since(begin);
+    for (std::size_t i = 0; i < nodes; ++i) {
+        if (!problems[i].empty()) bench::fail("mesh: node " + std::to_string(i) + ": " + problems[i]);
+    }
+
+    result.totals = settled_totals(all);
+    if (result.totals.peers != nodes * (nodes - 1)) bench::fail("mesh: a peer was lost again");
+
+    std::vector<std::thread> leaving;
+    for (auto& node : all) leaving.emplace_back([&node] { node.reset(); });
+    for (std::thread& thread : leaving) thread.join();
+    return result;
+}
+
+double bare() {
+    std::array<std::byte, 200> greeting{};
+    std::vector<bench::Socket> listeners;
+    for (std::size_t i = 0; i < nodes; ++i) listeners.push_back(bench::Socket::listening());
+    std::vector<bench::Socket> open;
+    open.reserve(2 * links);
+    const auto begin = bench::Clock::now();
+    for (std::size_t i = 0; i < nodes; ++i) {
+        for (std::size_t j = 0; j < i; ++j) {
+            const bench::Socket& dialled = open.emplace_back(bench::Socket::connected(listeners[j].port()));
+            const bench::Socket& accepted = open.emplace_back(listeners[j].accept());
+            dialled.write(greeting);
+            accepted.write(greeting);
+            accepted.read(greeting);
+            dialled.read(greeting);
+        }
+    }
+    return bench::seconds_since(begin);
+}
+
+void measure_mesh(bool shared_runtime, std::size_t runs) {
+    bench::Series times;
+    bench::Series bare_times;
+    Totals most;
+    for (std::size_t i = 0; i < runs; ++i) {
+        if (i < 5) bare_times.add(bare());
+        const Result result = form_mesh(shared_runtime);
+        times.add(result.seconds);
+        most.lists_sent = std::max(most.lists_sent, result.totals.lists_sent);
+        most.links_accepted = std::max(most.links_accepted, result.totals.links_accepted);
+        most.links_open = std::max(most.links_open, result.totals.links_open / 2);
+    }
+    const std::string threads = shared_runtime ? "one shared Runtime" : "a Runtime for each";
+    const bool good = times.max() <= most_seconds && most.lists_sent <= most_lists;
+    bench::Json()
+        .add("bench", "mesh")
+        .add("nodes", std::uint64_t{nodes})
+        .add("placement", "one process, " + threads + ", all cores")
+        .add("runs", std::uint64_t{runs})
+        .add("median_s", times.median())
+        .add("max_s", times.max())
+        .add("bare_median_s", bare_times.median())
+        .add("ratio", times.median() / bare_times.median())
+        .add("max_lists_sent", most.lists_sent)
+        .add("lists_bar", most_lists)
+        .add("max_links_accepted", most.links_accepted)
+        .add("links", most.links_open)
+        .add("met", good)
+        .print();
+    bench::print_row({"mesh of 50, " + threads,
+                      bench::text_of(times.median()) + " s, slowest of " + std::to_string(runs) + " " +
+                          bench::text_of(times.max()) + " s; at most " + std::to_string(most.lists_sent) + " lists, " +
+                          std::to_string(most.links_accepted) + " links accepted",
+                      bench::text_of(bare_times.median()) + " s", "slowest ≤ 0.3 s, lists ≤ 10000",
+                      bench::met(good)});
+}
+
+}  // namespace
+
+int main(int count, char** values) {
+    return bench::run(count, values, {}, [](std::span<char*> arguments) {
+        const std::size_t runs = bench::option(arguments, "--runs", 50);
+        cluster::Runtime raises_the_limit_of_descriptors;
+        measure_mesh(true, runs);
+        measure_mesh(false, runs);
+    });
+}
