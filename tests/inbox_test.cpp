@@ -195,7 +195,7 @@ TEST_CASE_FIXTURE(Fixture, "a reader that waits gets what comes while it waits")
 TEST_CASE_FIXTURE(Fixture, "with several readers each message goes to one, in the order of its sender") {
     constexpr std::uint64_t senders = 3;
     constexpr std::uint32_t per_batch = 1000;
-    constexpr std::size_t enough = 20000;
+    constexpr std::size_t enough = 100000;
     struct Claim {
         std::uint64_t sender = 0;
         std::uint32_t number = 0;

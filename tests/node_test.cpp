@@ -83,11 +83,11 @@ TEST_CASE("node: many that all add the first one become one full mesh with one l
     options.runtime = runtime;
     std::vector<std::unique_ptr<Node>> nodes;
     for (int i = 0; i < 8; ++i) nodes.push_back(std::make_unique<Node>(options));
-    std::vector<std::thread> adders;
+    std::vector<std::jthread> adders;
     for (std::size_t i = 1; i < nodes.size(); ++i) {
         adders.emplace_back([&, i] { nodes[i]->add(nodes[0]->address()); });
     }
-    for (std::thread& adder : adders) adder.join();
+    for (std::jthread& adder : adders) adder.join();
     for (const auto& node : nodes) CHECK(node->wait_for_peers(nodes.size() - 1, patience));
     for (const auto& node : nodes) {
         const std::vector<Peer> peers = node->peers();
@@ -97,17 +97,16 @@ TEST_CASE("node: many that all add the first one become one full mesh with one l
 }
 
 TEST_CASE("node: seeds are found whenever they appear") {
-    const Socket reserved;
+    Socket reserved;
     const Address address = reserved.bind();
     Options options = quick();
     options.seeds = {address.to_string()};
     Node ann(options);
     CHECK_FALSE(ann.wait_for_peers(1, 0s));
-    ::close(::dup(reserved.file()));
-    const_cast<Socket&>(reserved) = Socket(-1);
+    reserved.close();
     Options late = quick();
     late.listen = address.to_string();
-    Node bob(late);
+    const Node bob(late);
     CHECK(ann.wait_for_peers(1, patience));
 }
 
@@ -118,7 +117,7 @@ TEST_CASE("node: messages of every size arrive unaltered and in order") {
     const std::vector<std::size_t> sizes = {0,     1,     7,         8,       4095,    4096,        16383,  16384,
                                             65527, 65528, 65536 - 8, 1 << 16, 65537,   100000,      262143, 262144,
                                             1,     0,     1 << 20,   3,       5000000, 16u << 20u, 2};
-    std::thread sender([&] {
+    std::jthread sender([&] {
         for (std::size_t i = 0; i < sizes.size(); ++i) {
             const std::string text = payload_of(sizes[i], static_cast<char>('a' + i));
             if (i % 3 == 0) ann.send(to, text);
@@ -176,7 +175,7 @@ TEST_CASE("node: several readers share the inbox, each message goes to one of th
     constexpr int messages = 20000;
     std::mutex mutex;
     std::multiset<int> heard;
-    std::vector<std::thread> readers;
+    std::vector<std::jthread> readers;
     for (int i = 0; i < 4; ++i) {
         readers.emplace_back([&] {
             std::vector<int> mine;
@@ -189,7 +188,7 @@ TEST_CASE("node: several readers share the inbox, each message goes to one of th
     for (int i = 0; i < messages; ++i) ann.broadcast(std::to_string(i));
     CHECK_FALSE(ann.close());
     bob.close();
-    for (std::thread& reader : readers) reader.join();
+    for (std::jthread& reader : readers) reader.join();
     CHECK(heard.size() == messages);
     CHECK(std::set<int>(heard.begin(), heard.end()).size() == messages);
 }
@@ -200,7 +199,7 @@ TEST_CASE("node: concurrent broadcasts have one order, the same for every receiv
     Node eve(quick());
     ann.add(bob.address());
     ann.add(eve.address());
-    std::vector<std::thread> senders;
+    std::vector<std::jthread> senders;
     for (int i = 0; i < 3; ++i) {
         senders.emplace_back([&, i] {
             for (int k = 0; k < 2000; ++k) ann.broadcast(std::to_string(i) + ":" + std::to_string(k));
@@ -217,7 +216,7 @@ TEST_CASE("node: concurrent broadcasts have one order, the same for every receiv
     };
     const std::vector<std::string> by_bob = listen(bob);
     const std::vector<std::string> by_eve = listen(eve);
-    for (std::thread& sender : senders) sender.join();
+    for (std::jthread& sender : senders) sender.join();
     CHECK(by_bob.size() == 6000);
     CHECK((by_bob == by_eve));
 }
@@ -250,7 +249,7 @@ TEST_CASE("node: an unread inbox stops the sender after send_timeout, and nothin
     CHECK(ann.stats().messages_sent == accepted);
 
     // Reading makes room again, for all that waits.
-    std::thread waiting([&] {
+    std::jthread waiting([&] {
         std::error_code later;
         for (int i = 0; i < 100; ++i) {
             if (ann.broadcast(payload, later) == 2) ++accepted;
@@ -364,7 +363,7 @@ TEST_CASE("node: a handler is not running any more when on_message returns") {
         entered.put(0);
         if (!*alive) seen_dead = true;
     });
-    std::thread sender([&] {
+    std::jthread sender([&] {
         for (int i = 0; i < 10000; ++i) ann.broadcast("x");
     });
     REQUIRE(entered.take().has_value());
@@ -509,9 +508,9 @@ TEST_CASE("node: all who close at the same time get the same result") {
         if (ann.stats().messages_sent == 200) break;  // more than an inbox that nobody reads takes
     }
     std::vector<Unacknowledged> results(3);
-    std::vector<std::thread> closers;
+    std::vector<std::jthread> closers;
     for (Unacknowledged& result : results) closers.emplace_back([&] { result = ann.close(); });
-    for (std::thread& closer : closers) closer.join();
+    for (std::jthread& closer : closers) closer.join();
     CHECK(results[0].peers == 1);
     CHECK(results[0].messages > 0);
     CHECK(results[0].bytes > results[0].messages << 14);

@@ -88,11 +88,11 @@ struct CLUSTER_EXPORT Options {
     /// shared out as 128 KiB for each of `max_peers`, the rest goes to those who send most. At least
     /// `max_peers` x 256 KiB and 4 x `max_message`.
     std::size_t inbox_bytes = std::size_t{64} << 20;
-    /// Messages accepted for one peer and not yet acknowledged. At least `max_message` and a 64 KiB for headers.
+    /// Messages accepted for one peer and not yet acknowledged. At least `max_message` and 64 KiB for headers.
     std::size_t outbox_bytes = std::size_t{32} << 20;
     /// The same over all peers; what goes to several peers counts once. At least `outbox_bytes`.
     std::size_t total_outbox_bytes = std::size_t{256} << 20;
-    /// The longest message, in either direction; 1 GiB at most. Every peer learns it and refuses to queue longer ones.
+    /// The longest message, in either direction; 512 MiB at most. Every peer learns it and refuses to queue longer ones.
     std::size_t max_message = std::size_t{16} << 20;
     /// Peers in view plus those being greeted; 4096 at most. More are refused with `errc::too_many_peers`.
     std::size_t max_peers = 256;

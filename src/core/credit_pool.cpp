@@ -15,8 +15,9 @@ void CreditPool::grow(Share& share, Intake& intake, bool active) {
     free_ -= share.extra;
     intake.allow(consumed + base_window + share.extra);
 
-    // Nothing of this session waits to be taken but a message it cannot finish within its window.
-    const bool stuck = intake.partial() && intake.received() - consumed == intake.partial_charge() &&
+    // Nothing of this session waits to be taken, as far as readers have reported, but a message it cannot finish within
+    // its window.
+    const bool stuck = intake.partial() && intake.received() - consumed < intake.partial_charge() + unreported &&
                        intake.limit() - intake.received() < max_data_frame;
     if (stuck && !share.permit) {
         if (permits_ > 0) {

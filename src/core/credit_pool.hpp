@@ -23,6 +23,8 @@ class CreditPool {
 public:
     /// More than one largest frame plus what readers leave unreported (see `InboxState::report_from`).
     static constexpr std::uint64_t base_window = std::uint64_t{128} << 10;
+    /// Readers may have taken so much without a word yet: `InboxState::report_from`.
+    static constexpr std::uint64_t unreported = std::uint64_t{32} << 10;
 
     /// A session's part. Give it back with `release`.
     struct Share {

@@ -414,7 +414,9 @@ void Engine::probe(Time now) {
 
 void Engine::dial_now(Time now) {
     const auto occupied = [&](const PeerId& wanted, const Address& address) {
-        if (roster_.blocked(address)) return true;
+        // A former run of this node had this node's addresses; whoever is sought is not there.
+        const auto& own = self().addresses;
+        if (roster_.blocked(address) || std::find(own.begin(), own.end(), address) != own.end()) return true;
         return std::any_of(view_.begin(), view_.end(), [&](const Pair* pair) {
             return pair->id != wanted && pair->reached == address && pair->session->attached() != 0;
         });

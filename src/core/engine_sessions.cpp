@@ -84,6 +84,7 @@ void Engine::on(Link& link, Attached&& attached, Time now) {
     pair.session->confirm();
     attach(link, now);
     link.ack_due = true;  // R12: it tells the other side that we list it
+    ready(link);
     if (first) report_unsettled(pair, attached.unsettled);
     completed(link, now);
     decide_waiting(pair, now);

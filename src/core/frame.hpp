@@ -323,7 +323,6 @@ enum class Rule : std::uint8_t {
     offset_inside_frame,
     unknown_channel,
     message_too_long,
-    message_cut_short,
     wrong_epoch,
     too_many_facts,
     goodbye_before_the_end,
@@ -343,7 +342,6 @@ constexpr std::string_view to_string(Rule rule) noexcept {
         case Rule::offset_inside_frame: return "offset_inside_frame";
         case Rule::unknown_channel: return "unknown_channel";
         case Rule::message_too_long: return "message_too_long";
-        case Rule::message_cut_short: return "message_cut_short";
         case Rule::wrong_epoch: return "wrong_epoch";
         case Rule::too_many_facts: return "too_many_facts";
         case Rule::goodbye_before_the_end: return "goodbye_before_the_end";

@@ -61,8 +61,7 @@ namespace detail {
 inline constexpr std::size_t max_nesting = 64;
 
 template <class T>
-concept Scalar =
-    std::is_arithmetic_v<T> && !std::is_same_v<T, bool> && !std::is_same_v<T, wchar_t> && sizeof(T) <= 8;
+concept Scalar = std::is_arithmetic_v<T> && !std::is_same_v<T, bool> && !std::is_same_v<T, wchar_t> && sizeof(T) <= 8;
 
 template <class T>
 using BinaryElement = std::remove_cv_t<std::remove_pointer_t<std::remove_reference_t<T>>>;

@@ -4,8 +4,9 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstdint>
+#include <iterator>
 #include <string_view>
-#include <type_traits>
 #include <variant>
 
 namespace cluster::wire {
@@ -16,19 +17,11 @@ using core::FrameHeader;
 using core::FrameKind;
 using core::Rule;
 
-template <class Frame>
-struct Kind;
-template <> struct Kind<core::Hello> { static constexpr auto value = FrameKind::hello; };
-template <> struct Kind<core::Offer> { static constexpr auto value = FrameKind::offer; };
-template <> struct Kind<core::Attach> { static constexpr auto value = FrameKind::attach; };
-template <> struct Kind<core::Attached> { static constexpr auto value = FrameKind::attached; };
-template <> struct Kind<core::Gap> { static constexpr auto value = FrameKind::gap; };
-template <> struct Kind<core::Ack> { static constexpr auto value = FrameKind::ack; };
-template <> struct Kind<core::Goodbye> { static constexpr auto value = FrameKind::goodbye; };
-template <> struct Kind<core::Refuse> { static constexpr auto value = FrameKind::refuse; };
-template <> struct Kind<core::PeerList> { static constexpr auto value = FrameKind::peers; };
-template <> struct Kind<core::Ping> { static constexpr auto value = FrameKind::ping; };
-template <> struct Kind<core::Pong> { static constexpr auto value = FrameKind::pong; };
+/// In the order of the alternatives of `core::Control`.
+constexpr FrameKind kinds[] = {FrameKind::hello, FrameKind::offer, FrameKind::attach,  FrameKind::attached,
+                               FrameKind::gap,   FrameKind::ack,   FrameKind::goodbye, FrameKind::refuse,
+                               FrameKind::peers, FrameKind::ping,  FrameKind::pong};
+static_assert(std::size(kinds) == std::variant_size_v<core::Control>);
 
 constexpr std::size_t longest_body(FrameKind kind) {
     switch (kind) {
@@ -99,9 +92,15 @@ std::optional<Rule> broken_by_channels(const List& list) {
     return std::nullopt;
 }
 
-std::optional<Rule> broken_by(const core::Attach& attach) { return broken_by_channels(attach.offsets); }
-std::optional<Rule> broken_by(const core::Attached& attached) { return broken_by_channels(attached.offsets); }
-std::optional<Rule> broken_by(const core::Ack& ack) { return broken_by_channels(ack.offsets); }
+std::optional<Rule> broken_by(const core::Attach& attach) {
+    return broken_by_channels(attach.offsets);
+}
+std::optional<Rule> broken_by(const core::Attached& attached) {
+    return broken_by_channels(attached.offsets);
+}
+std::optional<Rule> broken_by(const core::Ack& ack) {
+    return broken_by_channels(ack.offsets);
+}
 
 std::optional<Rule> broken_by(const core::Gap& gap) {
     if (gap.to > core::max_offset || gap.messages == 0) return Rule::malformed_body;
@@ -119,24 +118,14 @@ std::optional<Rule> broken_by(const core::Refuse& refuse) {
     return std::nullopt;
 }
 
-std::optional<Rule> broken_by(const core::Offer&) { return std::nullopt; }
-std::optional<Rule> broken_by(const core::Ping&) { return std::nullopt; }
-std::optional<Rule> broken_by(const core::Pong&) { return std::nullopt; }
-
-template <class Frame>
-void append(const Frame& frame, std::vector<std::byte>& out) {
-    assert(!broken_by(frame));
-    constexpr bool skippable = Kind<Frame>::value >= FrameKind::peers;
-    FrameHeader header{.kind = Kind<Frame>::value, .flags = skippable ? core::flag_skippable : std::uint8_t{0}};
-    if constexpr (std::is_same_v<Frame, core::Gap>) header.channel = frame.channel;
-
-    const std::size_t begin = out.size();
-    out.resize(begin + FrameHeader::size);
-    write(out, frame);
-    const std::size_t length = out.size() - begin - FrameHeader::size;
-    assert(length <= longest_body(header.kind));
-    header.length = static_cast<std::uint32_t>(length);
-    header.write(out.data() + begin);
+std::optional<Rule> broken_by(const core::Offer&) {
+    return std::nullopt;
+}
+std::optional<Rule> broken_by(const core::Ping&) {
+    return std::nullopt;
+}
+std::optional<Rule> broken_by(const core::Pong&) {
+    return std::nullopt;
 }
 
 /// Keys of maps could come twice or in any order and still be read; one value shall have one form only.
@@ -191,7 +180,22 @@ std::optional<Rule> parse(std::span<const std::byte> body, core::Control& out) {
 }  // namespace
 
 void encode(const core::Control& frame, std::vector<std::byte>& out) {
-    std::visit([&out](const auto& known_frame) { append(known_frame, out); }, frame);
+    FrameHeader header{.kind = kinds[frame.index()]};
+    if (header.kind >= FrameKind::peers) header.flags = core::flag_skippable;
+    if (const auto* gap = std::get_if<core::Gap>(&frame)) header.channel = gap->channel;
+
+    const std::size_t begin = out.size();
+    out.resize(begin + FrameHeader::size);
+    std::visit(
+        [&out](const auto& body) {
+            assert(!broken_by(body));
+            write(out, body);
+        },
+        frame);
+    const std::size_t length = out.size() - begin - FrameHeader::size;
+    assert(length <= longest_body(header.kind));
+    header.length = static_cast<std::uint32_t>(length);
+    header.write(out.data() + begin);
 }
 
 std::optional<Rule> check(const FrameHeader& header, bool greeted) noexcept {

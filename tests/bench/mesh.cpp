@@ -10,6 +10,7 @@
 
 #include <latch>
 #include <memory>
+#include <mutex>
 #include <thread>
 
 namespace {
@@ -61,11 +62,37 @@ Totals settled_totals(const Nodes& all) {
 
 struct Result {
     double seconds = 0;
+    double cpu_seconds = 0;  ///< of all threads, in the same time
     Totals totals;
 };
 
-Result form_mesh(bool shared_runtime) {
+/// Nothing is wrong while a mesh forms, so nothing should be logged: counts what is, and keeps the first of it.
+class Warnings {
+public:
+    void add(std::string_view text) {
+        const std::lock_guard lock(mutex_);
+        if (count_++ == 0) first_ = text;
+    }
+    std::uint64_t count() const {
+        const std::lock_guard lock(mutex_);
+        return count_;
+    }
+    std::string first() const {
+        const std::lock_guard lock(mutex_);
+        return first_;
+    }
+
+private:
+    mutable std::mutex mutex_;
+    std::uint64_t count_ = 0;
+    std::string first_;
+};
+
+Result form_mesh(bool shared_runtime, Warnings& warnings) {
     cluster::Options options;
+    options.log = [&](cluster::LogLevel level, std::string_view text) {
+        if (level >= cluster::LogLevel::warning) warnings.add(text);
+    };
     if (shared_runtime) options.runtime = cluster::Runtime();
     Nodes all;
     for (std::size_t i = 0; i < nodes; ++i) {
@@ -89,12 +116,14 @@ Result form_mesh(bool shared_runtime) {
             }
         });
     }
+    const double cpu_begin = bench::cpu_seconds();
     start.arrive_and_wait();
     const auto begin = bench::Clock::now();
     if (!all.front()->wait_for_peers(nodes - 1, patience)) problems[0] = "peers are missing";
     for (std::thread& thread : threads) thread.join();
     Result result;
     result.seconds = bench::seconds_since(begin);
+    result.cpu_seconds = bench::cpu_seconds() - cpu_begin;
     for (std::size_t i = 0; i < nodes; ++i) {
         if (!problems[i].empty()) bench::fail("mesh: node " + std::to_string(i) + ": " + problems[i]);
     }
@@ -130,12 +159,15 @@ double bare() {
 
 void measure_mesh(bool shared_runtime, std::size_t runs) {
     bench::Series times;
+    bench::Series cpu_times;
     bench::Series bare_times;
     Totals most;
+    Warnings warnings;
     for (std::size_t i = 0; i < runs; ++i) {
         if (i < 5) bare_times.add(bare());
-        const Result result = form_mesh(shared_runtime);
+        const Result result = form_mesh(shared_runtime, warnings);
         times.add(result.seconds);
+        cpu_times.add(result.cpu_seconds);
         most.lists_sent = std::max(most.lists_sent, result.totals.lists_sent);
         most.links_accepted = std::max(most.links_accepted, result.totals.links_accepted);
         most.links_open = std::max(most.links_open, result.totals.links_open / 2);
@@ -149,12 +181,15 @@ void measure_mesh(bool shared_runtime, std::size_t runs) {
         .add("runs", std::uint64_t{runs})
         .add("median_s", times.median())
         .add("max_s", times.max())
+        .add("cpu_median_s", cpu_times.median())
         .add("bare_median_s", bare_times.median())
         .add("ratio", times.median() / bare_times.median())
         .add("max_lists_sent", most.lists_sent)
         .add("lists_bar", most_lists)
         .add("max_links_accepted", most.links_accepted)
         .add("links", most.links_open)
+        .add("warnings", warnings.count())
+        .add("first_warning", warnings.first())
         .add("met", good)
         .print();
     bench::print_row({"mesh of 50, " + threads,

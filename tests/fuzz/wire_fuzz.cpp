@@ -36,8 +36,8 @@ bool parse(wire::Parser& parser, const core::BlockRef& block, std::size_t& begin
             wire::encode(*control, out);
             const auto* hello = std::get_if<core::Hello>(control);
             // Of other versions not all is read.
-            if (hello != nullptr && (hello->version_max != core::protocol_version ||
-                                     hello->version_min > core::protocol_version)) {
+            if (hello != nullptr &&
+                (hello->version_max != core::protocol_version || hello->version_min > core::protocol_version)) {
                 continue;
             }
             const std::size_t size = out.size() - at;

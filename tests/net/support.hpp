@@ -98,9 +98,7 @@ public:
         std::swap(file_, other.file_);
         return *this;
     }
-    ~Socket() {
-        if (file_ >= 0) ::close(file_);
-    }
+    ~Socket() { close(); }
 
     int file() const { return file_; }
     bool connect(const Address& to) const {
@@ -145,11 +143,14 @@ public:
         return std::chrono::steady_clock::now() < deadline;
     }
     void shut_down() const { ::shutdown(file_, SHUT_RDWR); }
+    void close() {
+        if (file_ >= 0) ::close(std::exchange(file_, -1));
+    }
     /// Closes with a reset instead of an orderly end.
     void reset() {
         const linger now{1, 0};
         ::setsockopt(file_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-        ::close(std::exchange(file_, -1));
+        close();
     }
 
 private:

@@ -13,6 +13,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::size_t max_message = 200 << 10;
+constexpr Duration linger = 3s;
 constexpr std::size_t in_flight = 128 << 10;  ///< what a connection holds in one direction
 
 std::uint64_t mix(std::uint64_t hash, std::string_view text) {
@@ -136,7 +137,7 @@ void World::start(std::size_t index) {
     options.connect_timeout = 2s;
     options.handshake_timeout = 5s;
     options.attach_timeout = 2s;
-    options.linger = 3s;
+    options.linger = linger;
     options.inbox_bytes = 16 << 20;
     options.outbox_bytes = 300 << 10;
     options.total_outbox_bytes = 4 << 20;

@@ -221,8 +221,7 @@ TEST_SUITE("archive") {
               "a size does not fit into 64 bits");
         CHECK(refusal(bytes({0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x80, 1})) ==
               "a size does not fit into 64 bits");
-        CHECK(refusal(bytes({0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})) ==
-              "more elements than bytes");
+        CHECK(refusal(bytes({0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})) == "more elements than bytes");
     }
 
     TEST_CASE("no container may claim more elements than there are bytes") {

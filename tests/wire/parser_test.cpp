@@ -83,8 +83,8 @@ Seen parse(std::span<const std::byte> stream, NextSize next_size) {
                 for (auto rest = run->frames; !rest.empty(); ++messages) {
                     const std::size_t frame = core::FrameHeader::size + core::FrameHeader::read(rest.data()).length;
                     seen.frames.push_back(
-                        Seen::Data{Bytes(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(frame)),
-                                   run->channel, run->more});
+                        Seen::Data{Bytes(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(frame)), run->channel,
+                                   run->more});
                     rest = rest.subspan(frame);
                 }
                 CHECK(messages == run->messages);
@@ -100,7 +100,7 @@ Seen parse(std::span<const std::byte> stream, NextSize next_size) {
         }
         std::memmove(block->data(), block->data() + begin, end - begin);
         end -= begin;
-        CHECK(end < core::max_data_frame);
+        if (!seen.broken) CHECK(end < core::max_data_frame);
     }
     seen.left = end;
     return seen;
@@ -268,8 +268,7 @@ TEST_SUITE("parser") {
 
         stream.clear();
         data(stream, 5);
-        stream.resize(stream.size() + core::FrameHeader::size);
-        core::FrameHeader{.length = core::max_chunk + 1}.write(stream.data() + 13);
+        data(stream, core::max_chunk + 1);
         const Seen too_long = greeted(stream);
         CHECK(too_long.frames.size() == 2);
         CHECK(too_long.broken == core::Rule::frame_too_long);

@@ -1,0 +1,86 @@
+#include "lab.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace cluster;
+using namespace cluster::core;
+using namespace cluster::core::test;
+
+namespace {
+
+const std::string chunk(max_chunk, 'c');
+
+/// Begins a message and goes on as far as credit allows.
+void begin_long_message(Puppet& peer) {
+    peer.say_data(chunk, true);
+}
+
+}  // namespace
+
+TEST_CASE("a long message goes on when the one that held the permit for it loses its link or leaves") {
+    for (const bool says_goodbye : {false, true}) {
+        CAPTURE(says_goodbye);
+        Lab lab;
+        lab.options.inbox_bytes = 2 << 20;  // room for a single permit
+        Node& node = lab.start(1);
+        Puppet& holder = lab.puppet(node, 2);
+        Puppet& waiter = lab.puppet(node, 3);
+        holder.join();
+        waiter.join();
+        begin_long_message(holder);
+        lab.advance(10ms);
+        begin_long_message(waiter);
+        lab.advance(10ms);
+        REQUIRE(holder.last<Ack>().offsets.at(0).limit >= 3 * max_data_frame);
+        REQUIRE(waiter.last<Ack>().offsets.at(0).limit == CreditPool::base_window);
+        if (says_goodbye) {
+            holder.say(Goodbye{Farewell::leaving, {{user_channel, max_data_frame, 0}}});
+        } else {
+            holder.hang_up();
+        }
+        lab.advance(10ms);
+        CHECK(waiter.last<Ack>().offsets.at(0).limit >= 3 * max_data_frame);
+    }
+}
+
+TEST_CASE("a permit is not given to a peer that was lost while it waited") {
+    Lab lab;
+    lab.options.inbox_bytes = 2 << 20;
+    Node& node = lab.start(1);
+    Puppet& holder = lab.puppet(node, 2);
+    Puppet& lost = lab.puppet(node, 3);
+    Puppet& waiter = lab.puppet(node, 4);
+    for (Puppet* each : {&holder, &lost, &waiter}) {
+        each->join();
+        begin_long_message(*each);
+        lab.advance(10ms);
+    }
+    lost.hang_up();
+    lab.advance(6s);
+    holder.say(Ping{});
+    holder.say_data("the end");
+    lab.advance(10ms);
+    CHECK(node.inbox.size() == 1);
+    CHECK(waiter.last<Ack>().offsets.at(0).limit >= 3 * max_data_frame);
+}
+
+TEST_CASE("peers that are gone keep none of the credit that others could use") {
+    Lab lab;
+    Node& node = lab.start(1);
+    node.reads = false;
+    for (int round = 0; round < 40; ++round) {
+        Puppet& guest = lab.puppet(node, static_cast<std::uint8_t>(10 + round));
+        guest.join();
+        guest.say_data("left behind");
+        guest.hang_up();
+        REQUIRE(lab.wait([&] { return !node.sees(guest.id); }));
+        node.read();
+        lab.settle();
+    }
+    node.reads = true;
+    Puppet& peer = lab.puppet(node, 2);
+    peer.join();
+    peer.say_data("hello");
+    lab.advance(10ms);
+    CHECK(peer.last<Ack>().offsets.at(0).limit > 1 << 20);
+}

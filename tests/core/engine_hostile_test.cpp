@@ -1,0 +1,248 @@
+#include "lab.hpp"
+
+#include <doctest/doctest.h>
+
+#include <limits>
+
+// A peer, or a stranger, that speaks the protocol and means harm.
+
+using namespace cluster;
+using namespace cluster::core;
+using namespace cluster::core::test;
+
+namespace {
+
+constexpr std::uint64_t huge = std::numeric_limits<std::uint64_t>::max();
+
+/// `count` facts of nodes that do not exist, none of them told before.
+PeerList fakes(std::size_t count, std::uint64_t salt) {
+    PeerList list;
+    for (std::size_t i = 0; i < count; ++i) {
+        Facts facts;
+        facts.id = id_of(200);
+        for (std::size_t at = 0; at < 8; ++at) {
+            facts.id.bytes[4 + at] = static_cast<std::uint8_t>((salt * 1024 + i) >> (8 * at));
+        }
+        facts.version = 1;
+        facts.addresses = {{"10.9.0.1", static_cast<std::uint16_t>(1 + i)}};
+        list.peers.push_back(facts);
+    }
+    return list;
+}
+
+}  // namespace
+
+TEST_CASE("a stranger who claims a known id changes nothing of what is known about it") {
+    for (const std::uint8_t us : {std::uint8_t{1}, std::uint8_t{3}}) {
+        CAPTURE(us);
+        Lab lab;
+        Node& node = lab.start(us);
+        Node& peer = lab.start(2);
+        lab.join(node, peer);
+        const Peer before = node->peer(peer.id).value();
+
+        Puppet& stranger = lab.puppet(node, 2);
+        stranger.hello.self.version = huge;
+        stranger.hello.self.name = "forged";
+        stranger.hello.self.addresses = {{"10.6.6.6", 666}};
+        stranger.hello.max_message = 0;
+        stranger.hello.resume_for_ms = 0;
+        stranger.say_hello();
+        if (us < 2) {
+            stranger.say(Offer{});
+        } else {
+            stranger.say(Attach{{}, true, 7, {}, 0});
+        }
+        CHECK(stranger.last<Refuse>().reason == Refusal::id_in_use);
+        CHECK(node->peer(peer.id).value() == before);
+        CHECK(node.broadcast("as before").error == errc{});
+        CHECK(peer.inbox == std::vector<std::string>{"as before"});
+        CHECK(lab.wires(&node, &peer).size() == 1);
+    }
+}
+
+TEST_CASE("a stranger who claims a known id does not shorten how long its outbox is kept") {
+    Lab lab;
+    Node& node = lab.start(1);
+    Node& peer = lab.start(2);
+    lab.join(node, peer);
+    Puppet& stranger = lab.puppet(node, 2);
+    stranger.hello.resume_for_ms = 0;
+    stranger.say_hello();
+    stranger.say(Offer{});
+    lab.silent.insert(peer.address.to_string());
+    lab.silent.insert(node.address.to_string());
+    lab.cut(*lab.wires().front());
+    REQUIRE(node.send(peer.id, "kept").error == errc{});
+    lab.advance(1s);
+    CHECK(node.surrendered.empty());
+}
+
+TEST_CASE("what a peer says about another never replaces what that one says about itself") {
+    Lab lab;
+    Node& node = lab.start(1);
+    Node& peer = lab.start(2);
+    lab.join(node, peer);
+    Puppet& liar = lab.puppet(node, 3);
+    liar.join();
+    REQUIRE(node.sees(liar.id));
+    Facts forged = peer->self();
+    forged.version = huge;
+    forged.name = "forged";
+    forged.tags = {{"role", "traitor"}};
+    liar.say(PeerList{{forged}});
+    CHECK(node->peer(peer.id).value().name == "node 2");
+    peer->set_tags({{"role", "friend"}}, lab.now);
+    lab.advance(3s);
+    CHECK(node->peer(peer.id).value().tags == Tags{{"role", "friend"}});
+}
+
+TEST_CASE("a stranger cannot make this node publish addresses") {
+    Lab lab;
+    lab.options.publish_observed = true;
+    Node& node = lab.start(1);
+    Puppet& stranger = lab.puppet(node, 2);
+    stranger.hello.observed = {"10.6.6.6", 666};
+    stranger.say_hello();
+    stranger.hang_up();
+    CHECK(node->self().addresses == std::vector<Address>{node.address});
+}
+
+TEST_CASE("gaps without end in an unread inbox do not take memory without end") {
+    Lab lab;
+    Node& node = lab.start(1);
+    node.reads = false;
+    Puppet& peer = lab.puppet(node, 2);
+    peer.join();
+    for (std::uint64_t to = 1; to <= 20000 && !peer.closed(); ++to) peer.say(Gap{user_channel, to, 1});
+    CHECK(node.unread.size() < 5000);
+}
+
+TEST_CASE("lists of nodes that do not exist do not take the place of those that do") {
+    Lab lab;
+    Node& node = lab.start(1);
+    Node& peer = lab.start(2);
+    lab.join(node, peer);
+    Puppet& liar = lab.puppet(node, 3);
+    liar.join();
+    lab.silent.insert(peer.address.to_string());
+    lab.silent.insert(node.address.to_string());
+    REQUIRE(node.send(peer.id, "wait for me").error == errc{});
+    lab.hold_dials = true;
+    lab.cut(*lab.wires(&node, &peer).front());
+    REQUIRE(node.send(peer.id, "kept").error == errc{});
+    lab.advance(2s);
+    for (std::uint64_t round = 0; round < 20; ++round) {
+        liar.say(fakes(1024, round));
+        liar.say(Ping{round, 0});
+        lab.advance(200ms);
+    }
+    CHECK(node.surrendered.empty());
+    CHECK(node->link_count() <= 2 * 8 + 512);
+}
+
+TEST_CASE("offsets out of all reason break the link of who sends them and nothing else") {
+    struct Attack {
+        const char* what;
+        void (*say)(Puppet&);
+    };
+    const Attack attacks[] = {
+        {"an ack beyond what was sent", [](Puppet& p) { p.say(Ack{{{user_channel, huge, huge}}}); }},
+        {"an ack of a channel that is not in use", [](Puppet& p) { p.say(Ack{{{9, 1, 0}}}); }},
+        {"a gap to the end of all offsets", [](Puppet& p) { p.say(Gap{user_channel, huge, 1}); }},
+        {"a gap that goes nowhere", [](Puppet& p) { p.say(Gap{user_channel, 0, 1}); }},
+        {"a gap of no message", [](Puppet& p) { p.say(Gap{user_channel, 8, 0}); }},
+        {"a gap on a channel that is not in use", [](Puppet& p) { p.say(Gap{9, 8, 1}); }},
+        {"a goodbye that has received more than was sent",
+         [](Puppet& p) { p.say(Goodbye{Farewell::leaving, {{user_channel, 0, huge}}}); }},
+        {"a goodbye before the end",
+         [](Puppet& p) { p.say(Goodbye{Farewell::leaving, {{user_channel, huge, 0}}}); }},
+        {"a second hello", [](Puppet& p) { p.say(p.hello); }},
+        {"an offer on an attached link", [](Puppet& p) { p.say(Offer{}); }},
+        {"an attach to the smaller id", [](Puppet& p) { p.say(Attach{}); }},
+        {"a second attached", [](Puppet& p) { p.say(Attached{}); }},
+        {"a refusal on an attached link", [](Puppet& p) { p.say(Refuse{}); }},
+        {"more than credit allows", [](Puppet& p) { p.say_data(std::vector<std::byte>([] {
+             std::vector<std::byte> all;
+             for (int i = 0; i < 3; ++i) {
+                 const auto frame = data_frame(std::string(max_chunk, 'x'));
+                 all.insert(all.end(), frame.begin(), frame.end());
+             }
+             return all;
+         }())); }},
+    };
+    for (const Attack& attack : attacks) {
+        CAPTURE(attack.what);
+        Lab lab;
+        Node& node = lab.start(1);
+        Node& peer = lab.start(2);
+        lab.join(node, peer);
+        Puppet& bad = lab.puppet(node, 3);
+        bad.join();
+        REQUIRE(node.sees(bad.id));
+        node.reads = false;
+        attack.say(bad);
+        node.read();
+        CHECK(bad.closed());
+        CHECK(node->counters().protocol_errors == 1);
+        CHECK(peer.send(node.id, "well").error == errc{});
+        node.read();
+        CHECK(node.inbox.back() == "well");
+        CHECK(node.state_of(peer.id) == PeerState::alive);
+    }
+}
+
+TEST_CASE("the largest gap there may be is one gap, and what follows it is still refused or delivered in order") {
+    Lab lab;
+    Node& node = lab.start(1);
+    Puppet& peer = lab.puppet(node, 2);
+    peer.join();
+    peer.say(Gap{user_channel, max_offset, huge});
+    CHECK(node.inbox == std::vector<std::string>{"gap 18446744073709551615"});
+    peer.say_data("after");
+    CHECK(node.inbox.back() == "after");
+    peer.say(Gap{user_channel, max_offset + 100, 1});
+    CHECK(peer.closed());
+}
+
+TEST_CASE("whoever says our own id is refused, and nobody gets it as a peer") {
+    Lab lab;
+    Node& node = lab.start(1);
+    Puppet& mirror = lab.puppet(node, 1);
+    mirror.say_hello();
+    CHECK(mirror.last<Refuse>().reason == Refusal::self);
+    CHECK(node->peer_count() == 0);
+}
+
+TEST_CASE("a flood of links under one id leaves its peer attached and ends with the handshake time-out") {
+    Lab lab;
+    Node& node = lab.start(1);
+    Node& peer = lab.start(2);
+    lab.join(node, peer);
+    for (int i = 0; i < 500; ++i) {
+        Puppet& stranger = lab.puppet(node, 2);
+        stranger.say_hello();
+    }
+    CHECK(node->link_count() <= 2 * 8 + 64);
+    CHECK(peer.send(node.id, "still here").error == errc{});
+    CHECK(node.inbox == std::vector<std::string>{"still here"});
+    lab.advance(6s);
+    CHECK(node->link_count() == 1);
+    CHECK(node.state_of(peer.id) == PeerState::alive);
+}
+
+TEST_CASE("a peer that joins and leaves under ever new ids does not fill an unread inbox beyond its size") {
+    Lab lab;
+    Node& node = lab.start(1);
+    node.reads = false;
+    std::uint64_t held = 0;
+    for (int round = 0; round < 200; ++round) {
+        Puppet& guest = lab.puppet(node, static_cast<std::uint8_t>(2 + round));
+        guest.join();
+        guest.say_data(std::string(max_chunk, 'x'));
+        guest.say(Goodbye{Farewell::leaving, {{user_channel, max_data_frame, 0}}});
+        guest.hang_up();
+    }
+    for (const Batch& batch : node.unread) held += batch.charge;
+    CHECK(held <= lab.options.inbox_bytes);
+}

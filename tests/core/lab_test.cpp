@@ -1,0 +1,505 @@
+#include "lab.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+namespace cluster::core::test {
+
+namespace {
+
+struct Collector final : OutputSink {
+    std::vector<Packet> packets;
+
+    void frame(const Control& frame) override { packets.emplace_back(frame); }
+    void bytes(const BlockRef&, std::span<const std::byte> bytes) override {
+        if (packets.empty() || !std::holds_alternative<std::vector<std::byte>>(packets.back())) {
+            packets.emplace_back(std::vector<std::byte>());
+        }
+        auto& data = std::get<std::vector<std::byte>>(packets.back());
+        data.insert(data.end(), bytes.begin(), bytes.end());
+    }
+};
+
+std::string name_of(const Packet& packet) {
+    const auto* control = std::get_if<Control>(&packet);
+    return control == nullptr ? "DATA" : test::name_of(*control);
+}
+
+std::string first_byte(const PeerId& id) {
+    return std::to_string(id.bytes[0]);
+}
+
+}  // namespace
+
+PeerId id_of(std::uint8_t first) {
+    PeerId id;
+    id.bytes.fill(0x5a);
+    id.bytes[0] = first;
+    return id;
+}
+
+std::string name_of(const Control& frame) {
+    static constexpr const char* names[] = {"HELLO", "OFFER",   "ATTACH", "ATTACHED", "GAP", "ACK",
+                                            "GOODBYE", "REFUSE", "PEERS",  "PING",     "PONG"};
+    return names[frame.index()];
+}
+
+std::vector<std::byte> data_frame(std::string_view payload, bool more) {
+    std::vector<std::byte> frame(FrameHeader::size + payload.size());
+    FrameHeader{static_cast<std::uint32_t>(payload.size()), FrameKind::data, more ? flag_more : std::uint8_t{0}, 0}
+        .write(frame.data());
+    if (!payload.empty()) std::memcpy(frame.data() + FrameHeader::size, payload.data(), payload.size());
+    return frame;
+}
+
+// Nodes.
+
+void Node::read() {
+    while (!unread.empty()) {
+        const Batch batch = std::move(unread.front());
+        unread.pop_front();
+        if (batch.lost != 0) inbox.push_back("gap " + std::to_string(batch.lost));
+        for (auto frames = batch.frames; !frames.empty();) {
+            const FrameHeader header = FrameHeader::read(frames.data());
+            const auto payload = frames.subspan(FrameHeader::size, header.length);
+            inbox.emplace_back(reinterpret_cast<const char*>(payload.data()), payload.size());
+            frames = frames.subspan(FrameHeader::size + header.length);
+        }
+        engine->taken(batch.session, batch.charge, lab->now);
+    }
+}
+
+std::uint64_t Node::add(const Address& to) {
+    const std::uint64_t request = engine->add(to, lab->now);
+    lab->settle();
+    return request;
+}
+
+bool Node::sees(const PeerId& peer) const {
+    return engine->peer(peer).has_value();
+}
+
+PeerState Node::state_of(const PeerId& peer) const {
+    return engine->peer(peer).value().state;
+}
+
+std::size_t Node::said(std::string_view text) const {
+    return static_cast<std::size_t>(std::count_if(
+        lines.begin(), lines.end(), [&](const std::string& line) { return line.find(text) != std::string::npos; }));
+}
+
+Engine::Outcome Node::send(const PeerId& to, std::string_view text, bool skip_full) {
+    const auto outcome = engine->send(to, {std::as_bytes(std::span(text)), {}}, skip_full);
+    lab->settle();
+    return outcome;
+}
+
+Engine::Outcome Node::broadcast(std::string_view text, bool skip_full) {
+    const auto outcome = engine->broadcast({std::as_bytes(std::span(text)), {}}, skip_full);
+    lab->settle();
+    return outcome;
+}
+
+std::size_t Wire::count(int side, std::string_view name) const {
+    return static_cast<std::size_t>(std::count(passed[side].begin(), passed[side].end(), name));
+}
+
+// Puppets.
+
+Puppet::Puppet(Lab& lab_of, Node& of, PeerId played, Address remote, LinkId on)
+    : lab(lab_of), node(of), id(played), from(std::move(remote)), link(on) {
+    hello.cluster = lab.options.cluster;
+    lab.options.random(hello.nonce);
+    hello.resume_for_ms = 60000;
+    hello.max_message = std::size_t{1} << 30;
+    hello.self = {id, 1, "puppet", "", {{"10.0.0." + first_byte(id), 7000}}, {}};
+}
+
+void Puppet::say(Control frame) {
+    if (closed_) return;
+    Packet packet = std::move(frame);
+    Lab::receive(node, link, packet, lab.now);
+    lab.settle();
+}
+
+void Puppet::say_data(std::vector<std::byte> frames) {
+    if (closed_) return;
+    Packet packet = std::move(frames);
+    Lab::receive(node, link, packet, lab.now);
+    lab.settle();
+}
+
+void Puppet::say_data(std::string_view payload, bool more) {
+    say_data(data_frame(payload, more));
+}
+
+void Puppet::hang_up() {
+    if (closed_) return;
+    closed_ = true;
+    node.engine->link_ended(link, lab.now);
+    lab.settle();
+}
+
+std::vector<std::string> Puppet::payloads() const {
+    std::vector<std::string> found;
+    for (const Packet& packet : heard) {
+        const auto* bytes = std::get_if<std::vector<std::byte>>(&packet);
+        if (bytes == nullptr) continue;
+        for (std::size_t at = 0; at < bytes->size();) {
+            const FrameHeader header = FrameHeader::read(bytes->data() + at);
+            at += FrameHeader::size;
+            found.emplace_back(reinterpret_cast<const char*>(bytes->data() + at), header.length);
+            at += header.length;
+        }
+    }
+    return found;
+}
+
+void Puppet::join() {
+    say_hello();
+    say(Offer{});
+    const Attach attach = last<Attach>();
+    token = attach.token;
+    say(Attached{attach.epoch, {{user_channel, 0, 1 << 20}}, 0});
+}
+
+void Puppet::resume(const Token& known, std::vector<Offset> offsets) {
+    say_hello();
+    say(Offer{proof(known, ProofUse::offer), 0, false, true});
+    say(Attached{last<Attach>().epoch, std::move(offsets), 0});
+}
+
+void Puppet::lead(const Token& drawn, std::uint64_t epoch) {
+    token = drawn;
+    say_hello();
+    say(Attach{drawn, true, epoch, {{user_channel, 0, 1 << 20}}, 0});
+    say(Ack{});
+}
+
+Proof Puppet::proof(const Token& of, ProofUse use) const {
+    return prove(of, hello.nonce, last<Hello>().nonce, use);
+}
+
+// The lab.
+
+Lab::Lab() {
+    options.cluster = "lab";
+    options.heartbeat = 1s;
+    options.suspicion = 5s;
+    options.reconnect_min = 100ms;
+    options.reconnect_max = 5s;
+    options.resume_for = 30s;
+    options.forget_after = std::chrono::hours(1);
+    options.connect_timeout = 3s;
+    options.handshake_timeout = 5s;
+    options.attach_timeout = 2s;
+    options.linger = 3s;
+    options.inbox_bytes = 8 << 20;
+    options.outbox_bytes = 1 << 20;
+    options.total_outbox_bytes = 4 << 20;
+    options.max_message = 512 << 10;
+    options.max_peers = 8;
+    options.random = [this](std::span<std::uint8_t> bytes) {
+        for (auto& byte : bytes) byte = static_cast<std::uint8_t>(dice_.next());
+    };
+}
+
+Node& Lab::start(std::uint8_t first) {
+    Node& node = *nodes_.emplace_back(std::make_unique<Node>());
+    node.lab = this;
+    node.id = id_of(first);
+    node.address = {"10.0.0." + std::to_string(first), 7000};
+    EngineOptions own = options;
+    if (own.self.addresses.empty()) own.self.addresses = {node.address};
+    own.self.id = node.id;
+    own.self.version = 1;
+    own.self.name = "node " + std::to_string(first);
+    node.engine = std::make_unique<Engine>(std::move(own), now);
+    settle();
+    return node;
+}
+
+void Lab::kill(Node& node) {
+    node.alive = false;
+    for (auto& wire : wires_) {
+        for (int side = 0; side < 2; ++side) {
+            if (wire->end[side] != &node || !wire->open[side]) continue;
+            wire->open[side] = false;
+            end(*wire, 1 - side);
+        }
+    }
+    settle();
+}
+
+Puppet& Lab::puppet(Node& node, std::uint8_t first) {
+    const Address from{"10.0.0." + std::to_string(first), 50000};
+    const LinkId link = node.engine->accepted(from, now);
+    Puppet& puppet = *puppets_.emplace_back(std::make_unique<Puppet>(*this, node, id_of(first), from, link));
+    if (link == 0) puppet.closed_ = true;
+    settle();
+    return puppet;
+}
+
+std::pair<Wire*, int> Lab::place(const Node& node, LinkId link) {
+    for (auto& wire : wires_) {
+        for (int side = 0; side < 2; ++side) {
+            if (wire->end[side] == &node && wire->link[side] == link && wire->open[side]) return {wire.get(), side};
+        }
+    }
+    return {nullptr, 0};
+}
+
+Puppet* Lab::puppet_of(const Node& node, LinkId link) {
+    for (auto& puppet : puppets_) {
+        if (&puppet->node == &node && puppet->link == link) return puppet.get();
+    }
+    return nullptr;
+}
+
+void Lab::settle() {
+    for (bool busy = true; busy;) {
+        busy = false;
+        for (std::size_t i = 0; i < nodes_.size(); ++i) busy = work(*nodes_[i]) || busy;
+        for (std::size_t i = 0; i < wires_.size(); ++i) {
+            for (int side = 0; side < 2; ++side) busy = deliver(*wires_[i], side) || busy;
+        }
+    }
+}
+
+bool Lab::work(Node& node) {
+    bool busy = false;
+    std::vector<Action> actions;
+    std::vector<LinkId> ready;
+    while (node.alive && (node.engine->has_actions() || node.engine->has_ready())) {
+        busy = true;
+        node.engine->take_actions(actions);
+        for (Action& action : actions) carry_out(node, action);
+        if (node.engine->has_actions()) continue;
+        node.engine->take_ready(ready);
+        for (const LinkId link : ready) write(node, link);
+    }
+    return busy;
+}
+
+void Lab::step(Time most) {
+    Time next = most;
+    for (auto& node : nodes_) {
+        if (node->alive) next = std::min(next, node->engine->deadline());
+    }
+    now = std::max(now, next);
+    for (auto& node : nodes_) {
+        if (node->alive && node->engine->deadline() <= now) node->engine->tick(now);
+    }
+    settle();
+}
+
+void Lab::advance(Duration by) {
+    const Time end = now + by;
+    while (now < end) step(end);
+}
+
+void Lab::carry_out(Node& node, Action& action) {
+    if (const auto* dial = std::get_if<Dial>(&action)) {
+        const Pending pending{&node, dial->link, dial->address};
+        dialled.push_back(pending);
+        if (silent.contains(dial->address.to_string())) return;
+        if (hold_dials) {
+            dials.push_back(pending);
+        } else {
+            complete(pending);
+        }
+    } else if (const auto* resolve = std::get_if<Resolve>(&action)) {
+        if (hold_resolving) {
+            resolving.emplace_back(resolve->target, resolve->name);
+        } else {
+            node.engine->resolved(resolve->target, {resolve->name}, {}, now);
+        }
+    } else if (const auto* closed = std::get_if<Close>(&action)) {
+        close(node, closed->link, closed->drain);
+    } else if (auto* deliver = std::get_if<Deliver>(&action)) {
+        node.unread.push_back(std::move(deliver->batch));
+        if (node.reads) node.read();
+    } else if (const auto* added = std::get_if<PeerAdded>(&action)) {
+        node.news.push_back("added " + first_byte(added->peer.id));
+    } else if (const auto* removed = std::get_if<PeerRemoved>(&action)) {
+        node.news.push_back(std::string(to_string(removed->reason)) + " " + first_byte(removed->peer.id));
+    } else if (const auto* surrender = std::get_if<Surrender>(&action)) {
+        node.surrendered.push_back(*surrender);
+    } else if (const auto* done = std::get_if<AddDone>(&action)) {
+        node.answers[done->request] = *done;
+    } else if (const auto* gone = std::get_if<LeaveDone>(&action)) {
+        node.left = *gone;
+    } else if (const auto* line = std::get_if<LogLine>(&action)) {
+        node.lines.push_back(line->text);
+    } else if (std::holds_alternative<RoomFreed>(action)) {
+        ++node.room_freed;
+    }
+}
+
+void Lab::complete(const Pending& dial) {
+    if (!dial.node->alive) return;
+    if (const auto played = played_.find(dial.address.to_string()); played != played_.end()) {
+        puppets_.push_back(
+            std::make_unique<Puppet>(*this, *dial.node, id_of(played->second), dial.address, dial.link));
+        dial.node->engine->connected(dial.link, dial.address, now);
+        return;
+    }
+    const auto found = std::find_if(nodes_.begin(), nodes_.end(), [&](const auto& node) {
+        return node->alive && !node->left && node->address == dial.address;
+    });
+    if (found == nodes_.end()) return refuse(dial);
+    const LinkId accepted = (*found)->engine->accepted({dial.node->address.host, 50000}, now);
+    Wire& wire = *wires_.emplace_back(std::make_unique<Wire>());
+    wire.end[0] = dial.node;
+    wire.end[1] = found->get();
+    wire.link[0] = dial.link;
+    wire.link[1] = accepted;
+    wire.held[0] = wire.held[1] = hold_wires;
+    dial.node->engine->connected(dial.link, dial.address, now);
+    if (accepted == 0) {
+        wire.open[1] = false;
+        end(wire, 0);
+    }
+}
+
+void Lab::refuse(const Pending& dial, errc error) {
+    dial.node->engine->dial_failed(dial.link, error, now);
+}
+
+void Lab::write(Node& node, LinkId link) {
+    Puppet* puppet = puppet_of(node, link);
+    const auto [wire, side] = place(node, link);
+    Collector collector;
+    while (node.engine->pull(link, 64 << 10, collector, now)) {}
+    for (Packet& packet : collector.packets) {
+        if (puppet != nullptr) {
+            puppet->heard.push_back(std::move(packet));
+        } else if (wire != nullptr) {
+            wire->passed[side].push_back(name_of(packet));
+            wire->way[side].push_back(std::move(packet));
+        }
+    }
+    if (puppet != nullptr && puppet->draining_) puppet->finished_ = true;
+    if (wire != nullptr && wire->draining[side]) wire->fin[side] = true;
+}
+
+bool Lab::deliver(Wire& wire, int from) {
+    const int to = 1 - from;
+    if (wire.held[from] || !wire.open[to]) return false;
+    if (!wire.way[from].empty()) {
+        Packet packet = std::move(wire.way[from].front());
+        wire.way[from].pop_front();
+        receive(*wire.end[to], wire.link[to], packet, now);
+        return true;
+    }
+    if (!wire.fin[from] && wire.open[from]) return false;
+    end(wire, to);
+    return true;
+}
+
+/// Splits DATA as the parser does: runs of whole messages, and chunks one by one.
+bool Lab::receive(Node& node, LinkId link, Packet& packet, Time now) {
+    if (auto* control = std::get_if<Control>(&packet)) return node.engine->received(link, std::move(*control), now);
+    const auto& bytes = std::get<std::vector<std::byte>>(packet);
+    const BlockRef block = Block::copy(bytes);
+    const std::span<const std::byte> all(block->data(), block->size());
+    for (std::size_t at = 0; at < all.size();) {
+        const FrameHeader first = FrameHeader::read(all.data() + at);
+        DataRun run{.block = block, .frames = {}, .messages = 0, .channel = first.channel};
+        run.more = first.flags == flag_more;
+        std::size_t end = at;
+        do {
+            const FrameHeader header = FrameHeader::read(all.data() + end);
+            if (run.messages > 0 && (run.more || header.flags != first.flags || header.channel != first.channel)) break;
+            end += FrameHeader::size + header.length;
+            ++run.messages;
+        } while (end < all.size());
+        run.frames = all.subspan(at, end - at);
+        at = end;
+        if (!node.engine->received(link, run, now)) return false;
+    }
+    return true;
+}
+
+void Lab::close(Node& node, LinkId link, bool drain) {
+    if (Puppet* puppet = puppet_of(node, link)) {
+        (drain ? puppet->draining_ : puppet->closed_) = true;
+        return;
+    }
+    const auto [wire, side] = place(node, link);
+    if (wire == nullptr) return;
+    if (drain) {
+        wire->draining[side] = true;
+        return;
+    }
+    wire->open[side] = false;
+    // Closing with unread input loses what this side wrote, too.
+    if (!wire->way[1 - side].empty()) wire->way[side].clear();
+    wire->way[1 - side].clear();
+}
+
+void Lab::end(Wire& wire, int side) {
+    if (!std::exchange(wire.open[side], false)) return;
+    if (wire.end[side]->alive) wire.end[side]->engine->link_ended(wire.link[side], now);
+}
+
+void Lab::cut(Wire& wire) {
+    for (int side = 0; side < 2; ++side) wire.way[side].clear();
+    end(wire, 0);
+    end(wire, 1);
+    settle();
+}
+
+std::vector<Wire*> Lab::wires(const Node* a, const Node* b) {
+    std::vector<Wire*> found;
+    for (auto& wire : wires_) {
+        if (!wire->open[0] || !wire->open[1]) continue;
+        const auto has = [&](const Node* node) { return node == nullptr || wire->end[0] == node || wire->end[1] == node; };
+        if (has(a) && has(b)) found.push_back(wire.get());
+    }
+    return found;
+}
+
+void Lab::join(Node& a, Node& b) {
+    const std::uint64_t request = a.add(b.address);
+    REQUIRE(a.answers.contains(request));
+    REQUIRE(a.answers[request].error == errc{});
+    REQUIRE(b.sees(a.id));
+    advance(10ms);
+}
+
+}  // namespace cluster::core::test
+
+using namespace cluster;
+using namespace cluster::core;
+using namespace cluster::core::test;
+
+TEST_CASE("one added address makes two engines peers over one link, and messages flow both ways") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    Node& bob = lab.start(2);
+    lab.join(ann, bob);
+    CHECK(ann.news == std::vector<std::string>{"added 2"});
+    CHECK(bob.news == std::vector<std::string>{"added 1"});
+    CHECK(lab.wires(&ann, &bob).size() == 1);
+    CHECK(ann.broadcast("one").count == 1);
+    CHECK(bob.send(ann.id, "two").error == errc{});
+    CHECK(bob.inbox == std::vector<std::string>{"one"});
+    CHECK(ann.inbox == std::vector<std::string>{"two"});
+}
+
+TEST_CASE("an idle pair stays attached on its one link for as long as it lives") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    Node& bob = lab.start(2);
+    lab.join(ann, bob);
+    lab.advance(std::chrono::hours(3));
+    CHECK(ann.news.size() == 1);
+    CHECK(bob.news.size() == 1);
+    CHECK(ann->counters().links_lost == 0);
+    CHECK(ann->counters().dials == 1);
+    CHECK(bob->counters().dials == 0);
+}
