@@ -1,6 +1,7 @@
+#include <cluster/address.hpp>
+
 #include "options_check.hpp"
 
-#include <cluster/address.hpp>
 #include <cluster/error.hpp>
 
 #include <algorithm>

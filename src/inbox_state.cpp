@@ -6,6 +6,7 @@
 #include <cluster/error.hpp>
 
 #include <cassert>
+#include <cstring>
 #include <memory>
 #include <system_error>
 #include <utility>
@@ -14,6 +15,38 @@ namespace cluster::detail {
 
 using core::Batch;
 using core::FrameHeader;
+
+namespace {
+
+/// Batches up to this size are put together in blocks of this size.
+constexpr std::size_t small = std::size_t{4} << 10;
+
+}  // namespace
+
+/// Under the lock: adds `batch` to the last one of its session, if that still waits and can take it.
+bool InboxState::put_together(Batch& batch) {
+    const auto found = last_.find(batch.session);
+    if (found == last_.end()) return false;
+    Last& last = found->second;
+    Batch& before = *last.batch;
+    if ((batch.lost == 0) != (before.lost == 0)) return false;
+    if (batch.lost == 0) {
+        const std::size_t size = before.frames.size();
+        if (size + batch.frames.size() > small) return false;
+        if (!last.has_room) {
+            core::BlockRef block = core::Block::allocate(small);
+            std::memcpy(block->data(), before.frames.data(), size);
+            before.block = std::move(block);
+            last.has_room = true;
+        }
+        std::memcpy(before.block->data() + size, batch.frames.data(), batch.frames.size());
+        before.frames = {before.block->data(), size + batch.frames.size()};
+    }
+    before.lost += batch.lost;
+    before.messages += batch.messages;
+    before.charge += batch.charge;
+    return true;
+}
 
 bool InboxState::push(std::span<Batch> batches) {
     std::uint64_t messages = 0;
@@ -25,7 +58,10 @@ bool InboxState::push(std::span<Batch> batches) {
             assert((batch.lost != 0) == batch.frames.empty());
             messages += batch.lost != 0 ? 1 : batch.messages;
             bytes_ += batch.charge;
+            if (put_together(batch)) continue;
+            const std::uint64_t session = batch.session;
             queue_.push_back(std::move(batch));
+            last_[session] = {&queue_.back(), false};
         }
         waiting = waiting_;
     }
@@ -69,6 +105,7 @@ bool InboxState::pop_all(std::vector<Batch>& out) {
         out.push_back(std::move(batch));
     }
     queue_.clear();
+    last_.clear();
     return out.size() != before;
 }
 
@@ -103,7 +140,11 @@ void InboxState::detach() {
 bool InboxState::open_next() {
     if (open_ != nullptr && !open_->exhausted()) return true;
     if (queue_.empty()) return false;
-    open_ = std::make_shared<SharedBatch>(std::move(queue_.front()));
+    Batch& first = queue_.front();
+    if (const auto last = last_.find(first.session); last != last_.end() && last->second.batch == &first) {
+        last_.erase(last);
+    }
+    open_ = std::make_shared<SharedBatch>(std::move(first));
     queue_.pop_front();
     return true;
 }

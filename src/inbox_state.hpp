@@ -42,6 +42,8 @@ struct SharedBatch {
 ///
 /// 1. Messages are claimed one at a time, in the order in which they were pushed.
 /// 2. At most one batch is open to claims. Whoever claims the last of its messages accounts for all of it.
+/// 3. While they wait, small batches of one session are put together, and so are gaps that follow each other: what an
+///    unread message costs beyond its own bytes stays small.
 class InboxState {
 public:
     using Deadline = std::chrono::steady_clock::time_point;
@@ -92,6 +94,7 @@ public:
 
 private:
     bool open_next();
+    bool put_together(core::Batch& batch);
     void report() noexcept;
 
     mutable std::mutex mutex_;
@@ -99,6 +102,11 @@ private:
     std::condition_variable reported_;
     std::shared_ptr<SharedBatch> open_;
     std::deque<core::Batch> queue_;
+    struct Last {
+        core::Batch* batch = nullptr;
+        bool has_room = false;  ///< its block was made here and may be filled
+    };
+    std::unordered_map<std::uint64_t, Last> last_;  ///< by session: its last batch in `queue_`
     std::unordered_map<std::uint64_t, std::uint64_t> taken_;
     std::uint64_t bytes_ = 0;
     std::size_t waiting_ = 0;

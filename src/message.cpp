@@ -1,6 +1,6 @@
-#include "core/block.hpp"
-
 #include <cluster/message.hpp>
+
+#include "core/block.hpp"
 
 namespace cluster {
 

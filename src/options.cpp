@@ -1,9 +1,9 @@
-#include "options_check.hpp"
+#include <cluster/options.hpp>
 
 #include "core/frame.hpp"
+#include "options_check.hpp"
 
 #include <cluster/error.hpp>
-#include <cluster/options.hpp>
 
 #include <algorithm>
 #include <system_error>
@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::uint64_t kib = 1024;
 constexpr std::uint64_t mib = 1024 * kib;
-constexpr std::uint64_t gib = 1024 * mib;
 constexpr nanoseconds shortest = milliseconds(1);
 constexpr nanoseconds longest = std::chrono::hours(24 * 3652);
 constexpr std::size_t max_seeds = 64;
@@ -107,7 +106,7 @@ void check_durations(const Options& options) {
 }
 
 void check_sizes(const Options& options) {
-    require(options.max_message >= 1 && options.max_message <= gib / 2,
+    require(options.max_message >= 1 && options.max_message <= 512 * mib,
             "max_message is " + text_of(options.max_message) + "; use 1 byte to 512 MiB");
     require(options.max_peers >= 1 && options.max_peers <= most_peers,
             "max_peers is " + std::to_string(options.max_peers) + "; use 1 to 4096");

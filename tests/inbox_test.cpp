@@ -114,6 +114,52 @@ TEST_CASE_FIXTURE(Fixture, "a gap is read in its place, and says how many are mi
     CHECK(!inbox.try_receive());
 }
 
+TEST_CASE_FIXTURE(Fixture, "gaps without end in an unread inbox become one gap in its place") {
+    REQUIRE(push(1, {"before"}));
+    for (int i = 0; i < 20000; ++i) {
+        REQUIRE(push(gap_of(1, 2)));
+        REQUIRE(push(gap_of(2, 1)));
+    }
+    REQUIRE(push(1, {"after"}));
+    std::vector<std::uint64_t> lost;
+    std::vector<std::string> texts;
+    while (auto message = inbox.try_receive()) {
+        if (message->lost() != 0) lost.push_back(message->lost());
+        if (message->lost() == 0) texts.emplace_back(message->text());
+    }
+    CHECK(lost == std::vector<std::uint64_t>{40000, 20000});
+    CHECK(texts == std::vector<std::string>{"before", "after"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "small messages that wait are put together, in order and with their charge") {
+    std::vector<std::string> sent;
+    std::uint64_t charge = 0;
+    for (int i = 0; i < 3000; ++i) {
+        sent.push_back("m" + std::to_string(i));
+        Batch batch = batch_of(1, {sent.back()});
+        charge += batch.charge;
+        REQUIRE(push(std::move(batch)));
+        if (i % 100 == 50) REQUIRE(push(2, {"between"}));
+    }
+    CHECK(state->bytes() == charge + 30 * (FrameHeader::size + 7));
+    std::vector<Batch> batches;
+    REQUIRE(state->pop_all(batches));
+    CHECK(batches.size() < 60);
+    std::vector<std::string> read;
+    for (const Batch& batch : batches) {
+        if (batch.session != 1) continue;
+        std::uint64_t messages = 0;
+        for (auto frames = batch.frames; !frames.empty(); ++messages) {
+            const std::uint32_t length = FrameHeader::read(frames.data()).length;
+            read.emplace_back(reinterpret_cast<const char*>(frames.data()) + FrameHeader::size, length);
+            frames = frames.subspan(FrameHeader::size + length);
+        }
+        CHECK(messages == batch.messages);
+    }
+    CHECK(read == sent);
+    CHECK(state->bytes() == 0);
+}
+
 TEST_CASE_FIXTURE(Fixture, "leaving the loop early loses nothing") {
     push(1, {"a", "b", "c"});
     push(1, {"d"});

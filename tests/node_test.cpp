@@ -4,7 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <map>
+#include <atomic>
 #include <set>
 #include <sstream>
 #include <string>
@@ -237,7 +237,7 @@ TEST_CASE("node: an unread inbox stops the sender after send_timeout, and nothin
     eve.on_message([](const Message&) {});
 
     const std::string payload(1 << 14, 'x');
-    std::uint64_t accepted = 0;
+    std::atomic<std::uint64_t> accepted{0};
     std::error_code error;
     while (!error) {
         if (ann.broadcast(payload, error) == 2) ++accepted;

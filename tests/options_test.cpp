@@ -104,7 +104,7 @@ TEST_CASE("options on the edge of a contradiction are accepted") {
         o.inbox_bytes = 1024 * mib;
     });
     check_accepted([](Options& o) {
-        o.max_message = 1024 * mib;
+        o.max_message = 512 * mib;
         o.inbox_bytes = 4096 * mib;
         o.outbox_bytes = o.total_outbox_bytes = 1025 * mib;
     });

@@ -4,57 +4,101 @@
 
 namespace cluster::core {
 
+CreditPool::CreditPool(std::uint64_t inbox_bytes, std::uint64_t max_peers, std::uint64_t max_message) noexcept
+    : permit_size_(max_message + 2 * max_data_frame) {
+    permits_ = std::max<std::uint64_t>(1, inbox_bytes / 4 / permit_size_);
+    base_ = base_window * max_peers;
+    const std::uint64_t reserved = base_ + permits_ * permit_size_;
+    extra_ = inbox_bytes > reserved ? inbox_bytes - reserved : 0;
+}
+
 void CreditPool::grow(Share& share, Intake& intake, bool active) {
+    if (share.base == 0) {
+        if (base_ >= base_window) {
+            base_ -= base_window;
+            share.base = base_window;
+        } else if (!std::exchange(share.waits_for_base, true)) {
+            waiting_for_base_.push_back(share.session);
+        }
+    }
     const std::uint64_t consumed = intake.consumed();
     const std::uint64_t window = intake.limit() > consumed ? intake.limit() - consumed : 0;
-    const std::uint64_t covered = base_window + (share.permit ? permit_size_ : 0);
+    const std::uint64_t covered = share.base + (share.permit ? permit_size_ : 0);
     const std::uint64_t in_use = window > covered ? window - covered : 0;
 
-    free_ += share.extra;
-    share.extra = std::min(std::max(in_use, active ? free_ / 4 : std::uint64_t{0}), free_);
-    free_ -= share.extra;
-    intake.allow(consumed + base_window + share.extra);
+    extra_ += share.extra;
+    share.extra = std::min(std::max(in_use, active ? extra_ / 4 : std::uint64_t{0}), extra_);
+    extra_ -= share.extra;
+    intake.allow(consumed + share.base + share.extra);
 
-    // Nothing of this session waits to be taken, as far as readers have reported, but a message it cannot finish within
-    // its window.
-    const bool stuck = intake.partial() && intake.received() - consumed < intake.partial_charge() + unreported &&
+    // Nothing of this session waits to be taken but a message it cannot finish within its window.
+    const bool stuck = intake.partial() && intake.received() - consumed == intake.partial_charge() &&
                        intake.limit() - intake.received() < max_data_frame;
     if (stuck && !share.permit) {
         if (permits_ > 0) {
             --permits_;
             share.permit = true;
-            share.waits = false;
-        } else if (!share.waits) {
-            share.waits = true;
-            waiting_.push_back(share.session);
+        } else if (!std::exchange(share.waits_for_permit, true)) {
+            waiting_for_permit_.push_back(share.session);
         }
     }
     if (stuck && share.permit) intake.allow(intake.received() + 2 * max_data_frame);
-    if (share.permit && !intake.partial() && intake.limit() - consumed <= base_window + share.extra) {
-        give_back_permit(share);
+    if (share.permit && !intake.partial() && intake.limit() - consumed <= share.base + share.extra) lend_permit(share);
+}
+
+void CreditPool::lend_permit(Share& share) {
+    if (std::exchange(share.permit, false)) ++permits_;
+}
+
+/// Leaves `part` what `unread` bytes need, and frees the rest.
+void CreditPool::keep(Part& part, std::uint64_t unread) {
+    const std::uint64_t base = std::min(part.base, unread);
+    const std::uint64_t extra = std::min(part.extra, unread - base);
+    base_ += std::exchange(part.base, base) - base;
+    extra_ += std::exchange(part.extra, extra) - extra;
+    if (part.permit && base + extra == unread) {
+        part.permit = false;
+        ++permits_;
     }
 }
 
-void CreditPool::release(Share& share) {
-    free_ += std::exchange(share.extra, 0);
-    lend(share);
-    share.waits = false;  // its entry in the queue is skipped when its turn comes
+void CreditPool::lend(Share& share, const Intake& intake) {
+    Part part{share.base, share.extra, share.permit};
+    // The base window is taken as a whole or not at all.
+    const std::uint64_t unread = intake.received() - intake.consumed();
+    keep(part, unread == 0 ? 0 : std::max(unread, share.base));
+    share.base = part.base;
+    share.extra = part.extra;
+    share.permit = part.permit;
 }
 
-void CreditPool::lend(Share& share) {
-    if (share.permit) give_back_permit(share);
+void CreditPool::release(Share& share, const Intake& intake) {
+    // A message that came in part is thrown away with its session.
+    const std::uint64_t unread = intake.received() - intake.consumed() - intake.partial_charge();
+    Orphan orphan{{share.base, share.extra, share.permit}, unread};
+    keep(orphan.part, unread);
+    if (unread != 0) orphans_.emplace(share.session, orphan);
+    share = {.session = share.session};
 }
 
-void CreditPool::give_back_permit(Share& share) {
-    share.permit = false;
-    ++permits_;
+void CreditPool::taken(std::uint64_t session, std::uint64_t bytes) {
+    const auto found = orphans_.find(session);
+    if (found == orphans_.end()) return;
+    Orphan& orphan = found->second;
+    orphan.unread -= std::min(bytes, orphan.unread);
+    keep(orphan.part, orphan.unread);
+    if (orphan.unread == 0) orphans_.erase(found);
 }
 
 std::uint64_t CreditPool::next_waiting() {
-    if (permits_ == 0 || waiting_.empty()) return 0;
-    const std::uint64_t session = waiting_.front();
-    waiting_.pop_front();
-    return session;
+    const auto take = [](std::deque<std::uint64_t>& queue) {
+        const std::uint64_t session = queue.front();
+        queue.pop_front();
+        return session;
+    };
+    if (base_ >= base_window && !waiting_for_base_.empty()) return take(waiting_for_base_);
+    if (permits_ > 0 && !waiting_for_permit_.empty()) return take(waiting_for_permit_);
+    return 0;
 }
 
 }  // namespace cluster::core

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <unordered_map>
 
 namespace cluster::core {
 
@@ -18,48 +19,59 @@ namespace cluster::core {
 /// 2. a reserve for finishing messages longer than a window, one permit for each that fits in;
 /// 3. the rest goes to those whose messages are being taken, to each at most a third of what remains free, so that it
 ///    never runs out and active sessions end with equal parts.
-/// Credit that was given cannot be taken back; an idle session keeps its part until it uses it.
+/// Credit that was given cannot be taken back; an idle session keeps its part until it uses it. What a session leaves
+/// unread stays charged when it ends. Only a peer that failed and returns may use credit that was dealt out again
+/// meanwhile; the inbox then holds more than its size by as much as that peer had been given.
 class CreditPool {
 public:
     /// More than one largest frame plus what readers leave unreported (see `InboxState::report_from`).
     static constexpr std::uint64_t base_window = std::uint64_t{128} << 10;
-    /// Readers may have taken so much without a word yet: `InboxState::report_from`.
-    static constexpr std::uint64_t unreported = std::uint64_t{32} << 10;
 
     /// A session's part. Give it back with `release`.
     struct Share {
         std::uint64_t session = 0;
+        std::uint64_t base = 0;
         std::uint64_t extra = 0;
         bool permit = false;
-        bool waits = false;
+        bool waits_for_base = false;
+        bool waits_for_permit = false;
     };
 
-    CreditPool(std::uint64_t inbox_bytes, std::uint64_t max_peers, std::uint64_t max_message) noexcept
-        : permit_size_(max_message + 2 * max_data_frame) {
-        const std::uint64_t reserve = inbox_bytes / 4;
-        permits_ = std::max<std::uint64_t>(1, reserve / permit_size_);
-        const std::uint64_t taken = base_window * max_peers + permits_ * permit_size_;
-        free_ = inbox_bytes > taken ? inbox_bytes - taken : 0;
-    }
+    CreditPool(std::uint64_t inbox_bytes, std::uint64_t max_peers, std::uint64_t max_message) noexcept;
 
-    /// Raises the limit of `intake` as far as may be: call it when a session starts, when the application has taken
-    /// messages, and when a part of a message has come.
+    /// Raises the limit of `intake` as far as may be: call it when a session starts or comes back, when the application
+    /// has taken messages, and when a part of a message has come.
     void grow(Share& share, Intake& intake, bool active);
-    /// The session is gone: everything of it is free again.
-    void release(Share& share);
-    /// The session's link is lost: the permit goes to others. Should it come back and finish its message meanwhile, the
-    /// inbox holds that message more than its size.
-    void lend(Share& share);
-    /// A session to call `grow` for, because a permit is free and it waits for one; 0 if there is none.
+    /// The session's link is lost: the permit goes to others.
+    void lend_permit(Share& share);
+    /// The session's peer has failed: what its unread messages do not need goes to others.
+    void lend(Share& share, const Intake& intake);
+    /// The session is gone; what it left unread is reported to `taken`.
+    void release(Share& share, const Intake& intake);
+    /// The application has taken messages of a session that is gone.
+    void taken(std::uint64_t session, std::uint64_t bytes);
+    /// A session that waits for what is free now, to call `grow` for; 0 if there is none. It waits no longer.
     std::uint64_t next_waiting();
 
 private:
-    void give_back_permit(Share& share);
+    struct Part {
+        std::uint64_t base = 0;
+        std::uint64_t extra = 0;
+        bool permit = false;
+    };
+    void keep(Part& part, std::uint64_t unread);
 
     std::uint64_t permit_size_;
     std::uint64_t permits_ = 0;
-    std::uint64_t free_ = 0;
-    std::deque<std::uint64_t> waiting_;
+    std::uint64_t base_ = 0;   ///< free
+    std::uint64_t extra_ = 0;  ///< free
+    std::deque<std::uint64_t> waiting_for_base_;
+    std::deque<std::uint64_t> waiting_for_permit_;
+    struct Orphan {
+        Part part;
+        std::uint64_t unread = 0;
+    };
+    std::unordered_map<std::uint64_t, Orphan> orphans_;
 };
 
 }  // namespace cluster::core

@@ -213,22 +213,37 @@ void Engine::set_tags(Tags tags, Time now) {
     announce(self().id, now);
 }
 
-void Engine::taken(std::uint64_t session, std::uint64_t bytes, Time now) {
+/// The pair whose session has this number, if it has not ended.
+Engine::Pair* Engine::pair_with_session(std::uint64_t session) {
     const auto found = numbered_.find(session);
-    if (found == numbered_.end()) return;
-    Pair& pair = *found->second;
-    if (!pair.session || pair.session->number() != session) return;
-    pair.session->user().in.consume(bytes);
-    credit_.grow(pair.session->share(), pair.session->user().in, true);
+    if (found == numbered_.end() || !found->second->session) return nullptr;
+    return found->second->session->number() == session ? found->second : nullptr;
+}
+
+void Engine::taken(std::uint64_t session, std::uint64_t bytes, Time now) {
+    if (Pair* pair = pair_with_session(session)) {
+        pair->session->user().in.consume(bytes);
+        give_credit(*pair, true, now);
+    } else {
+        credit_.taken(session, bytes);
+    }
+    serve_waiting(now);
+}
+
+void Engine::give_credit(Pair& pair, bool active, Time now) {
+    credit_.grow(pair.session->share(), pair.session->user().in, active);
     if (Link* link = attached_link(pair)) after_data(pair, *link, now);
-    while (const std::uint64_t waiting = credit_.next_waiting()) {
-        const auto other = numbered_.find(waiting);
-        if (other == numbered_.end() || !other->second->session) continue;
-        Session& session_waiting = *other->second->session;
-        if (session_waiting.number() != waiting) continue;
-        session_waiting.share().waits = false;
-        credit_.grow(session_waiting.share(), session_waiting.user().in, false);
-        if (Link* link = attached_link(*other->second)) after_data(*other->second, *link, now);
+}
+
+/// Credit has become free.
+void Engine::serve_waiting(Time now) {
+    while (const std::uint64_t session = credit_.next_waiting()) {
+        Pair* pair = pair_with_session(session);
+        if (pair == nullptr) continue;
+        CreditPool::Share& share = pair->session->share();
+        share.waits_for_base = share.waits_for_permit = false;
+        // Who has no link asks again when it has one.
+        if (attached_link(*pair) != nullptr) give_credit(*pair, false, now);
     }
 }
 

@@ -189,6 +189,7 @@ private:
         Pair* pair = nullptr;
         Nonce our_nonce{};
         Nonce peer_nonce{};
+        std::unique_ptr<Hello> hello;  ///< as read, until it is believed
         Offer offer;
         bool completed = false;       ///< the peer is known to list us
         bool goodbye_heard = false;
@@ -258,6 +259,9 @@ private:
     void room_freed();
     Outcome room(std::span<Pair* const> pairs, const Body& body);
     void enqueue(std::span<Pair* const> pairs, const Body& body, std::span<const PeerId> skipped);
+    Pair* pair_with_session(std::uint64_t session);
+    void give_credit(Pair& pair, bool active, Time now);
+    void serve_waiting(Time now);
     void queue_goodbyes(Time now);
     void finish_leaving();
     void check_left();
@@ -275,7 +279,8 @@ private:
     void suspect(Pair& pair, Time now);
     void fail(Pair& pair, std::string_view why, Time now);
     void surrender(Pair& pair, errc reason);
-    void learn(const Facts& facts, Time now);
+    void believe(Pair& pair, const Hello& hello, Time now);
+    void learn(const Pair& speaker, const Facts& facts, Time now);
     void observe(const std::string& host, Time now);
     std::size_t max_known() const noexcept { return 2 * options_.max_peers; }
     void announce(const PeerId& id, Time now);
@@ -290,7 +295,7 @@ private:
     void greet(Link& link, Time now);
     void on(Link& link, Hello&& hello, Time now);
     void on(Link& link, Refuse&& refuse, Time now);
-    std::optional<Refusal> objection(const Link& link, const Hello& hello);
+    std::optional<Refusal> objection(const Link& link, const Hello& hello, Time now);
     Request* requested(const Link& link);
     void bind_target(Link& link, Pair& pair, Time now);
     void end_target(Link& link, errc error, Time now);
@@ -299,7 +304,7 @@ private:
     void unlink(Link& link, Time now);
     void drop(LinkId id, std::string_view why, errc error, Time now);
     void close(Link& link);
-    void forget_oldest();
+    void forget_oldest(Time now);
     void cancel_timers(const Pair& pair);
     void sweep();
     Pair& pair_of(const PeerId& id);

@@ -64,6 +64,7 @@ Engine::Pair& Engine::pair_of(const PeerId& id) {
     if (fresh) {
         found->second.id = id;
         found->second.number = ++last_number_;
+        found->second.resume_for = options_.resume_for;
         numbered_[found->second.number] = &found->second;
     }
     return found->second;
@@ -176,7 +177,8 @@ void Engine::unlink(Link& link, Time now) {
         if (session->lose(link.id)) {
             ++counters_.links_lost;
             timers_.cancel({Timer::ack, pair->number});
-            credit_.lend(session->share());
+            credit_.lend_permit(session->share());
+            serve_waiting(now);
         }
         // It may have been fenced already for an ATTACH that now came to nothing.
         if (session->attached() == 0 && session->attaching() == 0 && session->token() && session->defended()) {
@@ -245,7 +247,7 @@ void Engine::break_rule(Link& link, Rule rule, Time now) {
 
 void Engine::on(Link& link, Hello&& hello, Time now) {
     if (link.state != LinkState::greeting) return break_rule(link, Rule::unexpected_frame, now);
-    if (const auto reason = objection(link, hello)) {
+    if (const auto reason = objection(link, hello, now)) {
         std::optional<Proof> proof;
         if (Roster::Parted* parted = roster_.parted(hello.self.id);
             *reason == Refusal::removed && parted != nullptr && parted->token && !parted->told) {
@@ -258,18 +260,10 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
         for (const Address& address : hello.self.addresses) roster_.unblock(address);
     }
     const PeerId id = hello.self.id;
-    const bool known = roster_.find(id) != nullptr;
     Pair& pair = pair_of(id);
-    if (!known) pair.first_hand = true;
-    if (roster_.learn(hello.self) == Roster::News::changed && pair.in_view) actions_.push_back(PeersChanged{});
-    pair.max_message = hello.max_message;
-    constexpr std::uint64_t longest = std::uint64_t{1} << 40;
-    pair.resume_for = std::min<Duration>(options_.resume_for,
-                                         std::chrono::milliseconds(std::min(hello.resume_for_ms, longest)));
-    if (options_.publish_observed && !hello.observed.host.empty()) observe(hello.observed.host, now);
-
     link.pair = &pair;
     link.peer_nonce = hello.nonce;
+    link.hello = std::make_unique<Hello>(std::move(hello));  // believed once it is attached
     pair.links.push_back(link.id);
     if (pair.links.size() == 1) plan_.engaged(id);
     bind_target(link, pair, now);
@@ -305,7 +299,7 @@ void Engine::bind_target(Link& link, Pair& pair, Time now) {
     if (Link* current = attached_link(pair); current != nullptr && current->completed) answer_adds(pair);
 }
 
-std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello) {
+std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello, Time now) {
     if (hello.version_min > protocol_version || hello.version_max < protocol_version) return Refusal::version;
     if (hello.cluster != options_.cluster) return Refusal::cluster;
     const PeerId& id = hello.self.id;
@@ -325,13 +319,13 @@ std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello) {
             return entry.second.in_view || !entry.second.links.empty();
         });
         if (static_cast<std::size_t>(linked) >= options_.max_peers) return Refusal::full;
-        if (pairs_.size() >= max_known()) forget_oldest();
+        if (pairs_.size() >= max_known()) forget_oldest(now);
     }
     return std::nullopt;
 }
 
 /// Peers out of view are remembered, too, but not without end.
-void Engine::forget_oldest() {
+void Engine::forget_oldest(Time now) {
     auto oldest = pairs_.end();
     for (auto each = pairs_.begin(); each != pairs_.end(); ++each) {
         if (each->second.in_view || !each->second.links.empty()) continue;
@@ -339,11 +333,7 @@ void Engine::forget_oldest() {
     }
     if (oldest == pairs_.end()) return;
     Pair& pair = oldest->second;
-    if (pair.session) {
-        surrender(pair, errc::too_many_peers);
-        numbered_.erase(pair.session->number());
-    }
-    cancel_timers(pair);
+    drop_session(pair, 0, RemovalReason::failed, errc::too_many_peers, now);
     numbered_.erase(pair.number);
     plan_.drop(pair.id);
     roster_.forget(pair.id);

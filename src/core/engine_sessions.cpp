@@ -138,11 +138,12 @@ void Engine::drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc gi
     }
     leave_view(pair, reason, now);
     if (pair.session) {
-        credit_.release(pair.session->share());
+        credit_.release(pair.session->share(), pair.session->user().in);
         numbered_.erase(pair.session->number());
         pair.session.reset();
     }
     cancel_timers(pair);
+    serve_waiting(now);
     const std::vector<LinkId> links = pair.links;
     for (const LinkId id : links) {
         if (id != keep) drop(id, "session_ended", errc::connection_lost, now);
@@ -163,7 +164,9 @@ void Engine::attach(Link& link, Time now) {
     Pair& pair = *link.pair;
     pair.session->attach(link.id);
     link.state = LinkState::attached;
+    believe(pair, *std::exchange(link.hello, nullptr), now);
     enter(pair, link, now);
+    credit_.grow(pair.session->share(), pair.session->user().in, false);
     if (pair.session->has_output()) ready(link);
 }
 
@@ -268,7 +271,7 @@ void Engine::on(Link& link, Ack&& ack, Time now) {
 void Engine::on(Link& link, PeerList&& list, Time now) {
     if (!usable(link, now)) return;
     ++counters_.lists_received;
-    for (const Facts& facts : list.peers) learn(facts, now);
+    for (const Facts& facts : list.peers) learn(*link.pair, facts, now);
 }
 
 void Engine::on(Link& link, Ping&& ping, Time now) {

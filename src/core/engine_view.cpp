@@ -114,7 +114,8 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     const auto at = std::find(view_.begin(), view_.end(), &pair);
     view_.erase(at);
     pair.state = reason == RemovalReason::left ? PeerState::left : PeerState::failed;
-    if (pair.session) credit_.release(pair.session->share());
+    if (pair.session) credit_.lend(pair.session->share(), pair.session->user().in);
+    serve_waiting(now);
     if (!leaving_) {
         actions_.push_back(PeerRemoved{describe(pair), reason});
         actions_.push_back(PeersChanged{});
@@ -158,15 +159,35 @@ void Engine::surrender(Pair& pair, errc reason) {
     room_freed();
 }
 
-/// Somebody told us of `facts`: dial whom we do not know.
-void Engine::learn(const Facts& facts, Time now) {
+/// What the peer said in its HELLO, now that it has shown to be who it says it is.
+void Engine::believe(Pair& pair, const Hello& hello, Time now) {
+    if (roster_.find(pair.id) == nullptr) pair.first_hand = true;
+    if (roster_.state(hello.self) && pair.in_view) actions_.push_back(PeersChanged{});
+    constexpr std::uint64_t longest = std::uint64_t{1} << 40;
+    pair.max_message = hello.max_message;
+    pair.resume_for = std::min<Duration>(options_.resume_for,
+                                         std::chrono::milliseconds(std::min(hello.resume_for_ms, longest)));
+    if (options_.publish_observed && !hello.observed.host.empty()) observe(hello.observed.host, now);
+}
+
+/// `speaker` told us of `facts`: dial whom we do not know.
+void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     const PeerId& id = facts.id;
     if (id == self().id || roster_.departed(id) || roster_.parted(id) != nullptr) return;
     const auto found = pairs_.find(id);
     const bool linked = found != pairs_.end() && (found->second.in_view || !found->second.links.empty());
     if (roster_.find(id) == nullptr) {
-        if (pairs_.size() >= max_known()) forget_oldest();
+        if (pairs_.size() >= max_known()) forget_oldest(now);
         if (pairs_.size() >= max_known()) return;
+    }
+    if (Link* link = found == pairs_.end() ? nullptr : attached_link(found->second);
+        link != nullptr && id != speaker.id) {
+        // It can speak for itself: if there is news, its answer to our digest brings them.
+        if (const Facts* known = roster_.find(id); known == nullptr || known->version < facts.version) {
+            link->ping_due = true;
+            ready(*link);
+        }
+        return;
     }
     switch (roster_.learn(facts)) {
         case Roster::News::unknown: {

@@ -25,6 +25,13 @@ Roster::News Roster::learn(const Facts& facts) {
     return News::changed;
 }
 
+bool Roster::state(const Facts& facts) {
+    Facts& known = known_[facts.id];
+    if (known == facts) return false;
+    known = facts;
+    return true;
+}
+
 const Facts* Roster::find(const PeerId& id) const {
     const auto found = known_.find(id);
     return found == known_.end() ? nullptr : &found->second;

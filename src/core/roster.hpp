@@ -32,6 +32,8 @@ public:
     enum class News : std::uint8_t { none, changed, unknown };
     /// Takes over what its owner wrote. The caller has checked that `facts.id` is neither departed nor this node.
     News learn(const Facts& facts);
+    /// The owner itself states this: it replaces what others may have said. True if that differs from what was known.
+    bool state(const Facts& facts);
     const Facts* find(const PeerId& id) const;
     void forget(const PeerId& id) { known_.erase(id); }
 

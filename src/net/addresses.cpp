@@ -15,9 +15,11 @@ errc to_errc(const std::error_code& error) noexcept {
         return errc::unresolvable_host;
     }
     if (error.category() == asio::error::get_misc_category()) return errc::connection_lost;  // end of stream
-    const std::error_condition condition = error.default_error_condition();
-    if (condition.category() != std::generic_category()) return errc::system_failure;
-    switch (static_cast<std::errc>(condition.value())) {
+    if (error.category() != asio::error::get_system_category() && error.category() != std::generic_category() &&
+        error.category() != std::system_category()) {
+        return errc::system_failure;
+    }
+    switch (static_cast<std::errc>(error.value())) {  // both are what `errno` says
         case std::errc::connection_refused: return errc::connection_refused;
         case std::errc::host_unreachable:
         case std::errc::network_unreachable:

@@ -111,7 +111,7 @@ TEST_CASE("a long message finishes though the application keeps what it took to 
         }
         reader.take();
         pool.grow(reader.share, reader.intake, true);
-        pool.release(reader.share);
+        pool.release(reader.share, reader.intake);
     }
 }
 
@@ -135,7 +135,7 @@ TEST_CASE("the permit goes from one long message to the next, and none is forgot
             reader->take();
             pool.grow(reader->share, reader->intake, false);
             while (const std::uint64_t waiting = pool.next_waiting()) {
-                readers[waiting]->share.waits = false;
+                readers[waiting]->share.waits_for_permit = false;
                 pool.grow(readers[waiting]->share, readers[waiting]->intake, false);
             }
         }

@@ -56,8 +56,11 @@ TEST_CASE("a permit is not given to a peer that was lost while it waited") {
         lab.advance(10ms);
     }
     lost.hang_up();
-    lab.advance(6s);
-    holder.say(Ping{});
+    REQUIRE(lab.wait([&] {
+        holder.say(Ping{});
+        waiter.say(Ping{});
+        return !node.sees(lost.id);
+    }));
     holder.say_data("the end");
     lab.advance(10ms);
     CHECK(node.inbox.size() == 1);

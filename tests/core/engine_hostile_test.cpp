@@ -108,16 +108,6 @@ TEST_CASE("a stranger cannot make this node publish addresses") {
     CHECK(node->self().addresses == std::vector<Address>{node.address});
 }
 
-TEST_CASE("gaps without end in an unread inbox do not take memory without end") {
-    Lab lab;
-    Node& node = lab.start(1);
-    node.reads = false;
-    Puppet& peer = lab.puppet(node, 2);
-    peer.join();
-    for (std::uint64_t to = 1; to <= 20000 && !peer.closed(); ++to) peer.say(Gap{user_channel, to, 1});
-    CHECK(node.unread.size() < 5000);
-}
-
 TEST_CASE("lists of nodes that do not exist do not take the place of those that do") {
     Lab lab;
     Node& node = lab.start(1);
@@ -235,14 +225,64 @@ TEST_CASE("a peer that joins and leaves under ever new ids does not fill an unre
     Lab lab;
     Node& node = lab.start(1);
     node.reads = false;
-    std::uint64_t held = 0;
-    for (int round = 0; round < 200; ++round) {
+    const auto may_send = [](const Puppet& guest) {
+        return guest.count<Attach>() != 0 && guest.last<Attach>().offsets.at(0).limit >= max_data_frame;
+    };
+    bool stopped = false;
+    for (int round = 0; round < 200 && !stopped; ++round) {
         Puppet& guest = lab.puppet(node, static_cast<std::uint8_t>(2 + round));
-        guest.join();
+        guest.say_hello();
+        if (!guest.finished()) guest.say(Offer{});
+        stopped = !may_send(guest);
+        if (stopped) break;
+        guest.say(Attached{1, {{user_channel, 0, 0}}, 0});
         guest.say_data(std::string(max_chunk, 'x'));
         guest.say(Goodbye{Farewell::leaving, {{user_channel, max_data_frame, 0}}});
         guest.hang_up();
     }
+    CHECK(stopped);
+    std::uint64_t held = 0;
     for (const Batch& batch : node.unread) held += batch.charge;
+    CHECK(held > 0);
     CHECK(held <= lab.options.inbox_bytes);
+
+    node.read();
+    lab.advance(10s);
+    Puppet& late = lab.puppet(node, 250);
+    late.say_hello();
+    late.say(Offer{});
+    CHECK(may_send(late));
+}
+
+TEST_CASE("no more than max_peers come into view, not even when those that failed return") {
+    Lab lab;
+    lab.options.max_peers = 2;
+    Node& node = lab.start(1);
+    Puppet& early = lab.puppet(node, 2);
+    early.join();
+    early.hang_up();
+    REQUIRE(lab.wait([&] { return !node.sees(early.id); }));
+    lab.puppet(node, 3).join();
+    lab.puppet(node, 4).join();
+    REQUIRE(node->peer_count() == 2);
+    Puppet& back = lab.puppet(node, 2);
+    back.say_hello();
+    CHECK(back.last<Refuse>().reason == Refusal::full);
+}
+
+TEST_CASE("a stranger under a known id does not keep a silent peer from being suspected and failed") {
+    Lab lab;
+    Node& node = lab.start(1);
+    Node& peer = lab.start(2);
+    lab.join(node, peer);
+    lab.silent.insert(peer.address.to_string());
+    lab.silent.insert(node.address.to_string());
+    lab.cut(*lab.wires().front());
+    for (int i = 0; i < 12; ++i) {
+        Puppet& stranger = lab.puppet(node, 2);
+        stranger.say_hello();
+        stranger.say(Offer{});
+        lab.advance(500ms);
+    }
+    CHECK_FALSE(node.sees(peer.id));
 }

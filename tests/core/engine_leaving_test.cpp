@@ -11,25 +11,44 @@ TEST_CASE("leaving ends at once when the only peer with messages to come turns o
     Node& ann = lab.start(1);
     Node& bob = lab.start(2);
     lab.join(ann, bob);
+    lab.hold_dials = true;
     lab.kill(bob);
-    // It is being dialled while we leave, and everything refuses.
-    Node& cid = lab.start(3);
-    lab.hold_dials = true;
-    ann.add(cid.address);
-    lab.hold_dials = false;
-    for (const Lab::Pending& dial : lab.take_dials()) lab.complete(dial);
-    lab.settle();
-    lab.hold_dials = true;
-    REQUIRE(ann.sees(cid.id));
-    lab.kill(cid);
-    REQUIRE(ann.send(cid.id, "too late").error == errc{});
+    REQUIRE(ann.send(bob.id, "too late").error == errc{});
     ann->leave(lab.now);
-    lab.settle();
+    lab.advance(10ms);
     CHECK_FALSE(ann.left);
-    for (const Lab::Pending& dial : lab.take_dials()) lab.refuse(dial);
+    const auto dials = lab.take_dials();
+    REQUIRE(dials.size() == 1);
+    lab.refuse(dials.front());
     lab.settle();
     REQUIRE(ann.left);
     CHECK(ann.left->messages == 1);
     CHECK(ann.left->peers == 1);
     CHECK(ann->link_count() == 0);
+}
+
+TEST_CASE("leaving ends at once when another node answers in the place of the only peer") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    Node& bob = lab.start(2);
+    lab.join(ann, bob);
+    lab.hold_dials = true;
+    lab.kill(bob);
+    REQUIRE(ann.send(bob.id, "too late").error == errc{});
+    ann->leave(lab.now);
+    lab.advance(10ms);
+    const auto dials = lab.take_dials();
+    REQUIRE(dials.size() == 1);
+    lab.play(bob.address, 7);
+    lab.complete(dials.front());
+    lab.settle();
+    SUBCASE("one of another cluster") {
+        lab.last_puppet().hello.cluster = "other";
+        lab.last_puppet().say_hello();
+    }
+    SUBCASE("one that closes without a word") { lab.last_puppet().hang_up(); }
+    SUBCASE("one that says nothing at all") { lab.advance(5s); }
+    lab.advance(3s);
+    REQUIRE(ann.left);
+    CHECK(ann.left->messages == 1);
 }

@@ -457,7 +457,9 @@ std::vector<Wire*> Lab::wires(const Node* a, const Node* b) {
     std::vector<Wire*> found;
     for (auto& wire : wires_) {
         if (!wire->open[0] || !wire->open[1]) continue;
-        const auto has = [&](const Node* node) { return node == nullptr || wire->end[0] == node || wire->end[1] == node; };
+        const auto has = [&](const Node* node) {
+            return node == nullptr || wire->end[0] == node || wire->end[1] == node;
+        };
         if (has(a) && has(b)) found.push_back(wire.get());
     }
     return found;

@@ -252,7 +252,8 @@ TEST_CASE("bad input: who connects and closes at once leaves nothing behind") {
         REQUIRE(stranger.connect(victim.bob->address()));
         if (i % 2 == 0) stranger.reset();
     }
-    while (victim.bob->stats().links_accepted < 51 || victim.bob->stats().links > 1) {
+    // Of those that were reset some are gone before they can be accepted.
+    while (victim.bob->stats().links_accepted < 26 || victim.bob->stats().links > 1) {
         REQUIRE(victim.lines.wait_for("link_closed"));
     }
     victim.still_well();

@@ -35,11 +35,9 @@ template <class T>
 class Events {
 public:
     void put(T value) {
-        {
-            const std::lock_guard lock(mutex_);
-            values_.push_back(std::move(value));
-        }
-        put_.notify_all();
+        const std::lock_guard lock(mutex_);
+        values_.push_back(std::move(value));
+        put_.notify_all();  // under the lock: whoever takes it may destroy this next
     }
     /// The next one; empty if none comes in time.
     std::optional<T> take(std::chrono::nanoseconds timeout = patience) {
@@ -216,7 +214,7 @@ public:
         }
         return count;
     }
-    /// Bytes that went through towards the target.
+    /// Bytes that went through, in both directions.
     std::uint64_t forwarded() const { return forwarded_; }
 
 private:
@@ -232,18 +230,18 @@ private:
         pair->near = std::move(from);
         if (stop_ || !pair->far.connect(target_)) return;
         pairs_.push_back(pair);
-        threads_.emplace_back([this, pair] { pump(*pair, pair->near, pair->far, true); });
-        threads_.emplace_back([this, pair] { pump(*pair, pair->far, pair->near, false); });
+        threads_.emplace_back([this, pair] { pump(*pair, pair->near, pair->far); });
+        threads_.emplace_back([this, pair] { pump(*pair, pair->far, pair->near); });
     }
-    void pump(Pair& pair, const Socket& from, const Socket& to, bool forward) {
+    void pump(Pair& pair, const Socket& from, const Socket& to) {
         std::vector<std::byte> bytes(65536);
         for (;;) {
             const ssize_t count = ::recv(from.file(), bytes.data(), bytes.size(), 0);
             if (count <= 0 || !to.write({bytes.data(), static_cast<std::size_t>(count)})) break;
-            if (forward) forwarded_ += static_cast<std::uint64_t>(count);
+            forwarded_ += static_cast<std::uint64_t>(count);
         }
         ::shutdown(to.file(), SHUT_WR);
-        if (!forward) pair.open = false;
+        pair.open = false;
     }
 
     std::mutex mutex_;

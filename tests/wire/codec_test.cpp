@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -40,9 +41,9 @@ std::optional<Rule> broken_by(const Bytes& frame) {
 /// A frame of any body, as a stranger may send it.
 Bytes framed(core::FrameHeader header, const Bytes& body) {
     header.length = static_cast<std::uint32_t>(body.size());
-    Bytes frame(core::FrameHeader::size);
+    Bytes frame(core::FrameHeader::size + body.size());
     header.write(frame.data());
-    frame.insert(frame.end(), body.begin(), body.end());
+    std::copy(body.begin(), body.end(), frame.begin() + core::FrameHeader::size);
     return frame;
 }
 

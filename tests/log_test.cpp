@@ -1,0 +1,41 @@
+#include "log.hpp"
+
+#include <doctest/doctest.h>
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+using namespace cluster;
+using cluster::core::Severity;
+
+TEST_CASE("log: each line reaches the function with its level and the name of the node") {
+    std::vector<std::pair<LogLevel, std::string>> lines;
+    detail::Log log([&](LogLevel level, std::string_view text) { lines.emplace_back(level, text); }, "ann");
+    log.write(Severity::debug, "one key=1");
+    log.write(Severity::info, "two");
+    log.write(Severity::warning, "three {} %s");
+    log.write(Severity::error, "four");
+    const std::vector<std::pair<LogLevel, std::string>> expected = {{LogLevel::debug, "one key=1 node=ann"},
+                                                                    {LogLevel::info, "two node=ann"},
+                                                                    {LogLevel::warning, "three {} %s node=ann"},
+                                                                    {LogLevel::error, "four node=ann"}};
+    CHECK((lines == expected));
+}
+
+TEST_CASE("log: what the function throws stays there, and it may log itself") {
+    int calls = 0;
+    detail::Log* self = nullptr;
+    detail::Log log(
+        [&](LogLevel, std::string_view) {
+            if (++calls == 1) self->write(Severity::error, "from within");
+            throw std::runtime_error("a log that fails");
+        },
+        "ann");
+    self = &log;
+    log.write(Severity::error, "first");
+    CHECK(calls == 2);
+    log.write(Severity::error, "third");
+    CHECK(calls == 3);
+}
