@@ -20,6 +20,7 @@ namespace {
 
 /// Batches up to this size are put together in blocks of this size.
 constexpr std::size_t small = std::size_t{4} << 10;
+constexpr std::size_t many = 64;
 
 }  // namespace
 
@@ -29,6 +30,8 @@ bool InboxState::put_together(Batch& batch) {
     if (found == last_.end()) return false;
     Last& last = found->second;
     Batch& before = *last.batch;
+    // The order between senders is only given up where many wait.
+    if (&before != &queue_.back() && queue_.size() < many) return false;
     if ((batch.lost == 0) != (before.lost == 0)) return false;
     if (batch.lost == 0) {
         const std::size_t size = before.frames.size();

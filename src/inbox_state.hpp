@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/batch.hpp"
+#include "core/credit_pool.hpp"
 
 #include <cluster/message.hpp>
 
@@ -50,9 +51,8 @@ public:
     static constexpr Deadline no_wait = Deadline::min();
     static constexpr Deadline for_ever = Deadline::max();
 
-    /// Credit that readers have freed is worth reporting from so many bytes per session on. The smallest receive window
-    /// is 128 KiB: what stays unreported below this leaves more than one largest frame, so a sender never starves.
-    static constexpr std::uint64_t report_from = std::uint64_t{32} << 10;
+    /// Credit that readers have freed is worth reporting from so many bytes per session on.
+    static constexpr std::uint64_t report_from = core::CreditPool::report_from;
 
     /// What readers have taken of one session since it was last asked for.
     struct Taken {

@@ -142,7 +142,9 @@ public:
     /// What the nodes had to say, for when something went wrong.
     void show_logs() const {
         for (const Member& member : members_) {
-            for (const std::string& line : member.log) std::fprintf(stderr, "%s: %s\n", member.name.c_str(), line.c_str());
+            for (const std::string& line : member.log) {
+                std::fprintf(stderr, "%s: %s\n", member.name.c_str(), line.c_str());
+            }
         }
     }
 
@@ -257,8 +259,8 @@ private:
         }
         // A broadcast to four counts as four here.
         clear_line();
-        std::printf("demo: %zu nodes, %lu messages sent, %lu delivered, %lu lost, %lu out of order\n", names.size(), sent,
-                    sum.delivered, sum.lost, sum.disordered);
+        std::printf("demo: %zu nodes, %lu messages sent, %lu delivered, %lu lost, %lu out of order\n", names.size(),
+                    sent, sum.delivered, sum.lost, sum.disordered);
         require(sum.delivered == sent && sum.lost == 0 && sum.disordered == 0, "these numbers are wrong");
     }
 
@@ -276,7 +278,8 @@ private:
         return result;
     }
 
-    static void start(Member& member, const std::string& listen, const std::string& advertise, const std::string& known) {
+    static void start(Member& member, const std::string& listen, const std::string& advertise,
+                      const std::string& known) {
         member.process = std::make_unique<Process>(
             std::vector<std::string>{"member", member.name, listen, advertise, known});
     }
@@ -355,7 +358,8 @@ private:
         removal.last = Clock::now();
         for (Member& each : members_) {
             if (&each == &gone) continue;
-            require(each.removed[gone.name] == why, each.name + " takes " + gone.name + " for " + each.removed[gone.name]);
+            const std::string& seen = each.removed[gone.name];
+            require(seen == why, each.name + " takes " + gone.name + " for " + seen);
         }
         return removal;
     }

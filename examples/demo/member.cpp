@@ -119,7 +119,8 @@ int run_member(std::span<const std::string> arguments) {
     cluster::Node node(options);
     say("listening " + node.address().to_string());
 
-    const cluster::Subscription added = node.on_peer_added([](const cluster::Peer& peer) { say("added " + peer.name); });
+    const cluster::Subscription added =
+        node.on_peer_added([](const cluster::Peer& peer) { say("added " + peer.name); });
     const cluster::Subscription removed =
         node.on_peer_removed([](const cluster::Peer& peer, cluster::RemovalReason reason) {
             say("removed " + peer.name + ' ' + std::string(to_string(reason)));

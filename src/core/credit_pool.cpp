@@ -31,8 +31,8 @@ void CreditPool::grow(Share& share, Intake& intake, bool active) {
     extra_ -= share.extra;
     intake.allow(consumed + share.base + share.extra);
 
-    // Nothing of this session waits to be taken but a message it cannot finish within its window.
-    const bool stuck = intake.partial() && intake.received() - consumed == intake.partial_charge() &&
+    // As far as readers have told, nothing of this session waits to be taken but a message that exceeds its window.
+    const bool stuck = intake.partial() && intake.received() - consumed < intake.partial_charge() + report_from &&
                        intake.limit() - intake.received() < max_data_frame;
     if (stuck && !share.permit) {
         if (permits_ > 0) {
@@ -50,43 +50,50 @@ void CreditPool::lend_permit(Share& share) {
     if (std::exchange(share.permit, false)) ++permits_;
 }
 
-/// Leaves `part` what `unread` bytes need, and frees the rest.
-void CreditPool::keep(Part& part, std::uint64_t unread) {
-    const std::uint64_t base = std::min(part.base, unread);
-    const std::uint64_t extra = std::min(part.extra, unread - base);
-    base_ += std::exchange(part.base, base) - base;
-    extra_ += std::exchange(part.extra, extra) - extra;
-    if (part.permit && base + extra == unread) {
-        part.permit = false;
-        ++permits_;
-    }
+void CreditPool::give_back(Part& part) {
+    base_ += part.base;
+    extra_ += part.extra;
+    if (part.permit) ++permits_;
+    part = {};
+}
+
+/// Takes what `unread` bytes need, of what no newcomer is entitled to first.
+void CreditPool::charge(Part& part, std::uint64_t unread) {
+    part.extra = std::min(extra_, unread);
+    part.base = std::min(base_, unread - part.extra);
+    part.permit = permits_ > 0 && unread > part.extra + part.base;
+    extra_ -= part.extra;
+    base_ -= part.base;
+    if (part.permit) --permits_;
 }
 
 void CreditPool::lend(Share& share, const Intake& intake) {
-    Part part{share.base, share.extra, share.permit};
-    // The base window is taken as a whole or not at all.
+    // The base window stays where it is needed: it is taken as a whole or not at all.
     const std::uint64_t unread = intake.received() - intake.consumed();
-    keep(part, unread == 0 ? 0 : std::max(unread, share.base));
-    share.base = part.base;
-    share.extra = part.extra;
-    share.permit = part.permit;
+    if (unread == 0) base_ += std::exchange(share.base, 0);
+    const std::uint64_t extra = std::min(share.extra, unread > share.base ? unread - share.base : 0);
+    extra_ += std::exchange(share.extra, extra) - extra;
+    lend_permit(share);
 }
 
 void CreditPool::release(Share& share, const Intake& intake) {
+    Orphan orphan;
+    orphan.part = {share.base, share.extra, share.permit};
+    give_back(orphan.part);
     // A message that came in part is thrown away with its session.
-    const std::uint64_t unread = intake.received() - intake.consumed() - intake.partial_charge();
-    Orphan orphan{{share.base, share.extra, share.permit}, unread};
-    keep(orphan.part, unread);
-    if (unread != 0) orphans_.emplace(share.session, orphan);
-    share = {.session = share.session};
+    orphan.unread = intake.received() - intake.consumed() - intake.partial_charge();
+    charge(orphan.part, orphan.unread);
+    if (orphan.unread != 0) orphans_[share.session] = orphan;
+    share = {share.session, 0, 0, false, false, false};
 }
 
 void CreditPool::taken(std::uint64_t session, std::uint64_t bytes) {
     const auto found = orphans_.find(session);
     if (found == orphans_.end()) return;
     Orphan& orphan = found->second;
+    give_back(orphan.part);
     orphan.unread -= std::min(bytes, orphan.unread);
-    keep(orphan.part, orphan.unread);
+    charge(orphan.part, orphan.unread);
     if (orphan.unread == 0) orphans_.erase(found);
 }
 

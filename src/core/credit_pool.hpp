@@ -24,8 +24,10 @@ namespace cluster::core {
 /// meanwhile; the inbox then holds more than its size by as much as that peer had been given.
 class CreditPool {
 public:
-    /// More than one largest frame plus what readers leave unreported (see `InboxState::report_from`).
+    /// Readers report what they have taken of a session from so much on; less may stay unreported for ever.
+    static constexpr std::uint64_t report_from = std::uint64_t{32} << 10;
     static constexpr std::uint64_t base_window = std::uint64_t{128} << 10;
+    static_assert(base_window > max_data_frame + report_from, "a sender would starve on what was not reported");
 
     /// A session's part. Give it back with `release`.
     struct Share {
@@ -59,7 +61,8 @@ private:
         std::uint64_t extra = 0;
         bool permit = false;
     };
-    void keep(Part& part, std::uint64_t unread);
+    void give_back(Part& part);
+    void charge(Part& part, std::uint64_t unread);
 
     std::uint64_t permit_size_;
     std::uint64_t permits_ = 0;

@@ -110,7 +110,7 @@ void Engine::dial_failed(LinkId id, errc error, Time now) {
     Link* link = find(id);
     if (link == nullptr || link->state != LinkState::dialling) return;
     end_target(*link, error, now);
-    close(*link);
+    if (Link* still = find(id)) close(*still);  // unless that was the last thing a leaving node waited for
 }
 
 /// The dial that made this link has come to nothing.
@@ -225,9 +225,11 @@ bool Engine::received(LinkId id, Control&& frame, Time now) {
     Link* link = find(id);
     if (link == nullptr) return false;
     link->heard = now;
-    if (link->pair != nullptr) link->pair->contact = now;
     if (link->state == LinkState::refusing) return true;
-    if (link->state == LinkState::attached && !link->completed) completed(*link, now);
+    if (link->state == LinkState::attached) {
+        link->pair->contact = now;
+        if (!link->completed) completed(*link, now);
+    }
     std::visit([&](auto&& each) { on(*link, std::move(each), now); }, std::move(frame));
     return links_.contains(id);
 }
@@ -312,7 +314,7 @@ std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello, T
         }
     }
     const auto found = pairs_.find(id);
-    const bool belongs = found != pairs_.end() && (found->second.in_view || found->second.session);
+    const bool belongs = found != pairs_.end() && (found->second.in_view || !found->second.links.empty());
     if (leaving_ && !(found != pairs_.end() && found->second.in_view)) return Refusal::leaving;
     if (!belongs) {
         const auto linked = std::count_if(pairs_.begin(), pairs_.end(), [](const auto& entry) {
