@@ -9,8 +9,8 @@ namespace cluster {
 
 namespace {
 
-void throw_if(const std::error_code& error, const std::string& doing) {
-    if (error) throw std::system_error(error, doing);
+void throw_if(const std::error_code& error, std::string_view doing) {
+    if (error) throw std::system_error(error, std::string(doing));
 }
 
 Options listening_on(std::string_view listen) {
@@ -49,7 +49,7 @@ std::vector<Address> Node::addresses() const {
 Peer Node::add(const Address& address) {
     std::error_code error;
     Peer peer = add(address, error);
-    throw_if(error, "adding " + address.to_string());
+    if (error) throw_if(error, "adding " + address.to_string());
     return peer;
 }
 
@@ -92,7 +92,7 @@ std::size_t Node::broadcast(Payload payload, std::error_code& error) {
 void Node::send(const PeerId& to, Payload payload) {
     std::error_code error;
     state_->queue(&to, payload, error);
-    throw_if(error, "sending to " + to.to_string());
+    if (error) throw_if(error, "sending to " + to.to_string());
 }
 
 void Node::send(const PeerId& to, Payload payload, std::error_code& error) {

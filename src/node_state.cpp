@@ -269,7 +269,7 @@ Engine::Body NodeState::body_of(Payload& payload) const {
 }
 
 Engine::Outcome NodeState::attempt(const PeerId* to, const Engine::Body& body, bool skip_full) {
-    return driver_->enqueue([&](Engine& engine, core::Time) {
+    return driver_->enqueue([&](Engine& engine) {
         return to != nullptr ? engine.send(*to, body, skip_full) : engine.broadcast(body, skip_full);
     });
 }

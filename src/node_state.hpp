@@ -70,8 +70,8 @@ private:
     std::atomic<std::uint64_t> version_{0};  ///< of `function_`
 };
 
-/// What a `Node` stands for. Thread-safe. Kept alive by the node until it is destroyed, by the driver until the node has
-/// left, and by whatever of it is running.
+/// What a `Node` stands for. Thread-safe. Kept alive by the node until it is destroyed, by the driver until the node
+/// has left, and by whatever of it is running.
 class NodeState final : public net::Observer, public std::enable_shared_from_this<NodeState> {
 public:
     /// Listens when it returns.

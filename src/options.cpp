@@ -106,8 +106,8 @@ void check_durations(const Options& options) {
 }
 
 void check_sizes(const Options& options) {
-    require(options.max_message >= 1 && options.max_message <= 512 * mib,
-            "max_message is " + text_of(options.max_message) + "; use 1 byte to 512 MiB");
+    require(options.max_message >= 64 * kib && options.max_message <= 512 * mib,
+            "max_message is " + text_of(options.max_message) + "; use 64 KiB to 512 MiB");
     require(options.max_peers >= 1 && options.max_peers <= most_peers,
             "max_peers is " + std::to_string(options.max_peers) + "; use 1 to 4096");
     require(options.inbox_bytes >= inbox_per_peer * options.max_peers,

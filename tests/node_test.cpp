@@ -141,17 +141,17 @@ TEST_CASE("node: messages of every size arrive unaltered and in order") {
 
 TEST_CASE("node: a message longer than either side takes is refused before anything is queued") {
     Options small = quick();
-    small.max_message = 1000;
+    small.max_message = 1 << 16;
     Node ann(quick());
     Node bob(small);
     const PeerId to = ann.add(bob.address()).id;
     std::error_code error;
-    ann.send(to, std::string(1001, 'x'), error);
+    ann.send(to, std::string((1 << 16) + 1, 'x'), error);
     CHECK(error == errc::message_too_large);
-    CHECK(ann.broadcast(std::string(1001, 'x'), error) == 0);
+    CHECK(ann.broadcast(std::string((1 << 16) + 1, 'x'), error) == 0);
     CHECK(error == errc::message_too_large);
     CHECK(ann.try_broadcast(std::string((16u << 20u) + 1, 'x')).error == errc::message_too_large);
-    CHECK(ann.broadcast(std::string(1000, 'x'), error) == 1);
+    CHECK(ann.broadcast(std::string(1 << 16, 'x'), error) == 1);
     CHECK_FALSE(error);
     CHECK(ann.stats().messages_sent == 1);
 }

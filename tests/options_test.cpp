@@ -108,7 +108,7 @@ TEST_CASE("options on the edge of a contradiction are accepted") {
         o.inbox_bytes = 4096 * mib;
         o.outbox_bytes = o.total_outbox_bytes = 1025 * mib;
     });
-    check_accepted([](Options& o) { o.max_message = 1; });
+    check_accepted([](Options& o) { o.max_message = 64 * kib; });
     check_accepted([](Options& o) { o.max_peers = 1; });
 }
 

@@ -186,13 +186,15 @@ TEST_CASE("threads: a node may be destroyed anywhere, its own callbacks and hand
         const Subscription subscription =
             stage.bob->on_peer_removed([&](const Peer&, RemovalReason reason) { reasons.put(reason); });
         Inbox inbox = stage.ann->inbox();
-        std::promise<bool> ended;
-        std::jthread reader([&] {
-            while (inbox.receive()) {
-            }
-            ended.set_value(true);
-        });
+        std::promise<void> ended;
+        std::jthread reader;
         CHECK(stage.at(place, [&] {
+            // Not earlier: it would take the message that brings a handler here.
+            reader = std::jthread([&] {
+                while (inbox.receive()) {
+                }
+                ended.set_value();
+            });
             stage.ann.reset();
             return true;
         }));

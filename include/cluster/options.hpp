@@ -92,7 +92,7 @@ struct CLUSTER_EXPORT Options {
     std::size_t outbox_bytes = std::size_t{32} << 20;
     /// The same over all peers; what goes to several peers counts once. At least `outbox_bytes`.
     std::size_t total_outbox_bytes = std::size_t{256} << 20;
-    /// The longest message, in either direction; 512 MiB at most. Every peer learns it and does not queue longer ones.
+    /// The longest message, in either direction; 64 KiB to 512 MiB. Every peer learns it.
     std::size_t max_message = std::size_t{16} << 20;
     /// Peers in view plus those being greeted; 4096 at most. More are refused with `errc::too_many_peers`.
     std::size_t max_peers = 256;

@@ -67,9 +67,15 @@ Segment& Arena::open_segment(std::size_t room) {
     }
     Segment& segment = segments_.emplace_front();
     segment.arena_ = this;
-    segment.block_ = Block::allocate(segment_size);
+    if (spare_.empty()) {
+        segment.block_ = Block::allocate(segment_size);
+    } else {
+        segment.block_ = std::move(spare_.back());
+        spare_.pop_back();
+    }
     segment.place_ = segments_.begin();
     segment.open_ = true;
+    segment.made_here_ = true;
     pinned_ += segment_size;
     open_ = &segment;
     return segment;
@@ -104,6 +110,8 @@ void Arena::changed(Segment& segment, bool was_sparse) noexcept {
 
 void Arena::erase(Segment& segment) noexcept {
     pinned_ -= segment.block_->size();
+    const bool reusable = segment.made_here_ && !segment.block_->shared() && spare_.size() < most_spare;
+    if (reusable) spare_.push_back(std::move(segment.block_));
     segments_.erase(segment.place_);
 }
 

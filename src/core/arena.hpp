@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <utility>
+#include <vector>
 
 namespace cluster::core {
 
@@ -30,6 +31,7 @@ private:
     std::size_t live_ = 0;        ///< bytes of all spans, each counted for itself
     std::size_t references_ = 0;  ///< spans
     bool open_ = false;           ///< more is appended here
+    bool made_here_ = false;      ///< of `Arena::segment_size`, not adopted
     std::list<Segment>::iterator place_;
 };
 
@@ -83,8 +85,10 @@ public:
     /// All of `block`, without a copy.
     Span adopt(BlockRef block);
 
-    /// Memory held: whole segments, whatever is still needed of them.
-    std::size_t pinned() const noexcept { return pinned_; }
+    /// Memory held for messages: whole segments, whatever is still needed of them, without the one that is empty.
+    std::size_t pinned() const noexcept {
+        return pinned_ - (open_ != nullptr && open_->references_ == 0 ? segment_size : 0);
+    }
     /// Worth moving what is left of sparse segments together: it frees more than half of all that is held.
     bool wasteful() const noexcept { return sparse_ > std::size_t{1} << 20 && sparse_ * 2 > pinned_; }
 
@@ -95,7 +99,10 @@ private:
     void changed(Segment& segment, bool was_sparse) noexcept;
     void erase(Segment& segment) noexcept;
 
+    static constexpr std::size_t most_spare = 8;
+
     std::list<Segment> segments_;
+    std::vector<BlockRef> spare_;  ///< of segments that are gone: fresh memory costs more than a copy into it
     Segment* open_ = nullptr;
     std::size_t pinned_ = 0;
     std::size_t sparse_ = 0;  ///< sizes of all sparse segments

@@ -51,11 +51,12 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied)
         if (target.kind != Kind::peer && target.peer) continue;  // its peer is sought as such
         if (!target.running) {
             target.running = true;
+            ++target.round;
             target.tried = target.open = target.refused = 0;
             target.error = {};
             if (target.kind != Kind::peer) {
                 target.resolving = true;
-                return Step{number, target.name, true};
+                return Step{number, target.round, target.name, true};
             }
         }
         while (target.tried < target.addresses.size()) {
@@ -72,7 +73,7 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied)
             ++target.tried;
             ++target.open;
             target.due = target.tried < target.addresses.size() ? now + stagger : never;
-            return Step{number, address, false};
+            return Step{number, target.round, address, false};
         }
         if (auto round = settle(number, target, now)) ended_.push_back(*round);
     }
@@ -110,29 +111,31 @@ void DialPlan::resolved(std::uint64_t number, std::vector<Address> addresses, Ti
     found->second.due = now;
 }
 
-std::optional<DialPlan::Round> DialPlan::failed(std::uint64_t number, errc error, bool refused, Time now) {
-    const auto found = targets_.find(number);
+std::optional<DialPlan::Round> DialPlan::failed(Ticket ticket, errc error, bool refused, Time now) {
+    const auto found = targets_.find(ticket.target);
     if (found == targets_.end()) return std::nullopt;
     Target& target = found->second;
     if (target.resolving) {
         target.resolving = false;
         target.addresses.clear();
-    } else if (target.open > 0) {
+    } else if (ticket.round == target.round && target.open > 0) {
         --target.open;
+    } else {
+        return std::nullopt;
     }
     if (!target.running) return std::nullopt;
     if (refused) ++target.refused;
     // Of several addresses the one that got further says more.
     if (target.error == errc{} || target.error == errc::connection_refused) target.error = error;
     if (target.tried < target.addresses.size()) target.due = now;
-    return settle(number, target, now);
+    return settle(ticket.target, target, now);
 }
 
-void DialPlan::answered(std::uint64_t number, const PeerId& peer) {
-    const auto found = targets_.find(number);
+void DialPlan::answered(Ticket ticket, const PeerId& peer) {
+    const auto found = targets_.find(ticket.target);
     if (found == targets_.end()) return;
     Target& target = found->second;
-    if (target.open > 0) --target.open;
+    if (ticket.round == target.round && target.open > 0) --target.open;
     target.running = false;
     target.peer = peer;
 }
@@ -169,7 +172,10 @@ void DialPlan::released(const PeerId& peer, bool known, Time now) {
         if (target.peer != peer) continue;
         target.engaged = false;
         target.running = false;
-        target.due = target.was_attached ? now : now + pause(target.rounds++);
+        // A link that is lost is dialled again at once, but not one that is lost again and again.
+        const bool at_once = target.was_attached && now - target.hurried >= reconnect_min_;
+        target.due = at_once ? now : now + pause(target.rounds++);
+        if (at_once) target.hurried = now;
         target.was_attached = false;
         if (target.kind != Kind::peer && !known) target.peer.reset();
     }

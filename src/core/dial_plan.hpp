@@ -49,6 +49,7 @@ public:
 
     struct Step {
         std::uint64_t target = 0;
+        std::uint64_t round = 0;
         Address address;
         /// `address` is a name to be resolved; otherwise it is to be dialled.
         bool resolve = false;
@@ -70,10 +71,15 @@ public:
         bool refused_everywhere = false;
     };
     void resolved(std::uint64_t target, std::vector<Address> addresses, Time now);
+    /// Which dial an outcome belongs to; dials of former rounds count for nothing.
+    struct Ticket {
+        std::uint64_t target = 0;
+        std::uint64_t round = 0;
+    };
     /// A dial, or resolving, came to nothing. `refused`: who is sought is certainly not there.
-    std::optional<Round> failed(std::uint64_t target, errc error, bool refused, Time now);
+    std::optional<Round> failed(Ticket ticket, errc error, bool refused, Time now);
     /// A dial reached `peer`.
-    void answered(std::uint64_t target, const PeerId& peer);
+    void answered(Ticket ticket, const PeerId& peer);
     const std::optional<PeerId>* bound(std::uint64_t target) const;
     Kind kind(std::uint64_t target) const;
 
@@ -101,9 +107,11 @@ private:
         unsigned rounds = 0;  ///< in vain since it was last attached
         bool engaged = false;
         bool was_attached = false;
+        Time hurried{};  ///< when it was last dialled without a pause
 
         // Of the round under way.
         bool running = false;
+        std::uint64_t round = 0;
         bool resolving = false;
         std::size_t tried = 0;
         std::size_t open = 0;

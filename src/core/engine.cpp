@@ -182,7 +182,7 @@ bool Engine::remove(const PeerId& id, Time now) {
     const Facts* facts = roster_.find(id);
     if ((found == pairs_.end() && facts == nullptr) || id == self().id || leaving_) return false;
     Roster::Parted parted;
-    parted.until = now + options_.forget_after;
+    parted.token_until = now + options_.forget_after;
     if (facts != nullptr) parted.addresses = facts->addresses;
     if (found != pairs_.end()) {
         Pair& pair = found->second;
@@ -223,7 +223,11 @@ Engine::Pair* Engine::pair_with_session(std::uint64_t session) {
 void Engine::taken(std::uint64_t session, std::uint64_t bytes, Time now) {
     if (Pair* pair = pair_with_session(session)) {
         pair->session->user().in.consume(bytes);
-        give_credit(*pair, true, now);
+        if (pair->in_view) {
+            give_credit(*pair, true, now);
+        } else {
+            credit_.lend(pair->session->share(), pair->session->user().in);
+        }
     } else {
         credit_.taken(session, bytes);
     }
@@ -269,7 +273,7 @@ void Engine::leave(Time now) {
     timers_.cancel({Timer::probe, 0});
     timers_.set({Timer::linger, 0}, now + options_.linger);
     queue_goodbyes(now);
-    check_left();
+    left_due_ = true;
 }
 
 /// Says goodbye wherever all has been acknowledged, or, when the linger is over, everywhere.
@@ -282,6 +286,7 @@ void Engine::queue_goodbyes(Time now) {
 }
 
 void Engine::check_left() {
+    left_due_ = false;
     if (!leaving_ || left_ || !view_.empty()) return;
     for (const auto& [id, link] : links_) {
         if (link.state == LinkState::parting) return;
@@ -407,7 +412,7 @@ void Engine::fire(Key key, Time now) {
                 for (Pair* pair : view) {
                     if (attached_link(*pair) == nullptr) leave_view(*pair, RemovalReason::failed, now);
                 }
-                check_left();
+                left_due_ = true;
             } else {
                 const std::vector<Pair*> view = view_;
                 for (Pair* pair : view) leave_view(*pair, RemovalReason::failed, now);
@@ -445,6 +450,7 @@ void Engine::dial_now(Time now) {
         link.state = LinkState::dialling;
         link.dialled = true;
         link.target = step->target;
+        link.round = step->round;
         timers_.set({Timer::link, link.id}, now + options_.connect_timeout);
         ++counters_.dials;
         actions_.push_back(Dial{link.id, step->address});
@@ -455,7 +461,8 @@ void Engine::dial_now(Time now) {
 void Engine::resolved(std::uint64_t target, std::vector<Address> addresses, errc error, Time now) {
     if (left_) return;
     if (addresses.empty()) {
-        if (const auto round = plan_.failed(target, error == errc{} ? errc::unresolvable_host : error, false, now)) {
+        const errc why = error == errc{} ? errc::unresolvable_host : error;
+        if (const auto round = plan_.failed({target, 0}, why, false, now)) {
             round_failed(*round, now);
         }
     } else {

@@ -154,7 +154,7 @@ public:
     // What is to be done.
 
     void take_actions(std::vector<Action>& out);
-    bool has_actions() const noexcept { return !actions_.empty(); }
+    bool has_actions() const noexcept { return !actions_.empty() || left_due_; }
     /// Links that have something to write since the last call.
     void take_ready(std::vector<LinkId>& out);
     bool has_ready() const noexcept { return !ready_.empty(); }
@@ -184,6 +184,7 @@ private:
         LinkId id = 0;
         LinkState state = LinkState::greeting;
         std::uint64_t target = 0;  ///< the dial plan's, if it was dialled; 0 once that has its answer
+        std::uint64_t round = 0;   ///< of that target
         bool dialled = false;
         Address remote;
         Pair* pair = nullptr;
@@ -229,6 +230,7 @@ private:
         std::uint64_t max_message = 0;
         Duration resume_for{};
         std::uint64_t unsettled = 0;   ///< messages of its former session
+        Time entered{};                ///< when it was last attached
         std::uint64_t attachments = 0;
         std::uint64_t bytes_sent = 0;
         std::uint64_t bytes_received = 0;
@@ -299,6 +301,7 @@ private:
     Request* requested(const Link& link);
     void bind_target(Link& link, Pair& pair, Time now);
     void end_target(Link& link, errc error, Time now);
+    bool just_attached(const Pair* pair, Refusal reason, Time now) const;
     void refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof = std::nullopt);
     void break_rule(Link& link, Rule rule, Time now);
     void unlink(Link& link, Time now);
@@ -367,6 +370,7 @@ private:
     bool leaving_ = false;
     bool linger_over_ = false;
     bool left_ = false;
+    bool left_due_ = false;  ///< ask `check_left`, but not while links are in use by a caller
     LeaveDone unacknowledged_;
 };
 

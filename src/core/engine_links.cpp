@@ -110,7 +110,7 @@ void Engine::dial_failed(LinkId id, errc error, Time now) {
     Link* link = find(id);
     if (link == nullptr || link->state != LinkState::dialling) return;
     end_target(*link, error, now);
-    if (Link* still = find(id)) close(*still);  // unless that was the last thing a leaving node waited for
+    close(*link);
 }
 
 /// The dial that made this link has come to nothing.
@@ -121,7 +121,7 @@ void Engine::end_target(Link& link, errc error, Time now) {
     // Somebody else answering there is, for the one who is sought, the same as nobody.
     const bool refused = error == errc::connection_refused || error == errc::not_a_cluster_node ||
                          error == errc::wrong_cluster || error == errc::wrong_version || error == errc::self;
-    if (const auto round = plan_.failed(target, error, refused, now)) round_failed(*round, now);
+    if (const auto round = plan_.failed({target, link.round}, error, refused, now)) round_failed(*round, now);
 }
 
 /// Forgets the link; the driver closes its socket without another word.
@@ -146,7 +146,7 @@ void Engine::drop(LinkId id, std::string_view why, errc error, Time now) {
     end_target(*link, error, now);
     unlink(*link, now);
     if (Link* still = find(id)) close(*still);
-    check_left();
+    left_due_ = leaving_;
 }
 
 void Engine::link_ended(LinkId id, Time now) {
@@ -177,6 +177,8 @@ void Engine::unlink(Link& link, Time now) {
         if (session->lose(link.id)) {
             ++counters_.links_lost;
             timers_.cancel({Timer::ack, pair->number});
+        }
+        if (session->attached() == 0 && session->attaching() == 0) {
             credit_.lend_permit(session->share());
             serve_waiting(now);
         }
@@ -297,7 +299,7 @@ void Engine::bind_target(Link& link, Pair& pair, Time now) {
         return;
     }
     if (Request* request = requested(link)) request->peer = pair.id;
-    plan_.answered(std::exchange(link.target, 0), pair.id);
+    plan_.answered({std::exchange(link.target, 0), link.round}, pair.id);
     if (Link* current = attached_link(pair); current != nullptr && current->completed) answer_adds(pair);
 }
 
@@ -350,9 +352,15 @@ void Engine::cancel_timers(const Pair& pair) {
 
 // Refusing.
 
+/// R19: an OFFER that was made before the first ATTACH was read is refused for want of a proof, and means nothing.
+bool Engine::just_attached(const Pair* pair, Refusal reason, Time now) const {
+    return (reason == Refusal::id_in_use || reason == Refusal::unknown_session) && pair != nullptr && pair->session &&
+           pair->attachments <= 1 && now - pair->entered < options_.handshake_timeout;
+}
+
 void Engine::refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof) {
     ++counters_.refusals_sent;
-    log(quiet(reason) ? Severity::debug : Severity::warning,
+    log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning,
         "link_refused address=" + link.remote.to_string() + " reason=" + std::string(to_string(reason)));
     link.refuse_due = Refuse{reason, proof, {}};
     end_target(link, error_of(reason), now);
@@ -369,7 +377,7 @@ void Engine::on(Link& link, Refuse&& refuse, Time now) {
     }
     ++counters_.refusals_received;
     const Refusal reason = refuse.reason;
-    log(quiet(reason) ? Severity::debug : Severity::warning,
+    log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning,
         "refused_by address=" + link.remote.to_string() +
             (link.pair != nullptr ? " peer=" + link.pair->id.to_string() : std::string()) +
             " reason=" + std::string(to_string(reason)));

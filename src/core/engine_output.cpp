@@ -20,6 +20,7 @@ void Engine::take_ready(std::vector<LinkId>& out) {
 
 void Engine::take_actions(std::vector<Action>& out) {
     sweep();
+    if (left_due_) check_left();
     out.clear();
     std::swap(out, actions_);
 }

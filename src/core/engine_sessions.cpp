@@ -343,7 +343,7 @@ void Engine::session_over(Pair& pair, Time now) {
     drop_session(pair, parting, RemovalReason::left, errc::leaving, now);
     roster_.bury(id, now + options_.forget_after);
     timers_.set_no_later({Timer::expiry, 0}, now + options_.forget_after);
-    check_left();
+    left_due_ = leaving_;
 }
 
 }  // namespace cluster::core

@@ -10,7 +10,7 @@ namespace {
 /// What this node met first-hand within this time is told to the others in one frame.
 constexpr Duration news_delay = std::chrono::milliseconds(5);
 /// So long the larger id waits for the smaller one's dial when both have just heard of each other.
-constexpr Duration dial_grace = std::chrono::milliseconds(100);
+constexpr Duration dial_grace = std::chrono::milliseconds(400);
 
 bool loopback(const Address& address) {
     return address.host.starts_with("127.") || address.host == "::1" || address.host == "localhost";
@@ -74,7 +74,7 @@ std::size_t Engine::suspect_count() const noexcept {
 
 /// The pair is attached on `link`: its peer is in view, or back to health.
 void Engine::enter(Pair& pair, Link& link, Time now) {
-    pair.contact = now;
+    pair.contact = pair.entered = now;
     ++pair.attachments;
     if (pair.attachments > 1) ++counters_.sessions_resumed;
     if (link.dialled) pair.reached = link.remote;
@@ -138,7 +138,7 @@ void Engine::suspect(Pair& pair, Time now) {
 void Engine::fail(Pair& pair, std::string_view why, Time now) {
     log(Severity::warning, "peer_failed peer=" + pair.id.to_string() + " why=" + std::string(why));
     leave_view(pair, RemovalReason::failed, now);
-    check_left();
+    left_due_ = leaving_;
 }
 
 /// Gives up what is queued for the pair and tells the application.
@@ -164,7 +164,7 @@ void Engine::believe(Pair& pair, const Hello& hello, Time now) {
     if (roster_.find(pair.id) == nullptr) pair.first_hand = true;
     if (roster_.state(hello.self) && pair.in_view) actions_.push_back(PeersChanged{});
     constexpr std::uint64_t longest = std::uint64_t{1} << 40;
-    pair.max_message = hello.max_message;
+    pair.max_message = std::max<std::uint64_t>(hello.max_message, max_chunk);  // everybody takes a single chunk
     pair.resume_for = std::min<Duration>(options_.resume_for,
                                          std::chrono::milliseconds(std::min(hello.resume_for_ms, longest)));
     if (options_.publish_observed && !hello.observed.host.empty()) observe(hello.observed.host, now);

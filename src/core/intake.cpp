@@ -50,13 +50,6 @@ std::optional<Rule> Intake::accept(const DataRun& run, Batch stamp, std::vector<
         --messages;
     }
     if (!frames.empty()) {
-        if (max_message_ < max_chunk) {
-            for (auto rest = frames; !rest.empty();) {
-                const FrameHeader header = FrameHeader::read(rest.data());
-                if (header.length > max_message_) return Rule::message_too_long;
-                rest = rest.subspan(FrameHeader::size + header.length);
-            }
-        }
         Batch& batch = out.emplace_back(stamp);
         keep(batch, run.block, frames);
         batch.messages = messages;

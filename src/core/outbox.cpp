@@ -38,6 +38,13 @@ void Outbox::append_gap(std::uint64_t bytes, std::uint64_t messages) {
         items_.back().messages += messages;
         return;
     }
+    const std::size_t count = items_.size();
+    if (count > 1 && items_[count - 1].gap() && items_[count - 2].gap() && cursor_ == count) {
+        items_[count - 2].end = items_[count - 1].end;
+        items_[count - 2].messages += items_[count - 1].messages;
+        items_.pop_back();
+        --cursor_;
+    }
     items_.push_back({{}, begin, end_, messages, false});
 }
 
@@ -65,9 +72,12 @@ std::size_t Outbox::find(std::uint64_t offset) const {
 std::optional<Rule> Outbox::acknowledge(std::uint64_t to) {
     if (to < acknowledged_) return Rule::offset_goes_back;
     if (to > next_) return Rule::offset_beyond_sent;
+    // Without its header a body would be taken for frames.
+    const std::size_t at = find(to);
+    const bool behind_header = at > 0 && items_[at - 1].header;
+    const bool inside_header = at < items_.size() && items_[at].header && items_[at].begin < to;
+    if (behind_header || inside_header) return Rule::offset_inside_frame;
     while (!items_.empty() && items_.front().end <= to) {
-        // Without its header a body would be taken for frames.
-        if (items_.front().header && to < items_[1].end) return Rule::offset_inside_frame;
         if (!items_.front().gap()) held_ -= items_.front().span.size();
         items_.pop_front();
         if (cursor_ > 0) --cursor_;
@@ -75,7 +85,6 @@ std::optional<Rule> Outbox::acknowledge(std::uint64_t to) {
     if (!items_.empty() && items_.front().begin < to) {
         Item& front = items_.front();
         if (!front.gap()) {
-            if (front.header) return Rule::offset_inside_frame;
             const std::uint64_t dropped = to - front.begin;
             front.span.drop_front(dropped);
             held_ -= dropped;
@@ -92,7 +101,7 @@ void Outbox::allow(std::uint64_t limit) noexcept {
 
 std::optional<Rule> Outbox::rewind(std::uint64_t to) {
     if (to < acknowledged_) return Rule::offset_goes_back;
-    if (to > end_) return Rule::offset_beyond_sent;
+    if (to > std::max(sent_, next_)) return Rule::offset_beyond_sent;
     const std::size_t at = find(to);
     if (at < items_.size() && !items_[at].gap() && items_[at].begin != to) {
         const bool body = at > 0 && items_[at - 1].header;
@@ -177,6 +186,7 @@ std::size_t Outbox::pull(std::uint16_t channel, std::size_t budget, OutputSink& 
         }
         ++cursor_;
     }
+    sent_ = std::max(sent_, next_);
     return pulled;
 }
 

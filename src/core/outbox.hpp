@@ -24,7 +24,7 @@ protected:
 /// What one session sends on one channel, from the first byte not yet acknowledged on. Not thread-safe.
 ///
 /// Offsets count bytes of DATA frames, headers included, from the start of the session.
-/// 1. `acknowledged() <= next() <= end()`, and all three are ends of frames.
+/// 1. `acknowledged() <= next() <= end()`; the last two are ends of frames.
 /// 2. Everything from `acknowledged()` on is kept, as bytes or as a gap, so it can be sent again.
 /// 3. A gap takes no memory but its place; neighbouring gaps are one.
 class Outbox {
@@ -36,7 +36,7 @@ public:
     /// A message that is given up before it was queued, `bytes` long with its headers.
     void append_gap(std::uint64_t bytes, std::uint64_t messages);
 
-    /// The peer has everything up to `to`.
+    /// The peer has everything up to `to`. Where several frames lie together it is believed that one ends there.
     std::optional<Rule> acknowledge(std::uint64_t to);
     /// The peer will take up to `limit`. It only grows; a smaller one changes nothing.
     void allow(std::uint64_t limit) noexcept;
@@ -91,6 +91,7 @@ private:
     std::size_t cursor_ = 0;  ///< the item that contains `next_`
     std::uint64_t acknowledged_ = 0;
     std::uint64_t next_ = 0;
+    std::uint64_t sent_ = 0;  ///< the furthest `next_` has been
     std::uint64_t end_ = 0;
     std::uint64_t limit_ = 0;
     std::uint64_t held_ = 0;

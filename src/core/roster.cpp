@@ -52,7 +52,17 @@ void Roster::expire(Time now) {
         departed_.erase(graves_.begin()->second);
         graves_.erase(graves_.begin());
     }
-    std::erase_if(parted_, [&](const auto& entry) { return entry.second.until <= now; });
+    for (auto& [id, parted] : parted_) {
+        if (parted.token_until <= now) parted.token.reset();
+    }
+}
+
+Time Roster::next_expiry() const noexcept {
+    Time next = graves_.empty() ? never : graves_.begin()->first;
+    for (const auto& [id, parted] : parted_) {
+        if (parted.token) next = std::min(next, parted.token_until);
+    }
+    return next;
 }
 
 Roster::Parted* Roster::parted(const PeerId& id) {

@@ -40,16 +40,16 @@ public:
     void bury(const PeerId& id, Time until);
     bool departed(const PeerId& id) const { return departed_.contains(id); }
     void expire(Time now);
-    Time next_expiry() const noexcept { return graves_.empty() ? never : graves_.begin()->first; }
+    Time next_expiry() const noexcept;
 
-    /// What this node remembers of a peer it parted from.
+    /// What this node remembers of a peer it parted from, until it is added again.
     struct Parted {
         std::vector<Address> addresses;
         /// Of the session that ended; proves to the peer that it was us who ended it.
         std::optional<Token> token;
         /// The peer has heard the goodbye.
         bool told = false;
-        Time until = never;
+        Time token_until = never;
     };
     Parted& part(const PeerId& id, Parted parted) { return parted_[id] = std::move(parted); }
     Parted* parted(const PeerId& id);

@@ -5,10 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
-#include <queue>
 #include <unordered_map>
-#include <vector>
 
 namespace cluster::core {
 
@@ -24,58 +23,42 @@ public:
 
     /// Replaces the key's deadline.
     void set(Key key, Time at) {
-        current_[key] = at;
-        queue_.push({at, ++order_, key});
+        cancel(key);
+        current_[key] = queue_.emplace(at, key);
     }
     /// Sets it unless an earlier one is set.
     void set_no_later(Key key, Time at) {
         const auto found = current_.find(key);
-        if (found == current_.end() || found->second > at) set(key, at);
+        if (found == current_.end() || found->second->first > at) set(key, at);
     }
-    void cancel(Key key) { current_.erase(key); }
+    void cancel(Key key) {
+        const auto found = current_.find(key);
+        if (found == current_.end()) return;
+        queue_.erase(found->second);
+        current_.erase(found);
+    }
     bool pending(Key key) const { return current_.contains(key); }
 
     /// The earliest deadline, or `never`.
-    Time next() {
-        discard_stale();
-        return queue_.empty() ? never : queue_.top().at;
-    }
+    Time next() const { return queue_.empty() ? never : queue_.begin()->first; }
     /// Removes and returns one key whose time has come.
     std::optional<Key> pop(Time now) {
-        discard_stale();
-        if (queue_.empty() || queue_.top().at > now) return std::nullopt;
-        const Key key = queue_.top().key;
-        queue_.pop();
-        current_.erase(key);
+        if (next() > now || queue_.empty()) return std::nullopt;
+        const Key key = queue_.begin()->second;
+        cancel(key);
         return key;
     }
 
 private:
-    struct Entry {
-        Time at;
-        std::uint64_t order;  ///< equal times fire in the order in which they were set
-        Key key;
-        bool operator>(const Entry& other) const noexcept {
-            return at != other.at ? at > other.at : order > other.order;
-        }
-    };
     struct Hash {
         std::size_t operator()(const Key& key) const noexcept {
             return std::hash<std::uint64_t>{}(key.id * 64 + static_cast<std::uint64_t>(key.kind));
         }
     };
+    using Queue = std::multimap<Time, Key>;  // equal times fire in the order in which they were set
 
-    void discard_stale() {
-        while (!queue_.empty()) {
-            const auto found = current_.find(queue_.top().key);
-            if (found != current_.end() && found->second == queue_.top().at) return;
-            queue_.pop();
-        }
-    }
-
-    std::unordered_map<Key, Time, Hash> current_;
-    std::priority_queue<Entry, std::vector<Entry>, std::greater<>> queue_;
-    std::uint64_t order_ = 0;
+    Queue queue_;
+    std::unordered_map<Key, typename Queue::iterator, Hash> current_;
 };
 
 }  // namespace cluster::core

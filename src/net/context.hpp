@@ -11,6 +11,8 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
+#include <vector>
 
 namespace cluster::net {
 
@@ -20,15 +22,14 @@ class ReadBuffer {
 public:
     static constexpr std::size_t size = std::size_t{256} << 10;
 
-    /// Finds at least `least` bytes that nobody refers to; at most `size`. They go from `begin()` to the end of `block()`.
+    /// Finds at least `least` bytes that nobody refers to, at most `size`: from `begin()` to the end of `block()`.
     void reserve(std::size_t least) {
         if (!block_) {
             block_ = core::Block::allocate(size);
         } else if (!block_->shared()) {
             begin_ = 0;
         } else if (size - begin_ < least) {
-            block_ = core::Block::allocate(size);
-            begin_ = 0;
+            replace();
         }
     }
     /// Everything before `begin` may be referred to.
@@ -38,8 +39,28 @@ public:
     std::size_t begin() const noexcept { return begin_; }
 
 private:
+    static constexpr std::size_t most_kept = 16;
+
+    /// Blocks that nobody refers to any more are used again: fresh memory costs more than the reading.
+    void replace() {
+        begin_ = 0;
+        for (core::BlockRef& kept : kept_) {
+            if (kept->shared()) continue;
+            std::swap(kept, block_);
+            return;
+        }
+        if (kept_.size() < most_kept) {
+            kept_.push_back(std::move(block_));
+        } else {
+            kept_[next_++ % most_kept] = std::move(block_);
+        }
+        block_ = core::Block::allocate(size);
+    }
+
     core::BlockRef block_;
     std::size_t begin_ = 0;
+    std::vector<core::BlockRef> kept_;
+    std::size_t next_ = 0;
 };
 
 /// What the two threads of a runtime work on. Thread-safe but for the read buffer. Kept alive by the threads and by

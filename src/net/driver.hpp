@@ -21,6 +21,31 @@ namespace cluster::net {
 
 class Connection;
 
+/// A mutex for short critical sections: tries for about a microsecond before it sleeps, because to wake a thread costs
+/// more than most of them last.
+class SpinningMutex {
+public:
+    void lock() {
+        for (int i = 0; i < 64; ++i) {
+            if (mutex_.try_lock()) return;
+            for (int k = 0; k < 8; ++k) pause();
+        }
+        mutex_.lock();
+    }
+    void unlock() { mutex_.unlock(); }
+
+private:
+    static void pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        __asm__ volatile("yield");
+#endif
+    }
+
+    std::mutex mutex_;
+};
+
 /// Whom the driver hands the engine's actions that do not concern the network.
 class Observer {
 public:
@@ -51,12 +76,13 @@ public:
     /// Calls `use(engine, now)` and sees to it that what follows from it happens.
     template <class Use>
     auto with_engine(Use&& use) {
-        return locked(std::forward<Use>(use), [this] { return engine_.deadline() < armed_; });
+        return locked([&] { return use(engine_, now()); }, [this] { return engine_.deadline() < armed_; });
     }
-    /// The same for what can produce output but sets no timer: `broadcast` and `send`, of which there are many.
+    /// Calls `use(engine)`, which can produce output but needs no time and sets no timer: `broadcast` and `send`, of
+    /// which there are many.
     template <class Use>
     auto enqueue(Use&& use) {
-        return locked(std::forward<Use>(use), [] { return false; });
+        return locked([&] { return use(engine_); }, [] { return false; });
     }
 
     // For the connections, on the I/O thread.
@@ -83,11 +109,11 @@ private:
             lock.unlock();
             post_work();
         };
-        if constexpr (std::is_void_v<decltype(use(engine_, now()))>) {
-            use(engine_, now());
+        if constexpr (std::is_void_v<decltype(use())>) {
+            use();
             wake();
         } else {
-            auto result = use(engine_, now());
+            auto result = use();
             wake();
             return result;
         }
@@ -111,7 +137,7 @@ private:
     void warn(std::string text);
 
     const std::shared_ptr<Loop> loop_;
-    std::mutex mutex_;
+    SpinningMutex mutex_;
     core::Engine engine_;
     bool awake_ = true;               ///< under the mutex; true until `start` has been carried out
     core::Time armed_ = core::never;  ///< under the mutex: when the timer will look

@@ -10,6 +10,7 @@
 
 namespace cluster::net {
 
+// Nothing is kept in stock: a process that forks must not share it with its child.
 void fill_random(std::span<std::uint8_t> out) {
     while (!out.empty()) {
         const ssize_t count = ::getrandom(out.data(), out.size(), 0);

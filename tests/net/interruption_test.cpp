@@ -6,6 +6,7 @@
 #include <csignal>
 #include <memory>
 #include <string>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <thread>
 
@@ -97,6 +98,7 @@ TEST_CASE("interruption: a process that is killed is out of view at once, and a 
     const auto start = [&](const std::string& listen) {
         const pid_t child = ::fork();
         if (child != 0) return child;
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // whatever becomes of the test
         Options options = quick();
         options.listen = listen;
         const Node node(options);

@@ -33,7 +33,8 @@ TEST_CASE("listening: on all interfaces, others are told real addresses, loopbac
         REQUIRE_FALSE(addresses.empty());
         CHECK(addresses.size() <= 8);
         const auto loopback = [](const Address& each) { return each.host == "127.0.0.1" || each.host == "::1"; };
-        CHECK(std::is_partitioned(addresses.begin(), addresses.end(), [&](const auto& each) { return !loopback(each); }));
+        const auto elsewhere = [&](const Address& each) { return !loopback(each); };
+        CHECK(std::is_partitioned(addresses.begin(), addresses.end(), elsewhere));
         for (const Address& each : addresses) {
             CHECK(each.port == addresses[0].port);
             CHECK(each.host != "0.0.0.0");

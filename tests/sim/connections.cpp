@@ -53,6 +53,7 @@ void World::dial(Node& node, const core::Dial& dial) {
             // It breaks, or goes silent, while the two still greet each other.
             const bool silent = chance(0.3);
             at(between(0ms, 8 * connection.delay), [this, number, silent] {
+                if (healed_) return;
                 if (silent && connections_.contains(number)) {
                     connections_.at(number).deaf = true;
                 } else {

@@ -26,8 +26,8 @@ void World::check_farewell(const Node& node, std::uint64_t unacknowledged) {
         surrendered += found->second.surrendered;
     }
     if (missing > unacknowledged + surrendered) {
-        fail("n" + std::to_string(node.index) + " leaves " + std::to_string(missing) + " messages undelivered and reports " +
-             std::to_string(unacknowledged));
+        fail("n" + std::to_string(node.index) + " leaves " + std::to_string(missing) +
+             " messages undelivered and reports " + std::to_string(unacknowledged));
     }
 }
 
@@ -53,6 +53,10 @@ std::uint64_t World::count_attachments() const {
 }
 
 bool World::well(std::string* why) {
+    for (const auto& [number, connection] : connections_) {
+        const bool held = connection.deaf && (connection.open[0] || connection.open[1]);
+        if (held) return *why = "connection " + std::to_string(number) + " is half-open", false;
+    }
     for (const auto& node : nodes_) {
         const std::string who = "n" + std::to_string(node->index) + " ";
         if (!node->alive) return *why = who + "is not running", false;

@@ -13,8 +13,9 @@ int usage() {
     std::fputs(
         "Usage: cluster-sim [--seeds A..B] [--nodes N] [--trace]\n"
         "Runs the engines of N nodes (default 5) in virtual time, once for each seed (default 1..100), with faults\n"
-        "drawn from the seed, and checks what the library promises. --trace prints what happens; a failing seed prints\n"
-        "its trace anyway. Each seed runs twice and must do the same both times. Exit status 1 if a seed fails.\n",
+        "drawn from the seed, and checks what the library promises. --trace prints what happens; a failing seed\n"
+        "prints its trace anyway. Each seed runs twice and must do the same both times. Exit status 1 if a seed\n"
+        "fails.\n",
         stderr);
     return 2;
 }
