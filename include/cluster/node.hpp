@@ -27,7 +27,7 @@ class Registration;
 }  // namespace detail
 
 /// Keeps a callback registered as long as it lives. Its destructor waits for a running call to end, except when it is
-/// that very call which destroys it. Safe to outlive the node. May be destroyed from any thread.
+/// that very call which destroys it, and on an I/O thread. Safe to outlive the node. May be destroyed from any thread.
 class [[nodiscard]] CLUSTER_EXPORT Subscription {
 public:
     Subscription() noexcept = default;

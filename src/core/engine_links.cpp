@@ -162,7 +162,12 @@ void Engine::link_ended(LinkId id, Time now) {
             drop(id, "", errc::connection_lost, now);
             return;
         case LinkState::refusing: drop(id, "", errc::connection_lost, now); return;
-        case LinkState::greeting: drop(id, "no_hello", errc::not_a_cluster_node, now); return;
+        case LinkState::greeting: {
+            // Whoever named the address learns that nobody greeted there; a peer that is sought may yet be there.
+            const bool sought = plan_.kind(link->target) == DialPlan::Kind::peer;
+            drop(id, "no_hello", sought ? errc::connection_lost : errc::not_a_cluster_node, now);
+            return;
+        }
         default: drop(id, "lost", errc::connection_lost, now); return;
     }
 }
