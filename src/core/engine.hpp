@@ -148,8 +148,6 @@ public:
     void violated(LinkId link, Rule rule, Time now);
     /// The other side ended the link, or it broke.
     void link_ended(LinkId link, Time now);
-    /// Whether the link's HELLO was read: longer frames are allowed from then on.
-    bool greeted(LinkId link) const;
 
     // What is to be done.
 

@@ -223,11 +223,6 @@ void Engine::sweep() {
 
 // What comes in.
 
-bool Engine::greeted(LinkId id) const {
-    const auto found = links_.find(id);
-    return found != links_.end() && found->second.state != LinkState::greeting;
-}
-
 bool Engine::received(LinkId id, Control&& frame, Time now) {
     Link* link = find(id);
     if (link == nullptr) return false;
