@@ -1,5 +1,7 @@
 #include "log.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <memory>
 #include <mutex>
@@ -65,7 +67,23 @@ Log::Log(std::function<void(LogLevel, std::string_view)> write, std::string_view
 
 void Log::write(core::Severity severity, std::string_view text) {
     const spdlog::level::level_enum level = level_of(severity);
-    if (logger_->should_log(level)) logger_->log(level, spdlog::string_view_t(std::string(text) + suffix_));
+    if (!logger_->should_log(level)) return;
+    std::string line = std::string(text) + suffix_;
+    {
+        const std::lock_guard lock(mutex_);
+        Allowance& allowance = allowances_[static_cast<std::size_t>(severity)];
+        const auto now = std::chrono::steady_clock::now();
+        const double passed = std::chrono::duration<double>(now - allowance.since).count();
+        allowance.lines = std::min(burst, allowance.lines + passed * rate);
+        allowance.since = now;
+        if (allowance.lines < 1) {
+            ++allowance.left_out;
+            return;
+        }
+        allowance.lines -= 1;
+        if (allowance.left_out != 0) line += " left_out=" + std::to_string(std::exchange(allowance.left_out, 0));
+    }
+    logger_->log(level, spdlog::string_view_t(line));
 }
 
 }  // namespace cluster::detail

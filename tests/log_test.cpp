@@ -39,3 +39,15 @@ TEST_CASE("log: what the function throws stays there, and it may log itself") {
     log.write(Severity::error, "third");
     CHECK(calls == 3);
 }
+
+TEST_CASE("log: a flood of lines is cut, level by level, and what was left out is counted") {
+    std::size_t warnings = 0;
+    std::size_t errors = 0;
+    detail::Log log(
+        [&](LogLevel level, std::string_view) { ++(level == LogLevel::warning ? warnings : errors); }, "ann");
+    for (int i = 0; i < 100000; ++i) log.write(Severity::warning, "stranger");
+    log.write(Severity::error, "still heard");
+    CHECK(warnings >= 200);
+    CHECK(warnings < 10000);
+    CHECK(errors == 1);
+}
