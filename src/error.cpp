@@ -31,7 +31,8 @@ public:
             case errc::not_in_view: return "no peer with that id is in view";
             case errc::outbox_full: return "an outbox has no room";
             case errc::message_too_large: return "the message is longer than allowed";
-            case errc::would_block: return "the call would have to wait, on a thread that must not";
+            case errc::would_block:
+                return "the call would have to wait on an I/O thread, which must not; call it elsewhere";
             case errc::closed: return "the node is closed";
             case errc::invalid_options: return "the options are wrong or contradict each other";
             case errc::protocol_error: return "the other side broke a rule of the protocol";

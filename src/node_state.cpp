@@ -78,6 +78,13 @@ core::EngineOptions engine_options(const Options& options, core::Facts self, boo
     };
 }
 
+/// Whom a sender waited for in vain.
+std::string no_room(const std::vector<PeerId>& full) {
+    std::string line = "no_room";
+    for (const PeerId& id : full) line += " peer=" + id.to_string();
+    return line + (full.empty() ? " why=\"total_outbox_bytes are in use\"" : " why=\"not acknowledged in time\"");
+}
+
 std::error_code to_code(errc error) {
     return error == errc{} ? std::error_code() : make_error_code(error);
 }
@@ -291,7 +298,11 @@ std::size_t NodeState::queue(const PeerId* to, Payload& payload, std::error_code
         }
     }
     if (outcome.error == errc::outbox_full && when_full_ == WhenFull::give_up) outcome = attempt(to, body, true);
-    error = to_code(outcome.error == errc::outbox_full ? errc::timed_out : outcome.error);
+    if (outcome.error == errc::outbox_full) {
+        outcome.error = errc::timed_out;
+        log_.write(core::Severity::warning, no_room(outcome.full));
+    }
+    error = to_code(outcome.error);
     return outcome.count;
 }
 

@@ -33,6 +33,10 @@ struct CLUSTER_EXPORT Address {
     friend auto operator<=>(const Address&, const Address&) = default;
 };
 
+inline std::string to_string(const Address& address) {
+    return address.to_string();
+}
+
 CLUSTER_EXPORT std::ostream& operator<<(std::ostream& out, const Address& address);
 
 }  // namespace cluster

@@ -37,19 +37,19 @@ struct CLUSTER_EXPORT Options {
     std::string listen = "127.0.0.1:0";
     /// The addresses others are told to dial, at most 8. Empty: the listening address, or for a wildcard the addresses
     /// of this machine's interfaces. Set it behind address translation.
-    std::vector<std::string> advertise;
+    std::vector<std::string> advertise = {};
     /// Nodes of different clusters never link. At most 64 bytes.
     std::string cluster = "cluster";
     /// For people, at most 64 bytes. Empty: the process id and the first four bytes of the id.
-    std::string name;
+    std::string name = {};
     /// A name that stays the same after a restart, at most 64 bytes; may be empty.
-    std::string member;
+    std::string member = {};
     /// Published to all peers; `Node::set_tags` changes them.
-    Tags tags;
+    Tags tags = {};
     /// Addresses dialled from the start and for ever, at most 64. None of them has to answer.
-    std::vector<std::string> seeds;
+    std::vector<std::string> seeds = {};
     /// The threads to run on; without it the node has its own.
-    std::optional<Runtime> runtime;
+    std::optional<Runtime> runtime = {};
 
     // When things happen. All are at least a millisecond unless said otherwise.
 
@@ -99,7 +99,7 @@ struct CLUSTER_EXPORT Options {
 
     /// Where log lines go: called on the I/O thread or the calling thread, one line at a time and never on behalf of a
     /// single message; must not block. Empty: warnings and errors to standard error.
-    std::function<void(LogLevel, std::string_view)> log;
+    std::function<void(LogLevel, std::string_view)> log = {};
 
     /// For processes of one machine: quick to conclude, quick to dial again.
     static Options local();

@@ -28,6 +28,10 @@ struct CLUSTER_EXPORT PeerId {
     friend auto operator<=>(const PeerId&, const PeerId&) = default;
 };
 
+inline std::string to_string(const PeerId& id) {
+    return id.to_string();
+}
+
 CLUSTER_EXPORT std::ostream& operator<<(std::ostream& out, const PeerId& id);
 
 /// Small facts a node publishes about itself. At most 32, keys up to 64 bytes, values up to 256.

@@ -1,6 +1,7 @@
 #include "core/dial_plan.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace cluster::core {
 
@@ -100,7 +101,8 @@ std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& ta
     target.due = now + pause(target.rounds++);
     const bool refused = !target.addresses.empty() && target.refused == target.addresses.size();
     const errc error = target.error == errc{} ? errc::connection_refused : target.error;
-    return Round{number, target.kind, target.peer, error, refused};
+    const bool news = std::exchange(target.told, error) != error;
+    return Round{number, target.kind, target.peer, target.name, error, news, refused};
 }
 
 void DialPlan::resolved(std::uint64_t number, std::vector<Address> addresses, Time now) {
@@ -137,6 +139,7 @@ void DialPlan::answered(Ticket ticket, const PeerId& peer) {
     Target& target = found->second;
     if (ticket.round == target.round && target.open > 0) --target.open;
     target.running = false;
+    target.told = {};
     target.peer = peer;
 }
 

@@ -66,7 +66,10 @@ public:
         std::uint64_t target = 0;
         Kind kind = Kind::peer;
         std::optional<PeerId> peer;
+        Address name;  ///< of a seed or an added address
         errc error{};
+        /// It failed in another way than the round before.
+        bool news = false;
         /// Each address refused, or somebody else answered there.
         bool refused_everywhere = false;
     };
@@ -107,6 +110,7 @@ private:
         unsigned rounds = 0;  ///< in vain since it was last attached
         bool engaged = false;
         bool was_attached = false;
+        errc told{};     ///< how the last round in vain ended
         Time hurried{};  ///< when it was last dialled without a pause
 
         // Of the round under way.

@@ -142,35 +142,26 @@ void Engine::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<c
     ++counters_.messages_sent;
 }
 
+Engine::Outcome Engine::queue(std::span<Pair* const> pairs, const Body& body, bool skip_full) {
+    Outcome outcome = room(pairs, body);
+    if (outcome.error == errc::outbox_full && skip_full && !outcome.full.empty()) outcome.error = errc{};
+    if (outcome.error != errc{}) return outcome;
+    if (!pairs.empty()) enqueue(pairs, body, outcome.full);
+    outcome.count = pairs.size() - outcome.full.size();
+    return outcome;
+}
+
 Engine::Outcome Engine::broadcast(const Body& body, bool skip_full) {
     if (leaving_) return {errc::closed, 0, {}};
-    Outcome outcome = room(view_, body);
-    if (outcome.error == errc::outbox_full && skip_full && !outcome.full.empty()) {
-        enqueue(view_, body, outcome.full);
-        outcome = {errc{}, view_.size() - outcome.full.size(), std::move(outcome.full)};
-        return outcome;
-    }
-    if (outcome.error != errc{}) return outcome;
-    if (!view_.empty()) enqueue(view_, body, {});
-    outcome.count = view_.size();
-    return outcome;
+    return queue(view_, body, skip_full);
 }
 
 Engine::Outcome Engine::send(const PeerId& to, const Body& body, bool skip_full) {
     if (leaving_) return {errc::closed, 0, {}};
     const auto found = pairs_.find(to);
     if (found == pairs_.end() || !found->second.in_view) return {errc::not_in_view, 0, {}};
-    Pair* pair = &found->second;
-    Outcome outcome = room({&pair, 1}, body);
-    if (outcome.error == errc::outbox_full && skip_full && !outcome.full.empty()) {
-        enqueue({&pair, 1}, body, outcome.full);
-        outcome.error = errc{};
-        return outcome;
-    }
-    if (outcome.error != errc{}) return outcome;
-    enqueue({&pair, 1}, body, {});
-    outcome.count = 1;
-    return outcome;
+    Pair* const pair = &found->second;
+    return queue({&pair, 1}, body, skip_full);
 }
 
 void Engine::room_freed() {
@@ -483,7 +474,9 @@ void Engine::round_failed(const DialPlan::Round& round, Time now) {
         }
     }
     if (round.kind == DialPlan::Kind::seed) {
-        log(Severity::debug, "seed_unreachable error=" + make_error_code(round.error).message());
+        log(round.news ? Severity::warning : Severity::debug,
+            "seed_unreachable address=" + round.name.to_string() + " why=\"" +
+                make_error_code(round.error).message() + '"');
     }
     if (round.peer && round.refused_everywhere) {
         const auto found = pairs_.find(*round.peer);

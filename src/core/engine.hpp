@@ -207,6 +207,7 @@ private:
         std::optional<std::uint64_t> pong_due;
         bool ping_due = false;
         std::vector<PeerId> news;
+        std::vector<Gap> gaps_due;  ///< before the goodbye
         std::optional<Goodbye> goodbye_due;
         std::optional<Refuse> refuse_due;
 
@@ -258,6 +259,7 @@ private:
     // engine.cpp: the application's side and the clock
     void room_freed();
     Outcome room(std::span<Pair* const> pairs, const Body& body);
+    Outcome queue(std::span<Pair* const> pairs, const Body& body, bool skip_full);
     void enqueue(std::span<Pair* const> pairs, const Body& body, std::span<const PeerId> skipped);
     Pair* pair_with_session(std::uint64_t session);
     void give_credit(Pair& pair, bool active, Time now);
@@ -279,6 +281,8 @@ private:
     void suspect(Pair& pair, Time now);
     void fail(Pair& pair, std::string_view why, Time now);
     void surrender(Pair& pair, errc reason);
+    void report_given_up(const Pair& pair, const Outbox::Settled& settled, errc reason);
+    std::string who(const Pair& pair) const;
     void believe(Pair& pair, const Hello& hello, Time now);
     void learn(const Pair& speaker, const Facts& facts, Time now);
     void observe(const std::string& host, Time now);

@@ -49,6 +49,7 @@ bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
         return false;
     }
     if (link->goodbye_due) {
+        for (const Gap& gap : std::exchange(link->gaps_due, {})) sink.frame(gap);
         sink.frame(*std::exchange(link->goodbye_due, std::nullopt));
         return false;
     }

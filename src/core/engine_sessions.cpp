@@ -288,10 +288,17 @@ void Engine::on(Link& link, Pong&& pong, Time now) {
 
 // The end.
 
-/// R26: from here on nothing is sent but these words, and nothing accepted.
+/// R26: from here on nothing is sent but these words, and nothing accepted. What was never sent is given up.
 void Engine::say_goodbye(Link& link, Farewell why, Time now) {
     Goodbye goodbye{why, {}};
-    for (const Session::Channel& channel : link.pair->session->channels()) {
+    for (Session::Channel& channel : link.pair->session->channels()) {
+        std::optional<Gap> gap;
+        // A peer that has said goodbye takes nothing any more; anybody else is told what will not come.
+        if (!link.goodbye_heard) {
+            const Outbox::Settled given_up = channel.out.abandon(channel.id, gap);
+            report_given_up(*link.pair, given_up, why == Farewell::leaving ? errc::leaving : errc::removed);
+        }
+        if (gap) link.gaps_due.push_back(*gap);
         goodbye.offsets.push_back({channel.id, channel.out.next(), channel.in.received()});
     }
     link.goodbye_due = std::move(goodbye);
@@ -338,7 +345,7 @@ void Engine::session_over(Pair& pair, Time now) {
     for (const LinkId each : pair.links) {
         if (find(each)->state == LinkState::parting) parting = each;
     }
-    if (pair.in_view) log(Severity::info, "peer_left peer=" + id.to_string());
+    if (pair.in_view) log(Severity::info, "peer_left " + who(pair));
     plan_.drop(id);
     drop_session(pair, parting, RemovalReason::left, errc::leaving, now);
     roster_.bury(id, now + options_.forget_after);

@@ -36,6 +36,13 @@ Peer Engine::describe(const Pair& pair) const {
     return peer;
 }
 
+std::string Engine::who(const Pair& pair) const {
+    const Facts* facts = roster_.find(pair.id);
+    std::string text = "peer=" + pair.id.to_string();
+    if (facts != nullptr) text += " name=\"" + facts->name + '"';
+    return text;
+}
+
 std::vector<Peer> Engine::peers() const {
     std::vector<Peer> peers;
     peers.reserve(view_.size());
@@ -93,7 +100,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
         if (pair.state != PeerState::alive) {
             pair.state = PeerState::alive;
             actions_.push_back(PeersChanged{});
-            log(Severity::info, "peer_resumed peer=" + pair.id.to_string());
+            log(Severity::info, "peer_resumed " + who(pair));
         }
         return;
     }
@@ -104,7 +111,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
                  &pair);
     actions_.push_back(PeerAdded{describe(pair)});
     actions_.push_back(PeersChanged{});
-    log(Severity::info, "peer_added peer=" + pair.id.to_string() + " address=" + link.remote.to_string());
+    log(Severity::info, "peer_added " + who(pair) + " address=" + link.remote.to_string());
     if (std::exchange(pair.first_hand, false)) announce(pair.id, now);
 }
 
@@ -136,7 +143,7 @@ void Engine::suspect(Pair& pair, Time now) {
 }
 
 void Engine::fail(Pair& pair, std::string_view why, Time now) {
-    log(Severity::warning, "peer_failed peer=" + pair.id.to_string() + " why=" + std::string(why));
+    log(Severity::warning, "peer_failed " + who(pair) + " why=" + std::string(why));
     leave_view(pair, RemovalReason::failed, now);
     left_due_ = leaving_;
 }
@@ -144,7 +151,10 @@ void Engine::fail(Pair& pair, std::string_view why, Time now) {
 /// Gives up what is queued for the pair and tells the application.
 void Engine::surrender(Pair& pair, errc reason) {
     if (!pair.session) return;
-    const Outbox::Settled settled = pair.session->user().out.give_up();
+    report_given_up(pair, pair.session->user().out.give_up(), reason);
+}
+
+void Engine::report_given_up(const Pair& pair, const Outbox::Settled& settled, errc reason) {
     if (settled.messages == 0) return;
     counters_.messages_given_up += settled.messages;
     if (leaving_) {
@@ -153,7 +163,7 @@ void Engine::surrender(Pair& pair, errc reason) {
         ++unacknowledged_.peers;
     }
     actions_.push_back(Surrender{describe(pair), settled.messages, settled.bytes, reason});
-    log(Severity::warning, "messages_given_up peer=" + pair.id.to_string() + " messages=" +
+    log(Severity::warning, "messages_given_up " + who(pair) + " messages=" +
                                std::to_string(settled.messages) + " bytes=" + std::to_string(settled.bytes) +
                                " why=\"" + make_error_code(reason).message() + '"');
     room_freed();

@@ -117,18 +117,52 @@ std::optional<Rule> Outbox::rewind(std::uint64_t to) {
     return std::nullopt;
 }
 
-Outbox::Settled Outbox::unacknowledged() const {
+/// What lies in the items from `first` on, the first of them from the frame that starts at `from`.
+Outbox::Settled Outbox::count(std::size_t first, std::uint64_t from) const {
     Settled settled;
-    for (std::size_t i = 0; i < items_.size(); ++i) {
+    for (std::size_t i = first; i < items_.size(); ++i) {
         const Item& item = items_[i];
         if (item.gap()) continue;
-        settled.bytes += item.span.size();
+        const std::uint64_t begin = i == first ? std::max(from, item.begin) : item.begin;
+        settled.bytes += item.end - begin;
         if (item.header) {
             if ((FrameHeader::read(item.span.bytes().data()).flags & flag_more) == 0) ++settled.messages;
         } else if (i == 0 || !items_[i - 1].header) {
-            frames_until(item, item.begin, item.end, &settled.messages);
+            frames_until(item, begin, item.end, &settled.messages);
         }
     }
+    return settled;
+}
+
+Outbox::Settled Outbox::unacknowledged() const {
+    return count(0, acknowledged_);
+}
+
+Outbox::Settled Outbox::abandon(std::uint16_t channel, std::optional<Gap>& gap) {
+    gap.reset();
+    if (next_ == end_) return {};
+    const Settled settled = count(cursor_, next_);
+    std::uint64_t messages = settled.messages;
+    for (std::size_t i = cursor_; i < items_.size(); ++i) messages += items_[i].messages;
+    gap = Gap{channel, end_, messages};
+
+    // What was sent of the item in hand stays, whole frames of it.
+    std::uint64_t kept = acknowledged_;
+    if (cursor_ < items_.size() && items_[cursor_].begin < next_ && !items_[cursor_].gap()) {
+        Item& item = items_[cursor_];
+        item.span = item.span.part(0, next_ - item.begin);
+        item.end = next_;
+        ++cursor_;
+    }
+    items_.erase(items_.begin() + static_cast<std::ptrdiff_t>(cursor_), items_.end());
+    held_ = 0;
+    for (const Item& item : items_) {
+        if (!item.gap()) held_ += item.span.size();
+        kept = item.end;
+    }
+    items_.push_back({{}, kept, end_, messages, false});
+    cursor_ = items_.size();
+    next_ = sent_ = end_;
     return settled;
 }
 

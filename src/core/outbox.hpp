@@ -49,6 +49,9 @@ public:
     };
     /// Turns everything that is not acknowledged into a gap, and says what that was.
     Settled give_up();
+    /// Turns everything that was never sent into a gap which counts as sent, and says what that was. `gap` tells the
+    /// peer of it and must be the next thing it is sent on this channel; empty if nothing was left.
+    Settled abandon(std::uint16_t channel, std::optional<Gap>& gap);
     /// What is queued and not acknowledged, gaps not counted.
     Settled unacknowledged() const;
 
@@ -84,6 +87,7 @@ private:
 
     void push(Span span, bool header);
     std::size_t find(std::uint64_t offset) const;
+    Settled count(std::size_t first, std::uint64_t from) const;
     static std::uint64_t frames_until(const Item& item, std::uint64_t from, std::uint64_t limit,
                                       std::uint64_t* messages = nullptr);
 

@@ -8,7 +8,6 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <unordered_map>
 #include <vector>
 
 namespace cluster::core {
@@ -63,8 +62,9 @@ public:
 
 private:
     Facts self_;
-    std::unordered_map<PeerId, Facts> known_;
-    std::unordered_map<PeerId, Time> departed_;
+    // Peers choose their ids, so nothing here is hashed by them.
+    std::map<PeerId, Facts> known_;
+    std::map<PeerId, Time> departed_;
     std::multimap<Time, PeerId> graves_;
     std::map<PeerId, Parted> parted_;
 };

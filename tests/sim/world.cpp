@@ -385,7 +385,8 @@ Result World::run() {
         ++result_.events;
         event.what();
         check_links();
-        if (!healed_ || now_ < next_check) continue;
+        // The last faults before the healing may take a moment to be noticed.
+        if (now_ < std::max(next_check, plan_.faults + 1s)) continue;
         next_check = now_ + 50ms;
         if (!well(&why)) {
             good_since = core::never;

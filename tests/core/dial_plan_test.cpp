@@ -1,0 +1,375 @@
+#include "core/dial_plan.hpp"
+
+#include <doctest/doctest.h>
+
+#include <set>
+
+using namespace cluster;
+using namespace cluster::core;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr Duration shortest = 100ms;
+constexpr Duration longest = 5s;
+const Address name{"db.example", 7000};
+
+PeerId id_of(std::size_t number) {
+    PeerId id;
+    id.bytes[0] = static_cast<std::uint8_t>(number);
+    id.bytes[1] = static_cast<std::uint8_t>(number >> 8);
+    return id;
+}
+
+Address at(std::uint16_t port) {
+    return {"10.0.0.1", port};
+}
+
+const PeerId bob = id_of(2);
+
+struct Plan : DialPlan {
+    Time now = 1000s;
+    Occupied occupied = [](const PeerId&, const Address&) { return false; };
+
+    explicit Plan(std::uint64_t jitter = 42) : DialPlan(shortest, longest, jitter) {}
+
+    std::optional<Step> ask() { return step(now, occupied); }
+    /// The step that is due now.
+    Step must() {
+        const auto found = ask();
+        REQUIRE(found);
+        return *found;
+    }
+    /// Lets time pass until something is due, and says how much did.
+    Duration wait() {
+        const Time due = next();
+        REQUIRE(due != never);
+        return due - std::exchange(now, due);
+    }
+    std::optional<Round> fail(const Step& dial, errc error = errc::connection_refused) {
+        return failed({dial.target, dial.round}, error, error == errc::connection_refused, now);
+    }
+    /// Resolves a name that is due, and hands out the first dial.
+    Step resolve(const std::vector<Address>& addresses) {
+        const Step asked = must();
+        REQUIRE(asked.resolve);
+        resolved(asked.target, addresses, now);
+        const Step dial = must();
+        REQUIRE_FALSE(dial.resolve);
+        return dial;
+    }
+    /// Bob is met, attached and lost again.
+    void meet_and_lose() {
+        engaged(bob);
+        attached(bob);
+        released(bob, true, now);
+    }
+};
+
+void check_pause(Duration pause, Duration base) {
+    CHECK(pause >= base * 3 / 4);
+    CHECK(pause <= base * 5 / 4);
+    CHECK(pause <= longest);
+}
+
+}  // namespace
+
+TEST_CASE("a round tries all addresses, each a stagger after one that does not answer") {
+    Plan plan;
+    plan.seek(bob, {at(1), at(2), at(3)}, plan.now + 10ms);
+    CHECK_FALSE(plan.ask());
+    CHECK(plan.wait() == 10ms);
+    const auto first = plan.must();
+    CHECK(first.address == at(1));
+    CHECK_FALSE(first.resolve);
+    CHECK_FALSE(plan.ask());
+    CHECK(plan.wait() == DialPlan::stagger);
+    const auto second = plan.must();
+    CHECK(second.address == at(2));
+    CHECK(plan.wait() == DialPlan::stagger);
+    const auto third = plan.must();
+    CHECK(third.address == at(3));
+    CHECK(plan.next() == never);
+    CHECK_FALSE(plan.fail(third, errc::timed_out));
+    CHECK_FALSE(plan.fail(first));
+    const auto round = plan.fail(second);
+    REQUIRE(round);
+    CHECK(round->peer == bob);
+    CHECK(round->error == errc::timed_out);
+    CHECK_FALSE(round->refused_everywhere);
+}
+
+TEST_CASE("an address that fails makes way for the next one at once") {
+    Plan plan;
+    plan.seek(bob, {at(1), at(2)}, plan.now);
+    CHECK_FALSE(plan.fail(plan.must()));
+    CHECK(plan.next() == plan.now);
+    CHECK(plan.must().address == at(2));
+}
+
+TEST_CASE("pauses double with jitter, never exceed the longest, and start anew after an attach") {
+    std::set<Duration> firsts;
+    for (std::uint64_t jitter = 1; jitter <= 50; ++jitter) {
+        Plan plan(jitter);
+        plan.seek(bob, {at(1)}, plan.now);
+        Duration base = shortest;
+        for (int round = 0; round < 50; ++round) {
+            REQUIRE(plan.fail(plan.must()));
+            const Duration pause = plan.wait();
+            check_pause(pause, base);
+            if (round == 0) firsts.insert(pause);
+            base = std::min(base * 2, longest);
+        }
+        plan.meet_and_lose();
+        REQUIRE(plan.wait() == 0ms);
+        REQUIRE(plan.fail(plan.must()));
+        check_pause(plan.wait(), shortest);
+    }
+    CHECK(firsts.size() > 20);
+}
+
+TEST_CASE("who is refused at each address is refused everywhere, and nobody else") {
+    Plan plan;
+    plan.seek(bob, {at(1), at(2)}, plan.now);
+    std::optional<DialPlan::Round> round;
+    SUBCASE("refused twice") {
+        CHECK_FALSE(plan.fail(plan.must()));
+        round = plan.fail(plan.must());
+        REQUIRE(round);
+        CHECK(round->refused_everywhere);
+        CHECK(round->error == errc::connection_refused);
+    }
+    SUBCASE("refused once, silent once") {
+        CHECK_FALSE(plan.fail(plan.must()));
+        round = plan.fail(plan.must(), errc::timed_out);
+        REQUIRE(round);
+        CHECK_FALSE(round->refused_everywhere);
+        CHECK(round->error == errc::timed_out);
+    }
+    SUBCASE("one address belongs to somebody else by now") {
+        plan.occupied = [](const PeerId& id, const Address& address) { return id == bob && address == at(1); };
+        const auto dial = plan.must();
+        CHECK(dial.address == at(2));
+        round = plan.fail(dial);
+        REQUIRE(round);
+        CHECK(round->refused_everywhere);
+    }
+    SUBCASE("all addresses belong to somebody else by now") {
+        plan.occupied = [](const PeerId&, const Address&) { return true; };
+        CHECK_FALSE(plan.ask());
+        const auto ended = plan.take_ended();
+        REQUIRE(ended.size() == 1);
+        CHECK(ended[0].refused_everywhere);
+        CHECK(ended[0].peer == bob);
+        CHECK(plan.take_ended().empty());
+        check_pause(plan.wait(), shortest);
+    }
+}
+
+TEST_CASE("what one round found out does not count in the next") {
+    Plan plan;
+    plan.seek(bob, {at(1), at(2)}, plan.now);
+    CHECK_FALSE(plan.fail(plan.must()));
+    REQUIRE(plan.fail(plan.must()));
+    plan.wait();
+    CHECK_FALSE(plan.fail(plan.must()));
+    const auto round = plan.fail(plan.must(), errc::timed_out);
+    REQUIRE(round);
+    CHECK_FALSE(round->refused_everywhere);
+}
+
+TEST_CASE("the outcome of a dial of a former round is ignored") {
+    Plan plan;
+    plan.seek(bob, {at(1), at(2)}, plan.now);
+    const auto first = plan.must();
+    plan.wait();
+    const auto late = plan.must();
+    plan.answered({first.target, first.round}, bob);
+    plan.meet_and_lose();
+    const auto again = plan.must();
+    CHECK(again.address == at(1));
+    CHECK(again.round != late.round);
+    plan.wait();
+    const auto other = plan.must();
+    CHECK_FALSE(plan.fail(late));
+    CHECK_FALSE(plan.fail(late));
+    CHECK_FALSE(plan.fail(again, errc::timed_out));
+    const auto round = plan.fail(other);
+    REQUIRE(round);
+    CHECK_FALSE(round->refused_everywhere);
+    CHECK_FALSE(plan.fail(other));
+}
+
+TEST_CASE("a target whose peer has a link is left alone") {
+    Plan plan;
+    plan.seek(bob, {at(1)}, plan.now);
+    plan.engaged(bob);
+    CHECK_FALSE(plan.ask());
+    CHECK(plan.next() == never);
+    plan.released(bob, true, plan.now);
+    check_pause(plan.wait(), shortest);
+    CHECK(plan.must().address == at(1));
+}
+
+TEST_CASE("a lost link is dialled again at once, but not again and again") {
+    Plan plan;
+    plan.seek(bob, {at(1)}, plan.now);
+    plan.meet_and_lose();
+    CHECK(plan.next() == plan.now);
+    plan.now += 1ms;
+    plan.meet_and_lose();
+    check_pause(plan.wait(), shortest);
+    plan.now += shortest;
+    plan.meet_and_lose();
+    CHECK(plan.next() == plan.now);
+}
+
+TEST_CASE("a link that was never attached is not dialled again at once") {
+    Plan plan;
+    plan.seek(bob, {at(1)}, plan.now);
+    Duration base = shortest;
+    for (int i = 0; i < 4; ++i, base *= 2) {
+        plan.engaged(bob);
+        plan.released(bob, true, plan.now);
+        check_pause(plan.wait(), base);
+    }
+}
+
+TEST_CASE("dials beyond the burst come at the rate") {
+    Plan plan;
+    for (std::size_t i = 0; i < 1000; ++i) plan.seek(id_of(i), {at(1)}, plan.now);
+    std::size_t dials = 0;
+    while (plan.ask()) ++dials;
+    CHECK(dials == 256);
+    const Time end = plan.now + 1s;
+    while (plan.next() <= end) {
+        plan.now = plan.next();
+        while (plan.ask()) ++dials;
+    }
+    CHECK(dials > 256 + 90);
+    CHECK(dials <= 256 + 100);
+}
+
+TEST_CASE("a seed is sought for ever, and its name is resolved anew in each round") {
+    Plan plan;
+    const std::uint64_t seed = plan.seek(name, DialPlan::Kind::seed, plan.now);
+    CHECK(plan.kind(seed) == DialPlan::Kind::seed);
+    for (std::uint16_t i = 0; i < 100; ++i) {
+        const auto dial = plan.resolve({at(i)});
+        CHECK(dial.target == seed);
+        CHECK(dial.address == at(i));
+        const auto round = plan.fail(dial);
+        REQUIRE(round);
+        CHECK(round->kind == DialPlan::Kind::seed);
+        CHECK(round->refused_everywhere);
+        CHECK(plan.wait() <= longest);
+    }
+}
+
+TEST_CASE("a name that cannot be resolved ends the round, and is tried again") {
+    Plan plan;
+    plan.seek(name, DialPlan::Kind::seed, plan.now);
+    const auto asked = plan.must();
+    CHECK(asked.resolve);
+    CHECK(asked.address == name);
+    CHECK_FALSE(plan.ask());
+    CHECK(plan.next() == never);
+    const auto round = plan.fail(asked, errc::unresolvable_host);
+    REQUIRE(round);
+    CHECK(round->error == errc::unresolvable_host);
+    CHECK_FALSE(round->refused_everywhere);
+    check_pause(plan.wait(), shortest);
+    CHECK(plan.must().resolve);
+}
+
+TEST_CASE("a seed that led to a peer rests until that peer is out of view") {
+    Plan plan;
+    const std::uint64_t seed = plan.seek(name, DialPlan::Kind::seed, plan.now);
+    const auto dial = plan.resolve({at(1), at(2)});
+    plan.answered({dial.target, dial.round}, bob);
+    REQUIRE(plan.bound(seed) != nullptr);
+    CHECK(*plan.bound(seed) == bob);
+    plan.engaged(bob);
+    plan.attached(bob);
+    SUBCASE("it rests while the peer is known though its link is lost") {
+        plan.released(bob, true, plan.now);
+        CHECK_FALSE(plan.ask());
+        CHECK(plan.next() == never);
+        CHECK(*plan.bound(seed) == bob);
+        return;
+    }
+    SUBCASE("the link ends and the peer is not known") {
+        plan.released(bob, false, plan.now);
+        CHECK(plan.wait() == 0ms);
+    }
+    SUBCASE("the peer goes out of view") {
+        plan.unbind(bob, plan.now);
+        check_pause(plan.wait(), shortest);
+    }
+    CHECK_FALSE(plan.bound(seed)->has_value());
+    CHECK(plan.resolve({at(1)}).target == seed);
+}
+
+TEST_CASE("a peer out of view stays sought as a peer") {
+    Plan plan;
+    plan.seek(bob, {at(1)}, plan.now);
+    plan.unbind(bob, plan.now);
+    CHECK(plan.must().address == at(1));
+}
+
+TEST_CASE("a peer that is sought twice is one target with the newer addresses") {
+    Plan plan;
+    plan.seek(bob, {at(1)}, plan.now);
+    plan.seek(bob, {at(2)}, plan.now);
+    CHECK(plan.must().address == at(2));
+    CHECK_FALSE(plan.ask());
+}
+
+TEST_CASE("a peer that published no address is not dialled, and its round is not one in vain") {
+    Plan plan;
+    plan.seek(bob, {}, plan.now);
+    CHECK_FALSE(plan.ask());
+    CHECK(plan.next() == never);
+    CHECK(plan.take_ended().empty());
+    plan.seek(bob, {at(1)}, plan.now);
+    plan.hurry(bob, plan.now + 1s);
+    CHECK(plan.wait() == 1s);
+    CHECK(plan.must().address == at(1));
+}
+
+TEST_CASE("a hurried dial comes no later, and one that is due earlier is not put off") {
+    Plan plan;
+    plan.seek(bob, {at(1)}, plan.now + 10s);
+    plan.hurry(bob, plan.now + 1s);
+    plan.hurry(bob, plan.now + 2s);
+    CHECK(plan.wait() == 1s);
+}
+
+TEST_CASE("what is dropped is not dialled, and its outcomes mean nothing") {
+    Plan plan;
+    const PeerId eve = id_of(3);
+    const std::uint64_t seed = plan.seek(name, DialPlan::Kind::seed, plan.now);
+    plan.seek(bob, {at(1)}, plan.now);
+    plan.seek(eve, {at(2)}, plan.now);
+    SUBCASE("by number and peer") {
+        plan.drop(seed);
+        plan.drop(bob);
+        CHECK(plan.must().address == at(2));
+    }
+    SUBCASE("all but some peers") {
+        plan.keep_only({eve});
+        CHECK(plan.must().address == at(2));
+    }
+    SUBCASE("all") { plan.drop_all(); }
+    SUBCASE("while it is dialled") {
+        const auto asked = plan.must();
+        const auto dial = plan.must();
+        plan.drop_all();
+        plan.resolved(asked.target, {at(9)}, plan.now);
+        plan.answered({asked.target, asked.round}, bob);
+        CHECK_FALSE(plan.fail(dial));
+    }
+    CHECK(plan.bound(seed) == nullptr);
+    CHECK_FALSE(plan.ask());
+    CHECK(plan.next() == never);
+}

@@ -1,0 +1,235 @@
+#include "core/intake.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using namespace cluster;
+using namespace cluster::core;
+
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+void put(Bytes& bytes, std::string_view payload, bool more = false) {
+    const std::size_t at = bytes.size();
+    bytes.resize(at + FrameHeader::size + payload.size());
+    FrameHeader{static_cast<std::uint32_t>(payload.size()), FrameKind::data, more ? flag_more : std::uint8_t{0}, 0}
+        .write(bytes.data() + at);
+    if (!payload.empty()) std::memcpy(bytes.data() + at + FrameHeader::size, payload.data(), payload.size());
+}
+
+/// Frames in a block of which they use all but `unused` bytes.
+DataRun run_of(const std::vector<std::string>& payloads, bool more = false, std::size_t unused = 0) {
+    Bytes bytes;
+    for (const std::string& payload : payloads) put(bytes, payload, more);
+    const std::size_t size = bytes.size();
+    bytes.resize(size + unused);
+    DataRun run;
+    run.block = Block::adopt(std::move(bytes));
+    run.frames = {run.block->data(), size};
+    run.messages = payloads.size();
+    run.more = more;
+    return run;
+}
+
+std::vector<std::string> payloads(const Batch& batch) {
+    std::vector<std::string> found;
+    for (auto rest = batch.frames; !rest.empty();) {
+        const FrameHeader header = FrameHeader::read(rest.data());
+        const auto body = rest.subspan(FrameHeader::size, header.length);
+        found.emplace_back(reinterpret_cast<const char*>(body.data()), body.size());
+        rest = rest.subspan(FrameHeader::size + header.length);
+    }
+    return found;
+}
+
+using Texts = std::vector<std::string>;
+
+/// An intake with room for `limit` bytes, and what it handed out.
+struct Receiver {
+    Intake in;
+    std::vector<Batch> out;
+
+    explicit Receiver(std::uint64_t limit = 100000, std::size_t max_message = 1000) : in(max_message) {
+        in.allow(limit);
+    }
+    std::optional<Rule> take(const DataRun& run) {
+        Batch stamp;
+        stamp.session = 7;
+        return in.accept(run, std::move(stamp), out);
+    }
+    std::optional<Rule> skip(std::uint64_t to, std::uint64_t messages) {
+        Batch stamp;
+        stamp.session = 7;
+        return in.skip({user_channel, to, messages}, std::move(stamp), out);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a run of messages is handed on as one batch that owes what it used of the credit") {
+    Receiver receiver;
+    CHECK(receiver.take(run_of({"one", "", "three"})) == std::nullopt);
+    REQUIRE(receiver.out.size() == 1);
+    const Batch& batch = receiver.out[0];
+    CHECK(batch.session == 7);
+    CHECK(batch.messages == 3);
+    CHECK(batch.charge == 32);
+    CHECK(batch.lost == 0);
+    CHECK(payloads(batch) == Texts{"one", "", "three"});
+    CHECK(receiver.in.received() == 32);
+    CHECK(receiver.in.consumed() == 0);
+    receiver.in.consume(batch.charge);
+    CHECK(receiver.in.consumed() == 32);
+}
+
+TEST_CASE("a message in chunks that come one by one is handed on once, whole, with the charge of all of them") {
+    Receiver receiver;
+    CHECK(receiver.take(run_of({"begin "}, true)) == std::nullopt);
+    CHECK(receiver.in.partial());
+    CHECK(receiver.in.partial_charge() == 14);
+    CHECK(receiver.take(run_of({"middle "}, true)) == std::nullopt);
+    CHECK(receiver.out.empty());
+    CHECK(receiver.in.received() == 29);
+    CHECK(receiver.take(run_of({"end", "next", "last"})) == std::nullopt);
+    REQUIRE(receiver.out.size() == 2);
+    CHECK(payloads(receiver.out[0]) == Texts{"begin middle end"});
+    CHECK(receiver.out[0].messages == 1);
+    CHECK(receiver.out[0].charge == 14 + 15 + 11);
+    CHECK(receiver.out[0].session == 7);
+    CHECK(payloads(receiver.out[1]) == Texts{"next", "last"});
+    CHECK(receiver.out[1].messages == 2);
+    CHECK(receiver.out[1].charge == 24);
+    CHECK(receiver.out[1].session == 7);
+    CHECK_FALSE(receiver.in.partial());
+    CHECK(receiver.in.partial_charge() == 0);
+    CHECK(receiver.in.received() == 64);
+}
+
+TEST_CASE("the last chunk of a message may be empty") {
+    Receiver receiver;
+    CHECK(receiver.take(run_of({"all of it"}, true)) == std::nullopt);
+    CHECK(receiver.take(run_of({""})) == std::nullopt);
+    REQUIRE(receiver.out.size() == 1);
+    CHECK(payloads(receiver.out[0]) == Texts{"all of it"});
+}
+
+TEST_CASE("a gap throws half a message away and returns the credit of all that it covers") {
+    Receiver receiver(1000);
+    REQUIRE(receiver.take(run_of({"half"}, true)) == std::nullopt);  // 12
+    CHECK(receiver.skip(112, 5) == std::nullopt);
+    REQUIRE(receiver.out.size() == 1);
+    CHECK(receiver.out[0].lost == 5);
+    CHECK(receiver.out[0].messages == 0);
+    CHECK(receiver.out[0].charge == 0);
+    CHECK_FALSE(receiver.in.partial());
+    CHECK(receiver.in.partial_charge() == 0);
+    CHECK(receiver.in.received() == 112);
+    CHECK(receiver.in.consumed() == 112);
+    CHECK(receiver.in.limit() == 1100);
+    CHECK(receiver.take(run_of({"whole"})) == std::nullopt);
+    REQUIRE(receiver.out.size() == 2);
+    CHECK(payloads(receiver.out[1]) == Texts{"whole"});
+}
+
+TEST_CASE("a gap needs no credit") {
+    Receiver receiver(11);
+    REQUIRE(receiver.take(run_of({"one"})) == std::nullopt);
+    CHECK(receiver.skip(5000, 1) == std::nullopt);
+    CHECK(receiver.in.received() == 5000);
+    CHECK(receiver.in.limit() == 5000);
+    CHECK(receiver.take(run_of({""})) == Rule::beyond_credit);
+}
+
+TEST_CASE("a gap that goes back, says nothing or has no end is refused and changes nothing") {
+    Receiver receiver;
+    REQUIRE(receiver.take(run_of({"one"})) == std::nullopt);
+    CHECK(receiver.skip(11, 1) == Rule::offset_goes_back);
+    CHECK(receiver.skip(3, 1) == Rule::offset_goes_back);
+    CHECK(receiver.skip(12, 0) == Rule::malformed_body);
+    CHECK(receiver.skip(max_offset + 1, 1) == Rule::malformed_body);
+    CHECK(receiver.out.size() == 1);
+    CHECK(receiver.in.received() == 11);
+    CHECK(receiver.in.consumed() == 0);
+    CHECK(receiver.skip(max_offset, 1) == std::nullopt);
+}
+
+TEST_CASE("data beyond the credit is refused, and data up to its last byte is not") {
+    Receiver receiver(22);
+    CHECK(receiver.take(run_of({"one", "four"})) == Rule::beyond_credit);
+    CHECK(receiver.out.empty());
+    CHECK(receiver.in.received() == 0);
+    CHECK(receiver.take(run_of({"one", "two"})) == std::nullopt);
+    CHECK(receiver.take(run_of({""})) == Rule::beyond_credit);
+    CHECK(receiver.take(run_of({"x"}, true)) == Rule::beyond_credit);
+    receiver.in.allow(30);
+    CHECK(receiver.take(run_of({""})) == std::nullopt);
+    receiver.in.allow(0);
+    CHECK(receiver.in.limit() == 30);
+}
+
+TEST_CASE("a message in chunks longer than the limit is refused as soon as it is known") {
+    Receiver receiver(100000, 10);
+    SUBCASE("at its first chunk") {
+        CHECK(receiver.take(run_of({"12345678901"}, true)) == Rule::message_too_long);
+    }
+    SUBCASE("at a later chunk") {
+        REQUIRE(receiver.take(run_of({"123456"}, true)) == std::nullopt);
+        CHECK(receiver.take(run_of({"78901"}, true)) == Rule::message_too_long);
+    }
+    SUBCASE("at its last chunk") {
+        REQUIRE(receiver.take(run_of({"123456"}, true)) == std::nullopt);
+        CHECK(receiver.take(run_of({"78901"})) == Rule::message_too_long);
+    }
+    CHECK(receiver.out.empty());
+}
+
+TEST_CASE("a message in chunks of just the longest length is taken") {
+    Receiver receiver(100000, 10);
+    REQUIRE(receiver.take(run_of({"12345"}, true)) == std::nullopt);
+    CHECK(receiver.take(run_of({"67890"})) == std::nullopt);
+    REQUIRE(receiver.out.size() == 1);
+    CHECK(payloads(receiver.out[0]) == Texts{"1234567890"});
+}
+
+TEST_CASE("a block is kept where three quarters of it are used, otherwise the messages are copied out of it") {
+    const std::string payload(292, 'x');  // 300 with its header
+    const struct {
+        std::size_t unused;
+        bool kept;
+    } cases[] = {{0, true}, {100, true}, {104, false}, {5000, false}};
+    for (const auto& each : cases) {
+        CAPTURE(each.unused);
+        Receiver receiver;
+        const DataRun run = run_of({payload}, false, each.unused);
+        REQUIRE(receiver.take(run) == std::nullopt);
+        REQUIRE(receiver.out.size() == 1);
+        CHECK((receiver.out[0].block == run.block) == each.kept);
+        CHECK(receiver.out[0].block->size() <= 400);
+        CHECK(payloads(receiver.out[0]) == Texts{payload});
+    }
+}
+
+TEST_CASE("an acknowledgement is due when data came and when only the limit grew, until it was told") {
+    Receiver receiver(100);
+    receiver.in.told();
+    CHECK_FALSE(receiver.in.acknowledgement_due());
+    REQUIRE(receiver.take(run_of({"one"})) == std::nullopt);
+    CHECK(receiver.in.acknowledgement_due());
+    CHECK(receiver.in.unacknowledged() == 11);
+    CHECK_FALSE(receiver.in.limit_grew());
+    CHECK(receiver.in.room_told() == 89);
+    receiver.in.told();
+    CHECK_FALSE(receiver.in.acknowledgement_due());
+    receiver.in.allow(111);
+    CHECK(receiver.in.acknowledgement_due());
+    CHECK(receiver.in.limit_grew());
+    CHECK(receiver.in.room_told() == 89);
+    receiver.in.told();
+    CHECK(receiver.in.room_told() == 100);
+    CHECK_FALSE(receiver.in.acknowledgement_due());
+}
