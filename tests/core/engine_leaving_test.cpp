@@ -52,3 +52,24 @@ TEST_CASE("leaving ends at once when another node answers in the place of the on
     REQUIRE(ann.left);
     CHECK(ann.left->messages == 1);
 }
+
+TEST_CASE("what a leaving node could not send in time shows as a gap at the receiver, and counts as unacknowledged") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    Node& bob = lab.start(2);
+    lab.join(ann, bob);
+    bob.reads = false;
+    const std::string payload(60000, 'x');
+    std::size_t sent = 0;
+    while (ann.send(bob.id, payload).error == errc{}) ++sent;
+    lab.advance(100ms);
+    const std::size_t arrived = bob.unread.size();
+    REQUIRE(arrived < sent);
+    ann->leave(lab.now);
+    REQUIRE(lab.wait([&] { return ann.left.has_value(); }));
+    CHECK(ann.left->messages == sent - arrived);
+    bob.read();
+    REQUIRE(bob.inbox.size() == arrived + 1);
+    CHECK(bob.inbox.back() == "gap " + std::to_string(sent - arrived));
+    CHECK(bob.news.back() == "left 1");
+}

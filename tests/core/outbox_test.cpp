@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -69,6 +70,36 @@ struct Box {
 };
 
 }  // namespace
+
+TEST_CASE("what is abandoned becomes a gap that counts as sent, and what was sent stays") {
+    Box box(3 * (FrameHeader::size + 4));
+    for (const char* text : {"aaaa", "bbbb", "cccc", "dddd"}) box.add(text);
+    box.adopt("eeee", true);
+    box.adopt("ffff");
+    CHECK(box.pull().data.size() == 36);
+    std::optional<Gap> gap;
+    const Outbox::Settled given_up = box.out.abandon(user_channel, gap);
+    CHECK(given_up.messages == 2);  // dddd, and the one in two chunks
+    CHECK(given_up.bytes == 36);
+    REQUIRE(gap.has_value());
+    CHECK(*gap == Gap{user_channel, 72, 2});
+    CHECK(box.out.next() == 72);
+    CHECK(box.out.unacknowledged().messages == 3);
+    CHECK_FALSE(box.out.ready());
+
+    box.out.abandon(user_channel, gap);
+    CHECK_FALSE(gap.has_value());
+
+    // Another link starts before the end of what was sent.
+    REQUIRE_FALSE(box.out.rewind(24));
+    box.out.allow(everything);
+    const Sink again = box.pull();
+    CHECK(again.data == frame("cccc"));
+    REQUIRE(again.gaps.size() == 1);
+    CHECK(again.gaps[0] == Gap{user_channel, 72, 2});
+    REQUIRE_FALSE(box.out.acknowledge(72));
+    CHECK(box.out.empty());
+}
 
 TEST_CASE("frames that lie one behind the other leave an outbox in one piece") {
     Box box;
