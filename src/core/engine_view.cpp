@@ -10,7 +10,7 @@ namespace {
 /// What this node met first-hand within this time is told to the others in one frame.
 constexpr Duration news_delay = std::chrono::milliseconds(5);
 /// So long the larger id waits for the smaller one's dial when both have just heard of each other.
-constexpr Duration dial_grace = std::chrono::milliseconds(400);
+constexpr Duration dial_grace = std::chrono::milliseconds(200);
 
 bool loopback(const Address& address) {
     return address.host.starts_with("127.") || address.host == "::1" || address.host == "localhost";
