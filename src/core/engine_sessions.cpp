@@ -17,18 +17,14 @@ void Engine::on(Link& link, Offer&& offer, Time now) {
 void Engine::decide(Link& link, Time now) {
     Pair& pair = *link.pair;
     if (!pair.session) make_session(pair);
-    const auto proves = [&] {
-        const auto& token = pair.session->token();
-        return token && link.offer.proof &&
-               *link.offer.proof == prove(*token, link.peer_nonce, link.our_nonce, ProofUse::offer);
-    };
-    bool proof_holds = proves();
+    const auto& token = pair.session->token();
+    const bool proof_holds = token && link.offer.proof &&
+                             *link.offer.proof == prove(*token, link.peer_nonce, link.our_nonce, ProofUse::offer);
     const bool defended_elsewhere = link.offer.proof && link.offer.defended;
     if (!proof_holds && !defended_elsewhere && pair.session->confirmed() && !pair.session->defended() &&
         pair.session->attached() == 0 && pair.session->attaching() == 0) {
         drop_session(pair, link.id, RemovalReason::replaced, errc::id_in_use, now);
         make_session(pair);
-        proof_holds = false;
     }
     const Session::Judgement judgement = pair.session->judge(link.offer, proof_holds);
     switch (judgement.verdict) {
@@ -88,7 +84,6 @@ void Engine::on(Link& link, Attached&& attached, Time now) {
     if (first) report_unsettled(pair, attached.unsettled);
     completed(link, now);
     decide_waiting(pair, now);
-    if (leaving_) queue_goodbyes(now);
 }
 
 // Attaching: the larger id's side.
