@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -16,6 +17,18 @@
 #include <vector>
 
 namespace cluster::detail {
+
+/// Calls `function`, which is the application's; what it throws goes to `on_throw` as a text.
+template <class OnThrow, class Function, class... Arguments>
+void call_guarded(const OnThrow& on_throw, Function&& function, Arguments&&... arguments) {
+    try {
+        std::forward<Function>(function)(std::forward<Arguments>(arguments)...);
+    } catch (const std::exception& exception) {
+        on_throw(std::string_view(exception.what()));
+    } catch (...) {
+        on_throw(std::string_view("unknown"));
+    }
+}
 
 /// What a `Subscription` shares with its node. Thread-safe.
 class Registration {
@@ -48,13 +61,7 @@ public:
     template <class OnThrow>
     void call(OnThrow&& on_throw, Arguments... arguments) {
         if (!enter()) return;
-        try {
-            function_(arguments...);
-        } catch (const std::exception& exception) {
-            on_throw(std::string_view(exception.what()));
-        } catch (...) {
-            on_throw(std::string_view("unknown"));
-        }
+        call_guarded(on_throw, function_, arguments...);
         leave();
     }
 

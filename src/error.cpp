@@ -34,6 +34,7 @@ public:
             case errc::would_block:
                 return "the call would have to wait on an I/O thread, which must not; call it elsewhere";
             case errc::closed: return "the node is closed";
+            case errc::cancelled: return "the operation was cancelled";
             case errc::invalid_options: return "the options are wrong or contradict each other";
             case errc::protocol_error: return "the other side broke a rule of the protocol";
             case errc::connection_lost: return "the connection broke before the outcome was known";

@@ -1,5 +1,6 @@
 #include <cluster/inbox.hpp>
 
+#include "deadline.hpp"
 #include "inbox_state.hpp"
 
 #include <utility>
@@ -11,7 +12,7 @@ using detail::InboxState;
 
 namespace {
 
-std::optional<Message> receive_until(const std::shared_ptr<InboxState>& state, InboxState::Deadline deadline) {
+std::optional<Message> receive_until(const std::shared_ptr<InboxState>& state, detail::Deadline deadline) {
     InboxReader reader(state);
     if (!reader.next(deadline)) return std::nullopt;
     return reader.take();
@@ -27,9 +28,7 @@ std::optional<Message> Inbox::receive() {
 
 std::optional<Message> Inbox::receive_for(std::chrono::nanoseconds duration) {
     if (duration <= std::chrono::nanoseconds(0)) return try_receive();
-    const auto now = std::chrono::steady_clock::now();
-    const bool beyond_the_clock = duration >= InboxState::for_ever - now;
-    return receive_until(state_, beyond_the_clock ? InboxState::for_ever : now + duration);
+    return receive_until(state_, detail::deadline_after(duration));
 }
 
 std::optional<Message> Inbox::try_receive() {
@@ -38,6 +37,22 @@ std::optional<Message> Inbox::try_receive() {
 
 bool Inbox::at_end() const {
     return state_->at_end();
+}
+
+void Inbox::wait(std::shared_ptr<detail::Operation> operation) const {
+    state_->wait(std::move(operation));
+}
+
+bool Inbox::stop_waiting(const detail::Operation& operation) const {
+    return state_->stop_waiting(operation);
+}
+
+void Inbox::pass_on() const {
+    state_->pass_on();
+}
+
+bool Inbox::call_back(std::function<void()> work) const {
+    return state_->call_back(std::move(work));
 }
 
 Inbox::Iterator Inbox::begin() {

@@ -5,6 +5,7 @@
 
 #include <cluster/error.hpp>
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <memory>
@@ -54,6 +55,7 @@ bool InboxState::put_together(Batch& batch) {
 bool InboxState::push(std::span<Batch> batches) {
     std::uint64_t messages = 0;
     std::size_t waiting = 0;
+    std::vector<std::shared_ptr<Operation>> woken;
     {
         const std::lock_guard lock(mutex_);
         if (ended_) return false;
@@ -67,7 +69,12 @@ bool InboxState::push(std::span<Batch> batches) {
             last_[session] = {&queue_.back(), false};
         }
         waiting = waiting_;
+        for (std::uint64_t i = 0; i < messages && !operations_.empty(); ++i) {
+            woken.push_back(std::move(operations_.front()));
+            operations_.pop_front();
+        }
     }
+    for (const auto& operation : woken) operation->wake();
     if (waiting == 0 || messages == 0) return true;
     if (messages == 1) {
         pushed_.notify_one();
@@ -78,11 +85,52 @@ bool InboxState::push(std::span<Batch> batches) {
 }
 
 void InboxState::end() {
+    std::deque<std::shared_ptr<Operation>> woken;
     {
         const std::lock_guard lock(mutex_);
         ended_ = true;
+        woken.swap(operations_);
     }
+    for (const auto& operation : woken) operation->wake();
     pushed_.notify_all();
+}
+
+void InboxState::wait(std::shared_ptr<Operation> operation) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (!ended_ && !has_unclaimed()) {
+            operations_.push_back(std::move(operation));
+            return;
+        }
+    }
+    operation->wake();
+}
+
+bool InboxState::stop_waiting(const Operation& operation) {
+    std::shared_ptr<Operation> found;  // dies outside the lock
+    const std::lock_guard lock(mutex_);
+    const auto place = std::find_if(operations_.begin(), operations_.end(),
+                                    [&](const auto& each) { return each.get() == &operation; });
+    if (place == operations_.end()) return false;
+    found = std::move(*place);
+    operations_.erase(place);
+    return true;
+}
+
+void InboxState::pass_on() {
+    std::shared_ptr<Operation> next;
+    {
+        const std::lock_guard lock(mutex_);
+        if (operations_.empty() || !has_unclaimed()) return;
+        next = std::move(operations_.front());
+        operations_.pop_front();
+    }
+    next->wake();
+}
+
+/// Under the lock.
+bool InboxState::has_unclaimed() const {
+    return !queue_.empty() || (open_ != nullptr && !open_->exhausted());
 }
 
 bool InboxState::pop_all(std::vector<Batch>& out) {
@@ -193,7 +241,7 @@ void InboxState::report() noexcept {
 
 bool InboxState::at_end() const {
     const std::lock_guard lock(mutex_);
-    return ended_ && queue_.empty() && (open_ == nullptr || open_->exhausted());
+    return ended_ && !has_unclaimed();
 }
 
 bool InboxReader::claim() {
@@ -217,7 +265,7 @@ bool InboxReader::claim() {
     return true;
 }
 
-bool InboxReader::next_batch(InboxState::Deadline deadline) {
+bool InboxReader::next_batch(Deadline deadline) {
     do {
         // What was read is let go before waiting for more, which may take long.
         std::construct_at(&message_);

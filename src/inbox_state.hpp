@@ -2,8 +2,10 @@
 
 #include "core/batch.hpp"
 #include "core/credit_pool.hpp"
+#include "deadline.hpp"
 
 #include <cluster/message.hpp>
+#include <cluster/operation.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -45,9 +47,10 @@ struct SharedBatch {
 /// 2. At most one batch is open to claims. Whoever claims the last of its messages accounts for all of it.
 /// 3. While they wait, small batches of one session are put together, and so are gaps that follow each other: what an
 ///    unread message costs beyond its own bytes stays small.
+/// 4. An operation waits only while nothing is unclaimed, or while at least as many others as there are unclaimed
+///    messages have been woken and not yet tried to claim.
 class InboxState {
 public:
-    using Deadline = std::chrono::steady_clock::time_point;
     static constexpr Deadline no_wait = Deadline::min();
     static constexpr Deadline for_ever = Deadline::max();
 
@@ -62,7 +65,10 @@ public:
 
     /// `on_taken` is called on the reader's thread, under no lock, when some session has `report_from` bytes to report,
     /// and then not again before `taken`. It must not throw, nor call `detach`.
-    explicit InboxState(std::function<void()> on_taken) : on_taken_(std::move(on_taken)) {}
+    /// `call_back` calls a function on the callback thread; false if that has ended.
+    using CallBack = std::function<bool(std::function<void()>)>;
+    explicit InboxState(std::function<void()> on_taken, CallBack call_back = {})
+        : call_back_(std::move(call_back)), on_taken_(std::move(on_taken)) {}
 
     // For the node.
 
@@ -92,7 +98,18 @@ public:
     void finish(const std::shared_ptr<SharedBatch>& batch);
     bool at_end() const;
 
+    // For readers that wait without a thread.
+
+    /// Wakes `operation`, now or later, once there may be a message to claim or the inbox is at its end.
+    void wait(std::shared_ptr<Operation> operation);
+    /// False if `operation` is not waiting: it has been woken.
+    bool stop_waiting(const Operation& operation);
+    /// To be called by an operation that was woken and has not tried to claim: wakes another one in its place.
+    void pass_on();
+    bool call_back(std::function<void()> work) const { return call_back_ && call_back_(std::move(work)); }
+
 private:
+    bool has_unclaimed() const;
     bool open_next();
     bool put_together(core::Batch& batch);
     void report() noexcept;
@@ -111,7 +128,9 @@ private:
     std::uint64_t bytes_ = 0;
     std::size_t waiting_ = 0;
     bool ended_ = false;
+    std::deque<std::shared_ptr<Operation>> operations_;
 
+    const CallBack call_back_;
     std::function<void()> on_taken_;
     std::size_t reporting_ = 0;  ///< readers inside `on_taken_`, which stays as it is until they have left
     bool told_ = false;          ///< `on_taken_` was called since the last `taken`
@@ -127,7 +146,7 @@ public:
     ~InboxReader() {}
 
     /// Claims the next message, waiting for it until `deadline`; false as `InboxState::next` returns null.
-    bool next(InboxState::Deadline deadline) {
+    bool next(Deadline deadline) {
         if (batch_ != nullptr && claim()) return true;
         return next_batch(deadline);
     }
@@ -139,7 +158,7 @@ public:
 
 private:
     bool claim();
-    bool next_batch(InboxState::Deadline deadline);
+    bool next_batch(Deadline deadline);
 
     std::shared_ptr<InboxState> state_;
     std::shared_ptr<SharedBatch> batch_;

@@ -7,6 +7,8 @@
 
 namespace cluster {
 
+detail::Operation::~Operation() = default;
+
 namespace {
 
 void throw_if(const std::error_code& error, std::string_view doing) {
@@ -141,6 +143,27 @@ void Node::set_tags(Tags tags) {
 
 Unacknowledged Node::close() {
     return state_->close();
+}
+
+Node::Outgoing Node::hand_over(Payload& payload) const {
+    return state_->hand_over(payload);
+}
+
+void Node::start_add(const State& state, const Address& address, std::shared_ptr<detail::AddOperation> operation) {
+    state->start_add(address, std::move(operation));
+}
+
+void Node::start_wait(const State& state, std::size_t count, std::shared_ptr<detail::WaitOperation> operation) {
+    state->start_wait(count, std::move(operation));
+}
+
+void Node::start_send(const State& state, const std::optional<PeerId>& to, const Outgoing& payload,
+                      std::shared_ptr<detail::SendOperation> operation) {
+    state->start_send(to, payload, std::move(operation));
+}
+
+void Node::start_close(const State& state, std::shared_ptr<detail::CloseOperation> operation) {
+    state->start_close(std::move(operation));
 }
 
 Stats Node::stats() const {

@@ -32,11 +32,6 @@ std::string name_of(const Options& options, const PeerId& id) {
     return std::to_string(net::process_id()) + "-" + id.to_string().substr(0, 8);
 }
 
-Change::Deadline deadline_after(std::chrono::nanoseconds duration) {
-    const auto now = std::chrono::steady_clock::now();
-    return duration >= Change::Deadline::max() - now ? Change::Deadline::max() : now + duration;
-}
-
 std::vector<Address> parse(const std::vector<std::string>& texts) {
     std::vector<Address> addresses;
     for (const std::string& text : texts) addresses.push_back(Address::parse(text));
@@ -85,6 +80,13 @@ std::string no_room(const std::vector<PeerId>& full) {
     return line + (full.empty() ? " why=\"total_outbox_bytes are in use\"" : " why=\"not acknowledged in time\"");
 }
 
+/// `address` in its normal form, if it is one that can be dialled.
+Address checked_to_dial(const Address& address, std::error_code& error) {
+    Address checked = Address::parse(address.to_string(), error);
+    if (!error && (checked.port == 0 || is_wildcard(checked.host))) error = errc::invalid_address;
+    return checked;
+}
+
 std::error_code to_code(errc error) {
     return error == errc{} ? std::error_code() : make_error_code(error);
 }
@@ -120,10 +122,23 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     state->on_throw_ = [weak](std::string_view what) {
         if (const auto self_again = weak.lock()) self_again->handler_threw(what);
     };
-    state->inbox_ = std::make_shared<InboxState>([weak] {
-        const auto self_again = weak.lock();
-        if (self_again) asio::post(self_again->loop_->io(), [self_again] { self_again->return_credit(); });
-    });
+    state->inbox_ = std::make_shared<InboxState>(
+        [weak] {
+            const auto self_again = weak.lock();
+            if (self_again) asio::post(self_again->loop_->io(), [self_again] { self_again->return_credit(); });
+        },
+        [loop = state->loop_, on_throw = state->on_throw_](std::function<void()> work) {
+            return loop->call([work = std::move(work), on_throw] { call_guarded(on_throw, work); });
+        });
+    state->sends_ = std::make_shared<SendQueue>(
+        state->loop_,
+        [weak](const SendQueue::Receiver& to, const Engine::Body& body, bool last) {
+            const auto self_again = weak.lock();
+            if (!self_again) return Engine::Outcome{errc::closed, 0, {}};
+            const PeerId* const receiver = to ? &*to : nullptr;
+            return last ? self_again->last_attempt(receiver, body) : self_again->attempt(receiver, body, false);
+        },
+        options.send_timeout, options.total_outbox_bytes);
     state->callbacks_ = std::make_shared<Callbacks>(state->loop_, state->on_throw_, [driver = state->driver_] {
         return driver->with_engine([](Engine& engine, core::Time) { return engine.peers(); });
     });
@@ -138,7 +153,7 @@ void NodeState::carry_out(core::Action&& action) {
         deliver(std::move(*batch));
     } else if (const auto* added = std::get_if<core::PeerAdded>(&action)) {
         callbacks_->peer_added(added->peer);
-        change_.happen();
+        peer_came();
     } else if (const auto* removed = std::get_if<core::PeerRemoved>(&action)) {
         callbacks_->peer_removed(removed->peer, removed->reason);
     } else if (std::holds_alternative<core::PeersChanged>(action)) {
@@ -146,12 +161,9 @@ void NodeState::carry_out(core::Action&& action) {
     } else if (const auto* lost = std::get_if<core::Surrender>(&action)) {
         callbacks_->given_up({lost->peer, lost->messages, lost->bytes, lost->reason});
     } else if (auto* answer = std::get_if<core::AddDone>(&action)) {
-        {
-            const std::lock_guard lock(mutex_);
-            answers_.insert_or_assign(answer->request, std::move(*answer));
-        }
-        change_.happen();
+        answered(std::move(*answer));
     } else if (std::holds_alternative<core::RoomFreed>(action)) {
+        sends_->serve();
         change_.happen();
     } else if (const auto* done = std::get_if<core::LeaveDone>(&action)) {
         left(*done);
@@ -169,13 +181,60 @@ void NodeState::serve_handler() {
     handler_.serve(inbox_, on_throw_);
 }
 
+void NodeState::peer_came() {
+    change_.happen();
+    std::vector<PeersWait> done;
+    {
+        const std::lock_guard lock(mutex_);
+        if (waits_.empty()) return;
+        const std::size_t count =
+            driver_->with_engine([](Engine& engine, core::Time) { return engine.peer_count(); });
+        const auto there = std::partition(waits_.begin(), waits_.end(),
+                                          [&](const PeersWait& each) { return each.count > count; });
+        std::move(there, waits_.end(), std::back_inserter(done));
+        waits_.erase(there, waits_.end());
+    }
+    for (const PeersWait& each : done) each.operation->wake();
+}
+
+void NodeState::answered(core::AddDone&& answer) {
+    std::shared_ptr<AddOperation> operation;
+    {
+        const std::lock_guard lock(mutex_);
+        if (auto found = adds_.extract(answer.request)) {
+            operation = std::move(found.mapped());
+        } else {
+            answers_.insert_or_assign(answer.request, std::move(answer));
+        }
+    }
+    if (!operation) return change_.happen();
+    operation->error = to_code(answer.error);
+    operation->result = std::move(answer.peer);
+    operation->wake();
+}
+
 void NodeState::left(const core::LeaveDone& done) {
     inbox_->end();
     inbox_->detach();
+    sends_->end();
+    std::vector<std::shared_ptr<Operation>> woken;
     {
         const std::lock_guard lock(mutex_);
         left_ = Unacknowledged{done.messages, done.bytes, done.peers};
+        for (const auto& [request, operation] : std::exchange(adds_, {})) {
+            operation->error = errc::closed;
+            woken.push_back(operation);
+        }
+        for (const PeersWait& each : std::exchange(waits_, {})) {
+            each.operation->error = errc::closed;
+            woken.push_back(each.operation);
+        }
+        for (const auto& operation : std::exchange(closes_, {})) {
+            operation->result = *left_;
+            woken.push_back(operation);
+        }
     }
+    for (const auto& operation : woken) operation->wake();
     change_.happen();
 }
 
@@ -200,8 +259,7 @@ std::vector<Address> NodeState::addresses() const {
 Peer NodeState::add(const Address& address, std::error_code& error) {
     error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
     if (error) return {};
-    const Address checked = Address::parse(address.to_string(), error);
-    if (!error && (checked.port == 0 || is_wildcard(checked.host))) error = errc::invalid_address;
+    const Address checked = checked_to_dial(address, error);
     if (error) return {};
     const std::uint64_t request =
         driver_->with_engine([&](Engine& engine, core::Time now) { return engine.add(checked, now); });
@@ -218,12 +276,63 @@ Peer NodeState::add(const Address& address, std::error_code& error) {
                 return {};
             }
         }
-        change_.wait(seen, Change::Deadline::max());
+        change_.wait(seen, Deadline::max());
     }
 }
 
+void NodeState::start_add(const Address& address, std::shared_ptr<AddOperation> operation) {
+    if (!operation->error) {
+        const Address checked = checked_to_dial(address, operation->error);
+        const std::lock_guard lock(mutex_);
+        if (left_) operation->error = errc::closed;
+        if (!operation->error) {
+            const std::uint64_t request =
+                driver_->with_engine([&](Engine& engine, core::Time now) { return engine.add(checked, now); });
+            operation->cancel = [weak = weak_from_this(), request] {
+                const auto self = weak.lock();
+                if (!self) return;
+                self->driver_->with_engine([&](Engine& engine, core::Time) { engine.cancel_add(request); });
+            };
+            adds_.emplace(request, std::move(operation));
+            return;
+        }
+    }
+    operation->wake();
+}
+
+void NodeState::start_wait(std::size_t count, std::shared_ptr<WaitOperation> operation) {
+    operation->cancel = [weak = weak_from_this(), raw = operation.get()] {
+        if (const auto self = weak.lock()) self->cancel_wait(*raw);
+    };
+    {
+        const std::lock_guard lock(mutex_);
+        const bool there = driver_->with_engine(
+            [&](Engine& engine, core::Time) { return engine.peer_count() >= count; });
+        if (!there && left_) operation->error = errc::closed;
+        if (!there && !left_) {
+            waits_.push_back({count, std::move(operation)});
+            return;
+        }
+    }
+    operation->wake();
+}
+
+void NodeState::cancel_wait(const WaitOperation& operation) {
+    std::shared_ptr<WaitOperation> cancelled;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found = std::find_if(waits_.begin(), waits_.end(),
+                                        [&](const PeersWait& each) { return each.operation.get() == &operation; });
+        if (found == waits_.end()) return;
+        cancelled = std::move(found->operation);
+        waits_.erase(found);
+    }
+    cancelled->error = errc::cancelled;
+    cancelled->wake();
+}
+
 bool NodeState::wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout) {
-    const Change::Deadline deadline = deadline_after(timeout);
+    const Deadline deadline = deadline_after(timeout);
     for (;;) {
         const std::uint64_t seen = change_.count();
         const bool there = driver_->with_engine(
@@ -290,20 +399,42 @@ std::size_t NodeState::queue(const PeerId* to, Payload& payload, std::error_code
             error = errc::would_block;
             return 0;
         }
-        const Change::Deadline deadline = deadline_after(send_timeout_);
+        const Deadline deadline = deadline_after(send_timeout_);
         while (outcome.error == errc::outbox_full && std::chrono::steady_clock::now() < deadline) {
             change_.wait(seen, deadline);
             seen = change_.count();
             outcome = attempt(to, body, false);
         }
     }
-    if (outcome.error == errc::outbox_full && when_full_ == WhenFull::give_up) outcome = attempt(to, body, true);
+    if (outcome.error == errc::outbox_full) outcome = last_attempt(to, body);
+    error = to_code(outcome.error);
+    return outcome.count;
+}
+
+/// Time is over: as `when_full` says.
+Engine::Outcome NodeState::last_attempt(const PeerId* to, const Engine::Body& body) {
+    Engine::Outcome outcome = attempt(to, body, when_full_ == WhenFull::give_up);
     if (outcome.error == errc::outbox_full) {
         outcome.error = errc::timed_out;
         log_.write(core::Severity::warning, no_room(outcome.full));
     }
-    error = to_code(outcome.error);
-    return outcome.count;
+    return outcome;
+}
+
+std::shared_ptr<const Outgoing> NodeState::hand_over(Payload& payload) const {
+    Engine::Body body = body_of(payload);
+    core::BlockRef kept;
+    // What is too long will be refused unseen, and need not be copied.
+    if (!body.owner && body.bytes.size() <= max_message_) {
+        kept = core::Block::copy(body.bytes);
+        body.bytes = {kept->data(), kept->size()};
+    }
+    return std::make_shared<const Outgoing>(std::move(body), std::move(kept));
+}
+
+void NodeState::start_send(const std::optional<PeerId>& to, const std::shared_ptr<const Outgoing>& payload,
+                           std::shared_ptr<SendOperation> operation) {
+    sends_->start(to, payload, std::move(operation));
 }
 
 TryResult NodeState::try_queue(const PeerId* to, Payload& payload) {
@@ -326,8 +457,22 @@ Unacknowledged NodeState::close() {
             if (left_) return *left_;
         }
         if (net::on_io_thread()) return {};
-        change_.wait(seen, Change::Deadline::max());
+        change_.wait(seen, Deadline::max());
     }
+}
+
+void NodeState::start_close(std::shared_ptr<CloseOperation> operation) {
+    operation->cancel = [] {};
+    driver_->with_engine([](Engine& engine, core::Time now) { engine.leave(now); });
+    {
+        const std::lock_guard lock(mutex_);
+        if (!left_) {
+            closes_.push_back(std::move(operation));
+            return;
+        }
+        operation->result = *left_;
+    }
+    operation->wake();
 }
 
 Stats NodeState::stats() const {
@@ -429,13 +574,7 @@ void MessageHandler::serve(const std::shared_ptr<InboxState>& inbox, const OnThr
     }
     InboxReader reader(inbox);
     while (version_.load(std::memory_order_acquire) == version && reader.next(InboxState::no_wait)) {
-        try {
-            (*function)(reader.message());
-        } catch (const std::exception& exception) {
-            on_throw(exception.what());
-        } catch (...) {
-            on_throw("unknown");
-        }
+        call_guarded(on_throw, *function, reader.message());
     }
     {
         const std::lock_guard lock(mutex_);

@@ -1,10 +1,12 @@
 #pragma once
 
 #include "callbacks.hpp"
+#include "deadline.hpp"
 #include "inbox_state.hpp"
 #include "log.hpp"
 #include "net/context.hpp"
 #include "net/driver.hpp"
+#include "send_queue.hpp"
 
 #include <cluster/node.hpp>
 
@@ -17,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -29,8 +32,6 @@ namespace cluster::detail {
 /// whether what it waits for is there, and then waits for the next time: so no change is missed.
 class Change {
 public:
-    using Deadline = std::chrono::steady_clock::time_point;
-
     std::uint64_t count() const noexcept { return count_.load(std::memory_order_acquire); }
     void happen();
     /// Returns once there were more than `seen`, or the time is over.
@@ -92,6 +93,14 @@ public:
     std::size_t queue(const PeerId* to, Payload& payload, std::error_code& error);
     TryResult try_queue(const PeerId* to, Payload& payload);
 
+    // Each of these wakes its operation when it has a result.
+    void start_add(const Address& address, std::shared_ptr<AddOperation> operation);
+    void start_wait(std::size_t count, std::shared_ptr<WaitOperation> operation);
+    void start_send(const std::optional<PeerId>& to, const std::shared_ptr<const Outgoing>& payload,
+                    std::shared_ptr<SendOperation> operation);
+    void start_close(std::shared_ptr<CloseOperation> operation);
+    std::shared_ptr<const Outgoing> hand_over(Payload& payload) const;
+
     const std::shared_ptr<InboxState>& inbox() const noexcept { return inbox_; }
     void on_message(MessageHandler::Function handler);
     Callbacks& callbacks() noexcept { return *callbacks_; }
@@ -112,7 +121,11 @@ private:
     void serve_handler();
     void return_credit();
     void handler_threw(std::string_view what);
+    void peer_came();
+    void answered(core::AddDone&& answer);
+    void cancel_wait(const WaitOperation& operation);
     core::Engine::Outcome attempt(const PeerId* to, const core::Engine::Body& body, bool skip_full);
+    core::Engine::Outcome last_attempt(const PeerId* to, const core::Engine::Body& body);
     core::Engine::Body body_of(Payload& payload) const;
 
     const PeerId id_;
@@ -127,14 +140,23 @@ private:
     std::shared_ptr<net::Driver> driver_;
     std::shared_ptr<InboxState> inbox_;
     std::shared_ptr<Callbacks> callbacks_;
+    std::shared_ptr<SendQueue> sends_;
     MessageHandler handler_;
     MessageHandler::OnThrow on_throw_;
     std::vector<InboxState::Taken> taken_;  ///< of the I/O thread
     std::atomic<std::uint64_t> handler_exceptions_{0};
 
+    struct PeersWait {
+        std::size_t count = 0;
+        std::shared_ptr<WaitOperation> operation;
+    };
+
     Change change_;
-    std::mutex mutex_;
+    std::mutex mutex_;  ///< may be held while the engine is used, not the other way round
     std::map<std::uint64_t, core::AddDone> answers_;  ///< to adds, until their callers fetch them
+    std::map<std::uint64_t, std::shared_ptr<AddOperation>> adds_;
+    std::vector<PeersWait> waits_;
+    std::vector<std::shared_ptr<CloseOperation>> closes_;
     std::optional<Unacknowledged> left_;
 };
 

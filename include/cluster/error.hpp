@@ -60,6 +60,10 @@ enum class errc {
     would_block,
     /// The node has been closed. Nothing was changed.
     closed,
+    /// The caller cancelled the operation before it had a result. Of `async_broadcast` and `async_send`: nothing was
+    /// queued for anyone. Of `async_add`: the peer may or may not appear later. Handlers of `<cluster/asio.hpp>` get
+    /// `asio::error::operation_aborted` in its place.
+    cancelled,
     /// The options contradict each other or leave their range; the text of the exception names them. The node was not
     /// created.
     invalid_options,

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -14,6 +15,11 @@ namespace cluster {
 namespace detail {
 class InboxState;
 class InboxReader;
+class Operation;
+template <class Base, class Handler, bool in_place>
+class Bound;
+template <class Handler, bool in_place>
+class Receiving;
 }  // namespace detail
 
 /// Where received messages wait to be taken, in the order of each sender.
@@ -32,6 +38,13 @@ public:
 
     /// The next message if one is there.
     std::optional<Message> try_receive();
+
+    /// The next message, when it comes, for a completion token of the application's Asio: a callback, a future, a
+    /// coroutine, with or without an executor. Completes with `void(std::error_code, Message)`, at the end of the inbox
+    /// with `errc::closed`. A message is taken in the moment in which the handler is called, so that cancelling loses
+    /// none. Include `<cluster/asio.hpp>` to call it.
+    template <class Token>
+    auto async_receive(Token&& token) const;
 
     /// True when the node has closed and every message has been taken.
     bool at_end() const;
@@ -68,6 +81,16 @@ public:
     explicit Inbox(std::shared_ptr<detail::InboxState> state) noexcept;
 
 private:
+    template <class Base, class Handler, bool in_place>
+    friend class detail::Bound;
+    template <class Handler, bool in_place>
+    friend class detail::Receiving;
+
+    void wait(std::shared_ptr<detail::Operation> operation) const;
+    bool stop_waiting(const detail::Operation& operation) const;
+    void pass_on() const;
+    bool call_back(std::function<void()> work) const;
+
     std::shared_ptr<detail::InboxState> state_;
 };
 

@@ -5,6 +5,7 @@
 #include <cluster/export.hpp>
 #include <cluster/inbox.hpp>
 #include <cluster/message.hpp>
+#include <cluster/operation.hpp>
 #include <cluster/options.hpp>
 #include <cluster/peer.hpp>
 #include <cluster/stats.hpp>
@@ -56,15 +57,6 @@ struct GivenUp {
     /// `timed_out`: out of reach for `resume_for`. `outbox_full`: see `WhenFull::give_up`. `removed`, `leaving`,
     /// `id_in_use`: the session ended first, by `remove`, by a goodbye, or by being replaced.
     errc reason = errc::timed_out;
-};
-
-/// What `Node::close` could not see acknowledged: it may or may not have arrived. All zero after a clean close.
-struct Unacknowledged {
-    std::uint64_t messages = 0;
-    std::uint64_t bytes = 0;
-    std::uint64_t peers = 0;
-
-    explicit operator bool() const noexcept { return peers != 0; }
 };
 
 /// What a call that never waits has to say.
@@ -162,8 +154,48 @@ public:
 
     Stats stats() const;
 
+    // The same for completion tokens of the application's Asio: callbacks, futures, coroutines, any executor. Include
+    // `<cluster/asio.hpp>`, which says where handlers run and what cancelling does, to call them.
+
+    /// Completes with `void(std::error_code, Peer)`.
+    template <class Token>
+    auto async_add(const Address& address, Token&& token);
+    template <class Token>
+    auto async_add(std::string_view address, Token&& token);
+
+    /// Completes with `void(std::error_code)` when at least `count` peers are in view; `errc::closed` if the node
+    /// closes first.
+    template <class Token>
+    auto async_wait_for_peers(std::size_t count, Token&& token);
+
+    /// Completes with `void(std::error_code, std::size_t)` when `payload` is queued or will not be. The payload need not
+    /// stay valid. Where there is no room, it waits as `broadcast` does. Those that wait are queued for each peer in the
+    /// order in which they were started; at most 4096 wait, with at most `total_outbox_bytes` of payload, and what
+    /// exceeds that fails at once with `errc::outbox_full`.
+    template <class Token>
+    auto async_broadcast(Payload payload, Token&& token);
+    /// Completes with `void(std::error_code)`.
+    template <class Token>
+    auto async_send(const PeerId& to, Payload payload, Token&& token);
+
+    /// Completes with `void(std::error_code, Unacknowledged)`, never with an error. Cancelling it does nothing.
+    template <class Token>
+    auto async_close(Token&& token);
+
 private:
-    std::shared_ptr<detail::NodeState> state_;
+    using State = std::shared_ptr<detail::NodeState>;
+    using Outgoing = std::shared_ptr<const detail::Outgoing>;
+
+    template <class Operation, class Signature, class Start, class Token>
+    auto initiate(Start start, Token& token) const;
+    Outgoing hand_over(Payload& payload) const;
+    static void start_add(const State& state, const Address& address, std::shared_ptr<detail::AddOperation> operation);
+    static void start_wait(const State& state, std::size_t count, std::shared_ptr<detail::WaitOperation> operation);
+    static void start_send(const State& state, const std::optional<PeerId>& to, const Outgoing& payload,
+                           std::shared_ptr<detail::SendOperation> operation);
+    static void start_close(const State& state, std::shared_ptr<detail::CloseOperation> operation);
+
+    State state_;
 };
 
 }  // namespace cluster

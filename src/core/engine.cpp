@@ -48,6 +48,10 @@ std::uint64_t Engine::add(const Address& address, Time now) {
     return request;
 }
 
+void Engine::cancel_add(std::uint64_t request) {
+    answer(request, errc::cancelled);
+}
+
 void Engine::answer(std::uint64_t request, errc error) {
     const auto found = requests_.find(request);
     if (found == requests_.end()) return;

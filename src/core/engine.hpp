@@ -88,6 +88,8 @@ public:
 
     /// Answered by AddDone under the returned number.
     std::uint64_t add(const Address& address, Time now);
+    /// It is answered with `errc::cancelled`, unless it has an answer.
+    void cancel_add(std::uint64_t request);
 
     /// A message: `owner` is set where the bytes may be kept instead of copied.
     struct Body {

@@ -17,13 +17,14 @@ bool on_io_thread() noexcept {
     return is_io_thread;
 }
 
-void Loop::call(std::function<void()> work) {
+bool Loop::call(std::function<void()> work) {
     {
         const std::lock_guard lock(mutex_);
-        if (finished_) return;
+        if (finished_) return false;
         calls_.push_back(std::move(work));
     }
     called_.notify_one();
+    return true;
 }
 
 void Loop::run_io() {

@@ -74,8 +74,9 @@ public:
     asio::io_context& io() noexcept { return io_; }
     ReadBuffer& read_buffer() noexcept { return read_buffer_; }
 
-    /// Runs `work` on the callback thread, after everything handed over before. Dropped after `finish`.
-    void call(std::function<void()> work);
+    /// Runs `work` on the callback thread, after everything handed over before. False after `finish`: it was
+    /// dropped.
+    bool call(std::function<void()> work);
 
     /// How many names are being looked up, which nothing can interrupt.
     std::atomic<int> lookups{0};

@@ -1,0 +1,367 @@
+#pragma once
+
+#include <cluster/inbox.hpp>
+#include <cluster/node.hpp>
+#include <cluster/operation.hpp>
+
+#include <asio/associated_cancellation_slot.hpp>
+#include <asio/associated_executor.hpp>
+#include <asio/async_result.hpp>
+#include <asio/cancellation_type.hpp>
+#include <asio/error.hpp>
+#include <asio/execution/context.hpp>
+#include <asio/execution_context.hpp>
+#include <asio/executor_work_guard.hpp>
+#include <asio/post.hpp>
+#include <asio/query.hpp>
+#include <asio/system_executor.hpp>
+#include <asio/use_future.hpp>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <system_error>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+
+// What a node and its inbox offer to programs that use Asio (without Boost): `async_receive`, `async_add`,
+// `async_wait_for_peers`, `async_send`, `async_broadcast` and `async_close`, for any completion token.
+//
+//     inbox.async_receive([](std::error_code error, cluster::Message message) { ... });        // a callback
+//     std::future<cluster::Message> next = inbox.async_receive(asio::use_future);              // a future
+//     cluster::Message message = co_await inbox.async_receive(asio::use_awaitable);            // a coroutine
+//     inbox.async_receive(asio::bind_executor(strand, handler));                               // your own executor
+//
+// Where handlers run: each is posted to its associated executor, never called from within the function that starts the
+// operation. A handler without an executor is called on the callback thread of the runtime, one at a time with all
+// callbacks, and after that has ended on `asio::system_executor`. An operation counts as work of its executor.
+//
+// Cancelling: every operation honours total, partial and terminal cancellation through the handler's slot, and then
+// completes with `asio::error::operation_aborted`. It has either its whole effect and its result or neither: no message
+// is lost, none is half sent. Exceptions: `async_add` may have linked the nodes although it was cancelled, and
+// `async_close` cannot be cancelled.
+//
+// Lifetimes: node, inbox and payload may go while an operation waits; a closed node completes it with `errc::closed`.
+// When the execution context of the handler goes first, the handler is destroyed and not called, as Asio does it with
+// operations of its own; a message that it might have got goes to the next who asks.
+//
+// This header is compiled with the application's Asio. The library has another one inside, in a namespace of its own;
+// the two need not be of the same version. Tested from 1.22 on. With clang 14 and Asio before 1.28, coroutines need
+// -DASIO_HAS_CO_AWAIT=1.
+
+namespace cluster {
+
+namespace detail {
+
+/// What a handler has that brings no executor.
+struct NoExecutor {};
+
+template <class Token>
+inline constexpr bool makes_future = false;
+template <class Allocator>
+inline constexpr bool makes_future<asio::use_future_t<Allocator>> = true;
+
+/// An operation that may wait longer than the execution context lives on which its handler is to run.
+class Abandonable {
+public:
+    /// The context ends: lets go of the handler and of everything else that belongs to it.
+    virtual void abandon() noexcept = 0;
+
+protected:
+    ~Abandonable() = default;
+};
+
+/// The operations that wait on behalf of one execution context. Thread-safe.
+class Waiters {
+public:
+    void add(Abandonable* operation, std::weak_ptr<void> owner) {
+        const std::lock_guard lock(mutex_);
+        all_.emplace(operation, std::move(owner));
+    }
+    void remove(Abandonable* operation) noexcept {
+        const std::lock_guard lock(mutex_);
+        all_.erase(operation);
+    }
+    void abandon_all() noexcept {
+        std::unordered_map<Abandonable*, std::weak_ptr<void>> all;
+        {
+            const std::lock_guard lock(mutex_);
+            all.swap(all_);
+        }
+        for (const auto& [operation, owner] : all) {
+            if (const auto alive = owner.lock()) operation->abandon();
+        }
+    }
+
+private:
+    std::mutex mutex_;
+    std::unordered_map<Abandonable*, std::weak_ptr<void>> all_;
+};
+
+/// How an execution context tells that it ends.
+class WaitersService : public asio::execution_context::service {
+public:
+    using key_type = WaitersService;
+    inline static asio::execution_context::id id;
+
+    explicit WaitersService(asio::execution_context& owner) : service(owner) {}
+    const std::shared_ptr<Waiters>& waiters() const noexcept { return waiters_; }
+
+private:
+    void shutdown() noexcept override { waiters_->abandon_all(); }
+
+    const std::shared_ptr<Waiters> waiters_ = std::make_shared<Waiters>();
+};
+
+/// An operation with its handler, and the way to where that runs: `in_place` means wherever the result is found, which
+/// is for handlers that run no code of the application.
+template <class Base, class Handler, bool in_place>
+class Bound : public Base,
+              public Abandonable,
+              public std::enable_shared_from_this<Bound<Base, Handler, in_place>> {
+public:
+    Bound(Inbox inbox, Handler&& handler) : inbox_(std::move(inbox)), call_(std::in_place, std::move(handler)) {}
+
+    ~Bound() override {
+        if (waiters_) waiters_->remove(this);
+    }
+
+    void wake() noexcept final {
+        if constexpr (in_place) {
+            go_on();
+        } else if constexpr (!posts) {
+            const auto turn = std::make_shared<Turn>(this->shared_from_this());
+            if (!inbox_.call_back([turn] { (*turn)(); })) asio::post(asio::system_executor(), [turn] { (*turn)(); });
+        } else {
+            // Before the context ends it waits for this lock, to abandon what still waits.
+            std::unique_lock lock(mutex_);
+            if (call_) return asio::post(call_->work.get_executor(), Turn(this->shared_from_this()));
+            lock.unlock();
+            dropped();
+        }
+    }
+
+    void abandon() noexcept override {
+        take();  // and lets go of it, under no lock
+    }
+
+protected:
+    /// Where the handler is to run: completes, or waits for the next time.
+    virtual void go_on() = 0;
+    /// It was woken, but will not go on.
+    virtual void dropped() noexcept {}
+    /// The application cancels.
+    virtual void stop() = 0;
+
+    /// To be called once, before anything can wake it.
+    void prepare() {
+        if constexpr (posts) {
+            if constexpr (asio::can_query<Executor, asio::execution::context_t>::value) {
+                auto& context = asio::query(call_->work.get_executor(), asio::execution::context);
+                waiters_ = asio::use_service<WaitersService>(context).waiters();
+                waiters_->add(this, this->weak_from_this());
+            }
+        }
+        auto slot = asio::get_associated_cancellation_slot(call_->handler);
+        if (!slot.is_connected()) return;
+        slot.assign([weak = this->weak_from_this()](asio::cancellation_type_t) {
+            if (const auto self = weak.lock()) self->stop();
+        });
+    }
+
+    template <class... Results>
+    void complete(std::error_code code, Results&&... results) {
+        std::optional<Call> call = take();
+        if (!call) return;
+        if (code == errc::cancelled) code = asio::error::operation_aborted;
+        std::move(call->handler)(code, std::forward<Results>(results)...);
+    }
+
+    Inbox inbox_;
+
+private:
+    using Executor = typename asio::associated_executor<Handler, NoExecutor>::type;
+    static constexpr bool posts = !in_place && !std::is_same_v<Executor, NoExecutor>;
+
+    struct Call {
+        using Work = std::conditional_t<posts, asio::executor_work_guard<Executor>, NoExecutor>;
+
+        explicit Call(Handler&& from) : handler(std::move(from)), work(work_of(handler)) {}
+        static Work work_of([[maybe_unused]] const Handler& handler) {
+            if constexpr (posts) {
+                return Work(asio::associated_executor<Handler, NoExecutor>::get(handler, NoExecutor()));
+            } else {
+                return {};
+            }
+        }
+
+        Handler handler;
+        Work work;
+    };
+    std::optional<Call> take() {
+        const std::lock_guard lock(mutex_);
+        std::optional<Call> call(std::move(call_));
+        call_.reset();
+        return call;
+    }
+
+    /// What is posted. Where it is destroyed without having been called, the operation will not go on.
+    class Turn {
+    public:
+        explicit Turn(std::shared_ptr<Bound> operation) noexcept : operation_(std::move(operation)) {}
+        Turn(Turn&&) noexcept = default;
+        Turn& operator=(Turn&&) = delete;
+        ~Turn() {
+            if (operation_) operation_->dropped();
+        }
+        void operator()() { std::exchange(operation_, nullptr)->go_on(); }
+
+    private:
+        std::shared_ptr<Bound> operation_;
+    };
+
+    std::shared_ptr<Waiters> waiters_;
+    std::mutex mutex_;
+    std::optional<Call> call_;
+};
+
+/// Waits for a message. It claims one only where its handler runs, immediately before it is called: so an operation
+/// that is cancelled or destroyed after it was woken has nothing to give back, and wakes another in its place.
+template <class Handler, bool in_place>
+class Receiving final : public Bound<Operation, Handler, in_place> {
+public:
+    using Bound<Operation, Handler, in_place>::Bound;
+
+    void start() {
+        this->prepare();
+        this->inbox_.wait(this->shared_from_this());
+    }
+
+    void abandon() noexcept override {
+        Bound<Operation, Handler, in_place>::abandon();
+        this->inbox_.stop_waiting(*this);
+    }
+
+private:
+    void go_on() override {
+        Inbox& inbox = this->inbox_;
+        if (cancelled_) {
+            inbox.pass_on();
+            this->complete(errc::cancelled, Message());
+        } else if (std::optional<Message> message = inbox.try_receive()) {
+            this->complete(std::error_code(), std::move(*message));
+        } else if (inbox.at_end()) {
+            this->complete(errc::closed, Message());
+        } else {
+            inbox.wait(this->shared_from_this());
+            if (cancelled_) stop();
+        }
+    }
+    void dropped() noexcept override { this->inbox_.pass_on(); }
+    void stop() override {
+        cancelled_ = true;
+        if (this->inbox_.stop_waiting(*this)) this->wake();
+    }
+
+    std::atomic<bool> cancelled_{false};
+};
+
+/// Waits for a result. `Signature` is its handler's.
+template <class Base, class Signature, class Handler, bool in_place>
+class Finishing final : public Bound<Base, Handler, in_place> {
+public:
+    using Bound<Base, Handler, in_place>::Bound;
+
+    template <class Start>
+    void start(Start& start) {
+        this->prepare();
+        start(std::static_pointer_cast<Base>(this->shared_from_this()));
+    }
+
+private:
+    void go_on() override {
+        if constexpr (std::is_same_v<Signature, void(std::error_code)>) {
+            this->complete(this->error);
+        } else {
+            this->complete(this->error, std::move(this->result));
+        }
+    }
+    void stop() override { this->cancel(); }
+};
+
+}  // namespace detail
+
+template <class Token>
+auto Inbox::async_receive(Token&& token) const {
+    constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
+    return asio::async_initiate<Token, void(std::error_code, Message)>(
+        [inbox = *this](auto&& handler) {
+            using Handler = std::decay_t<decltype(handler)>;
+            std::make_shared<detail::Receiving<Handler, in_place>>(inbox, std::move(handler))->start();
+        },
+        token);
+}
+
+template <class Operation, class Signature, class Start, class Token>
+auto Node::initiate(Start start, Token& token) const {
+    constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
+    return asio::async_initiate<Token, Signature>(
+        [inbox = inbox(), start = std::move(start)](auto&& handler) mutable {
+            using Handler = std::decay_t<decltype(handler)>;
+            std::make_shared<detail::Finishing<Operation, Signature, Handler, in_place>>(inbox, std::move(handler))
+                ->start(start);
+        },
+        token);
+}
+
+template <class Token>
+auto Node::async_add(const Address& address, Token&& token) {
+    return initiate<detail::AddOperation, void(std::error_code, Peer)>(
+        [state = state_, address](auto operation) { start_add(state, address, std::move(operation)); }, token);
+}
+
+template <class Token>
+auto Node::async_add(std::string_view address, Token&& token) {
+    std::error_code error;
+    Address parsed = Address::parse(address, error);
+    return initiate<detail::AddOperation, void(std::error_code, Peer)>(
+        [state = state_, parsed = std::move(parsed), error](auto operation) {
+            operation->error = error;
+            start_add(state, parsed, std::move(operation));
+        },
+        token);
+}
+
+template <class Token>
+auto Node::async_wait_for_peers(std::size_t count, Token&& token) {
+    return initiate<detail::WaitOperation, void(std::error_code)>(
+        [state = state_, count](auto operation) { start_wait(state, count, std::move(operation)); }, token);
+}
+
+template <class Token>
+auto Node::async_broadcast(Payload payload, Token&& token) {
+    return initiate<detail::SendOperation, void(std::error_code, std::size_t)>(
+        [state = state_, outgoing = hand_over(payload)](auto operation) {
+            start_send(state, std::nullopt, outgoing, std::move(operation));
+        },
+        token);
+}
+
+template <class Token>
+auto Node::async_send(const PeerId& to, Payload payload, Token&& token) {
+    return initiate<detail::SendOperation, void(std::error_code)>(
+        [state = state_, to, outgoing = hand_over(payload)](auto operation) {
+            start_send(state, to, outgoing, std::move(operation));
+        },
+        token);
+}
+
+template <class Token>
+auto Node::async_close(Token&& token) {
+    return initiate<detail::CloseOperation, void(std::error_code, Unacknowledged)>(
+        [state = state_](auto operation) { start_close(state, std::move(operation)); }, token);
+}
+
+}  // namespace cluster

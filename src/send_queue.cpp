@@ -1,0 +1,118 @@
+#include "send_queue.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace cluster::detail {
+
+namespace {
+
+void wake(const std::vector<std::shared_ptr<SendOperation>>& operations) {
+    for (const auto& operation : operations) operation->wake();
+}
+
+}  // namespace
+
+void SendQueue::start(const Receiver& to, std::shared_ptr<const Outgoing> payload,
+                      std::shared_ptr<SendOperation> operation) {
+    operation->cancel = [weak = weak_from_this(), raw = operation.get()] {
+        if (const auto self = weak.lock()) self->cancel(*raw);
+    };
+    bool first = false;
+    {
+        const std::lock_guard lock(mutex_);
+        const std::size_t size = payload->body().bytes.size();
+        const bool may_wait = send_timeout_ > std::chrono::nanoseconds(0);
+        if (awaited_.overlaps(to) || !settle(*operation, to, *payload, !may_wait)) {
+            if (waiting_.size() == most_waiting || bytes_ + size > most_bytes_) {
+                operation->error = errc::outbox_full;
+            } else {
+                first = waiting_.empty();
+                bytes_ += size;
+                awaited_.add(to);
+                waiting_.push_back({std::move(operation), to, std::move(payload), deadline_after(send_timeout_)});
+            }
+        }
+    }
+    if (operation) {
+        operation->wake();
+    } else if (first) {
+        asio::post(loop_->io(), [self = shared_from_this()] { self->arm(); });
+    }
+}
+
+/// False if there is no room yet; else `operation` has its result.
+bool SendQueue::settle(SendOperation& operation, const Receiver& to, const Outgoing& payload, bool last) {
+    const core::Engine::Outcome outcome = attempt_(to, payload.body(), last);
+    if (outcome.error == errc::outbox_full) return false;
+    if (outcome.error != errc{}) operation.error = outcome.error;
+    operation.result = outcome.count;
+    return true;
+}
+
+void SendQueue::serve() {
+    std::vector<std::shared_ptr<SendOperation>> done;
+    {
+        const std::lock_guard lock(mutex_);
+        const Deadline now = std::chrono::steady_clock::now();
+        awaited_ = {};
+        for (Waiting& each : std::exchange(waiting_, {})) {
+            if (!awaited_.overlaps(each.to) && settle(*each.operation, each.to, *each.payload, each.deadline <= now)) {
+                bytes_ -= each.payload->body().bytes.size();
+                done.push_back(std::move(each.operation));
+            } else {
+                awaited_.add(each.to);
+                waiting_.push_back(std::move(each));
+            }
+        }
+    }
+    wake(done);
+}
+
+void SendQueue::cancel(const SendOperation& operation) {
+    std::shared_ptr<SendOperation> cancelled;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found = std::find_if(waiting_.begin(), waiting_.end(),
+                                        [&](const Waiting& each) { return each.operation.get() == &operation; });
+        if (found == waiting_.end()) return;
+        bytes_ -= found->payload->body().bytes.size();
+        cancelled = std::move(found->operation);
+        waiting_.erase(found);
+    }
+    cancelled->error = errc::cancelled;
+    cancelled->wake();
+    asio::post(loop_->io(), [self = shared_from_this()] { self->serve(); });  // for what waited behind it
+}
+
+void SendQueue::end() {
+    std::vector<std::shared_ptr<SendOperation>> done;
+    {
+        const std::lock_guard lock(mutex_);
+        for (Waiting& each : waiting_) {
+            each.operation->error = errc::closed;
+            done.push_back(std::move(each.operation));
+        }
+        waiting_.clear();
+        awaited_ = {};
+        bytes_ = 0;
+    }
+    timer_.cancel();
+    wake(done);
+}
+
+/// On the I/O thread: all wait equally long, so the first in the queue is the first whose time is over.
+void SendQueue::arm() {
+    {
+        const std::lock_guard lock(mutex_);
+        if (waiting_.empty() || waiting_.front().deadline == Deadline::max()) return;
+        timer_.expires_at(waiting_.front().deadline);
+    }
+    timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
+        if (error) return;
+        self->serve();
+        self->arm();
+    });
+}
+
+}  // namespace cluster::detail

@@ -1,0 +1,98 @@
+#pragma once
+
+#include "core/engine.hpp"
+#include "deadline.hpp"
+#include "net/context.hpp"
+
+#include <cluster/operation.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+namespace cluster::detail {
+
+/// What an asynchronous send or broadcast carries.
+class Outgoing {
+public:
+    /// `kept` holds the bytes where `body` has no owner: small ones are copied once more when they are queued.
+    Outgoing(core::Engine::Body body, core::BlockRef kept) : body_(std::move(body)), kept_(std::move(kept)) {}
+    const core::Engine::Body& body() const noexcept { return body_; }
+
+private:
+    core::Engine::Body body_;
+    core::BlockRef kept_;
+};
+
+/// The asynchronous sends and broadcasts that wait for room. Thread-safe. Kept alive by its timer.
+///
+/// 1. Of two that have a receiver in common, the one that was started first is queued first.
+/// 2. At most `most_waiting` wait, and together they hold at most `most_bytes`; what would exceed that fails with
+///    `errc::outbox_full`.
+/// 3. Its lock may be held while the engine's is taken, never the other way round.
+class SendQueue : public std::enable_shared_from_this<SendQueue> {
+public:
+    using Receiver = std::optional<PeerId>;  ///< nothing: all in view
+    static constexpr std::size_t most_waiting = 4096;
+
+    /// Tries to queue. The last time, nothing is worth waiting for: the outcome is never `errc::outbox_full`.
+    using Attempt = std::function<core::Engine::Outcome(const Receiver& to, const core::Engine::Body&, bool last)>;
+
+    SendQueue(std::shared_ptr<net::Loop> loop, Attempt attempt, std::chrono::nanoseconds send_timeout,
+              std::size_t most_bytes)
+        : loop_(std::move(loop)),
+          attempt_(std::move(attempt)),
+          send_timeout_(send_timeout),
+          most_bytes_(most_bytes),
+          timer_(loop_->io()) {}
+
+    void start(const Receiver& to, std::shared_ptr<const Outgoing> payload, std::shared_ptr<SendOperation> operation);
+    /// On the I/O thread: there may be room.
+    void serve();
+    /// On the I/O thread: the node has left.
+    void end();
+
+private:
+    struct Waiting {
+        std::shared_ptr<SendOperation> operation;
+        Receiver to;
+        std::shared_ptr<const Outgoing> payload;
+        Deadline deadline;
+    };
+    /// Whom those that stay in the queue want to reach.
+    struct Awaited {
+        bool all = false;
+        std::set<PeerId> some;
+
+        bool overlaps(const Receiver& to) const { return all || (to ? some.contains(*to) : !some.empty()); }
+        void add(const Receiver& to) {
+            all = all || !to;
+            if (to) some.insert(*to);
+        }
+    };
+
+    bool settle(SendOperation& operation, const Receiver& to, const Outgoing& payload, bool last);
+    void cancel(const SendOperation& operation);
+    void arm();
+
+    const std::shared_ptr<net::Loop> loop_;
+    const Attempt attempt_;
+    const std::chrono::nanoseconds send_timeout_;
+    const std::size_t most_bytes_;
+
+    std::mutex mutex_;
+    std::deque<Waiting> waiting_;
+    std::size_t bytes_ = 0;
+    Awaited awaited_;  ///< by those in `waiting_`
+
+    asio::steady_timer timer_;  ///< of the I/O thread
+};
+
+}  // namespace cluster::detail
