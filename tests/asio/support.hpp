@@ -15,8 +15,8 @@
 #include <thread>
 #include <utility>
 
-// What the tests of `<cluster/asio.hpp>` share. They see the library as an application does: compiled apart, through its
-// public headers, with an Asio of the application's own.
+// What the tests of `<cluster/asio.hpp>` share. They see the library as an application does: compiled apart, through
+// its public headers, with an Asio of the application's own.
 
 namespace cluster::support {
 
