@@ -544,3 +544,70 @@ TEST_CASE_FIXTURE(Fixture, "each message is read or popped, never both, when rea
     const std::uint64_t taken_charge = taken.empty() ? 0 : taken.front().bytes;
     CHECK(taken_charge + popped_charge == total * (FrameHeader::size + 1));
 }
+
+namespace {
+
+/// Counts how often it is woken.
+struct Sleeper final : cluster::detail::Operation {
+    void wake() noexcept override { ++woken; }
+    std::atomic<int> woken{0};
+};
+
+}  // namespace
+
+TEST_CASE("inbox: an operation is woken once there is something to claim, at once if there is already") {
+    Fixture fixture;
+    const auto first = std::make_shared<Sleeper>();
+    fixture.state->wait(first);
+    CHECK(first->woken == 0);
+    fixture.push(1, {"one"});
+    CHECK(first->woken == 1);
+    const auto second = std::make_shared<Sleeper>();
+    fixture.state->wait(second);
+    CHECK(second->woken == 1);
+    CHECK(fixture.rest() == std::vector<std::string>{"one"});
+    fixture.push(1, {"two"});
+    CHECK(first->woken == 1);
+    CHECK(second->woken == 1);
+}
+
+TEST_CASE("inbox: as many operations are woken as messages come, the longest waiting first") {
+    Fixture fixture;
+    std::vector<std::shared_ptr<Sleeper>> sleepers;
+    for (int i = 0; i < 4; ++i) fixture.state->wait(sleepers.emplace_back(std::make_shared<Sleeper>()));
+    fixture.push(1, {"one", "two"});
+    fixture.push(gap_of(2, 5));
+    const std::vector<int> expected{1, 1, 1, 0};
+    for (std::size_t i = 0; i < expected.size(); ++i) CHECK(sleepers[i]->woken == expected[i]);
+    CHECK(fixture.state->stop_waiting(*sleepers[3]));
+    CHECK_FALSE(fixture.state->stop_waiting(*sleepers[3]));
+    CHECK_FALSE(fixture.state->stop_waiting(*sleepers[0]));
+}
+
+TEST_CASE("inbox: an operation that was woken for nothing wakes another in its place") {
+    Fixture fixture;
+    const auto first = std::make_shared<Sleeper>();
+    const auto second = std::make_shared<Sleeper>();
+    fixture.state->wait(first);
+    fixture.state->wait(second);
+    fixture.state->pass_on();
+    CHECK(second->woken == 0);
+    fixture.push(1, {"one"});
+    fixture.state->pass_on();
+    CHECK(second->woken == 1);
+    fixture.state->pass_on();
+    CHECK(fixture.rest() == std::vector<std::string>{"one"});
+}
+
+TEST_CASE("inbox: the end wakes every operation, also those that come later") {
+    Fixture fixture;
+    const auto first = std::make_shared<Sleeper>();
+    const auto second = std::make_shared<Sleeper>();
+    fixture.state->wait(first);
+    fixture.state->wait(second);
+    fixture.state->end();
+    CHECK(first->woken == 1);
+    CHECK(second->woken == 1);
+    fixture.state->wait(first);
+    CHECK(first->woken == 2);
+}

@@ -169,9 +169,9 @@ public:
     auto async_wait_for_peers(std::size_t count, Token&& token);
 
     /// Completes with `void(std::error_code, std::size_t)` when `payload` is queued or will not be. The payload need
-    /// not stay valid. Where there is no room, it waits as `broadcast` does. Those that wait are queued for each peer in
-    /// the order in which they were started; at most 4096 wait, with at most `total_outbox_bytes` of payload, and what
-    /// exceeds that fails at once with `errc::outbox_full`.
+    /// not stay valid. Where there is no room, it waits as `broadcast` does. Those that wait are queued for each peer
+    /// in the order in which they were started; at most 4096 wait, with at most `total_outbox_bytes` of payload, and
+    /// what exceeds that fails at once with `errc::outbox_full`.
     template <class Token>
     auto async_broadcast(Payload payload, Token&& token);
     /// Completes with `void(std::error_code)`.

@@ -30,9 +30,9 @@ Options narrow() {
 
 /// A sender, and a receiver that takes nothing, and acknowledges nothing, until it is let go.
 struct Stuck {
-    Pair pair;
     Events<std::string> received;
     std::promise<void> gate;
+    Pair pair;
     int accepted = 0;
 
     explicit Stuck(Options of_ann = narrow()) : pair(std::move(of_ann), narrow()) {
