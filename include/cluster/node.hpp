@@ -79,7 +79,8 @@ struct TryResult {
 /// others throw `std::system_error`.
 ///
 /// Callbacks run one at a time on the callback thread of the runtime, in the order of the events, under no lock. One
-/// that throws is caught, logged and counted.
+/// that throws is caught, logged and counted. Messages come another way: a peer is in `peers()` before its first message
+/// can be taken, but `on_peer_added` may run later than that, and `on_peer_removed` before its last message is taken.
 ///
 /// The destructor closes. It may run inside one of the node's own callbacks.
 class CLUSTER_EXPORT Node {
@@ -110,6 +111,7 @@ public:
 
     /// The peers in view now, sorted by id.
     std::vector<Peer> peers() const;
+    /// Empty where it is not in view, which may be before its last messages are taken.
     std::optional<Peer> peer(const PeerId& id) const;
 
     /// Queues `payload` for every peer in view at one instant, all or none, and says for how many. Concurrent
@@ -117,7 +119,8 @@ public:
     std::size_t broadcast(Payload payload);
     std::size_t broadcast(Payload payload, std::error_code& error);
 
-    /// Queues `payload` for one peer. Waits for room for at most `send_timeout`.
+    /// Queues `payload` for one peer. Waits for room for at most `send_timeout`. What one thread sends and broadcasts
+    /// arrives at each peer in that order.
     void send(const PeerId& to, Payload payload);
     void send(const PeerId& to, Payload payload, std::error_code& error);
 
@@ -149,7 +152,8 @@ public:
 
     /// Leaves gracefully: waits at most `linger` for acknowledgements, says goodbye, ends the inbox. What was accepted
     /// can still be read. Further calls return the same result. On an I/O thread it only starts closing and returns
-    /// nothing unacknowledged.
+    /// nothing unacknowledged. Callbacks for what happened before may still run when it returns; log lines have been
+    /// written.
     Unacknowledged close();
 
     Stats stats() const;
