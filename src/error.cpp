@@ -38,6 +38,7 @@ public:
             case errc::invalid_options: return "the options are wrong or contradict each other";
             case errc::protocol_error: return "the other side broke a rule of the protocol";
             case errc::connection_lost: return "the connection broke before the outcome was known";
+            case errc::malformed_message: return "the bytes are not a value of that type";
             case errc::system_failure: return "the system refused";
         }
         return "unknown error " + std::to_string(value);
@@ -59,6 +60,7 @@ public:
             case errc::outbox_full: return std::errc::no_buffer_space;
             case errc::message_too_large: return std::errc::message_size;
             case errc::would_block: return std::errc::operation_would_block;
+            case errc::malformed_message: return std::errc::bad_message;
             case errc::protocol_error: return std::errc::protocol_error;
             case errc::connection_lost: return std::errc::connection_reset;
             default: return {value, *this};

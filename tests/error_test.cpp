@@ -44,6 +44,7 @@ TEST_CASE("errors compare with those of the standard library where they mean the
     CHECK(code(errc::outbox_full) == std::errc::no_buffer_space);
     CHECK(code(errc::not_in_view) == std::errc::not_connected);
     CHECK(code(errc::protocol_error) == std::errc::protocol_error);
+    CHECK(code(errc::malformed_message) == std::errc::bad_message);
     CHECK(code(errc::invalid_options) == std::errc::invalid_argument);
     CHECK(code(errc::invalid_address) == std::errc::invalid_argument);
 

@@ -71,7 +71,11 @@ enum class errc {
     protocol_error,
     /// The connection broke before the outcome was known. It is dialled again where the peer is still wanted.
     connection_lost,
-    /// The system refused something that none of the above describes; the log has its text.
+    /// The bytes are not a value of the type that was asked for, or the value cannot be sent because it could not be
+    /// read again. Nothing was changed; the message can still be read in another way.
+    malformed_message,
+    /// The system refused something that none of the above describes, such as memory; the log has its text where the
+    /// library did it by itself.
     system_failure,
 };
 

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,16 @@ namespace cluster {
 namespace core {
 class Block;
 }
+
+namespace detail {
+
+/// What `Message::as` does; <cluster/codec.hpp> takes the place of this.
+template <class T, class = void>
+struct Codec {
+    static T decode(const auto&...) { static_assert(sizeof(T) == 0, "Message::as needs #include <cluster/codec.hpp>"); }
+};
+
+}  // namespace detail
 
 /// One received message, or one gap in what a peer sent.
 ///
@@ -38,6 +49,18 @@ public:
     std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
     std::string_view text() const noexcept { return {reinterpret_cast<const char*>(data_), size_}; }
     std::size_t size() const noexcept { return size_; }
+
+    /// The value that the sender made bytes of with `encode`. Needs <cluster/codec.hpp>, which tells all about it. The
+    /// message stays as it is. Throws `std::system_error` with `errc::malformed_message` where it holds no `T`.
+    template <class T>
+    T as() const {
+        return detail::Codec<T>::decode(*this);
+    }
+    /// The same without throwing; where `error` is set, the result is `T{}`.
+    template <class T>
+    T as(std::error_code& error) const {
+        return detail::Codec<T>::decode(*this, error);
+    }
 
     /// 0 for a message. Otherwise this is a gap: in this place of the sender's sequence at most so many messages are
     /// missing, which the sender has given up and was told about (see `GivenUp`).

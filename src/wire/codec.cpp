@@ -1,6 +1,6 @@
 #include "wire/codec.hpp"
 
-#include "wire/archive.hpp"
+#include <cluster/codec.hpp>
 
 #include <algorithm>
 #include <cassert>
@@ -16,6 +16,8 @@ namespace {
 using core::FrameHeader;
 using core::FrameKind;
 using core::Rule;
+using detail::Reader;
+using detail::TooLong;
 
 /// In the order of the alternatives of `core::Control`.
 constexpr FrameKind kinds[] = {FrameKind::hello, FrameKind::offer, FrameKind::attach,  FrameKind::attached,
@@ -133,7 +135,7 @@ template <class Frame>
 bool canonical(const Frame& frame, std::span<const std::byte> body) {
     std::vector<std::byte> again;
     again.reserve(body.size());
-    write(again, frame);
+    detail::write(again, frame);
     return std::equal(again.begin(), again.end(), body.begin(), body.end());
 }
 
@@ -189,7 +191,7 @@ void encode(const core::Control& frame, std::vector<std::byte>& out) {
     std::visit(
         [&out](const auto& body) {
             assert(!broken_by(body));
-            write(out, body);
+            detail::write(out, body);
         },
         frame);
     const std::size_t length = out.size() - begin - FrameHeader::size;

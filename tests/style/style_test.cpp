@@ -129,7 +129,8 @@ bool may_include(const File& file, const Include& include) {
     const bool value_header =
         one_of(include.name, {"cluster/address.hpp", "cluster/error.hpp", "cluster/export.hpp", "cluster/peer.hpp"});
     if (file.in("src/core/")) return value_header || target == "core";
-    if (file.in("src/wire/")) return value_header || one_of(target, {"core", "wire", "cereal"});
+    if (file.in("src/wire/"))
+        return value_header || include.name == "cluster/codec.hpp" || one_of(target, {"core", "wire"});
     if (file.path == "src/net/asio.hpp") return target == "asio";
     if (file.in("src/net/")) return one_of(target, {"public", "core", "wire", "net", "system", "spdlog"});
     return one_of(target, {"public", "core", "wire", "net", "face", "spdlog"});
@@ -162,6 +163,20 @@ TEST_CASE("style: Asio is included in exactly two places") {
         if (file.in("examples/") || file.in("tests/install/") || file.in("tests/asio/")) continue;
         for (const Include& include : includes_of(file)) {
             if (target_of(include) == "asio") offences.add(file, include.line, include.name);
+        }
+    }
+    CHECK(offences.text() == "");
+}
+
+TEST_CASE("style: cereal is included in exactly one place, and nobody but wire and users includes that") {
+    Offences offences;
+    for (const File& file : files()) {
+        if (!file.in("src/") && !file.in("include/")) continue;
+        for (const Include& include : includes_of(file)) {
+            const bool allowed = include.name == "cluster/codec.hpp" ? file.in("src/wire/")
+                                                                     : file.path == "include/cluster/codec.hpp";
+            if ((include.name == "cluster/codec.hpp" || target_of(include) == "cereal") && !allowed)
+                offences.add(file, include.line, include.name);
         }
     }
     CHECK(offences.text() == "");
