@@ -2,7 +2,6 @@
 
 #include <cluster/cluster.hpp>
 #include <cluster/codec.hpp>
-
 #include <cereal/types/variant.hpp>
 
 #include <cstdint>
@@ -32,12 +31,10 @@ struct Cancel {
 };
 
 using Request = std::variant<Order, Cancel>;                 // the bytes do not tell their type: this does
-
 int main() {
     cluster::Node shop("127.0.0.1:0");
     cluster::Node store("127.0.0.1:0");
     shop.add(store.address());
-
     shop.broadcast(cluster::encode(Request(Order{7, {"tea", "cups"}})));
     shop.send(store.id(), cluster::encode(Request(Cancel{7})));
     shop.send(store.id(), "not a request");

@@ -66,7 +66,7 @@ std::vector<std::byte> encode(const T& value);
 template <class T>
 T decode(std::span<const std::byte> bytes);
 
-/// The same without throwing, unless the constructors of `T` do. On failure the result is `T{}` and `error` is
+/// The same without throwing, unless the constructors of `T` do. On failure the result is `T()` and `error` is
 /// `errc::malformed_message`, or `errc::system_failure` where memory ran out.
 template <class T>
 T decode(std::span<const std::byte> bytes, std::error_code& error);
@@ -393,7 +393,7 @@ struct Codec<T> {
     static T decode(const Message& message, std::error_code& error) {
         if (message.lost() == 0) return cluster::decode<T>(message.bytes(), error);
         error = errc::malformed_message;
-        return T{};
+        return T();
     }
 };
 
@@ -419,7 +419,7 @@ std::vector<std::byte> encode(const T& value) {
 template <class T>
 T decode(std::span<const std::byte> bytes) {
     detail::require_decodable<T>();
-    T value{};
+    auto value = T();
     try {
         detail::read(bytes, value);
     } catch (const std::bad_alloc&) {
@@ -436,7 +436,7 @@ template <class T>
 T decode(std::span<const std::byte> bytes, std::error_code& error) {
     detail::require_decodable<T>();
     error.clear();
-    T value{};
+    auto value = T();
     try {
         detail::read(bytes, value);
         return value;
@@ -445,7 +445,7 @@ T decode(std::span<const std::byte> bytes, std::error_code& error) {
     } catch (...) {
         error = errc::malformed_message;
     }
-    return T{};
+    return T();
 }
 
 }  // namespace cluster

@@ -56,7 +56,7 @@ public:
     T as() const {
         return detail::Codec<T>::decode(*this);
     }
-    /// The same without throwing; where `error` is set, the result is `T{}`.
+    /// The same without throwing; where `error` is set, the result is `T()`.
     template <class T>
     T as(std::error_code& error) const {
         return detail::Codec<T>::decode(*this, error);
