@@ -1,0 +1,36 @@
+cmake_minimum_required(VERSION 3.23)
+
+# With the compiler of this build and with the usual ones, where they are.
+find_program(GNU g++)
+find_program(CLANG clang++)
+foreach(compiler IN LISTS COMPILER GNU CLANG)
+    if(compiler)
+        file(REAL_PATH ${compiler} compiler)
+        list(APPEND compilers ${compiler})
+    endif()
+endforeach()
+list(REMOVE_DUPLICATES compilers)
+file(GLOB headers RELATIVE ${CLUSTER_DIR}/include ${CLUSTER_DIR}/include/cluster/*.hpp)
+
+file(MAKE_DIRECTORY ${WORK_DIR})
+set(ENV{LC_ALL} C)
+function(expect_error text)
+    foreach(compiler IN LISTS compilers)
+        foreach(header IN LISTS headers)
+            set(only -E)
+            if(header STREQUAL "cluster/cluster.hpp")
+                set(only -fsyntax-only)  # in full: the message must still be the first
+            endif()
+            file(WRITE ${WORK_DIR}/refused.cpp "#include <${header}>\n")
+            execute_process(COMMAND ${compiler} ${ARGN} ${only} -I ${CLUSTER_DIR}/include ${WORK_DIR}/refused.cpp
+                RESULT_VARIABLE failed OUTPUT_QUIET ERROR_VARIABLE output)
+            string(REGEX MATCH "error: [^\n]*" first "${output}")
+            if(NOT failed OR NOT first MATCHES "\"${text}\"")
+                message(FATAL_ERROR "${compiler} ${ARGN} says about ${header}:\n${output}")
+            endif()
+        endforeach()
+    endforeach()
+endfunction()
+
+expect_error("cluster needs C\\+\\+20: compile with -std=c\\+\\+20 or later" -std=c++17)
+expect_error("cluster reports errors by exceptions: compile without -fno-exceptions" -std=c++20 -fno-exceptions)
