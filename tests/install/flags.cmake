@@ -16,6 +16,6 @@ execute_process(COMMAND ${CMAKE_COMMAND} -D CMAKE_CXX_FLAGS=-D_GLIBCXX_DEBUG ${W
     COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${CMAKE_COMMAND} --build ${WORK_DIR}
     RESULT_VARIABLE failed OUTPUT_VARIABLE output ERROR_VARIABLE output)
-if(NOT failed OR NOT output MATCHES "undefined reference to [^\n]*compiled_with_GLIBCXX_DEBUG")
+if(NOT failed OR NOT output MATCHES "undefined [^\n]*compiled_with_GLIBCXX_DEBUG")
     message(FATAL_ERROR "a program with containers of another layout was not refused by the linker:\n${output}")
 endif()
