@@ -17,7 +17,6 @@ namespace {
 using asio::ip::tcp;
 using namespace std::chrono_literals;
 
-constexpr std::size_t rounds = 5;
 constexpr std::size_t payload_size = 64;
 constexpr std::size_t header_size = 8;
 constexpr std::size_t warm_up = 2'000;
@@ -168,13 +167,14 @@ struct Percentiles {
     }
 };
 
-void measure(bool one_core) {
+void measure(bool one_core, std::size_t rounds) {
     Percentiles cluster;
     Percentiles bare;
     {
         std::optional<bench::OneCore> placement;
         if (one_core) placement.emplace();
         for (std::size_t i = 0; i < rounds; ++i) {
+            bench::restart_time_limit();
             bare.add(bare_turns());
             cluster.add(cluster_turns());
         }
@@ -203,8 +203,9 @@ void measure(bool one_core) {
 
 int main(int count, char** values) {
     const bench::Parts parts = {{"cluster-echo", cluster_echo}, {"bare-echo", bare_echo}};
-    return bench::run(count, values, parts, [](std::span<char*>) {
-        measure(true);
-        measure(false);
+    return bench::run(count, values, parts, [](std::span<char*> arguments) {
+        const std::size_t rounds = bench::option(arguments, "--rounds", 5);
+        measure(true, rounds);
+        measure(false, rounds);
     });
 }

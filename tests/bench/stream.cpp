@@ -14,7 +14,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t rounds = 5;
 constexpr std::size_t header_size = 8;
 constexpr std::size_t write_limit = 65'000;
 constexpr std::size_t read_size = std::size_t{128} << 10;
@@ -26,27 +25,34 @@ struct Load {
     std::size_t peers = 0;
 };
 
-constexpr Load small{.size = 64, .count = 4'000'000, .peers = 1};
-constexpr Load large{.size = std::size_t{64} << 10, .count = 4'000, .peers = 4};
+/// All receivers together get a gibibyte, or four million messages where that is less.
+Load load_of(std::size_t size, std::size_t peers) {
+    return {.size = size, .count = std::min(std::size_t{4'000'000}, (std::size_t{1} << 30) / size) / peers,
+            .peers = peers};
+}
 
 /// Before the clock starts: memory is mapped, windows have opened.
 std::size_t warm_up(const Load& load) {
-    return load.count / 20;
+    return load.count / 10;
 }
 
-/// Both kinds of children: a line tells how many messages come before the first and the second answer.
+/// Both kinds of children: a line tells how long messages are, and how many come before the first and the second answer.
 struct Expected {
+    std::uint64_t size = 0;
     std::uint64_t first = 0;
     std::uint64_t second = 0;
 
     static Expected read() {
         Expected expected;
         const std::string line = bench::read_line();
-        if (std::sscanf(line.c_str(), "%lu %lu", &expected.first, &expected.second) != 2) bench::fail("bad line");
+        if (std::sscanf(line.c_str(), "%lu %lu %lu", &expected.size, &expected.first, &expected.second) != 3) {
+            bench::fail("bad line");
+        }
         return expected;
     }
     static std::string line(const Load& load) {
-        return std::to_string(warm_up(load)) + " " + std::to_string(warm_up(load) + load.count);
+        return std::to_string(load.size) + " " + std::to_string(warm_up(load)) + " " +
+               std::to_string(warm_up(load) + load.count);
     }
 };
 
@@ -105,7 +111,7 @@ void bare_receiver() {
     const bench::Socket socket = listener.accept();
     const Expected expected = Expected::read();
     bench::Tally tally;
-    std::vector<std::byte> buffer(3 * read_size);
+    std::vector<std::byte> buffer(2 * read_size + 2 * (header_size + expected.size));
     std::size_t begin = 0;
     std::size_t end = 0;
     while (tally.messages < expected.second) {
@@ -192,9 +198,9 @@ double bare_stream(const Load& load) {
     return seconds;
 }
 
-/// In messages, or in bytes over all peers, for each second.
+/// Over all receivers.
 struct Outcome {
-    bench::Series cluster;
+    bench::Series cluster;  ///< messages per second
     bench::Series bare;
     bench::Series cluster_cpu;  ///< seconds of all processes of a run
     bench::Series bare_cpu;
@@ -202,64 +208,81 @@ struct Outcome {
     double ratio() const { return cluster.median() / bare.median(); }
 };
 
-Outcome measure(const Load& load, double amount) {
+Outcome measure(const Load& load, std::size_t rounds) {
+    const auto messages = static_cast<double>(load.count * load.peers);
     Outcome outcome;
     for (std::size_t i = 0; i < rounds; ++i) {
+        bench::restart_time_limit();
         const double begin = bench::cpu_seconds();
-        outcome.bare.add(amount / bare_stream(load));
+        outcome.bare.add(messages / bare_stream(load));
         const double between = bench::cpu_seconds();
-        outcome.cluster.add(amount / cluster_stream(load));
+        outcome.cluster.add(messages / cluster_stream(load));
         outcome.bare_cpu.add(between - begin);
         outcome.cluster_cpu.add(bench::cpu_seconds() - between);
     }
     return outcome;
 }
 
-void print(const std::string& name, const std::string& unit, const Outcome& outcome, const std::string& placement,
-           bool good) {
-    bench::Json()
-        .add("bench", name)
-        .add("placement", placement)
-        .add("unit", unit)
+std::string size_text(std::size_t size) {
+    if (size < 1024) return std::to_string(size) + " B";
+    return size < 1024 * 1024 ? std::to_string(size / 1024) + " KiB" : std::to_string(size / 1024 / 1024) + " MiB";
+}
+
+/// What must be reached, where something must be.
+struct Bar {
+    double messages = 0;  ///< per second
+    double ratio = 0;
+
+    std::string text() const {
+        if (messages != 0) return "≥ " + bench::text_of(messages / 1e6) + " M/s";
+        return ratio != 0 ? "≥ " + bench::text_of(100 * ratio) + " % of bare" : "–";
+    }
+};
+
+void measure_and_print(std::size_t size, std::size_t peers, Bar bar, std::size_t rounds) {
+    const Outcome outcome = measure(load_of(size, peers), rounds);
+    const std::string name =
+        "stream of " + size_text(size) + " to " + std::to_string(peers) + (peers == 1 ? " peer" : " peers");
+    const auto bytes = static_cast<double>(size);
+    const bool has_bar = bar.messages != 0 || bar.ratio != 0;
+    const bool good = outcome.cluster.median() >= bar.messages && outcome.ratio() >= bar.ratio;
+    bench::Json json;
+    json.add("bench", name)
+        .add("placement", "sender and receivers in a process each, all cores")
+        .add("unit", "messages/s over all receivers")
         .add("median", outcome.cluster.median())
         .add("bare_median", outcome.bare.median())
+        .add("bytes_per_s", outcome.cluster.median() * bytes)
+        .add("bare_bytes_per_s", outcome.bare.median() * bytes)
         .add("ratio", outcome.ratio())
         .add("cpu_s", outcome.cluster_cpu.median())
         .add("bare_cpu_s", outcome.bare_cpu.median())
         .add("values", outcome.cluster)
-        .add("bare_values", outcome.bare)
-        .add("met", good)
-        .print();
-}
-
-std::string percent(double ratio) {
-    return bench::text_of(100 * ratio) + " % of bare";
-}
-
-void measure_small() {
-    const Outcome outcome = measure(small, static_cast<double>(small.count));
-    const bool good = outcome.cluster.median() >= 5e6;
-    print("stream 64 B", "messages/s", outcome, "sender and receiver in a process each, all cores", good);
-    bench::print_row({"64 B broadcast to 1 peer in another process",
-                      bench::text_of(outcome.cluster.median() / 1e6) + " M msg/s (" + percent(outcome.ratio()) + ")",
-                      bench::text_of(outcome.bare.median() / 1e6) + " M msg/s", "≥ 5 M msg/s", bench::met(good)});
-}
-
-void measure_large() {
-    const Outcome outcome = measure(large, static_cast<double>(large.count * large.size * large.peers));
-    const bool good = outcome.ratio() >= 0.6;
-    print("stream 64 KiB", "bytes/s", outcome, "sender and 4 receivers in a process each, all cores", good);
-    bench::print_row({"64 KiB broadcast to 4 peers in a process each, total",
-                      bench::text_of(outcome.cluster.median() / 1e9) + " GB/s (" + percent(outcome.ratio()) + ")",
-                      bench::text_of(outcome.bare.median() / 1e9) + " GB/s", "≥ 60 % of bare", bench::met(good)});
+        .add("bare_values", outcome.bare);
+    if (has_bar) json.add("met", good);
+    json.print();
+    const auto text = [&](double messages) {
+        return size < 1024 * 64 ? bench::text_of(messages / 1e6) + " M msg/s"
+                                : bench::text_of(messages * bytes / 1e9) + " GB/s";
+    };
+    bench::print_row({name,
+                      text(outcome.cluster.median()) + " (" + bench::text_of(100 * outcome.ratio()) + " % of bare)",
+                      text(outcome.bare.median()), bar.text(), has_bar ? bench::met(good) : "–"});
 }
 
 }  // namespace
 
 int main(int count, char** values) {
     const bench::Parts parts = {{"cluster-receiver", cluster_receiver}, {"bare-receiver", bare_receiver}};
-    return bench::run(count, values, parts, [](std::span<char*>) {
-        measure_small();
-        measure_large();
+    return bench::run(count, values, parts, [](std::span<char*> arguments) {
+        const std::size_t rounds = bench::option(arguments, "--rounds", 5);
+        for (const std::size_t size : {64, 1 << 10, 64 << 10, 1 << 20}) {
+            for (const std::size_t peers : {1, 4, 8}) {
+                Bar bar;
+                if (size == 64 && peers == 1) bar.messages = 5e6;
+                if (size == 64 << 10 && peers == 4) bar.ratio = 0.6;
+                measure_and_print(size, peers, bar, rounds);
+            }
+        }
     });
 }

@@ -176,17 +176,21 @@ private:
 
 using Parts = std::map<std::string, std::function<void()>>;
 
+/// Ends the process unless this is called again soon. Nothing that is measured takes so long, and no blocking call has
+/// to know how long it may take.
+inline void restart_time_limit() {
+    ::alarm(60);
+}
+
 /// The `main` of a benchmark: plays the part that the first argument names, or measures.
 inline int run(int count, char** values, const Parts& parts, const std::function<void(std::span<char*>)>& measure) {
-    // Longer than any of them needs; no blocking call has to know how long it may take.
-    constexpr unsigned most_seconds = 110;
     std::signal(SIGALRM, [](int) {
         constexpr std::string_view text = "bench: too slow, given up\n";
         if (::write(STDERR_FILENO, text.data(), text.size()) < 0) ::_exit(3);
         ::_exit(2);
     });
     std::signal(SIGPIPE, SIG_IGN);
-    ::alarm(most_seconds);
+    restart_time_limit();
     const std::span<char*> arguments(values + 1, static_cast<std::size_t>(count - 1));
     try {
         const auto part = arguments.empty() ? parts.end() : parts.find(arguments[0]);
@@ -233,6 +237,7 @@ public:
         socket.no_delay();
         return socket;
     }
+    int descriptor() const { return descriptor_; }
     std::uint16_t port() const {
         sockaddr_in address{};
         socklen_t size = sizeof address;
