@@ -1,5 +1,5 @@
-// Ten, fifty or a hundred nodes of one process all add the first one at the same moment: how long until each has all the
-// others, and how many frames of discovery that took.
+// Ten, fifty or a hundred nodes of one process all add the first one at the same moment: how long until each has all
+// the others, and how many frames of discovery that took.
 //
 // The bare program opens as many connections of plain sockets, one after the other, and sends a greeting over each in
 // both directions.
@@ -203,7 +203,8 @@ void measure_mesh(const Size& size, bool shared_runtime) {
                       bench::text_of(times.median()) + " s, slowest of " + std::to_string(size.runs) + " " +
                           bench::text_of(times.max()) + " s; at most " + std::to_string(most.lists_sent) + " lists, " +
                           std::to_string(most.links_accepted) + " links accepted",
-                      bench::text_of(bare_times.median()) + " s", seconds_bar + "lists ≤ " + std::to_string(size.most_lists()),
+                      bench::text_of(bare_times.median()) + " s",
+                      seconds_bar + "lists ≤ " + std::to_string(size.most_lists()),
                       bench::met(good)});
 }
 

@@ -36,7 +36,8 @@ std::size_t warm_up(const Load& load) {
     return load.count / 10;
 }
 
-/// Both kinds of children: a line tells how long messages are, and how many come before the first and the second answer.
+/// Both kinds of children: a line tells how long messages are, and how many come before the first and the second
+/// answer.
 struct Expected {
     std::uint64_t size = 0;
     std::uint64_t first = 0;
