@@ -419,6 +419,7 @@ void Engine::fire(Key key, Time now) {
 
 /// Compares digests with one peer at random, so that what a list failed to tell is found within a few heartbeats.
 void Engine::probe(Time now) {
+    blocks_.rest();
     timers_.set({Timer::probe, 0}, now + options_.heartbeat);
     if (view_.empty()) return;
     if (Link* link = attached_link(*view_[dice_.below(view_.size())])) {

@@ -356,6 +356,7 @@ private:
     Dice dice_;
     DialPlan plan_;
     Arena arena_;
+    BlockPool blocks_;
     CreditPool credit_;
     Timers<Timer> timers_;
     std::unordered_map<LinkId, Link> links_;

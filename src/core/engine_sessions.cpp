@@ -120,7 +120,7 @@ void Engine::on(Link& link, Attach&& attach, Time now) {
 // Both sides.
 
 void Engine::make_session(Pair& pair) {
-    pair.session = std::make_unique<Session>(++last_number_, self().id < pair.id, options_.max_message);
+    pair.session = std::make_unique<Session>(++last_number_, self().id < pair.id, options_.max_message, blocks_);
     numbered_[pair.session->number()] = &pair;
     credit_.grow(pair.session->share(), pair.session->user().in, false);
 }

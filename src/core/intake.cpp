@@ -1,5 +1,7 @@
 #include "core/intake.hpp"
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace cluster::core {
@@ -20,29 +22,40 @@ void keep(Batch& batch, const BlockRef& block, std::span<const std::byte> frames
 }  // namespace
 
 std::optional<Rule> Intake::add_part(std::span<const std::byte> body) {
-    if (parts_.empty()) parts_.resize(FrameHeader::size);
-    const std::size_t needed = parts_.size() + body.size();
+    const std::size_t had = parts_size_ == 0 ? FrameHeader::size : parts_size_;
+    const std::size_t needed = had + body.size();
     if (needed - FrameHeader::size > max_message_) return Rule::message_too_long;
-    if (needed > parts_.capacity()) parts_.reserve(needed + needed / 2);
-    parts_.insert(parts_.end(), body.begin(), body.end());
+    if (!parts_ || needed > parts_->size()) {
+        BlockRef larger = blocks_->take(needed + needed / 2, 2 * std::max(needed, last_size_));
+        if (parts_) {
+            std::memcpy(larger->data(), parts_->data(), had);
+            blocks_->keep(parts_);
+        }
+        parts_ = std::move(larger);
+    }
+    if (!body.empty()) std::memcpy(parts_->data() + had, body.data(), body.size());
+    parts_size_ = needed;
     parts_charge_ += FrameHeader::size + body.size();
     return std::nullopt;
 }
 
 void Intake::finish(Batch& stamp, std::vector<Batch>& out) {
-    FrameHeader{static_cast<std::uint32_t>(parts_.size() - FrameHeader::size)}.write(parts_.data());
+    FrameHeader{static_cast<std::uint32_t>(parts_size_ - FrameHeader::size)}.write(parts_->data());
+    last_size_ = std::exchange(parts_size_, 0);
     Batch& batch = out.emplace_back(stamp);
-    batch.block = Block::adopt(std::exchange(parts_, {}));
-    batch.frames = {batch.block->data(), batch.block->size()};
+    // Who keeps a message keeps no more than twice its length.
+    batch.block = last_size_ < parts_->size() / 2 ? Block::copy({parts_->data(), last_size_}) : parts_;
+    batch.frames = {batch.block->data(), last_size_};
     batch.messages = 1;
     batch.charge = std::exchange(parts_charge_, 0);
+    blocks_->keep(std::exchange(parts_, {}));
 }
 
 std::optional<Rule> Intake::accept(const DataRun& run, Batch stamp, std::vector<Batch>& out) {
     std::span<const std::byte> frames = run.frames;
     if (frames.size() > limit_ - received_) return Rule::beyond_credit;
     std::uint64_t messages = run.messages;
-    if (run.more || !parts_.empty()) {
+    if (run.more || partial()) {
         const FrameHeader first = FrameHeader::read(frames.data());
         if (auto rule = add_part(frames.subspan(FrameHeader::size, first.length))) return rule;
         if (!run.more) finish(stamp, out);
@@ -66,6 +79,7 @@ std::optional<Rule> Intake::skip(const Gap& gap, Batch stamp, std::vector<Batch>
     // What was begun is part of the gap: its bytes will not be taken by anybody.
     consume(skipped + std::exchange(parts_charge_, 0));
     parts_ = {};
+    parts_size_ = 0;
     received_ = gap.to;
     limit_ += skipped;
     stamp.lost = gap.messages;

@@ -1,11 +1,13 @@
 #pragma once
 
 #include "core/batch.hpp"
+#include "core/block_pool.hpp"
 #include "core/frame.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace cluster::core {
@@ -16,7 +18,8 @@ namespace cluster::core {
 /// 2. A message that came in part belongs to the session: the rest of it may come over another link.
 class Intake {
 public:
-    explicit Intake(std::size_t max_message) noexcept : max_message_(max_message) {}
+    /// `blocks`, which outlives it, gives the memory for messages that come in parts.
+    Intake(std::size_t max_message, BlockPool& blocks) noexcept : blocks_(&blocks), max_message_(max_message) {}
 
     /// Takes frames that follow what was received so far, and appends what is complete to `out`.
     std::optional<Rule> accept(const DataRun& run, Batch stamp, std::vector<Batch>& out);
@@ -44,7 +47,7 @@ public:
     std::uint64_t unacknowledged() const noexcept { return received_ - told_received_; }
 
     /// A message has begun and is not complete.
-    bool partial() const noexcept { return !parts_.empty(); }
+    bool partial() const noexcept { return parts_size_ != 0; }
     /// Credit that the begun message has used.
     std::uint64_t partial_charge() const noexcept { return parts_charge_; }
 
@@ -52,13 +55,16 @@ private:
     std::optional<Rule> add_part(std::span<const std::byte> body);
     void finish(Batch& stamp, std::vector<Batch>& out);
 
+    BlockPool* blocks_;
     std::size_t max_message_;
     std::uint64_t received_ = 0;
     std::uint64_t consumed_ = 0;
     std::uint64_t limit_ = 0;
     std::uint64_t told_received_ = 0;
     std::uint64_t told_limit_ = 0;
-    std::vector<std::byte> parts_;  ///< the header to be, then the bodies so far
+    BlockRef parts_;              ///< the header to be, then the bodies so far
+    std::size_t parts_size_ = 0;  ///< of these; 0: no message has begun
+    std::size_t last_size_ = 0;   ///< of the last message that came in parts: the next may be as long
     std::uint64_t parts_charge_ = 0;
 };
 

@@ -31,9 +31,9 @@ public:
         Intake in;
     };
 
-    Session(std::uint64_t number, bool decides, std::size_t max_message)
+    Session(std::uint64_t number, bool decides, std::size_t max_message, BlockPool& blocks)
         : number_(number), decides_(decides) {
-        channels_.push_back({user_channel, {}, Intake(max_message)});
+        channels_.push_back({user_channel, {}, Intake(max_message, blocks)});
     }
 
     std::uint64_t number() const noexcept { return number_; }

@@ -40,7 +40,8 @@ struct Reader {
     }
     std::uint64_t window() const { return intake.limit() - intake.consumed(); }
 
-    Intake intake{max_message};
+    BlockPool blocks;
+    Intake intake{max_message, blocks};
     CreditPool::Share share;
     std::deque<std::uint64_t> untaken;
 };

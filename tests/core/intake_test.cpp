@@ -51,10 +51,11 @@ using Texts = std::vector<std::string>;
 
 /// An intake with room for `limit` bytes, and what it handed out.
 struct Receiver {
+    BlockPool blocks;
     Intake in;
     std::vector<Batch> out;
 
-    explicit Receiver(std::uint64_t limit = 100000, std::size_t max_message = 1000) : in(max_message) {
+    explicit Receiver(std::uint64_t limit = 100000, std::size_t max_message = 1000) : in(max_message, blocks) {
         in.allow(limit);
     }
     std::optional<Rule> take(const DataRun& run) {
@@ -108,6 +109,37 @@ TEST_CASE("a message in chunks that come one by one is handed on once, whole, wi
     CHECK_FALSE(receiver.in.partial());
     CHECK(receiver.in.partial_charge() == 0);
     CHECK(receiver.in.received() == 64);
+}
+
+TEST_CASE("who keeps a message that came in chunks keeps at most twice its length") {
+    Receiver receiver(std::size_t{10} << 20, std::size_t{1} << 20);
+    const auto take = [&](std::size_t chunks) {
+        for (std::size_t i = 1; i < chunks; ++i) {
+            REQUIRE(receiver.take(run_of({std::string(10000, 'a')}, true)) == std::nullopt);
+        }
+        REQUIRE(receiver.take(run_of({"end"})) == std::nullopt);
+        const std::string expected = std::string((chunks - 1) * 10000, 'a') + "end";
+        REQUIRE(receiver.out.size() == 1);
+        CHECK((payloads(receiver.out[0]) == Texts{expected}));
+        CHECK(receiver.out[0].block->size() <= 2 * (FrameHeader::size + expected.size()));
+        receiver.out.clear();
+    };
+    for (const std::size_t chunks : {100, 2, 100, 30, 3, 60}) take(chunks);
+}
+
+TEST_CASE("messages that come in chunks and are taken are put together in the same memory again") {
+    Receiver receiver(std::size_t{10} << 20, std::size_t{1} << 20);
+    const Block* last = nullptr;
+    for (int i = 0; i < 5; ++i) {
+        for (int j = 0; j < 50; ++j) {
+            REQUIRE(receiver.take(run_of({std::string(10000, 'a')}, true)) == std::nullopt);
+        }
+        REQUIRE(receiver.take(run_of({"end"})) == std::nullopt);
+        const Block* const block = receiver.out.at(0).block.get();
+        if (i > 1) CHECK(block == last);
+        last = block;
+        receiver.out.clear();
+    }
 }
 
 TEST_CASE("the last chunk of a message may be empty") {

@@ -18,6 +18,8 @@ Token token_of(std::uint8_t first) {
     return token;
 }
 
+BlockPool blocks;
+
 /// What follows from a judgement, in a word.
 std::string outcome(const Session::Judgement& judgement) {
     if (judgement.verdict == Verdict::accept) return "attach";
@@ -32,7 +34,7 @@ std::string outcome(const Session::Judgement& judgement) {
 
 /// The smaller id's session in the given state; where attached, its link has epoch 5.
 Session at_smaller(bool confirmed, bool attached, bool attaching) {
-    Session session(1, true, 1000);
+    Session session(1, true, 1000, blocks);
     session.set_token(token_of(1));
     if (confirmed) session.confirm();
     while (session.epoch() < 5) session.next_epoch();
@@ -103,7 +105,7 @@ TEST_CASE("the larger id without a session takes only a first ATTACH that starts
     };
     for (const auto& row : table) {
         CAPTURE(row.name);
-        const Session session(1, false, 1000);
+        const Session session(1, false, 1000, blocks);
         CHECK(outcome(session.judge(Attach{{}, row.first, 1, row.offsets, 0}, false)) == row.outcome);
     }
 }
@@ -128,7 +130,7 @@ TEST_CASE("the larger id with a session takes only its token and a new epoch, as
                 CAPTURE(row.name);
                 CAPTURE(first);
                 CAPTURE(attached);
-                Session session(1, false, 1000);
+                Session session(1, false, 1000, blocks);
                 session.set_token(token_of(1));
                 session.accept_epoch(5);
                 if (attached) session.attach(10);
@@ -173,7 +175,7 @@ TEST_CASE("a proof serves one use, one speaker, one link and one token") {
 }
 
 TEST_CASE("a session goes from proposed over attaching to attached, and back to detached") {
-    Session session(1, true, 1000);
+    Session session(1, true, 1000, blocks);
     CHECK(session.state() == Session::State::proposed);
     session.begin(7);
     CHECK(session.state() == Session::State::attaching);
@@ -192,11 +194,11 @@ TEST_CASE("a session goes from proposed over attaching to attached, and back to 
 }
 
 TEST_CASE("the larger id proposes nothing") {
-    CHECK(Session(1, false, 1000).state() == Session::State::detached);
+    CHECK(Session(1, false, 1000, blocks).state() == Session::State::detached);
 }
 
 TEST_CASE("an undefended session is defended again once it is attached") {
-    Session session(1, true, 1000);
+    Session session(1, true, 1000, blocks);
     session.stop_defending();
     CHECK_FALSE(session.defended());
     session.attach(3);
@@ -204,7 +206,7 @@ TEST_CASE("an undefended session is defended again once it is attached") {
 }
 
 TEST_CASE("every ATTACH gets an epoch that was never used before") {
-    Session session(1, true, 1000);
+    Session session(1, true, 1000, blocks);
     CHECK(session.next_epoch() == 1);
     session.begin(1);
     session.lose(1);
@@ -213,7 +215,7 @@ TEST_CASE("every ATTACH gets an epoch that was never used before") {
 }
 
 TEST_CASE("offsets on channels that are not in use are believed only where they say nothing") {
-    Session session(1, true, 1000);
+    Session session(1, true, 1000, blocks);
     const Offset nothing_there{9, 0, 1000};
     CHECK(session.acknowledge({&nothing_there, 1}) == std::nullopt);
     const Offset something{9, 8, 1000};
@@ -222,7 +224,7 @@ TEST_CASE("offsets on channels that are not in use are believed only where they 
 
 TEST_CASE("a channel that a new link does not mention starts at zero without credit") {
     Arena arena;
-    Session session(1, true, 1000);
+    Session session(1, true, 1000, blocks);
     CHECK(session.rewind({}) == std::nullopt);
     CHECK(session.user().out.limit() == 0);
     const std::array<std::byte, 8> empty{std::byte{0}, {}, {}, {}, std::byte{5}};
@@ -236,7 +238,7 @@ TEST_CASE("a channel that a new link does not mention starts at zero without cre
 }
 
 TEST_CASE("an attach states all channels, an acknowledgement those that have changed") {
-    Session session(1, true, 1000);
+    Session session(1, true, 1000, blocks);
     session.user().in.allow(500);
     CHECK(session.acknowledgement_due());
     CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 500}});

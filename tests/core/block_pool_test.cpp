@@ -1,0 +1,48 @@
+#include "core/block_pool.hpp"
+
+#include <doctest/doctest.h>
+
+#include <vector>
+
+using namespace cluster::core;
+
+TEST_CASE("a block that was kept is taken again once nobody else refers to it") {
+    BlockPool pool;
+    BlockRef block = pool.take(1000, 2000);
+    const Block* const first = block.get();
+    pool.keep(block);
+    CHECK(pool.take(1000, 2000).get() != first);
+    block = {};
+    CHECK(pool.take(1000, 2000).get() == first);
+    CHECK(pool.kept() == 0);
+}
+
+TEST_CASE("of the blocks that were kept the largest is taken that is not too large") {
+    BlockPool pool;
+    for (const std::size_t size : {1000, 3000, 2000, 500}) pool.keep(Block::allocate(size));
+    CHECK(pool.take(600, 2500)->size() == 2000);
+    CHECK(pool.take(600, 2500)->size() == 1000);
+    CHECK(pool.take(600, 2500)->size() == 600);
+    CHECK(pool.kept() == 3500);
+}
+
+TEST_CASE("no more blocks are kept than the limit says, the newest of them") {
+    BlockPool pool;
+    pool.keep(Block::allocate(1000));
+    pool.keep(Block::allocate(BlockPool::most_kept));
+    CHECK(pool.kept() == BlockPool::most_kept);
+    CHECK(pool.take(1, BlockPool::most_kept)->size() == BlockPool::most_kept);
+    pool.keep(Block::allocate(BlockPool::most_kept + 1));
+    CHECK(pool.kept() == 0);
+}
+
+TEST_CASE("a pool that rests gives up what nobody refers to, but not at the first call after a block was taken") {
+    BlockPool pool;
+    const BlockRef used = pool.take(1000, 1000);
+    pool.keep(used);
+    pool.keep(Block::allocate(500));
+    pool.rest();
+    CHECK(pool.kept() == 1500);
+    pool.rest();
+    CHECK(pool.kept() == 1000);
+}
