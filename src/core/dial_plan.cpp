@@ -6,7 +6,7 @@
 namespace cluster::core {
 
 std::uint64_t DialPlan::seek(const Address& name, Kind kind, Time now) {
-    Target& target = targets_[++last_number_];
+    Target& target = changed()[++last_number_];
     target.kind = kind;
     target.name = name;
     target.due = now;
@@ -14,25 +14,25 @@ std::uint64_t DialPlan::seek(const Address& name, Kind kind, Time now) {
 }
 
 void DialPlan::seek(const PeerId& peer, const std::vector<Address>& addresses, Time not_before) {
-    for (auto& [number, target] : targets_) {
+    for (auto& [number, target] : changed()) {
         if (target.kind != Kind::peer || target.peer != peer) continue;
         if (!target.running) target.addresses = addresses;
         return;
     }
-    Target& target = targets_[++last_number_];
+    Target& target = changed()[++last_number_];
     target.peer = peer;
     target.addresses = addresses;
     target.due = not_before;
 }
 
 void DialPlan::drop(const PeerId& peer) {
-    std::erase_if(targets_, [&](const auto& entry) {
+    std::erase_if(changed(), [&](const auto& entry) {
         return entry.second.kind == Kind::peer && entry.second.peer == peer;
     });
 }
 
 void DialPlan::keep_only(const std::vector<PeerId>& peers) {
-    std::erase_if(targets_, [&](const auto& entry) {
+    std::erase_if(changed(), [&](const auto& entry) {
         const Target& target = entry.second;
         return target.kind != Kind::peer || std::find(peers.begin(), peers.end(), *target.peer) == peers.end();
     });
@@ -47,7 +47,8 @@ bool DialPlan::spend(Time now) {
 }
 
 std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied) {
-    for (auto& [number, target] : targets_) {
+    if (next() > now) return std::nullopt;
+    for (auto& [number, target] : changed()) {
         if (target.engaged || target.resolving || target.due > now) continue;
         if (target.kind != Kind::peer && target.peer) continue;  // its peer is sought as such
         if (!target.running) {
@@ -82,12 +83,14 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied)
 }
 
 Time DialPlan::next() const {
+    if (next_) return *next_;
     Time next = never;
     for (const auto& [number, target] : targets_) {
         if (target.engaged || target.resolving) continue;
         if (target.kind != Kind::peer && target.peer) continue;
         next = std::min(next, target.due);
     }
+    next_ = next;
     return next;
 }
 
@@ -106,7 +109,7 @@ std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& ta
 }
 
 void DialPlan::resolved(std::uint64_t number, std::vector<Address> addresses, Time now) {
-    const auto found = targets_.find(number);
+    const auto found = changed().find(number);
     if (found == targets_.end() || !found->second.resolving) return;
     found->second.resolving = false;
     found->second.addresses = std::move(addresses);
@@ -114,7 +117,7 @@ void DialPlan::resolved(std::uint64_t number, std::vector<Address> addresses, Ti
 }
 
 std::optional<DialPlan::Round> DialPlan::failed(Ticket ticket, errc error, bool refused, Time now) {
-    const auto found = targets_.find(ticket.target);
+    const auto found = changed().find(ticket.target);
     if (found == targets_.end()) return std::nullopt;
     Target& target = found->second;
     if (target.resolving) {
@@ -134,7 +137,7 @@ std::optional<DialPlan::Round> DialPlan::failed(Ticket ticket, errc error, bool 
 }
 
 void DialPlan::answered(Ticket ticket, const PeerId& peer) {
-    const auto found = targets_.find(ticket.target);
+    const auto found = changed().find(ticket.target);
     if (found == targets_.end()) return;
     Target& target = found->second;
     if (ticket.round == target.round && target.open > 0) --target.open;
@@ -154,7 +157,7 @@ DialPlan::Kind DialPlan::kind(std::uint64_t target) const {
 }
 
 void DialPlan::engaged(const PeerId& peer) {
-    for (auto& [number, target] : targets_) {
+    for (auto& [number, target] : changed()) {
         if (target.peer != peer || target.engaged) continue;
         target.engaged = true;
         target.was_attached = false;
@@ -171,7 +174,7 @@ void DialPlan::attached(const PeerId& peer) {
 }
 
 void DialPlan::released(const PeerId& peer, bool known, Time now) {
-    for (auto& [number, target] : targets_) {
+    for (auto& [number, target] : changed()) {
         if (target.peer != peer) continue;
         target.engaged = false;
         target.running = false;
@@ -185,7 +188,7 @@ void DialPlan::released(const PeerId& peer, bool known, Time now) {
 }
 
 void DialPlan::unbind(const PeerId& peer, Time now) {
-    for (auto& [number, target] : targets_) {
+    for (auto& [number, target] : changed()) {
         if (target.kind == Kind::peer || target.peer != peer) continue;
         target.peer.reset();
         target.engaged = false;
@@ -194,7 +197,7 @@ void DialPlan::unbind(const PeerId& peer, Time now) {
 }
 
 void DialPlan::hurry(const PeerId& peer, Time by) {
-    for (auto& [number, target] : targets_) {
+    for (auto& [number, target] : changed()) {
         if (target.peer == peer && !target.running) target.due = std::min(target.due, by);
     }
 }

@@ -41,9 +41,9 @@ public:
     std::uint64_t seek(const Address& name, Kind kind, Time now);
     /// Seeks `peer` from `not_before` on; if it is sought already, only its addresses are replaced.
     void seek(const PeerId& peer, const std::vector<Address>& addresses, Time not_before);
-    void drop(std::uint64_t target) { targets_.erase(target); }
+    void drop(std::uint64_t target) { changed().erase(target); }
     void drop(const PeerId& peer);
-    void drop_all() { targets_.clear(); }
+    void drop_all() { changed().clear(); }
     /// Drops all but the targets of kind `peer` for `peers`.
     void keep_only(const std::vector<PeerId>& peers);
 
@@ -58,7 +58,7 @@ public:
     /// refused without being dialled.
     using Occupied = std::function<bool(const PeerId&, const Address&)>;
     std::optional<Step> step(Time now, const Occupied& occupied);
-    /// When `step` should be asked again.
+    /// When `step` should be asked again. It is asked for at every turn, hence remembered until something changes.
     Time next() const;
 
     /// A round has ended in vain.
@@ -123,6 +123,13 @@ private:
         errc error{};
     };
 
+    using Targets = std::map<std::uint64_t, Target>;
+
+    /// The targets, some of which may get another time to be dialled.
+    Targets& changed() noexcept {
+        next_.reset();
+        return targets_;
+    }
     bool spend(Time now);
     std::optional<Round> settle(std::uint64_t number, Target& target, Time now);
     Duration pause(unsigned rounds);
@@ -130,7 +137,8 @@ private:
     Duration reconnect_min_;
     Duration reconnect_max_;
     Dice dice_;
-    std::map<std::uint64_t, Target> targets_;
+    Targets targets_;
+    mutable std::optional<Time> next_;
     std::uint64_t last_number_ = 0;
     std::vector<Round> ended_;
     double tokens_ = burst;
