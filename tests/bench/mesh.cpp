@@ -130,7 +130,9 @@ Result form_mesh(const Size& size, bool shared_runtime, Warnings& warnings) {
     result.seconds = bench::seconds_since(begin);
     result.cpu_seconds = bench::cpu_seconds() - cpu_begin;
     for (std::size_t i = 0; i < nodes; ++i) {
-        if (!problems[i].empty()) bench::fail("mesh: node " + std::to_string(i) + ": " + problems[i]);
+        if (problems[i].empty()) continue;
+        bench::leave(all);
+        bench::fail("mesh: node " + std::to_string(i) + ": " + problems[i]);
     }
 
     result.totals = settled_totals(all, size);
