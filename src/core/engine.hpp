@@ -292,6 +292,7 @@ private:
     void announce(const PeerId& id, Time now);
     void tell_news();
     Peer describe(const Pair& pair) const;
+    std::vector<Address> addresses_of(const PeerId& id) const;
     Facts visible(const Facts& facts, const Link& link) const;
     std::uint64_t digest() const;
 

@@ -36,6 +36,20 @@ Peer Engine::describe(const Pair& pair) const {
     return peer;
 }
 
+/// Where to dial a peer: where a dial reached it last, which may be a tunnel that it knows nothing of, and what it
+/// publishes.
+std::vector<Address> Engine::addresses_of(const PeerId& id) const {
+    std::vector<Address> addresses;
+    if (const Facts* facts = roster_.find(id)) addresses = facts->addresses;
+    const auto found = pairs_.find(id);
+    if (found == pairs_.end() || found->second.reached.host.empty()) return addresses;
+    const Address& reached = found->second.reached;
+    if (std::find(addresses.begin(), addresses.end(), reached) == addresses.end()) {
+        addresses.insert(addresses.begin(), reached);
+    }
+    return addresses;
+}
+
 std::string Engine::who(const Pair& pair) const {
     const Facts* facts = roster_.find(pair.id);
     std::string text = "peer=" + pair.id.to_string();
@@ -90,8 +104,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     timers_.cancel({Timer::forget, pair.number});
     timers_.cancel({Timer::link, link.id});
     timers_.set({Timer::beat, link.id}, now + options_.heartbeat);
-    const Facts* facts = roster_.find(pair.id);
-    plan_.seek(pair.id, facts == nullptr ? std::vector<Address>() : facts->addresses, now);
+    plan_.seek(pair.id, addresses_of(pair.id), now);
     plan_.engaged(pair.id);
     plan_.attached(pair.id);
     link.list_due = true;
@@ -211,7 +224,7 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
         case Roster::News::none: break;
     }
     if (linked || leaving_) return;
-    plan_.seek(id, roster_.find(id)->addresses, self().id < id ? now : now + dial_grace);
+    plan_.seek(id, addresses_of(id), self().id < id ? now : now + dial_grace);
     // Somebody has it in view: look again soon, but not more often than lists may come.
     plan_.hurry(id, now + (self().id < id ? Duration::zero() : dial_grace) + options_.heartbeat);
 }

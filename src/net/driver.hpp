@@ -4,9 +4,11 @@
 #include "core/engine.hpp"
 #include "net/asio.hpp"
 #include "net/context.hpp"
+#include "net/io_thread.hpp"
 
 #include <cluster/error.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -22,15 +24,23 @@ namespace cluster::net {
 class Connection;
 
 /// A mutex for short critical sections: tries for about a microsecond before it sleeps, because to wake a thread costs
-/// more than most of them last.
+/// more than most of them last. An I/O thread that sleeps goes first: threads that take the mutex again and again, as
+/// those who send do, would otherwise keep it from its work until its peers take it for dead.
 class SpinningMutex {
 public:
     void lock() {
+        const bool io = on_io_thread();
+        if (!io) let_io_pass();
         for (int i = 0; i < 64; ++i) {
             if (mutex_.try_lock()) return;
             for (int k = 0; k < 8; ++k) pause();
         }
+        if (io) io_waiting_.fetch_add(1);
         mutex_.lock();
+        if (io) {
+            io_waiting_.fetch_sub(1);
+            io_waiting_.notify_all();
+        }
     }
     void unlock() { mutex_.unlock(); }
 
@@ -43,7 +53,12 @@ private:
 #endif
     }
 
+    void let_io_pass() const noexcept {
+        while (const int waiting = io_waiting_.load(std::memory_order_relaxed)) io_waiting_.wait(waiting);
+    }
+
     std::mutex mutex_;
+    std::atomic<int> io_waiting_{0};
 };
 
 /// Whom the driver hands the engine's actions that do not concern the network.

@@ -14,32 +14,6 @@ using namespace cluster;
 using namespace cluster::support;
 using namespace std::chrono_literals;
 
-namespace {
-
-/// A node that others know by the address of a proxy only, so that its links can be cut.
-struct Reached {
-    explicit Reached(Options options) {
-        Socket reserved;
-        const Address real = reserved.bind();
-        reserved.close();
-        proxy.lead_to(real);
-        options.listen = real.to_string();
-        options.advertise = {proxy.address().to_string()};
-        node = std::make_unique<Node>(options);
-    }
-    Proxy proxy;
-    std::unique_ptr<Node> node;
-};
-
-Options eager() {
-    Options options = quick();
-    options.reconnect_min = 1ms;
-    options.reconnect_max = 20ms;
-    return options;
-}
-
-}  // namespace
-
 TEST_CASE("interruption: a link cut in mid-stream is resumed, and nothing is lost, doubled or out of order") {
     Reached ann(eager());
     Reached bob(eager());

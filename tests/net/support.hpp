@@ -7,7 +7,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <cstdlib>
 #include <deque>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <netinet/in.h>
@@ -188,12 +190,13 @@ private:
     std::thread thread_;
 };
 
-/// Stands between a node and those who dial it, and cuts the connections when told to.
+/// Stands between a node and those who dial it, and cuts or holds the connections when told to.
 class Proxy {
 public:
     Proxy() : server_([this](Socket from) { accepted(std::move(from)); }) {}
     ~Proxy() {
         stop_ = true;
+        release();
         cut();
         for (std::thread& thread : threads_) thread.join();
     }
@@ -213,6 +216,12 @@ public:
             pair->far.shut_down();
         }
         return count;
+    }
+    /// Nothing goes through any more, though all connections stay and new ones are accepted, until `release`.
+    void hold() { held_ = true; }
+    void release() {
+        held_ = false;
+        held_.notify_all();
     }
     /// Bytes that went through, in both directions.
     std::uint64_t forwarded() const { return forwarded_; }
@@ -237,6 +246,7 @@ private:
         std::vector<std::byte> bytes(65536);
         for (;;) {
             const ssize_t count = ::recv(from.file(), bytes.data(), bytes.size(), 0);
+            held_.wait(true);
             if (count <= 0 || !to.write({bytes.data(), static_cast<std::size_t>(count)})) break;
             forwarded_ += static_cast<std::uint64_t>(count);
         }
@@ -249,9 +259,76 @@ private:
     std::vector<std::shared_ptr<Pair>> pairs_;
     std::vector<std::thread> threads_;
     std::atomic<std::uint64_t> forwarded_{0};
+    std::atomic<bool> held_{false};
     std::atomic<bool> stop_{false};
     Server server_;  // its thread uses what stands above
 };
+
+/// Where nobody listens, for a node that has to know its address beforehand.
+inline Address free_address() {
+    const Socket reserved;
+    return reserved.bind();
+}
+
+/// A node that others know by the address of a proxy only, so that its links can be cut.
+struct Reached {
+    explicit Reached(Options options) : real(free_address()) {
+        proxy.lead_to(real);
+        options.listen = real.to_string();
+        options.advertise = {proxy.address().to_string()};
+        node = std::make_unique<Node>(options);
+    }
+    Address real;
+    Proxy proxy;
+    std::unique_ptr<Node> node;
+};
+
+/// Options for tests in which connections break: dials again as quickly as it may.
+inline Options eager() {
+    Options options = quick();
+    options.reconnect_min = std::chrono::milliseconds(1);
+    options.reconnect_max = std::chrono::milliseconds(20);
+    return options;
+}
+
+/// The least there may be of everything, so that it is full soon.
+inline Options narrow() {
+    Options options = quick();
+    options.max_message = 1 << 16;
+    options.max_peers = 4;
+    options.inbox_bytes = 1 << 20;
+    options.outbox_bytes = 256 << 10;
+    return options;
+}
+
+/// The bytes that the system says this process has, by the name that /proc/self/status gives them: VmRSS, VmData.
+inline std::uint64_t process_bytes(const std::string& name) {
+    std::ifstream status("/proc/self/status");
+    for (std::string key; status >> key;) {
+        std::uint64_t kibibytes = 0;
+        if (key == name + ":" && status >> kibibytes) return kibibytes << 10;
+        std::getline(status, key);
+    }
+    return 0;
+}
+
+/// False where a sanitizer holds memory of its own, beyond all bounds of the code under test.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool memory_is_ours = false;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr bool memory_is_ours = false;
+#else
+inline constexpr bool memory_is_ours = true;
+#endif
+#else
+inline constexpr bool memory_is_ours = true;
+#endif
+
+/// The number at the beginning of a message.
+inline int number_of(const Message& message) {
+    return std::atoi(std::string(message.text().substr(0, 12)).c_str());
+}
 
 inline std::error_code add_error(Node& node, const std::string& address) {
     std::error_code error;
