@@ -68,8 +68,11 @@ bool hears_out(Node& node, std::size_t speakers) {
 /// `count` nodes broadcast at each other as fast as they can, at least until `guests` have come, spoken and gone.
 void all_talk_at_once(std::size_t count, int guests) {
     constexpr int most = 1000000;
-    Options options = Options::lan();  // there are many more busy threads than cores
-    options.log = quick().log;
+    Options options = narrow();
+    options.max_peers = 16;
+    options.inbox_bytes = 4 << 20;
+    options.heartbeat = 1s;  // there are many more busy threads than cores
+    options.suspicion = 5s;
     std::vector<std::unique_ptr<Node>> nodes;
     for (std::size_t i = 0; i < count; ++i) {
         nodes.push_back(std::make_unique<Node>(options));
