@@ -325,6 +325,28 @@ TEST_CASE("parity: two that send before they read wait for each other at most se
     CHECK(bob.inbox().receive_for(patience)->text() == "again");
 }
 
+TEST_CASE("parity: threads that send without a pause keep nobody from joining, and their link stays") {
+    Node ann(quick());
+    Node bob(quick());
+    ann.add(bob.address());
+    bob.on_message([](const Message&) {});
+    std::atomic<bool> stop{false};
+    std::vector<std::jthread> speakers;
+    for (int i = 0; i < 8; ++i) {
+        speakers.emplace_back([&] {
+            std::error_code error;
+            while (!stop) ann.send(bob.id(), "x", error);
+        });
+    }
+    for (int i = 0; i < 20; ++i) {
+        Node guest(quick());
+        CHECK_FALSE(add_error(guest, ann.address().to_string()));
+    }
+    stop = true;
+    speakers.clear();
+    for (const PeerStats& each : ann.stats().by_peer) CHECK(each.attachments == 1);
+}
+
 TEST_CASE("parity: ten thousand messages use one connection") {
     Node ann(quick());
     Node bob(quick());
