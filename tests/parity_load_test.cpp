@@ -361,7 +361,7 @@ TEST_CASE("parity: ten thousand messages use one connection") {
     CHECK(bob.stats().by_peer.at(0).attachments == 1);
 }
 
-TEST_CASE("parity: a mesh of sixteen costs about one dial and two lists for each pair") {
+TEST_CASE("parity: a mesh of sixteen costs one or two dials and a few lists for each pair") {
     constexpr std::size_t count = 16;
     constexpr std::size_t pairs = count * (count - 1) / 2;
     const Runtime runtime;
@@ -383,7 +383,7 @@ TEST_CASE("parity: a mesh of sixteen costs about one dial and two lists for each
     INFO("dials " << dials << ", lists " << lists);
     CHECK(dials >= pairs);
     CHECK(dials <= 2 * pairs);
-    CHECK(lists <= 4 * pairs);
+    CHECK(lists <= 8 * pairs);
 }
 
 TEST_CASE("parity: a peer that does not move delays nobody, neither the caller nor the other receivers") {
