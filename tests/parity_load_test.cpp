@@ -232,6 +232,7 @@ TEST_CASE("parity: closing while messages arrive works from every kind of thread
         const Flood flood(ann);
         Inbox inbox = bob.inbox();
         if (at == "full inbox") {
+            eventually([&] { return bob.stats().inbox_bytes > 64 << 10; });
             eventually([&] { return ann.try_broadcast("x").error == errc::outbox_full; });
             CHECK_FALSE(bob.close());
         } else if (at == "callback") {
