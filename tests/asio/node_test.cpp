@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t long_size = 100'000;
 
 /// Room for a few long messages, in nodes that give each other time.
-Options narrow() {
+Options tight() {
     Options options = quick();
     options.heartbeat = 5s;
     options.suspicion = patience * 2;
@@ -35,7 +35,7 @@ struct Stuck {
     Pair pair;
     int accepted = 0;
 
-    explicit Stuck(Options of_ann = narrow()) : pair(std::move(of_ann), narrow()) {
+    explicit Stuck(Options of_ann = tight()) : pair(std::move(of_ann), tight()) {
         Events<int> inside;
         auto open = gate.get_future().share();
         pair.bob.on_message([this, &inside, open](const Message& message) {
@@ -205,7 +205,7 @@ TEST_CASE("async_send and async_broadcast: as callback, future, coroutine and on
 }
 
 TEST_CASE("async_send: what fails says why, as send does") {
-    Pair pair(narrow(), narrow());
+    Pair pair(tight(), tight());
     CHECK(error_of(pair.ann.async_send(PeerId{}, "hello", asio::use_future)) == errc::not_in_view);
     CHECK(error_of(pair.ann.async_broadcast(std::string(300'000, 'x'), asio::use_future)) == errc::message_too_large);
     CHECK(error_of(pair.ann.async_send(pair.bob.id(), std::vector<std::byte>(300'000), asio::use_future)) ==
@@ -219,7 +219,7 @@ TEST_CASE("async_send: waits for room, in the order in which it was started, and
     Stuck stuck;
     Node& ann = stuck.pair.ann;
     Node& bob = stuck.pair.bob;
-    Node eve(narrow());
+    Node eve(tight());
     eve.add(ann.address());
     const std::string body(long_size, 'y');
     auto first = ann.async_send(bob.id(), "1" + body, asio::use_future);
@@ -263,7 +263,7 @@ TEST_CASE("async_send: cancelled while it waits it is not sent, and what waited 
 }
 
 TEST_CASE("async_send: after send_timeout it fails, or with give_up leaves a gap") {
-    Options options = narrow();
+    Options options = tight();
     options.send_timeout = 50ms;
     SUBCASE("fail") {
         Stuck stuck(options);
@@ -292,7 +292,7 @@ TEST_CASE("async_send: after send_timeout it fails, or with give_up leaves a gap
 }
 
 TEST_CASE("async_send: those that wait have a limit, and closing ends them all") {
-    Options options = narrow();
+    Options options = tight();
     options.linger = 0ns;
     Stuck stuck(options);
     std::vector<std::future<std::size_t>> waiting;
