@@ -182,7 +182,6 @@ void NodeState::serve_handler() {
 }
 
 void NodeState::peer_came() {
-    change_.happen();
     std::vector<PeersWait> done;
     {
         const std::lock_guard lock(mutex_);
@@ -201,13 +200,10 @@ void NodeState::answered(core::AddDone&& answer) {
     std::shared_ptr<AddOperation> operation;
     {
         const std::lock_guard lock(mutex_);
-        if (auto found = adds_.extract(answer.request)) {
-            operation = std::move(found.mapped());
-        } else {
-            answers_.insert_or_assign(answer.request, std::move(answer));
-        }
+        auto found = adds_.extract(answer.request);
+        if (!found) return;  // the node had left
+        operation = std::move(found.mapped());
     }
-    if (!operation) return change_.happen();
     operation->error = to_code(answer.error);
     operation->result = std::move(answer.peer);
     operation->wake();
@@ -259,25 +255,11 @@ std::vector<Address> NodeState::addresses() const {
 Peer NodeState::add(const Address& address, std::error_code& error) {
     error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
     if (error) return {};
-    const Address checked = checked_to_dial(address, error);
-    if (error) return {};
-    const std::uint64_t request =
-        driver_->with_engine([&](Engine& engine, core::Time now) { return engine.add(checked, now); });
-    for (;;) {
-        const std::uint64_t seen = change_.count();
-        {
-            const std::lock_guard lock(mutex_);
-            if (auto answer = answers_.extract(request)) {
-                error = to_code(answer.mapped().error);
-                return std::move(answer.mapped().peer);
-            }
-            if (left_) {
-                error = errc::closed;
-                return {};
-            }
-        }
-        change_.wait(seen, Deadline::max());
-    }
+    const auto operation = std::make_shared<Waited<AddOperation>>();
+    start_add(address, operation);
+    operation->wait(Deadline::max());
+    error = operation->error;
+    return std::move(operation->result);
 }
 
 void NodeState::start_add(const Address& address, std::shared_ptr<AddOperation> operation) {
@@ -333,21 +315,17 @@ void NodeState::cancel_wait(const WaitOperation& operation) {
 
 bool NodeState::wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout) {
     const Deadline deadline = deadline_after(timeout);
-    for (;;) {
-        const std::uint64_t seen = change_.count();
-        const bool there = driver_->with_engine(
-            [&](Engine& engine, core::Time) { return engine.peer_count() >= count; });
-        if (there) return true;
-        {
-            const std::lock_guard lock(mutex_);
-            if (left_) return false;
-        }
-        if (std::chrono::steady_clock::now() >= deadline) return false;
-        if (net::on_io_thread()) {
+    const auto operation = std::make_shared<Waited<WaitOperation>>();
+    start_wait(count, operation);
+    if (!operation->wait(Deadline())) {
+        if (net::on_io_thread() && timeout > std::chrono::nanoseconds(0)) {
+            cancel_wait(*operation);
             throw std::system_error(make_error_code(errc::would_block), "waiting for peers on an I/O thread");
         }
-        change_.wait(seen, deadline);
+        if (!operation->wait(deadline)) cancel_wait(*operation);
+        operation->wait(Deadline::max());
     }
+    return !operation->error;
 }
 
 std::vector<Peer> NodeState::peers() const {

@@ -28,6 +28,30 @@
 
 namespace cluster::detail {
 
+/// An operation that a thread waits for.
+template <class Base>
+class Waited final : public Base {
+public:
+    void wake() noexcept override {
+        const std::lock_guard lock(mutex_);
+        woken_ = true;
+        changed_.notify_all();  // under the lock: the one who waits may destroy this next
+    }
+    /// False if it takes longer.
+    bool wait(Deadline deadline) {
+        std::unique_lock lock(mutex_);
+        const auto woken = [this] { return woken_; };
+        if (deadline != Deadline::max()) return changed_.wait_until(lock, deadline, woken);
+        changed_.wait(lock, woken);
+        return true;
+    }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool woken_ = false;
+};
+
 /// Lets threads wait until something has changed. Thread-safe. Whoever waits first notes how often it has, then looks
 /// whether what it waits for is there, and then waits for the next time: so no change is missed.
 class Change {
@@ -153,7 +177,6 @@ private:
 
     Change change_;
     std::mutex mutex_;  ///< may be held while the engine is used, not the other way round
-    std::map<std::uint64_t, core::AddDone> answers_;  ///< to adds, until their callers fetch them
     std::map<std::uint64_t, std::shared_ptr<AddOperation>> adds_;
     std::vector<PeersWait> waits_;
     std::vector<std::shared_ptr<CloseOperation>> closes_;

@@ -25,7 +25,18 @@ struct CLUSTER_EXPORT PeerId {
     std::string to_string() const;
 
     friend bool operator==(const PeerId&, const PeerId&) = default;
-    friend auto operator<=>(const PeerId&, const PeerId&) = default;
+    friend std::strong_ordering operator<=>(const PeerId& a, const PeerId& b) noexcept {
+        const auto first = a.word(0) <=> b.word(0);
+        return first != 0 ? first : a.word(8) <=> b.word(8);
+    }
+
+private:
+    /// Eight bytes as a number that is ordered as they are: ids are compared at every turn.
+    std::uint64_t word(std::size_t at) const noexcept {
+        std::uint64_t value = 0;
+        for (std::size_t i = at; i < at + 8; ++i) value = value << 8 | bytes[i];
+        return value;
+    }
 };
 
 inline std::string to_string(const PeerId& id) {

@@ -9,8 +9,15 @@ namespace {
 
 /// What this node met first-hand within this time is told to the others in one frame.
 constexpr Duration news_delay = std::chrono::milliseconds(5);
-/// So long the larger id waits for the smaller one's dial when both have just heard of each other.
-constexpr Duration dial_grace = std::chrono::milliseconds(200);
+/// So long the larger id waits for the smaller one's dial when both have just heard of each other. The work of forming
+/// a mesh of n nodes grows with n squared, and one thread may have to do all of it.
+Duration dial_grace(std::size_t nodes) {
+    constexpr Duration least = std::chrono::milliseconds(200);
+    constexpr Duration most = std::chrono::seconds(2);
+    constexpr Duration each = std::chrono::microseconds(200);
+    const auto count = static_cast<Duration::rep>(std::min<std::size_t>(nodes, 1000));
+    return std::clamp<Duration>(each * (count * count), least, most);
+}
 
 bool loopback(const Address& address) {
     return address.host.starts_with("127.") || address.host == "::1" || address.host == "localhost";
@@ -224,9 +231,10 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
         case Roster::News::none: break;
     }
     if (linked || leaving_) return;
-    plan_.seek(id, addresses_of(id), self().id < id ? now : now + dial_grace);
+    const Duration grace = self().id < id ? Duration::zero() : dial_grace(pairs_.size());
+    plan_.seek(id, addresses_of(id), now + grace);
     // Somebody has it in view: look again soon, but not more often than lists may come.
-    plan_.hurry(id, now + (self().id < id ? Duration::zero() : dial_grace) + options_.heartbeat);
+    plan_.hurry(id, now + grace + options_.heartbeat);
 }
 
 /// Tells all others of `id`: this node itself, or a peer it met before they could tell.
