@@ -46,12 +46,17 @@ bool DialPlan::spend(Time now) {
     return true;
 }
 
-std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied) {
+std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied, const Earliest& earliest) {
     if (next() > now) return std::nullopt;
     for (auto& [number, target] : changed()) {
         if (target.engaged || target.resolving || target.due > now) continue;
         if (target.kind != Kind::peer && target.peer) continue;  // its peer is sought as such
         if (!target.running) {
+            const Time begin = target.kind == Kind::peer ? earliest(*target.peer) : now;
+            if (begin > now) {
+                target.due = begin;
+                continue;
+            }
             target.running = true;
             ++target.round;
             target.tried = target.open = target.refused = 0;

@@ -57,7 +57,9 @@ public:
     /// The next thing to do now. An address for which `occupied` is true belongs to another peer by now and counts as
     /// refused without being dialled.
     using Occupied = std::function<bool(const PeerId&, const Address&)>;
-    std::optional<Step> step(Time now, const Occupied& occupied);
+    /// A round for a peer does not begin before `earliest(peer)`.
+    using Earliest = std::function<Time(const PeerId&)>;
+    std::optional<Step> step(Time now, const Occupied& occupied, const Earliest& earliest);
     /// When `step` should be asked again. It is asked for at every turn, hence remembered until something changes.
     Time next() const;
 

@@ -13,6 +13,16 @@ namespace {
 constexpr Duration goodbye_least = std::chrono::milliseconds(100);
 constexpr Duration goodbye_most = std::chrono::seconds(1);
 
+/// So long the larger id waits for the smaller one's dial where it has just heard of it. The work of forming
+/// a mesh of n nodes grows with n squared, and one thread may have to do all of it.
+Duration dial_grace(std::size_t nodes) {
+    constexpr Duration least = std::chrono::milliseconds(200);
+    constexpr Duration most = std::chrono::seconds(2);
+    constexpr Duration each = std::chrono::microseconds(100);
+    const auto count = static_cast<Duration::rep>(std::min<std::size_t>(nodes, 1000));
+    return std::clamp<Duration>(each * (count * count), least, most);
+}
+
 std::uint64_t roll(const RandomSource& random) {
     std::array<std::uint8_t, 8> bytes{};
     random(bytes);
@@ -437,7 +447,12 @@ void Engine::dial_now(Time now) {
             return pair->id != wanted && pair->reached == address && pair->session->attached() != 0;
         });
     };
-    while (const auto step = plan_.step(now, occupied)) {
+    const auto earliest = [&](const PeerId& id) {
+        const auto found = pairs_.find(id);
+        if (found == pairs_.end() || self().id < id) return Time();
+        return found->second.heard + dial_grace(pairs_.size());
+    };
+    while (const auto step = plan_.step(now, occupied, earliest)) {
         if (step->resolve) {
             actions_.push_back(Resolve{step->target, step->address});
             continue;

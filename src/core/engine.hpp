@@ -227,6 +227,7 @@ private:
         PeerState state = PeerState::failed;
         bool first_hand = false;       ///< we met it before anybody told us of it
         Time contact{};                ///< when something last came from it
+        Time heard{};                  ///< when somebody first told us of it
         Address reached;               ///< where a dial of ours attached it
         std::uint64_t max_message = 0;
         Duration resume_for{};

@@ -9,16 +9,6 @@ namespace {
 
 /// What this node met first-hand within this time is told to the others in one frame.
 constexpr Duration news_delay = std::chrono::milliseconds(5);
-/// So long the larger id waits for the smaller one's dial when both have just heard of each other. The work of forming
-/// a mesh of n nodes grows with n squared, and one thread may have to do all of it.
-Duration dial_grace(std::size_t nodes) {
-    constexpr Duration least = std::chrono::milliseconds(200);
-    constexpr Duration most = std::chrono::seconds(2);
-    constexpr Duration each = std::chrono::microseconds(200);
-    const auto count = static_cast<Duration::rep>(std::min<std::size_t>(nodes, 1000));
-    return std::clamp<Duration>(each * (count * count), least, most);
-}
-
 bool loopback(const Address& address) {
     return address.host.starts_with("127.") || address.host == "::1" || address.host == "localhost";
 }
@@ -222,6 +212,7 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     switch (roster_.learn(facts)) {
         case Roster::News::unknown: {
             Pair& pair = pair_of(id);  // so that it is forgotten should it never attach
+            pair.heard = now;
             timers_.set_no_later({Timer::forget, pair.number}, now + options_.forget_after);
             break;
         }
@@ -231,10 +222,9 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
         case Roster::News::none: break;
     }
     if (linked || leaving_) return;
-    const Duration grace = self().id < id ? Duration::zero() : dial_grace(pairs_.size());
-    plan_.seek(id, addresses_of(id), now + grace);
+    plan_.seek(id, addresses_of(id), now);
     // Somebody has it in view: look again soon, but not more often than lists may come.
-    plan_.hurry(id, now + grace + options_.heartbeat);
+    plan_.hurry(id, now + options_.heartbeat);
 }
 
 /// Tells all others of `id`: this node itself, or a peer it met before they could tell.

@@ -30,10 +30,11 @@ const PeerId bob = id_of(2);
 struct Plan : DialPlan {
     Time now = 1000s;
     Occupied occupied = [](const PeerId&, const Address&) { return false; };
+    Earliest earliest = [](const PeerId&) { return Time(); };
 
     explicit Plan(std::uint64_t jitter = 42) : DialPlan(shortest, longest, jitter) {}
 
-    std::optional<Step> ask() { return step(now, occupied); }
+    std::optional<Step> ask() { return step(now, occupied, earliest); }
     /// The step that is due now.
     Step must() {
         const auto found = ask();
