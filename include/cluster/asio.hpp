@@ -291,16 +291,32 @@ private:
     void stop() override { this->cancel(); }
 };
 
+/// What a completion token starts with the handler it has made. Its executor serves `asio::cancel_after` for a timer.
+template <class Start>
+struct Initiation {
+    using executor_type = asio::system_executor;
+    executor_type get_executor() const noexcept { return {}; }
+
+    template <class Handler>
+    void operator()(Handler&& handler) {
+        start(std::forward<Handler>(handler));
+    }
+
+    Start start;
+};
+template <class Start>
+Initiation(Start) -> Initiation<Start>;
+
 }  // namespace detail
 
 template <class Token>
 auto Inbox::async_receive(Token&& token) const {
     constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
     return asio::async_initiate<Token, void(std::error_code, Message)>(
-        [inbox = *this](auto&& handler) {
+        detail::Initiation{[inbox = *this](auto&& handler) {
             using Handler = std::decay_t<decltype(handler)>;
             std::make_shared<detail::Receiving<Handler, in_place>>(inbox, std::move(handler))->start();
-        },
+        }},
         token);
 }
 
@@ -308,11 +324,11 @@ template <class Operation, class Signature, class Start, class Token>
 auto Node::initiate(Start start, Token& token) const {
     constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
     return asio::async_initiate<Token, Signature>(
-        [inbox = inbox(), start = std::move(start)](auto&& handler) mutable {
+        detail::Initiation{[inbox = inbox(), start = std::move(start)](auto&& handler) mutable {
             using Handler = std::decay_t<decltype(handler)>;
             std::make_shared<detail::Finishing<Operation, Signature, Handler, in_place>>(inbox, std::move(handler))
                 ->start(start);
-        },
+        }},
         token);
 }
 

@@ -79,8 +79,9 @@ struct TryResult {
 /// others throw `std::system_error`.
 ///
 /// Callbacks run one at a time on the callback thread of the runtime, in the order of the events, under no lock. One
-/// that throws is caught, logged and counted. Messages come another way: a peer is in `peers()` before its first message
-/// can be taken, but `on_peer_added` may run later than that, and `on_peer_removed` before its last message is taken.
+/// that throws is caught, logged and counted. Messages come another way: a peer is in `peers()` before its first
+/// message can be taken, but `on_peer_added` may run later than that, and `on_peer_removed` before its last message is
+/// taken.
 ///
 /// The destructor closes. It may run inside one of the node's own callbacks.
 class CLUSTER_EXPORT Node {

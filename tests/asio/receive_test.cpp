@@ -217,6 +217,26 @@ TEST_CASE("async_receive: a handler that throws on the callback thread is logged
     CHECK(pair.bob.stats().handler_exceptions == 1);
 }
 
+#if ASIO_VERSION >= 103200
+TEST_CASE("async_receive: cancel_after of a newer Asio gives it a time-out") {
+    Pair pair;
+    asio::io_context io;
+    std::vector<Result> results;
+    const auto read = [](Inbox inbox, std::vector<Result>& into) -> asio::awaitable<void> {
+        for (const auto limit : std::vector<std::chrono::milliseconds>{20ms, patience}) {
+            const auto [error, message] = co_await inbox.async_receive(
+                asio::cancel_after(limit, asio::as_tuple(asio::use_awaitable)));
+            into.emplace_back(error, message.text());
+        }
+    };
+    asio::co_spawn(io, read(pair.bob.inbox(), results), asio::detached);
+    asio::steady_timer later(io, 100ms);
+    later.async_wait([&](std::error_code) { pair.ann.broadcast("hello"); });
+    CHECK(run(io));
+    CHECK(results == std::vector<Result>{{asio::error::operation_aborted, ""}, {{}, "hello"}});
+}
+#endif
+
 TEST_CASE("async_receive: a timer that races with messages loses none of them") {
     constexpr int count = 2000;
     Pair pair;
