@@ -20,7 +20,7 @@ errc error_of(Refusal reason) {
         case Refusal::full: return errc::too_many_peers;
         case Refusal::leaving: return errc::leaving;
     }
-    return errc::protocol_error;
+    return errc::connection_refused;  // a reason of a later version
 }
 
 std::string_view to_string(Refusal reason) {

@@ -248,6 +248,7 @@ struct Goodbye {
     friend bool operator==(const Goodbye&, const Goodbye&) = default;
 };
 
+/// Later versions may have more reasons; one that is not known here is a refusal all the same.
 enum class Refusal : std::uint8_t {
     duplicate = 1,
     id_in_use = 2,

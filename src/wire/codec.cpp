@@ -115,7 +115,7 @@ std::optional<Rule> broken_by(const core::Goodbye& goodbye) {
 }
 
 std::optional<Rule> broken_by(const core::Refuse& refuse) {
-    if (refuse.reason < core::Refusal::duplicate || refuse.reason > core::Refusal::leaving) return Rule::malformed_body;
+    // Any reason is well-formed: later versions may have more of them.
     if (refuse.text.size() > core::max_refuse_text || !printable(refuse.text)) return Rule::malformed_body;
     return std::nullopt;
 }

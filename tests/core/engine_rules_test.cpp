@@ -429,6 +429,21 @@ TEST_CASE("a REFUSE removed ends a session only with the proof of its token") {
     }
 }
 
+TEST_CASE("a refusal for a reason of a later version costs the link and not the session") {
+    Lab lab;
+    Node& node = lab.start(1);
+    Puppet& before = lab.puppet(node, 2);
+    before.join();
+    before.hang_up();
+    Puppet& after = lab.puppet(node, 2);
+    after.say_hello();
+    after.say(Refuse{Refusal{200}, {}, {}});
+    CHECK(after.closed());
+    CHECK(node.sees(after.id));
+    CHECK(node.said("reason=unknown") == 1);
+    CHECK(node.said("protocol_error") == 0);
+}
+
 // R33, R23.
 TEST_CASE("messages that a full outbox skips arrive as one gap in their place") {
     Lab lab;

@@ -381,12 +381,11 @@ TEST_SUITE("codec") {
         CHECK(goodbye(0, most + 1) == Rule::malformed_body);
     }
 
-    TEST_CASE("reasons outside their range are refused") {
+    TEST_CASE("a goodbye has one of two reasons, and a refusal any, because later versions may have more") {
         for (unsigned value = 0; value != 256; ++value) {
             CAPTURE(value);
             const Body refuse = Body().number(static_cast<std::uint8_t>(value)).zeros(2);
-            CHECK(broken_by(framed({.kind = core::FrameKind::refuse}, refuse.bytes())).has_value() ==
-                  (value < 1 || value > 10));
+            CHECK(!broken_by(framed({.kind = core::FrameKind::refuse}, refuse.bytes())));
             const Body goodbye = Body().number(static_cast<std::uint8_t>(value)).size(0);
             CHECK(broken_by(framed({.kind = core::FrameKind::goodbye}, goodbye.bytes())).has_value() ==
                   (value < 1 || value > 2));
