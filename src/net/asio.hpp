@@ -5,6 +5,8 @@
 // `asio::` means that namespace wherever this file is included; therefore nothing else may include Asio.
 
 #define asio cluster_asio
+// The one function of Asio's that namespaces do not reach, because the system calls it.
+#define asio_detail_posix_thread_function cluster_asio_detail_posix_thread_function
 #define ASIO_STANDALONE
 #define ASIO_NO_DEPRECATED
 #define ASIO_DISABLE_VISIBILITY
