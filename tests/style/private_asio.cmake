@@ -1,7 +1,7 @@
 cmake_minimum_required(VERSION 3.23)
 
-# In a mangled name, a namespace stands behind its length: `4asio` is Asio's own, `12cluster_asio` is ours. Functions of C
-# linkage have no namespace: Asio's begin with `asio_`.
+# In a mangled name, a namespace stands behind its length: `4asio` is Asio's own, `12cluster_asio` is ours. Functions
+# of C linkage have no namespace: Asio's begin with `asio_`.
 execute_process(COMMAND ${NM} ${LIBRARY} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
 string(REGEX MATCHALL "[^\n]*([^0-9]4asio| asio_)[^\n]*" found "${symbols}")
 if(found)
