@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <cstddef>
 #include <exception>
 #include <functional>
 #include <map>
@@ -29,6 +30,28 @@ void call_guarded(const OnThrow& on_throw, Function&& function, Arguments&&... a
         on_throw(std::string_view("unknown"));
     }
 }
+
+/// The handlers of one node's asynchronous calls that are to run on the callback thread. Thread-safe.
+class HandlerCalls {
+public:
+    void begin() {
+        const std::lock_guard lock(mutex_);
+        ++count_;
+    }
+    void end() {
+        const std::lock_guard lock(mutex_);
+        if (--count_ == 0) none_.notify_all();
+    }
+    void wait_for_none() {
+        std::unique_lock lock(mutex_);
+        none_.wait(lock, [this] { return count_ == 0; });
+    }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable none_;
+    std::size_t count_ = 0;
+};
 
 /// What a `Subscription` shares with its node. Thread-safe.
 class Registration {

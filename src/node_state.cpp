@@ -127,8 +127,15 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             const auto self_again = weak.lock();
             if (self_again) asio::post(self_again->loop_->io(), [self_again] { self_again->return_credit(); });
         },
-        [loop = state->loop_, on_throw = state->on_throw_](std::function<void()> work) {
-            return loop->call([work = std::move(work), on_throw] { call_guarded(on_throw, work); });
+        [loop = state->loop_, calls = state->handler_calls_, on_throw = state->on_throw_](std::function<void()> work) {
+            calls->begin();
+            const bool accepted = loop->call([work = std::move(work), calls, on_throw]() mutable {
+                call_guarded(on_throw, work);
+                work = {};  // what the handler refers to may be gone when nobody waits any more
+                calls->end();
+            });
+            if (!accepted) calls->end();
+            return accepted;
         });
     state->sends_ = std::make_shared<SendQueue>(
         state->loop_,
@@ -496,6 +503,7 @@ std::shared_ptr<net::Context> NodeState::shut_down() {
     close();
     handler_.clear();
     callbacks_->end();
+    if (!net::on_io_thread() && !loop_->on_callback_thread()) handler_calls_->wait_for_none();
     return std::move(context_);
 }
 

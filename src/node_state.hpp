@@ -165,6 +165,7 @@ private:
     std::shared_ptr<InboxState> inbox_;
     std::shared_ptr<Callbacks> callbacks_;
     std::shared_ptr<SendQueue> sends_;
+    std::shared_ptr<HandlerCalls> handler_calls_ = std::make_shared<HandlerCalls>();
     MessageHandler handler_;
     MessageHandler::OnThrow on_throw_;
     std::vector<InboxState::Taken> taken_;  ///< of the I/O thread

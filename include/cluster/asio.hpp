@@ -44,6 +44,7 @@
 // `async_close` cannot be cancelled.
 //
 // Lifetimes: node, inbox and payload may go while an operation waits; a closed node completes it with `errc::closed`.
+// ~Node waits until handlers without an executor have run, except on the callback thread and on an I/O thread.
 // When the execution context of the handler goes first, the handler is destroyed and not called, as Asio does it with
 // operations of its own; a message that it might have got goes to the next who asks.
 //

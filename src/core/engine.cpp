@@ -278,6 +278,13 @@ void Engine::leave(Time now) {
     timers_.cancel({Timer::probe, 0});
     timers_.set({Timer::linger, 0}, now + options_.linger);
     queue_goodbyes(now);
+    // An answer brings the acknowledgements that are still held back.
+    for (Pair* pair : view_) {
+        Link* link = attached_link(*pair);
+        if (link == nullptr || link->state != LinkState::attached) continue;
+        link->ping_due = true;
+        ready(*link);
+    }
     left_due_ = true;
 }
 

@@ -33,6 +33,7 @@ void Loop::run_io() {
 }
 
 void Loop::run_callbacks() {
+    callback_thread_ = std::this_thread::get_id();
     for (;;) {
         std::function<void()> work;
         {
@@ -69,7 +70,7 @@ Context::Context() {
 
 Context::~Context() {
     loop_->finish();
-    const bool on_own_callback = std::this_thread::get_id() == callback_thread_.get_id();
+    const bool on_own_callback = loop_->on_callback_thread();
     // The I/O thread ends at once, since the nodes have left, unless the system is still looking for a name.
     if (on_io_thread() || loop_->lookups != 0) {
         io_thread_.detach();

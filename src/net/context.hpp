@@ -78,6 +78,8 @@ public:
     /// dropped.
     bool call(std::function<void()> work);
 
+    bool on_callback_thread() const noexcept { return callback_thread_ == std::this_thread::get_id(); }
+
     /// How many names are being looked up, which nothing can interrupt.
     std::atomic<int> lookups{0};
 
@@ -96,6 +98,7 @@ private:
     std::condition_variable called_;
     std::deque<std::function<void()>> calls_;
     bool finished_ = false;
+    std::atomic<std::thread::id> callback_thread_{};
 };
 
 /// What the handles of one `Runtime` share: the two threads. Thread-safe. Its destructor waits for the threads, except

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -360,4 +361,24 @@ TEST_CASE("async operations of a node that is destroyed complete on the context 
     }
     CHECK(run(io));
     CHECK(errors == std::vector<std::error_code>{errc::closed, {}});
+}
+
+TEST_CASE("async operations without an executor have run when their node is gone, also on a shared Runtime") {
+    const Runtime runtime;
+    Options options = quick();
+    options.runtime = runtime;
+    for (int i = 0; i < 100; ++i) {
+        std::atomic<int> called{0};
+        {
+            Node ann(options);
+            for (int k = 0; k < 5; ++k) {
+                ann.inbox().async_receive([&](std::error_code error, const Message&) {
+                    CHECK(error == errc::closed);
+                    ++called;
+                });
+            }
+            ann.async_wait_for_peers(1, [&](std::error_code) { ++called; });
+        }
+        CHECK(called == 6);
+    }
 }

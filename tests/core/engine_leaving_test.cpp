@@ -6,6 +6,19 @@ using namespace cluster;
 using namespace cluster::core;
 using namespace cluster::core::test;
 
+TEST_CASE("leaving takes round trips, not the time for which acknowledgements are held back") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    Node& bob = lab.start(2);
+    lab.join(ann, bob);
+    REQUIRE(ann.send(bob.id, "last words").error == errc{});
+    ann->leave(lab.now);
+    lab.settle();
+    REQUIRE(ann.left);
+    CHECK(ann.left->messages == 0);
+    CHECK(bob.unread.size() == 1);
+}
+
 TEST_CASE("leaving ends at once when the only peer with messages to come turns out to be dead") {
     Lab lab;
     Node& ann = lab.start(1);
