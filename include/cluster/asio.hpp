@@ -14,10 +14,12 @@
 #include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
 #include <asio/query.hpp>
+#include <asio/steady_timer.hpp>
 #include <asio/system_executor.hpp>
 #include <asio/use_future.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -26,8 +28,8 @@
 #include <unordered_map>
 #include <utility>
 
-// What a node and its inbox offer to programs that use Asio (without Boost): `async_receive`, `async_add`,
-// `async_wait_for_peers`, `async_send`, `async_broadcast` and `async_close`, for any completion token.
+// What a node and its inbox offer to programs that use Asio (without Boost): `async_receive`, `async_receive_for`,
+// `async_add`, `async_wait_for_peers`, `async_send`, `async_broadcast` and `async_close`, for any completion token.
 //
 //     inbox.async_receive([](std::error_code error, cluster::Message message) { ... });        // a callback
 //     std::future<cluster::Message> next = inbox.async_receive(asio::use_future);              // a future
@@ -180,11 +182,22 @@ protected:
         std::move(call->handler)(code, std::forward<Results>(results)...);
     }
 
+    using Executor = typename asio::associated_executor<Handler, NoExecutor>::type;
+    static constexpr bool posts = !in_place && !std::is_same_v<Executor, NoExecutor>;
+    using TimerExecutor = std::conditional_t<posts, Executor, asio::system_executor>;
+
+    /// Before it completes or is abandoned.
+    TimerExecutor timer_executor() const {
+        if constexpr (posts) {
+            return call_->work.get_executor();
+        } else {
+            return {};
+        }
+    }
+
     Inbox inbox_;
 
 private:
-    using Executor = typename asio::associated_executor<Handler, NoExecutor>::type;
-    static constexpr bool posts = !in_place && !std::is_same_v<Executor, NoExecutor>;
 
     struct Call {
         using Work = std::conditional_t<posts, asio::executor_work_guard<Executor>, NoExecutor>;
@@ -235,38 +248,65 @@ class Receiving final : public Bound<Operation, Handler, in_place> {
 public:
     using Bound<Operation, Handler, in_place>::Bound;
 
-    void start() {
+    void start(std::optional<std::chrono::nanoseconds> limit) {
         this->prepare();
-        this->inbox_.wait(this->shared_from_this());
+        if (limit) {
+            timer_.emplace(this->timer_executor(), *limit);
+            timer_->async_wait([weak = this->weak_from_this()](const std::error_code& error) {
+                const auto self = weak.lock();
+                if (!error && self) static_cast<Receiving&>(*self).end(Ending::expired);
+            });
+        }
+        wait();
     }
 
     void abandon() noexcept override {
-        Bound<Operation, Handler, in_place>::abandon();
+        timer_.reset();
+        Base::abandon();
         this->inbox_.stop_waiting(*this);
     }
 
 private:
+    using Base = Bound<Operation, Handler, in_place>;
+    using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
+                                             typename Base::TimerExecutor>;
+    enum class Ending { none, expired, cancelled };
+
     void go_on() override {
         Inbox& inbox = this->inbox_;
-        if (cancelled_) {
+        const Ending ending = ending_;
+        if (ending == Ending::cancelled) {
             inbox.pass_on();
-            this->complete(errc::cancelled, Message());
+            finish(errc::cancelled, Message());
         } else if (std::optional<Message> message = inbox.try_receive()) {
-            this->complete(std::error_code(), std::move(*message));
+            finish(std::error_code(), std::move(*message));
         } else if (inbox.at_end()) {
-            this->complete(errc::closed, Message());
+            finish(errc::closed, Message());
+        } else if (ending == Ending::expired) {
+            finish(errc::timed_out, Message());
         } else {
-            inbox.wait(this->shared_from_this());
-            if (cancelled_) stop();
+            wait();
         }
     }
     void dropped() noexcept override { this->inbox_.pass_on(); }
-    void stop() override {
-        cancelled_ = true;
+    void stop() override { end(Ending::cancelled); }
+
+    void wait() {
+        this->inbox_.wait(this->shared_from_this());
+        // It may have been ended before it waited.
+        if (ending_ != Ending::none && this->inbox_.stop_waiting(*this)) this->wake();
+    }
+    void end(Ending ending) {
+        ending_ = ending;
         if (this->inbox_.stop_waiting(*this)) this->wake();
     }
+    void finish(std::error_code code, Message&& message) {
+        timer_.reset();
+        this->complete(code, std::move(message));
+    }
 
-    std::atomic<bool> cancelled_{false};
+    std::atomic<Ending> ending_{Ending::none};
+    std::optional<Timer> timer_;
 };
 
 /// Waits for a result. `Signature` is its handler's.
@@ -311,14 +351,24 @@ Initiation(Start) -> Initiation<Start>;
 }  // namespace detail
 
 template <class Token>
-auto Inbox::async_receive(Token&& token) const {
+auto Inbox::receive_within(std::optional<std::chrono::nanoseconds> limit, Token& token) const {
     constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
     return asio::async_initiate<Token, void(std::error_code, Message)>(
-        detail::Initiation{[inbox = *this](auto&& handler) {
+        detail::Initiation{[inbox = *this, limit](auto&& handler) {
             using Handler = std::decay_t<decltype(handler)>;
-            std::make_shared<detail::Receiving<Handler, in_place>>(inbox, std::move(handler))->start();
+            std::make_shared<detail::Receiving<Handler, in_place>>(inbox, std::move(handler))->start(limit);
         }},
         token);
+}
+
+template <class Token>
+auto Inbox::async_receive(Token&& token) const {
+    return receive_within(std::nullopt, token);
+}
+
+template <class Token>
+auto Inbox::async_receive_for(std::chrono::nanoseconds duration, Token&& token) const {
+    return receive_within(duration, token);
 }
 
 template <class Operation, class Signature, class Start, class Token>

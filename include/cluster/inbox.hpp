@@ -45,6 +45,10 @@ public:
     /// none. Include `<cluster/asio.hpp>` to call it.
     template <class Token>
     auto async_receive(Token&& token) const;
+    /// The same, completing with `errc::timed_out` where no message comes for so long. A message that comes too late
+    /// stays in the inbox.
+    template <class Token>
+    auto async_receive_for(std::chrono::nanoseconds duration, Token&& token) const;
 
     /// True when the node has closed and every message has been taken.
     bool at_end() const;
@@ -86,6 +90,8 @@ private:
     template <class Handler, bool in_place>
     friend class detail::Receiving;
 
+    template <class Token>
+    auto receive_within(std::optional<std::chrono::nanoseconds> limit, Token& token) const;
     void wait(std::shared_ptr<detail::Operation> operation) const;
     bool stop_waiting(const detail::Operation& operation) const;
     void pass_on() const;

@@ -237,6 +237,82 @@ TEST_CASE("async_receive: cancel_after of a newer Asio gives it a time-out") {
 }
 #endif
 
+TEST_CASE("async_receive_for: completes when the time is over, and what comes later stays in the inbox") {
+    Pair pair;
+    Inbox inbox = pair.bob.inbox();
+    asio::io_context io;
+    Events<Result> results;
+    inbox.async_receive_for(1ms, asio::bind_executor(io, into(results)));
+    CHECK(run(io));
+    CHECK(results.take() == Result(errc::timed_out, ""));
+    inbox.async_receive_for(1ms, into(results));
+    CHECK(results.take() == Result(errc::timed_out, ""));
+    CHECK(error_of(inbox.async_receive_for(0ms, asio::use_future)) == errc::timed_out);
+    pair.ann.broadcast("hello");
+    CHECK(inbox.receive()->text() == "hello");
+}
+
+TEST_CASE("async_receive_for: a message in time, cancelling and closing end it, and its timer does not keep it") {
+    Pair pair;
+    Inbox inbox = pair.bob.inbox();
+    asio::io_context io;
+    Events<Result> results;
+    asio::cancellation_signal signal;
+    inbox.async_receive_for(1h, asio::bind_executor(io, into(results)));
+    inbox.async_receive_for(1h, asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(io, into(results))));
+    signal.emit(asio::cancellation_type::total);
+    pair.ann.broadcast("hello");
+    auto last = inbox.async_receive_for(1h, asio::use_future);
+    CHECK(run(io));
+    CHECK(results.take() == Result(asio::error::operation_aborted, ""));
+    CHECK(results.take() == Result({}, "hello"));
+    pair.bob.close();
+    CHECK(error_of(std::move(last)) == errc::closed);
+}
+
+TEST_CASE("async_receive_for: its context may end before it does") {
+    Pair pair;
+    Events<Result> results;
+    {
+        asio::io_context io;
+        pair.bob.inbox().async_receive_for(1h, asio::bind_executor(asio::make_strand(io), into(results)));
+    }
+    pair.ann.broadcast("hello");
+    CHECK(pair.bob.inbox().receive()->text() == "hello");
+    CHECK(results.size() == 0);
+}
+
+TEST_CASE("async_receive_for: short limits that race with messages lose none of them, on several threads") {
+    constexpr int count = 2000;
+    Pair pair;
+    asio::thread_pool pool(2);
+    std::vector<std::string> texts;
+    int timed_out = 0;
+    std::atomic<int> received{0};
+    const auto read = [&received](Inbox inbox, std::vector<std::string>& into, int& late) -> asio::awaitable<void> {
+        while (into.size() < count) {
+            std::error_code error;
+            const Message message = co_await inbox.async_receive_for(
+                std::chrono::microseconds(into.size() % 50), asio::redirect_error(asio::use_awaitable, error));
+            if (error == errc::timed_out) ++late;
+            if (error) continue;
+            into.emplace_back(message.text());
+            ++received;
+        }
+    };
+    auto done = asio::co_spawn(pool, read(pair.bob.inbox(), texts, timed_out), asio::use_future);
+    for (int i = 0; i < count; ++i) {
+        // Every now and then there is nothing to receive.
+        while (i % 10 == 0 && received < i) std::this_thread::yield();
+        pair.ann.broadcast(std::to_string(i));
+    }
+    get(std::move(done));
+    pool.join();
+    CHECK(timed_out > 0);
+    REQUIRE(texts.size() == count);
+    for (std::size_t i = 0; i < texts.size(); ++i) REQUIRE(texts[i] == std::to_string(i));
+}
+
 TEST_CASE("async_receive: a timer that races with messages loses none of them") {
     constexpr int count = 2000;
     Pair pair;
