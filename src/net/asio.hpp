@@ -5,8 +5,9 @@
 // `asio::` means that namespace wherever this file is included; therefore nothing else may include Asio.
 
 #define asio cluster_asio
-// The one function of Asio's that namespaces do not reach, because the system calls it.
+// Two functions of Asio have C names, which know no namespace.
 #define asio_detail_posix_thread_function cluster_asio_detail_posix_thread_function
+#define asio_signal_handler cluster_asio_signal_handler
 #define ASIO_STANDALONE
 #define ASIO_NO_DEPRECATED
 #define ASIO_DISABLE_VISIBILITY
