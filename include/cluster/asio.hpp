@@ -329,7 +329,9 @@ private:
             this->complete(this->error, std::move(this->result));
         }
     }
-    void stop() override { this->cancel(); }
+    void stop() override {
+        if (this->cancel) this->cancel();
+    }
 };
 
 /// What a completion token starts with the handler it has made. Its executor serves `asio::cancel_after` for a timer.

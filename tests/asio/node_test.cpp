@@ -140,6 +140,26 @@ TEST_CASE("async_add: closing and cancelling end it") {
     }
 }
 
+TEST_CASE("async_add: what has failed can still be cancelled, which changes nothing") {
+    Node ann(quick());
+    asio::io_context io;
+    asio::cancellation_signal signal;
+    std::error_code result;
+    const auto handler = [&] {
+        return asio::bind_cancellation_slot(
+            signal.slot(), asio::bind_executor(io, [&](std::error_code error, const Peer&) { result = error; }));
+    };
+    ann.async_add("nonsense", handler());
+    signal.emit(asio::cancellation_type::total);
+    CHECK(run(io));
+    CHECK(result == errc::invalid_address);
+    ann.close();
+    ann.async_add("127.0.0.1:1", handler());
+    signal.emit(asio::cancellation_type::total);
+    CHECK(run(io));
+    CHECK(result == errc::closed);
+}
+
 TEST_CASE("async_wait_for_peers: completes when they are there, at once if they are") {
     Node ann(quick());
     Node bob(quick());
