@@ -145,6 +145,9 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             const PeerId* const receiver = to ? &*to : nullptr;
             return last ? self_again->last_attempt(receiver, body) : self_again->attempt(receiver, body, false);
         },
+        [weak](const Engine::Outcome& outcome) {
+            if (const auto self_again = weak.lock()) self_again->log_no_room(outcome);
+        },
         options.send_timeout, options.total_outbox_bytes);
     state->callbacks_ = std::make_shared<Callbacks>(state->loop_, state->on_throw_, [driver = state->driver_] {
         return driver->with_engine([](Engine& engine, core::Time) { return engine.peers(); });
@@ -392,6 +395,7 @@ std::size_t NodeState::queue(const PeerId* to, Payload& payload, std::error_code
         }
     }
     if (outcome.error == errc::outbox_full) outcome = last_attempt(to, body);
+    if (outcome.error == errc::timed_out) log_no_room(outcome);
     error = to_code(outcome.error);
     return outcome.count;
 }
@@ -399,11 +403,12 @@ std::size_t NodeState::queue(const PeerId* to, Payload& payload, std::error_code
 /// Time is over: as `when_full` says.
 Engine::Outcome NodeState::last_attempt(const PeerId* to, const Engine::Body& body) {
     Engine::Outcome outcome = attempt(to, body, when_full_ == WhenFull::give_up);
-    if (outcome.error == errc::outbox_full) {
-        outcome.error = errc::timed_out;
-        log_.write(core::Severity::warning, no_room(outcome.full));
-    }
+    if (outcome.error == errc::outbox_full) outcome.error = errc::timed_out;
     return outcome;
+}
+
+void NodeState::log_no_room(const Engine::Outcome& outcome) {
+    log_.write(core::Severity::warning, no_room(outcome.full));
 }
 
 std::shared_ptr<const Outgoing> NodeState::hand_over(Payload& payload) const {

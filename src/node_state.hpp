@@ -150,6 +150,7 @@ private:
     void cancel_wait(const WaitOperation& operation);
     core::Engine::Outcome attempt(const PeerId* to, const core::Engine::Body& body, bool skip_full);
     core::Engine::Outcome last_attempt(const PeerId* to, const core::Engine::Body& body);
+    void log_no_room(const core::Engine::Outcome& outcome);
     core::Engine::Body body_of(Payload& payload) const;
 
     const PeerId id_;

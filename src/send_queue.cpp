@@ -19,11 +19,12 @@ void SendQueue::start(const Receiver& to, std::shared_ptr<const Outgoing> payloa
         if (const auto self = weak.lock()) self->cancel(*raw);
     };
     bool first = false;
+    Outcomes in_vain;
     {
         const std::lock_guard lock(mutex_);
         const std::size_t size = payload->body().bytes.size();
         const bool may_wait = send_timeout_ > std::chrono::nanoseconds(0);
-        if (awaited_.overlaps(to) || !settle(*operation, to, *payload, !may_wait)) {
+        if (awaited_.overlaps(to) || !settle(*operation, to, *payload, !may_wait, in_vain)) {
             if (waiting_.size() == most_waiting || bytes_ + size > most_bytes_) {
                 operation->error = errc::outbox_full;
             } else {
@@ -34,6 +35,7 @@ void SendQueue::start(const Receiver& to, std::shared_ptr<const Outgoing> payloa
             }
         }
     }
+    report(in_vain);
     if (operation) {
         operation->wake();
     } else if (first) {
@@ -42,22 +44,30 @@ void SendQueue::start(const Receiver& to, std::shared_ptr<const Outgoing> payloa
 }
 
 /// False if there is no room yet; else `operation` has its result.
-bool SendQueue::settle(SendOperation& operation, const Receiver& to, const Outgoing& payload, bool last) {
-    const core::Engine::Outcome outcome = attempt_(to, payload.body(), last);
+bool SendQueue::settle(SendOperation& operation, const Receiver& to, const Outgoing& payload, bool last,
+                       Outcomes& in_vain) {
+    core::Engine::Outcome outcome = attempt_(to, payload.body(), last);
     if (outcome.error == errc::outbox_full) return false;
     if (outcome.error != errc{}) operation.error = outcome.error;
     operation.result = outcome.count;
+    if (outcome.error == errc::timed_out) in_vain.push_back(std::move(outcome));
     return true;
+}
+
+void SendQueue::report(const Outcomes& in_vain) const {
+    for (const core::Engine::Outcome& each : in_vain) no_room_(each);
 }
 
 void SendQueue::serve() {
     std::vector<std::shared_ptr<SendOperation>> done;
+    Outcomes in_vain;
     {
         const std::lock_guard lock(mutex_);
         const Deadline now = std::chrono::steady_clock::now();
         awaited_ = {};
         for (Waiting& each : std::exchange(waiting_, {})) {
-            if (!awaited_.overlaps(each.to) && settle(*each.operation, each.to, *each.payload, each.deadline <= now)) {
+            const bool last = each.deadline <= now;
+            if (!awaited_.overlaps(each.to) && settle(*each.operation, each.to, *each.payload, last, in_vain)) {
                 bytes_ -= each.payload->body().bytes.size();
                 done.push_back(std::move(each.operation));
             } else {
@@ -66,6 +76,7 @@ void SendQueue::serve() {
             }
         }
     }
+    report(in_vain);
     wake(done);
 }
 

@@ -45,10 +45,14 @@ public:
     /// Tries to queue. The last time, nothing is worth waiting for: the outcome is never `errc::outbox_full`.
     using Attempt = std::function<core::Engine::Outcome(const Receiver& to, const core::Engine::Body&, bool last)>;
 
-    SendQueue(std::shared_ptr<net::Loop> loop, Attempt attempt, std::chrono::nanoseconds send_timeout,
+    /// Hears of each last attempt that found no room, under no lock: it runs code of the application.
+    using NoRoom = std::function<void(const core::Engine::Outcome&)>;
+
+    SendQueue(std::shared_ptr<net::Loop> loop, Attempt attempt, NoRoom no_room, std::chrono::nanoseconds send_timeout,
               std::size_t most_bytes)
         : loop_(std::move(loop)),
           attempt_(std::move(attempt)),
+          no_room_(std::move(no_room)),
           send_timeout_(send_timeout),
           most_bytes_(most_bytes),
           timer_(loop_->io()) {}
@@ -78,12 +82,16 @@ private:
         }
     };
 
-    bool settle(SendOperation& operation, const Receiver& to, const Outgoing& payload, bool last);
+    using Outcomes = std::vector<core::Engine::Outcome>;
+
+    bool settle(SendOperation& operation, const Receiver& to, const Outgoing& payload, bool last, Outcomes& in_vain);
+    void report(const Outcomes& in_vain) const;
     void cancel(const SendOperation& operation);
     void arm();
 
     const std::shared_ptr<net::Loop> loop_;
     const Attempt attempt_;
+    const NoRoom no_room_;
     const std::chrono::nanoseconds send_timeout_;
     const std::size_t most_bytes_;
 

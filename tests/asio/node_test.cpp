@@ -312,6 +312,26 @@ TEST_CASE("async_send: after send_timeout it fails, or with give_up leaves a gap
     }
 }
 
+TEST_CASE("async_send: what the log is told may start the next one") {
+    Node* node = nullptr;
+    PeerId to;
+    Events<std::error_code> ended;
+    Options options = tight();
+    SUBCASE("at once") { options.send_timeout = 0ns; }
+    SUBCASE("after send_timeout") { options.send_timeout = 50ms; }
+    options.log = [&](LogLevel, std::string_view line) {
+        if (line.starts_with("no_room")) node->async_send(to, "", [&](std::error_code error) { ended.put(error); });
+    };
+    Stuck stuck(options);
+    node = &stuck.pair.ann;
+    to = stuck.pair.bob.id();
+    node->async_send(to, std::string(long_size, 'y'), [&](std::error_code error) { ended.put(error); });
+    std::vector<std::error_code> both{ended.take().value(), ended.take().value()};
+    CHECK(std::count(both.begin(), both.end(), errc::timed_out) == 1);
+    CHECK(std::count(both.begin(), both.end(), std::error_code()) == 1);
+    CHECK(stuck.let_go());
+}
+
 TEST_CASE("async_send: those that wait have a limit, and closing ends them all") {
     Options options = tight();
     options.linger = 0ns;
