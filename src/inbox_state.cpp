@@ -5,7 +5,6 @@
 
 #include <cluster/error.hpp>
 
-#include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <memory>
@@ -69,10 +68,7 @@ bool InboxState::push(std::span<Batch> batches) {
             last_[session] = {&queue_.back(), false};
         }
         waiting = waiting_;
-        for (std::uint64_t i = 0; i < messages && !operations_.empty(); ++i) {
-            woken.push_back(std::move(operations_.front()));
-            operations_.pop_front();
-        }
+        for (std::uint64_t i = 0; i < messages && !operations_.empty(); ++i) woken.push_back(take_operation());
     }
     for (const auto& operation : woken) operation->wake();
     if (waiting == 0 || messages == 0) return true;
@@ -85,11 +81,12 @@ bool InboxState::push(std::span<Batch> batches) {
 }
 
 void InboxState::end() {
-    std::deque<std::shared_ptr<Operation>> woken;
+    std::list<std::shared_ptr<Operation>> woken;
     {
         const std::lock_guard lock(mutex_);
         ended_ = true;
         woken.swap(operations_);
+        places_.clear();
     }
     for (const auto& operation : woken) operation->wake();
     pushed_.notify_all();
@@ -99,7 +96,8 @@ void InboxState::wait(std::shared_ptr<Operation> operation) {
     {
         const std::lock_guard lock(mutex_);
         if (!ended_ && !has_unclaimed()) {
-            operations_.push_back(std::move(operation));
+            const Operation* const key = operation.get();
+            places_[key] = operations_.insert(operations_.end(), std::move(operation));
             return;
         }
     }
@@ -109,12 +107,20 @@ void InboxState::wait(std::shared_ptr<Operation> operation) {
 bool InboxState::stop_waiting(const Operation& operation) {
     std::shared_ptr<Operation> found;  // dies outside the lock
     const std::lock_guard lock(mutex_);
-    const auto place = std::find_if(operations_.begin(), operations_.end(),
-                                    [&](const auto& each) { return each.get() == &operation; });
-    if (place == operations_.end()) return false;
-    found = std::move(*place);
-    operations_.erase(place);
+    const auto place = places_.find(&operation);
+    if (place == places_.end()) return false;
+    found = std::move(*place->second);
+    operations_.erase(place->second);
+    places_.erase(place);
     return true;
+}
+
+/// Under the lock: the one that has waited longest.
+std::shared_ptr<Operation> InboxState::take_operation() {
+    std::shared_ptr<Operation> first = std::move(operations_.front());
+    operations_.pop_front();
+    places_.erase(first.get());
+    return first;
 }
 
 void InboxState::pass_on() {
@@ -122,8 +128,7 @@ void InboxState::pass_on() {
     {
         const std::lock_guard lock(mutex_);
         if (operations_.empty() || !has_unclaimed()) return;
-        next = std::move(operations_.front());
-        operations_.pop_front();
+        next = take_operation();
     }
     next->wake();
 }

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -110,6 +111,7 @@ public:
 
 private:
     bool has_unclaimed() const;
+    std::shared_ptr<Operation> take_operation();
     bool open_next();
     bool put_together(core::Batch& batch);
     void report() noexcept;
@@ -128,7 +130,8 @@ private:
     std::uint64_t bytes_ = 0;
     std::size_t waiting_ = 0;
     bool ended_ = false;
-    std::deque<std::shared_ptr<Operation>> operations_;
+    std::list<std::shared_ptr<Operation>> operations_;
+    std::unordered_map<const Operation*, std::list<std::shared_ptr<Operation>>::iterator> places_;  ///< of them
 
     const CallBack call_back_;
     std::function<void()> on_taken_;
