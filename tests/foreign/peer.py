@@ -1,64 +1,47 @@
-#!/usr/bin/env python3
-"""A node of a cluster in plain Python, written from src/wire/PROTOCOL.md; R1 to R33 are the rules there. This is the
-client of version 1, and frozen: every later build must still talk to it. Of what it reads it checks only what could
-harm a session; and instead of keeping an undefended session (R21) it forgets it.
-
-As a program it is a small chat: a line typed goes to every peer, what they send is printed, and the end of the input
-leaves. As a module: make a Node, start() it in an event loop, send() and receive(), and close().
-"""
-import asyncio, collections, io, os, random, struct, sys, time, types
+"""A guest of a cluster in plain Python, written from src/wire/PROTOCOL.md; R1 to R33 are the rules there. It dials one
+node and talks to that one alone, for nobody can dial it: its view is what that node tells it. This is the client of
+version 1, and frozen: every later build must still talk to it. It checks of what it reads what could harm a session.
+As a program it sends each line that is typed, prints what comes, and leaves at the end of the input. As a module: make
+a Client, which starts at once, send() and receive() in one thread, and close(); `over` says why it has ended."""
+import collections, io, os, select, socket, struct, sys, threading, time
 
 MAGIC, MORE, SKIPPABLE, CHUNK, WINDOW, MAX_MESSAGE = 0x53554C43, 0x01, 0x80, 65_536, 131_072, 16 << 20
-HEARTBEAT, DRAIN_TIMEOUT, RESUME_FOR = 1, 1, 30  # seconds
-PATIENCE = {"greeting": 5, "attaching": 2, "attached": 3 * HEARTBEAT, "parting": DRAIN_TIMEOUT}
+HEARTBEAT, REDIAL, RESUME_FOR, PAUSE = 1, 0.1, 30, 0.005  # seconds
+PATIENCE = {"greeting": 5, "attached": 3 * HEARTBEAT, "parting": 1}  # with a silent link, by its state
 KINDS = "- hello offer attach attached data gap ack goodbye refuse peers ping pong".split()
 REASONS = "- duplicate id_in_use unknown_session over removed self cluster version full leaving".split()
-NEAR = b"127.", b"::1", b"169.254.", b"fe80:"  # so begin loopback and link-local addresses
 Facts = collections.namedtuple("Facts", "id version name member addresses tags")
-NOBODY = Facts(b"", -1, b"", b"", [], [])
-Message = collections.namedtuple("Message", "sender body lost session end")  # lost: up to so many are missing here
-
-HEADER, U8, U16, U32, U64, BOOL, ID, TEXT, PROOF = struct.Struct("<IBBH"), *"<B <H <I <Q ? 16s text proof?".split()
-FACTS = ID, U64, TEXT, TEXT, [(TEXT, U16)], [(TEXT, TEXT)]
-OFFSETS = [(U16, U64, U64)]
+Message = collections.namedtuple("Message", "body lost end")  # lost: in its place up to so many are missing
+HEADER, U8, U16, U32, U64, BOOL, ID, TEXT = struct.Struct("<IBBH"), *"<B <H <I <Q ? 16s text".split()
+FACTS, OFFSETS, PROOF = (ID, U64, TEXT, TEXT, [(TEXT, U16)], [(TEXT, TEXT)]), [(U16, U64, U64)], [ID]
 FORMS = {"hello": (U32, U16, U16, U64, TEXT, ID, U64, U64, (TEXT, U16), FACTS), "offer": (PROOF, U64, BOOL, BOOL),
          "attach": (ID, BOOL, U64, OFFSETS, U64), "attached": (U64, OFFSETS, U64), "gap": (U64, U64),
          "ack": (OFFSETS,), "goodbye": (U8, OFFSETS), "refuse": (U8, PROOF, TEXT), "peers": ([FACTS],),
-         "ping": (U64, U64), "pong": (U64,)}
+         "ping": (U64, U64), "pong": (U64,)}  # a tuple is a sequence, a list any number of one form; PROOF: 0 or 1
+
 def write(form, value):
     if isinstance(form, tuple):
         return b"".join(map(write, form, value))
     if isinstance(form, list):
-        return size(len(value)) + b"".join(write(form[0], each) for each in value)
-    if form == PROOF:
-        return b"\1" + value if value else b"\0"
-    return size(len(value)) + value if form == TEXT else struct.pack(form, value)
+        return bytes([len(value)]) + b"".join(write(form[0], each) for each in value)  # it says only small sizes
+    return bytes([len(value)]) + value if form == TEXT else struct.pack(form, value)
 def read(form, data):
     if isinstance(form, tuple):
         return tuple(read(each, data) for each in form)
     if isinstance(form, list):
         return [read(form[0], data) for _ in range(read_size(data))]
-    if form == PROOF:
-        return read(ID, data) if read(BOOL, data) else None
     count = read_size(data) if form == TEXT else struct.calcsize(form)
     return struct.unpack(f"{count}s" if form == TEXT else form, data.read(count))[0]
-def size(value):
-    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + size(value >> 7)
 def read_size(data):
     byte = read(U8, data)
     return byte if byte < 128 else byte & 127 | read_size(data) << 7
-def frame(kind, body, flags=0):
-    return HEADER.pack(len(body), KINDS.index(kind), flags, 0) + body
 def of_channel_0(offsets, absent=(0, 0)):
     return next((entry[1:] for entry in offsets if entry[0] == 0), absent)
 def require(condition, rule):
     if not condition:
         raise ValueError(rule)
-
-def proof(token, speaker, listener, direction):
-    """SipHash-2-4-128, see "Proofs"."""
-    def turned(value, by):
-        return (value << by | value >> 64 - by) % 2**64
+def proof(token, speaker, listener, direction):  # SipHash-2-4-128, see "Proofs"
+    turned = lambda value, by: (value << by | value >> 64 - by) % 2**64
     def rounds(count):
         for a, b, c, d, left, right in ((0, 1, 2, 3, 13, 16), (2, 1, 0, 3, 17, 21)) * count:
             v[a], v[c] = (v[a] + v[b]) % 2**64, (v[c] + v[d]) % 2**64
@@ -74,375 +57,194 @@ def proof(token, speaker, listener, direction):
     first = rounds(4)
     v[1] ^= 0xDD
     return struct.pack("<2Q", first, rounds(4))
-def share(it):
-    """What one node adds to a digest."""
+def share(it):  # what one node adds to a digest
     first, last = struct.unpack("<2Q", it.id)
     z = first ^ last ^ it.version * 0x9E3779B97F4A7C15 % 2**64
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
     z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
     return z ^ z >> 31
 
-class Session:
-    """The delivery of messages to and from one peer, on channel 0, the only one here; it outlives links."""
-    def __init__(self, token, epoch=0):
-        self.token, self.epoch, self.in_view, self.link, self.lost_at = token, epoch, False, None, None
-        self.resume_for, self.max_message = RESUME_FOR, CHUNK
-        self.frames, self.written = [], 0  # (end, messages, bytes) of what is not acknowledged; so many on this link
-        self.end = self.sent = self.acknowledged = self.allowed = 0  # offsets as sender; end: of all that is queued
-        self.received, self.limit, self.complete, self.taken, self.begun = 0, WINDOW, 0, 0, b""
-    def post(self, message):
+class Client:  # the link of the moment, and the session: the delivery of messages on channel 0, which outlives links
+    def __init__(self, where, cluster, name="", id=None, report=lambda *words: None):
+        self.where, self.cluster, self.report, self.leaving, self.over = where, cluster.encode(), report, False, None
+        self.facts, self.host = Facts(id or os.urandom(16), 1, name.encode(), b"", [], []), None
+        self.inbox, self.peers, self.state = collections.deque(), {}, None
+        self.token, self.epoch, self.confirmed, self.longest, self.resume_for = None, 0, False, CHUNK, RESUME_FOR
+        self.queue, self.written = collections.deque(), collections.deque()  # (end, bytes), not acknowledged
+        self.end = self.acknowledged = self.allowed = 0  # offsets as sender; end: of all that is queued
+        self.received, self.limit, self.complete, self.taken, self.begun = 0, WINDOW, 0, 0, bytearray()
+        self.running = threading.Thread(target=self.run, daemon=True)
+        self.running.start()
+    def send(self, message):  # queues it; credit decides when it goes out
+        require(not (self.leaving or self.over), "the session is over, nothing can be sent any more")
+        require(len(message) <= self.longest, "the node takes no message so long")
         for at in range(0, len(message) or 1, CHUNK):
-            more = at + CHUNK < len(message)
-            data = frame("data", message[at:at + CHUNK], MORE * more)
-            self.end += len(data)
-            self.frames.append((self.end, not more, data))
-    def position(self):
-        return self.frames[self.written - 1][0] if self.written else self.acknowledged
-    def settle(self, received, limit=0):
-        """The receiver says where it stands: what lies before that is done."""
-        require(received >= self.acknowledged, "offset_goes_back")
-        require(received <= self.sent, "offset_beyond_sent")
-        while self.frames and self.frames[0][0] <= received:
-            del self.frames[0]
-            self.written = max(self.written - 1, 0)
-        self.acknowledged, self.allowed = received, max(self.allowed, limit)
-        require(not self.frames or self.frames[0][0] - len(self.frames[0][2]) >= received, "offset_inside_frame")
-    def state(self):
-        """Where this side stands as receiver. A message that has only begun takes no credit, or it could never end."""
+            body, more = message[at:at + CHUNK], MORE * (at + CHUNK < len(message))
+            self.end += HEADER.size + len(body)
+            self.queue.append((self.end, HEADER.pack(len(body), KINDS.index("data"), more, 0) + body))
+    def receive(self):  # the next message, if there is one; having taken it makes room for others
+        if self.inbox:
+            self.taken = self.inbox[0].end
+            return self.inbox.popleft()
+    def close(self):  # leaves when all is acknowledged (R26), or cannot be for too long
+        self.leaving = True
+        self.running.join()
+    def run(self):
+        self.deadline = time.monotonic() + RESUME_FOR
+        while not self.over:
+            try:
+                with socket.create_connection(self.where, 5) as self.socket:  # closed before the next one (R6)
+                    self.input, self.asked = b"", 0
+                    self.enter("greeting")
+                    self.attach(os.urandom(16))
+                    while True:
+                        self.handle(*self.hear(*KINDS[5:9], *KINDS[10:]))
+            except (OSError, ValueError, OverflowError, RecursionError, struct.error) as problem:
+                self.report("link-ended", problem)
+            time.sleep(REDIAL)
+            self.over = self.over or ("failed" if time.monotonic() > self.deadline else None)
+    def enter(self, state):
+        self.state, self.heard = state, time.monotonic()
+    def read(self, count):  # that many bytes; while they have not come, does what is due
+        while len(self.input) < count:
+            self.tend(time.monotonic())
+            if select.select([self.socket], [], [], PAUSE)[0]:
+                came = self.socket.recv(CHUNK)
+                require(came, "end of stream")
+                self.input += came
+        taken, self.input = self.input[:count], self.input[count:]
+        return taken
+    def tend(self, now):
+        require(now - self.heard < PATIENCE[self.state], "silent for too long")
+        if self.state == "attached":
+            self.deadline = now + self.resume_for
+            while self.queue and self.queue[0][0] <= self.allowed:
+                self.written.append(self.queue.popleft())
+                self.socket.sendall(self.written[-1][1])
+            if self.stated != self.standing():
+                self.say("ack", self.stated)
+            if now - self.asked > HEARTBEAT:
+                self.asked = now
+                if self.outdated:
+                    self.say("peers", [self.facts])
+                self.say("ping", 0, self.digest())  # where that is wrong, the answer brings the list
+            if self.leaving and not self.queue and not self.written:
+                self.say_goodbye(1)
+    def say(self, kind, *fields):
+        body = write(FORMS[kind], fields)
+        self.socket.sendall(HEADER.pack(len(body), KINDS.index(kind), SKIPPABLE * (kind in KINDS[10:]), 0) + body)
+    def hear(self, *expected):  # the next frame: its kind, and its fields
+        while True:
+            length, code, flags, channel = HEADER.unpack(self.read(HEADER.size))
+            require(length <= CHUNK, "frame_too_long")
+            body = self.read(length)
+            self.heard = self.heard if self.state == "parting" else time.monotonic()
+            if code < len(KINDS):
+                require(KINDS[code] in expected and channel == 0, "unexpected_frame")
+                form = FORMS.get(KINDS[code])
+                return KINDS[code], read(form, io.BytesIO(body)) if form else (body, flags)
+            require(flags & SKIPPABLE, "unknown_kind")
+    def expect(self, kind):  # REFUSE is final where there is no session; else the next link may do better (R19)
+        got, fields = self.hear(kind, "refuse")
+        if got == kind:
+            return fields
+        reason = REASONS[fields[0]] if fields[0] < len(REASONS) else "unknown"
+        if not self.token or reason == "over" and self.leaving:
+            self.over = reason
+        raise ConnectionError("refused: " + reason)
+    def attach(self, nonce):  # R1 to R20; it refuses by ending the link (R31), and lets the node compare the clusters
+        self.say("hello", MAGIC, 1, 1, 0, self.cluster, nonce, 1000 * RESUME_FOR, MAX_MESSAGE, (b"", 0), self.facts)
+        magic, low, high, _, _, theirs, kept_for, longest, _, facts = self.expect("hello")
+        require(magic == MAGIC and low <= 1 <= high, "bad_magic or version")
+        require(not self.token or facts[0] == self.host.id, "another node is there now")  # R14
+        self.host, self.longest, self.resume_for = Facts(*facts), max(CHUNK, longest), min(RESUME_FOR, kept_for / 1000)
+        offsets = (self.decide if self.facts.id < self.host.id else self.offer)(nonce, theirs)
+        self.settle(*of_channel_0(offsets))
+        self.queue.extendleft(reversed(self.written))  # R25: on from where the node stands
+        self.written.clear()
+        self.peers, self.outdated, self.confirmed = self.peers | {self.host.id: self.host}, True, True
+        self.enter("attached")
+        self.report("attached", self.host.id.hex())
+    def decide(self, nonce, theirs):  # what the smaller id does about an OFFER (R4)
+        shown, _, _, defended = self.expect("offer")
+        known = self.token and shown == [proof(self.token, theirs, nonce, 1)]
+        require(known or not self.confirmed and not (shown and defended), "id_in_use or unknown_session")
+        self.token, self.epoch = self.token or os.urandom(16), self.epoch + 1
+        token = proof(self.token, nonce, theirs, 2) if self.confirmed else self.token
+        self.say("attach", token, not self.confirmed, self.epoch, self.standing(), 0)
+        _, offsets, _ = self.expect("attached")
+        self.say("ack", [])  # R12
+        return offsets
+    def offer(self, nonce, theirs):  # what the larger id offers, and does about an ATTACH
+        shown = [proof(self.token, nonce, theirs, 1)] if self.token else []
+        self.say("offer", shown, self.epoch, False, bool(shown))
+        token, first, epoch, offsets, _ = self.expect("attach")
+        right = self.token if first else shown and proof(self.token, theirs, nonce, 2)
+        require(token == right if shown else first and of_channel_0(offsets)[0] == 0, "id_in_use or unknown_session")
+        require(epoch > self.epoch, "duplicate")  # R9
+        self.token, self.epoch = self.token or token, epoch
+        self.say("attached", epoch, self.standing(), 0)
+        return offsets
+    def standing(self):  # where this side stands; a message that has only begun takes no credit, or it could never end
         self.limit = max(self.limit, self.received + WINDOW - (self.complete - self.taken))
         self.stated = [(0, self.received, self.limit)]
         return self.stated
-
-class Link:
-    """One connection, from HELLO to its end."""
-    def __init__(self, reader, writer):
-        self.reader, self.writer, self.id, self.nonce = reader, writer, None, os.urandom(16)
-        self.asked = self.told = 0
-        self.near = (writer.get_extra_info("peername") or ("",))[0].encode().startswith(NEAR)
-        self.enter("greeting")
-    def enter(self, state):
-        self.state, self.heard = state, time.monotonic()
-    def send(self, kind, *fields):
-        self.writer.write(frame(kind, write(FORMS[kind], fields), SKIPPABLE * (kind in ("peers", "ping", "pong"))))
-    async def read(self, *expected):
-        """The kind and the fields of the next frame; of a HELLO, whose form may change, and of DATA the whole body."""
-        length, code, flags, channel = HEADER.unpack(await self.reader.readexactly(HEADER.size))
-        require(length <= CHUNK, "frame_too_long")
-        body = await self.reader.readexactly(length)
-        require(self.state != "closed", "another link has taken its place")
-        if self.state != "parting":
-            self.heard = time.monotonic()
-        if code >= len(KINDS):
-            require(flags & SKIPPABLE, "unknown_kind")
-            return await self.read(*expected)
-        require(KINDS[code] in expected and channel == 0, "unexpected_frame")
-        whole = KINDS[code] in ("hello", "data")
-        return KINDS[code], (body, flags) if whole else read(FORMS[KINDS[code]], io.BytesIO(body))
-    def part(self):
-        """Behind GOODBYE and REFUSE nothing is written, but read to the end (R27)."""
-        self.enter("parting")
-        self.writer.write_eof()
-    async def end(self, why):
-        await self.reader.read()
-        self.writer.close()
-        await self.writer.wait_closed()
-        raise ConnectionError(why)
-
-class Node:
-    def __init__(self, cluster, name="", seeds=(), listen=None, id=None, report=lambda *words: None):
-        self.cluster, self.listen, self.report, self.leaving, self.epoch = cluster.encode(), listen, report, False, 0
-        self.facts = Facts(id or os.urandom(16), 1, name.encode(), b"", [], [])
-        self.links, self.sessions, self.inbox, self.known, self.departed = [], {}, collections.deque(), {}, set()
-        self.targets, self.unsettled = {}, collections.Counter()
-        for host, port in seeds:
-            self.learn([(host.encode(), port)])
-    async def start(self):
-        if self.listen:
-            self.server = await asyncio.start_server(self.talk, *self.listen)
-            self.facts.addresses.append((self.listen[0].encode(), self.server.sockets[0].getsockname()[1]))
-        self.tending = asyncio.create_task(self.tend())
-    def peers(self):
-        return [self.known[id] for id, session in self.sessions.items() if session.in_view]
-    def send(self, message):
-        """Queues the message for each peer in view; credit decides when it goes out."""
-        receivers = [self.sessions[it.id] for it in self.peers()]
-        require(all(len(message) <= session.max_message for session in receivers), "a peer takes no message so long")
-        for session in receivers:
-            session.post(message)
-    def receive(self):
-        """The next message, if there is one; having taken it makes room for others."""
-        if self.inbox:
-            self.inbox[0].session.taken = self.inbox[0].end
-            return self.inbox.popleft()
-    async def close(self):
-        """Leaves when all is acknowledged (R26); who cannot wait for that cancels it."""
-        self.leaving = True
-        while self.peers() or any(link.state == "parting" for link in self.links):
-            await asyncio.sleep(0.005)
-        self.tending.cancel()
-        for link in list(self.links):
-            self.lose(link)
-    async def tend(self):
-        """Does what is due, again and again."""
-        while True:
-            now = time.monotonic()
-            for link in list(self.links):
-                if now - link.heard > PATIENCE[link.state]:
-                    self.lose(link)
-                elif link.state == "attached":
-                    self.flush(link, self.sessions[link.id], now)
-            for id, session in list(self.sessions.items()):
-                if session.lost_at and now - session.lost_at > session.resume_for:
-                    self.drop(id, "failed")
-            for where, target in self.targets.items():
-                linked = target.task and not target.task.done() or any(link.id == target.id for link in self.links)
-                if now > target.due and where[1] and not linked and (not self.leaving or target.id in self.sessions):
-                    target.due = now + random.uniform(0.5, 1)
-                    target.task = asyncio.create_task(self.dial(where, target))
-            await asyncio.sleep(0.005)
-    def flush(self, link, session, now):
-        while session.written < len(session.frames) and session.frames[session.written][0] <= session.allowed:
-            link.writer.write(session.frames[session.written][2])
-            session.written += 1
-            session.sent = max(session.sent, session.position())
-        if session.stated != session.state():
-            link.send("ack", session.stated)
-        if now - max(link.heard, link.asked) > HEARTBEAT:
-            self.ping(link)
-        if self.leaving and not session.frames:
-            self.say_goodbye(link, session, 1)
-    def learn(self, addresses, id=None, delay=0):
-        for where in addresses:
-            self.targets.setdefault(where, types.SimpleNamespace(id=id, due=time.monotonic() + delay, task=None))
-    def lose(self, link):
-        """Closes a link, and its session waits for another one."""
-        if link in self.links:
-            session = self.sessions.get(link.id)
-            if session and session.link is link:
-                session.link, session.lost_at = None, session.lost_at or time.monotonic()
-            self.links.remove(link)
-            link.state = "closed"
-            link.writer.transport.abort()
-    def drop(self, id, why, keep=None):
-        """Ends a session; all other links of the pair are closed first (R22)."""
-        for link in [link for link in self.links if link.id == id and link is not keep]:
-            self.lose(link)
-        session = self.sessions.pop(id)
-        self.unsettled[id] = sum(messages for _, messages, _ in session.frames)
-        if session.in_view:
-            self.report(why, id.hex(), self.unsettled[id])
-
-    async def dial(self, where, target):
-        try:
-            connection = await asyncio.wait_for(asyncio.open_connection(*where), 5)
-        except (OSError, ValueError) as problem:
-            return self.report("cannot-dial", *where, problem)
-        await self.talk(*connection, target)
-    async def talk(self, reader, writer, target=None):
-        """One link, from its beginning to its end."""
-        link = Link(reader, writer)
-        self.links.append(link)
-        try:
-            await self.attach(link, target)
-            while link.state in ("attached", "parting"):
-                await self.handle(link, self.sessions[link.id], *await link.read(*KINDS[5:9], *KINDS[10:]))
-        except (OSError, EOFError, ValueError, struct.error) as problem:
-            self.report("link-closed", problem)
-        finally:
-            self.lose(link)
-    async def refuse(self, link, reason):
-        self.report("refuses", reason)
-        link.send("refuse", REASONS.index(reason), None, b"")
-        link.part()
-        await link.end(reason)
-    async def hear(self, link, kind):
-        """The fields of that frame, if the other side does not refuse."""
-        got, fields = await link.read(kind, "refuse")
-        if got == kind:
-            return fields
-        reason, session = REASONS[fields[0]] if fields[0] < len(REASONS) else "unknown", self.sessions.get(link.id)
-        self.report("refused", reason, fields[2].decode(errors="replace"))
-        if session and reason == "over" and self.leaving:
-            self.over(link, 1)
-        if session and reason == "removed" and fields[1] == proof(session.token, link.peer_nonce, link.nonce, 3):
-            self.over(link, 2)
-        raise ConnectionError("refused")
-
-    async def attach(self, link, target):
-        """HELLO, and then ATTACH by the smaller id, as R1 to R20 say."""
-        link.send("hello", MAGIC, 1, 1, 0, self.cluster, link.nonce, 1000 * RESUME_FOR, MAX_MESSAGE, (b"", 0),
-                  self.published(self.facts, link))
-        body, _ = await self.hear(link, "hello")
-        magic, low, high = struct.unpack_from("<IHH", body)
-        require(magic == MAGIC, "bad_magic")
-        if not low <= 1 <= high:
-            await self.refuse(link, "version")
-        _, _, _, _, cluster, link.peer_nonce, resume_for, max_message, _, facts = read(FORMS["hello"], io.BytesIO(body))
-        facts, known = Facts(*facts), self.sessions.get(facts[0])
-        link.id = facts.id
-        if target:
-            target.id = facts.id
-        wrong = ("cluster" if cluster != self.cluster else "self" if link.id == self.facts.id else
-                 "over" if link.id in self.departed else "leaving" if self.leaving and not known else None)
-        if wrong == "self":
-            self.targets = {where: it for where, it in self.targets.items() if it is not target}
-        if wrong:
-            await self.refuse(link, wrong)
-        session, offsets = await (self.decide(link) if self.facts.id < link.id else self.offer(link))
-        session.resume_for, session.max_message = min(RESUME_FOR, resume_for / 1000), max(CHUNK, max_message)
-        session.written = 0
-        session.settle(*of_channel_0(offsets))
-        session.lost_at = None
-        link.enter("attached")
-        if facts.id not in self.known:  # news, which those hear who are already here
-            for other in [other for other in self.links if other.state == "attached" and other is not link]:
-                self.tell(other, [facts])
-        self.known[facts.id] = facts
-        self.learn(facts.addresses, facts.id)
-        if not session.in_view:
-            session.in_view = True
-            self.report("joined", facts.id.hex(), facts.name.decode(errors="replace"))
-        self.tell(link, [*self.peers(), self.facts])
-    async def decide(self, link):
-        """R4, what the smaller id does about an OFFER."""
-        shown, epoch, holds, defended = await self.hear(link, "offer")
-        while True:
-            session = self.sessions.get(link.id)
-            if not session or shown != proof(session.token, link.peer_nonce, link.nonce, 1):
-                if shown and defended:
-                    await self.refuse(link, "unknown_session")
-                if session and session.in_view:
-                    await self.refuse(link, "id_in_use")
-            if not (session and session.link and session.link.state == "attaching"):
-                break
-            await asyncio.sleep(0.005)
-            require(link.state != "closed", "too late")
-        session = self.sessions.setdefault(link.id, Session(os.urandom(16)))
-        if session.link and (epoch < session.epoch or epoch == session.epoch and holds):
-            await self.refuse(link, "duplicate")
-        self.lose(session.link)  # R6: first fence, then state
-        session.link = link
-        self.epoch += 1  # R8: never the same one twice
-        session.epoch, first = self.epoch, not session.in_view
-        token = session.token if first else proof(session.token, link.nonce, link.peer_nonce, 2)
-        link.send("attach", token, first, session.epoch, session.state(), self.unsettled[link.id] * first)
-        link.enter("attaching")
-        epoch, offsets, unsettled = await self.hear(link, "attached")
-        require(epoch == session.epoch, "wrong_epoch")
-        self.lament(link.id, session, unsettled)
-        link.send("ack", [])  # R12
-        return session, offsets
-    async def offer(self, link):
-        """What the larger id offers, and does about an ATTACH."""
-        session = self.sessions.get(link.id)
-        shown = session and proof(session.token, link.nonce, link.peer_nonce, 1)
-        link.send("offer", shown, session.epoch if session else 0, bool(session and session.link), bool(session))
-        token, first, epoch, offsets, unsettled = await self.hear(link, "attach")
-        session = self.sessions.get(link.id)
-        if session and token != (session.token if first else proof(session.token, link.peer_nonce, link.nonce, 2)):
-            await self.refuse(link, "id_in_use")  # R18
-        if session and epoch <= session.epoch:  # R9
-            await self.refuse(link, "duplicate")
-        if not session:
-            if not first or of_channel_0(offsets)[0] > 0:  # R17
-                await self.refuse(link, "unknown_session")
-            session = self.sessions[link.id] = Session(token)
-            self.lament(link.id, session, unsettled)
-        self.lose(session.link)  # R6: first fence, then state
-        session.link = link
-        session.epoch = epoch
-        link.send("attached", epoch, session.state(), self.unsettled[link.id] * first)
-        return session, offsets
-    async def handle(self, link, session, kind, fields):
-        """A frame on the attached link."""
+    def settle(self, received, limit=0):  # where the node stands: what lies before that is done
+        require(received in [self.acknowledged, *(end for end, _ in self.written)], "not where a sent frame ends")
+        while self.acknowledged < received:
+            self.acknowledged, _ = self.written.popleft()
+        self.allowed = max(self.allowed, limit)
+    def handle(self, kind, fields):  # a frame on the attached link
         if kind == "goodbye":
             why, (sent, received) = fields[0], of_channel_0(fields[1])
-            require(sent == session.received or link.state == "parting", "goodbye_before_the_end")
-            session.settle(received)
-            if link.state == "attached":
-                self.say_goodbye(link, session, why)
-            self.over(link, why)
-            await link.end("goodbye")
-        elif link.state == "parting":
+            require(sent == self.received or self.state == "parting", "goodbye_before_the_end")
+            self.settle(received)
+            if self.state == "attached":
+                self.say_goodbye(why)
+            self.over = "left" if why == 1 else "removed"
+        elif self.state == "parting":
             pass  # R26: thrown away
         elif kind == "data":
-            body, more = fields[0], fields[1] & MORE
-            end = session.received + HEADER.size + len(body)
-            require(end <= session.limit, "beyond_credit")
-            require(len(session.begun) + len(body) <= MAX_MESSAGE, "message_too_long")
-            session.received, session.begun = end, session.begun + body
-            if not more:
-                self.inbox.append(Message(link.id, session.begun, 0, session, end))
-                session.complete, session.begun = end, b""
+            body, end = fields[0], self.received + HEADER.size + len(fields[0])
+            require(end <= self.limit, "beyond_credit")
+            require(len(self.begun) + len(body) <= MAX_MESSAGE, "message_too_long")
+            self.received = end
+            self.begun += body
+            if not fields[1] & MORE:
+                self.take(bytes(self.begun), 0)
         elif kind == "gap":
-            to, messages = fields
-            require(to > session.received, "offset_goes_back")
-            session.limit += to - session.received
-            session.received, session.complete, session.begun = to, to, b""
-            self.lament(link.id, session, messages)
+            require(fields[0] > self.received, "offset_goes_back")
+            self.limit, self.received = self.limit + fields[0] - self.received, fields[0]
+            self.take(b"", fields[1])
         elif kind == "ack":
-            session.settle(*of_channel_0(fields[0], (session.acknowledged, 0)))
+            self.settle(*of_channel_0(fields[0], (self.acknowledged, 0)))
         elif kind == "peers":
-            self.on_peers(link, [Facts(*it) for it in fields[0]])
+            news = {it[0]: Facts(*it) for it in fields[0] if it[0] != self.facts.id}
+            self.peers, self.outdated = news if self.outdated else self.peers | news, False
         elif kind == "ping":
-            link.send("pong", fields[0])
-            if fields[1] != self.digest() and time.monotonic() - link.told > HEARTBEAT:
-                link.told = time.monotonic()
-                self.tell(link, [*self.peers(), self.facts])
-    def lament(self, id, session, lost):
-        if lost:
-            self.inbox.append(Message(id, b"", lost, session, session.complete))
-    def say_goodbye(self, link, session, why):
-        link.send("goodbye", why, [(0, session.position(), session.received)])
-        link.part()
-    def over(self, link, why):
-        """The session has ended for good; with why 1 its id will not come back either."""
-        self.targets = {where: target for where, target in self.targets.items() if target.id != link.id}
-        if why == 1:
-            self.departed.add(link.id)
-        self.drop(link.id, "left" if why == 1 else "removed", keep=link)
-
-    def published(self, it, link):
-        return it._replace(addresses=[where for where in it.addresses if link.near or not where[0].startswith(NEAR)])
-    def tell(self, link, people):
-        entries = [self.published(it, link) for it in people if it.id != link.id]
-        for at in range(0, len(entries), 5):  # as many as fit into a frame, however long they are
-            link.send("peers", entries[at:at + 5])
-    def on_peers(self, link, people):
-        for it in people:
-            if it.id == self.facts.id or it.id in self.departed or it.version <= self.known.get(it.id, NOBODY).version:
-                continue
-            direct = [other for other in self.links if other.id == it.id != link.id and other.state == "attached"]
-            for other in direct:
-                self.ping(other)  # its answer brings the news
-            if not direct:
-                self.known[it.id] = it
-                self.learn(it.addresses, it.id, 0 if self.facts.id < it.id else 0.2)
+            self.say("pong", fields[0])
+            self.outdated = self.outdated or fields[1] != self.digest()
+    def take(self, body, lost):
+        self.inbox.append(Message(body, lost, self.received))
+        self.complete, self.begun = self.received, bytearray()
+    def say_goodbye(self, why):  # behind it nothing is written, but read to the end (R27)
+        self.say("goodbye", why, [(0, self.written[-1][0] if self.written else self.acknowledged, self.received)])
+        self.enter("parting")
+        self.socket.shutdown(socket.SHUT_WR)
     def digest(self):
-        return sum(share(it) for it in [*self.peers(), self.facts]) % 2**64
-    def ping(self, link):
-        link.asked = time.monotonic()
-        link.send("ping", 0, self.digest())
+        return sum(map(share, [self.facts, *self.peers.values()])) % 2**64
 
-async def chat(cluster, name, *seeds):
-    async def listen():
-        while True:
-            while message := node.receive():
-                print("message", message.sender.hex(), message.body.decode(errors="replace"), message.lost or "")
-            await asyncio.sleep(0.005)
-    places = [seed.rpartition(":") for seed in seeds]
-    node = Node(cluster, name, [(host.strip("[]"), int(port)) for host, _, port in places], report=print)
-    await node.start()
-    listening = asyncio.create_task(listen())
-    typed = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(typed), sys.stdin)
-    async for line in typed:
-        node.send(line.rstrip(b"\n"))
-    await node.close()
-    listening.cancel()
-
+def show(client):
+    while client.inbox or client.running.is_alive():
+        while message := client.receive():
+            print("message", message.body.decode(errors="replace"), message.lost or "", flush=True)
+        time.sleep(PAUSE)
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit("usage: peer.py CLUSTER NAME [HOST:PORT of a node to dial]...")
-    sys.stdout.reconfigure(line_buffering=True)
-    asyncio.run(chat(*sys.argv[1:]))
+    if len(sys.argv) != 4:
+        sys.exit("usage: peer.py HOST:PORT CLUSTER NAME, where a node of the cluster listens at HOST:PORT")
+    host, _, port = sys.argv[1].rpartition(":")
+    client = Client((host.strip("[]"), int(port)), *sys.argv[2:], report=print)
+    threading.Thread(target=show, args=[client]).start()
+    for line in sys.stdin.buffer:
+        client.send(line.rstrip(b"\n"))
+    client.close()
