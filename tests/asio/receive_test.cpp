@@ -287,9 +287,10 @@ TEST_CASE("async_receive_for: short limits that race with messages lose none of 
     Pair pair;
     asio::thread_pool pool(2);
     std::vector<std::string> texts;
-    int timed_out = 0;
+    std::atomic<int> timed_out{0};
     std::atomic<int> received{0};
-    const auto read = [&received](Inbox inbox, std::vector<std::string>& into, int& late) -> asio::awaitable<void> {
+    const auto read = [&received](Inbox inbox, std::vector<std::string>& into,
+                                   std::atomic<int>& late) -> asio::awaitable<void> {
         while (into.size() < count) {
             std::error_code error;
             const Message message = co_await inbox.async_receive_for(
@@ -303,7 +304,7 @@ TEST_CASE("async_receive_for: short limits that race with messages lose none of 
     auto done = asio::co_spawn(pool, read(pair.bob.inbox(), texts, timed_out), asio::use_future);
     for (int i = 0; i < count; ++i) {
         // Every now and then there is nothing to receive.
-        while (i % 10 == 0 && received < i) std::this_thread::yield();
+        while (i % 10 == 0 && (received < i || timed_out == 0)) std::this_thread::yield();
         pair.ann.broadcast(std::to_string(i));
     }
     get(std::move(done));
@@ -318,9 +319,10 @@ TEST_CASE("async_receive: a timer that races with messages loses none of them") 
     Pair pair;
     asio::io_context io;
     std::vector<std::string> texts;
-    int timed_out = 0;
+    std::atomic<int> timed_out{0};
     std::atomic<int> received{0};
-    const auto read = [&received](Inbox inbox, std::vector<std::string>& into, int& late) -> asio::awaitable<void> {
+    const auto read = [&received](Inbox inbox, std::vector<std::string>& into,
+                                   std::atomic<int>& late) -> asio::awaitable<void> {
         asio::steady_timer timer(co_await asio::this_coro::executor);
         while (into.size() < count) {
             timer.expires_after(std::chrono::microseconds(into.size() % 50));
@@ -338,7 +340,7 @@ TEST_CASE("async_receive: a timer that races with messages loses none of them") 
     std::jthread sending([&] {
         for (int i = 0; i < count; ++i) {
             // Every now and then there is nothing to receive.
-            while (i % 10 == 0 && received < i) std::this_thread::yield();
+            while (i % 10 == 0 && (received < i || timed_out == 0)) std::this_thread::yield();
             pair.ann.broadcast(std::to_string(i));
         }
     });
