@@ -47,8 +47,8 @@ private:
     std::shared_ptr<detail::Registration> registration_;
 };
 
-/// Messages to one peer that this node gives up sending. Where a session ends, what was never sent and what was sent and
-/// not acknowledged are reported one after the other.
+/// Messages to one peer that this node gives up sending. Where a session ends, what was never sent and what was not
+/// acknowledged are reported one after the other.
 struct GivenUp {
     Peer peer;
     /// How many, and their bytes on the wire. The last of them may have arrived all the same where their
