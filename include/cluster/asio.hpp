@@ -198,7 +198,6 @@ protected:
     Inbox inbox_;
 
 private:
-
     struct Call {
         using Work = std::conditional_t<posts, asio::executor_work_guard<Executor>, NoExecutor>;
 
