@@ -96,6 +96,34 @@ TEST_CASE("node: many that all add the first one become one full mesh with one l
     }
 }
 
+TEST_CASE("node: all may have the same seeds, their own address among them") {
+    Events<std::string> complaints;
+    Options options = quick();
+    options.log = [&](LogLevel level, std::string_view text) {
+        if (level >= LogLevel::warning) complaints.put(std::string(text));
+    };
+    const Address address = free_address();
+    Address other_address = free_address();
+    while (other_address == address) other_address = free_address();
+    options.listen = address.to_string();
+    options.seeds = {address.to_string(), other_address.to_string()};
+    Node ann(options);
+    const auto line = complaints.take();
+    REQUIRE(line.has_value());
+    CHECK(line->find("seed_unreachable address=" + options.seeds[1]) != std::string::npos);
+    options.listen = options.seeds[1];
+    Node bob(options);
+    CHECK(ann.wait_for_peers(1, patience));
+    CHECK(bob.wait_for_peers(1, patience));
+    ann.close();
+    bob.close();
+    while (const auto other = complaints.take(0s)) {
+        CHECK(other->find("self") == std::string::npos);
+        CHECK(other->find("this node itself") == std::string::npos);
+    }
+    CHECK(ann.stats().refusals_received + bob.stats().refusals_received == 0);
+}
+
 TEST_CASE("node: seeds are found whenever they appear") {
     Socket reserved;
     const Address address = reserved.bind();

@@ -2,6 +2,7 @@
 
 #include <cluster/export.hpp>
 #include <cluster/message.hpp>
+#include <cluster/operation.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -15,7 +16,6 @@ namespace cluster {
 namespace detail {
 class InboxState;
 class InboxReader;
-class Operation;
 template <class Base, class Handler, bool in_place>
 class Bound;
 template <class Handler, bool in_place>

@@ -478,8 +478,12 @@ void Engine::dial_now(Time now) {
 
 void Engine::resolved(std::uint64_t target, std::vector<Address> addresses, errc error, Time now) {
     if (left_) return;
+    errc why = error == errc{} ? errc::unresolvable_host : error;
+    // All processes may be given the same seeds, their own address among them.
+    const auto& own = self().addresses;
+    const auto is_own = [&](const Address& each) { return std::find(own.begin(), own.end(), each) != own.end(); };
+    if (plan_.kind(target) == DialPlan::Kind::seed && std::erase_if(addresses, is_own) != 0) why = errc::self;
     if (addresses.empty()) {
-        const errc why = error == errc{} ? errc::unresolvable_host : error;
         if (const auto round = plan_.failed({target, 0}, why, false, now)) {
             round_failed(*round, now);
         }
@@ -501,7 +505,7 @@ void Engine::round_failed(const DialPlan::Round& round, Time now) {
         }
     }
     if (round.kind == DialPlan::Kind::seed) {
-        log(round.news ? Severity::warning : Severity::debug,
+        log(round.news && round.error != errc::self ? Severity::warning : Severity::debug,
             "seed_unreachable address=" + round.name.to_string() + " why=\"" +
                 make_error_code(round.error).message() + '"');
     }

@@ -41,7 +41,8 @@ std::string_view to_string(Refusal reason) {
 
 /// The refusals that are part of the normal course of things.
 bool quiet(Refusal reason) {
-    return reason == Refusal::duplicate || reason == Refusal::over || reason == Refusal::leaving;
+    return reason == Refusal::duplicate || reason == Refusal::over || reason == Refusal::leaving ||
+           reason == Refusal::self;
 }
 
 }  // namespace
