@@ -86,7 +86,7 @@ struct CLUSTER_EXPORT Options {
 
     /// Messages received and not yet taken, over all peers. A quarter is kept for finishing long messages, half is
     /// shared out as 128 KiB for each of `max_peers`, the rest goes to those who send most. At least
-    /// `max_peers` x 256 KiB and 4 x `max_message`.
+    /// `max_peers` x 256 KiB and 4 x `max_message`. A message longer than 64 KiB may lie in a block twice its length.
     std::size_t inbox_bytes = std::size_t{64} << 20;
     /// Messages accepted for one peer and not yet acknowledged. At least `max_message` and 64 KiB for headers.
     std::size_t outbox_bytes = std::size_t{32} << 20;

@@ -19,7 +19,7 @@ TEST_CASE("a block that was kept is taken again once nobody else refers to it") 
 
 TEST_CASE("of the blocks that were kept the largest is taken that is not too large") {
     BlockPool pool;
-    for (const std::size_t size : {1000, 3000, 2000, 500}) pool.keep(Block::allocate(size));
+    for (const std::size_t size : {1000u, 3000u, 2000u, 500u}) pool.keep(Block::allocate(size));
     CHECK(pool.take(600, 2500)->size() == 2000);
     CHECK(pool.take(600, 2500)->size() == 1000);
     CHECK(pool.take(600, 2500)->size() == 600);
