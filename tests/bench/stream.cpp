@@ -277,8 +277,8 @@ int main(int count, char** values) {
     const bench::Parts parts = {{"cluster-receiver", cluster_receiver}, {"bare-receiver", bare_receiver}};
     return bench::run(count, values, parts, [](std::span<char*> arguments) {
         const std::size_t rounds = bench::option(arguments, "--rounds", 5);
-        for (const std::size_t size : {64, 1 << 10, 64 << 10, 1 << 20}) {
-            for (const std::size_t peers : {1, 4, 8}) {
+        for (const std::size_t size : {64u, 1u << 10, 64u << 10, 1u << 20}) {
+            for (const std::size_t peers : {1u, 4u, 8u}) {
                 Bar bar;
                 if (size == 64 && peers == 1) bar.messages = 5e6;
                 if (size == 64 << 10 && peers == 4) bar.ratio = 0.6;

@@ -124,7 +124,7 @@ TEST_CASE("who keeps a message that came in chunks keeps at most twice its lengt
         CHECK(receiver.out[0].block->size() <= 2 * (FrameHeader::size + expected.size()));
         receiver.out.clear();
     };
-    for (const std::size_t chunks : {100, 2, 100, 30, 3, 60}) take(chunks);
+    for (const std::size_t chunks : {100u, 2u, 100u, 30u, 3u, 60u}) take(chunks);
 }
 
 TEST_CASE("messages that come in chunks and are taken are put together in the same memory again") {
