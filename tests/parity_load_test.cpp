@@ -223,6 +223,7 @@ TEST_CASE("parity: closing while messages arrive works from every kind of thread
     for (const char* place : {"user thread", "callback", "handler", "several", "full inbox"}) {
         INFO(place);
         const std::string at = place;
+        Events<bool> closed;  // outlives the handlers of the nodes
         Node ann(narrow());
         Node bob(narrow());
         ann.add(bob.address());
@@ -237,12 +238,10 @@ TEST_CASE("parity: closing while messages arrive works from every kind of thread
             CHECK_FALSE(bob.close());
         } else if (at == "callback") {
             REQUIRE(inbox.receive_for(patience).has_value());
-            Events<bool> closed;
             const Subscription closing =
                 bob.on_peer_added([&](const Peer&) { closed.put(static_cast<bool>(bob.close())); });
             CHECK(closed.take() == false);
         } else if (at == "handler") {
-            Events<bool> closed;
             bob.on_message([&](const Message&) { closed.put(static_cast<bool>(bob.close())); });
             CHECK(closed.take() == false);
         } else {
