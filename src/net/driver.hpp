@@ -25,8 +25,8 @@ class Connection;
 
 /// A mutex for short critical sections: tries for about a microsecond before it sleeps, because to wake a thread costs
 /// more than most of them last. An I/O thread that has slept for `patience` goes first: threads that take the mutex
-/// again and again, as those who send do, would otherwise keep it from its work until its peers take it for dead. To let
-/// it go first at once would cost a quarter of what can be sent.
+/// again and again, as those who send do, would otherwise keep it from its work until its peers take it for dead. To
+/// let it go first at once would cost a quarter of what can be sent.
 class SpinningMutex {
 public:
     void lock() {
