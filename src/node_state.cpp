@@ -452,7 +452,6 @@ Unacknowledged NodeState::close() {
 }
 
 void NodeState::start_close(std::shared_ptr<CloseOperation> operation) {
-    operation->cancel = [] {};
     driver_->with_engine([](Engine& engine, core::Time now) { engine.leave(now); });
     {
         const std::lock_guard lock(mutex_);
