@@ -88,8 +88,8 @@ void check_durations(const Options& options) {
     check_duration("send_timeout", options.send_timeout, true);
     check_duration("linger", options.linger, true);
 
-    require(options.suspicion > 3 * options.heartbeat,
-            "suspicion (" + text_of(options.suspicion) + ") must be more than three times heartbeat (" +
+    require(options.suspicion >= 2 * options.heartbeat,
+            "suspicion (" + text_of(options.suspicion) + ") must be at least twice heartbeat (" +
                 text_of(options.heartbeat) + "); raise suspicion or lower heartbeat");
     require(options.reconnect_min <= options.reconnect_max,
             "reconnect_min (" + text_of(options.reconnect_min) + ") must not be more than reconnect_max (" +
@@ -170,7 +170,7 @@ Options Options::lan() {
 Options Options::wan() {
     Options options;
     options.heartbeat = seconds(3);
-    options.suspicion = seconds(20);
+    options.suspicion = seconds(10);
     options.connect_timeout = seconds(15);
     options.handshake_timeout = seconds(15);
     options.attach_timeout = seconds(6);

@@ -37,6 +37,7 @@ std::string_view to_string(RemovalReason reason) noexcept {
         case RemovalReason::replaced: return "replaced";
         case RemovalReason::removed: return "removed";
         case RemovalReason::refused: return "refused";
+        case RemovalReason::unreachable: return "unreachable";
     }
     return "unknown";
 }

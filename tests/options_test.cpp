@@ -77,7 +77,7 @@ TEST_CASE("the presets go from quick to patient") {
 
 TEST_CASE("options that contradict each other are refused with a text that names both") {
     const Row rows[] = {
-        {[](Options& o) { o.suspicion = 3 * o.heartbeat; }, {"suspicion (3 s)", "heartbeat (1 s)", "raise"}},
+        {[](Options& o) { o.suspicion = 2 * o.heartbeat - 1ms; }, {"suspicion (1999 ms)", "heartbeat (1 s)", "raise"}},
         {[](Options& o) { o.reconnect_min = 31s; }, {"reconnect_min (31 s)", "reconnect_max (30 s)", "lower"}},
         {[](Options& o) { o.attach_timeout = 2500ms; }, {"handshake_timeout (5 s)", "attach_timeout (2500 ms)"}},
         {[](Options& o) { o.resume_for = 5s; }, {"resume_for (5 s)", "handshake_timeout (5 s)"}},
@@ -92,7 +92,7 @@ TEST_CASE("options that contradict each other are refused with a text that names
 }
 
 TEST_CASE("options on the edge of a contradiction are accepted") {
-    check_accepted([](Options& o) { o.suspicion = 3 * o.heartbeat + 1ns; });
+    check_accepted([](Options& o) { o.suspicion = 2 * o.heartbeat; });
     check_accepted([](Options& o) { o.reconnect_min = o.reconnect_max; });
     check_accepted([](Options& o) { o.attach_timeout = 2500ms - 1ns; });
     check_accepted([](Options& o) { o.resume_for = 5s + 1ns; });

@@ -52,9 +52,9 @@ using Tags = std::map<std::string, std::string, std::less<>>;
 enum class PeerState : std::uint8_t {
     /// Linked, and heard from lately.
     alive,
-    /// The link is lost or silent; it is being dialled again. Messages to it are queued.
+    /// It owes an answer, or its link is lost and dialled again. Messages to it are queued.
     suspect,
-    /// Others reach it, this node cannot.
+    /// Others reach it, this node cannot. It is dialled again, and may return.
     unreachable,
     /// This node has concluded for itself that it is gone. It is dialled again, and may return.
     failed,
@@ -66,7 +66,8 @@ enum class PeerState : std::uint8_t {
 enum class RemovalReason : std::uint8_t {
     /// It closed gracefully.
     left,
-    /// It refused at every address it has, or was silent for `Options::suspicion`.
+    /// It closed its link and refuses wherever it was reached before, or it was silent for `Options::suspicion`; and
+    /// nobody who was asked had heard from it.
     failed,
     /// A new session took the place of the old one, which nobody could resume any more; what the old one still held is
     /// given up.
@@ -75,6 +76,8 @@ enum class RemovalReason : std::uint8_t {
     removed,
     /// It parted from this node with `Node::remove`.
     refused,
+    /// It was silent for `Options::suspicion`, but others hear from it: the network between us is at fault.
+    unreachable,
 };
 
 /// One peer as it was at one moment. A value.

@@ -25,9 +25,18 @@ void DialPlan::seek(const PeerId& peer, const std::vector<Address>& addresses, T
     target.due = not_before;
 }
 
+void DialPlan::check(const PeerId& peer, const std::vector<Address>& addresses, Time now) {
+    if (addresses.empty()) return;
+    Target& target = changed()[++last_number_];
+    target.kind = Kind::check;
+    target.peer = peer;
+    target.addresses = addresses;
+    target.due = now;
+}
+
 void DialPlan::drop(const PeerId& peer) {
     std::erase_if(changed(), [&](const auto& entry) {
-        return entry.second.kind == Kind::peer && entry.second.peer == peer;
+        return is_for_peer(entry.second.kind) && entry.second.peer == peer;
     });
 }
 
@@ -50,7 +59,7 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
     if (next() > now) return std::nullopt;
     for (auto& [number, target] : changed()) {
         if (target.engaged || target.resolving || target.due > now) continue;
-        if (target.kind != Kind::peer && target.peer) continue;  // its peer is sought as such
+        if (!is_for_peer(target.kind) && target.peer) continue;  // its peer is sought as such
         if (!target.running) {
             const Time begin = target.kind == Kind::peer ? earliest(*target.peer) : now;
             if (begin > now) {
@@ -58,17 +67,18 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
                 continue;
             }
             target.running = true;
+            target.begun = now;
             ++target.round;
             target.tried = target.open = target.refused = 0;
             target.error = {};
-            if (target.kind != Kind::peer) {
+            if (!is_for_peer(target.kind)) {
                 target.resolving = true;
                 return Step{number, target.round, target.name, true};
             }
         }
         while (target.tried < target.addresses.size()) {
             const Address& address = target.addresses[target.tried];
-            if (target.kind == Kind::peer && occupied(*target.peer, address)) {
+            if (is_for_peer(target.kind) && occupied(*target.peer, address)) {
                 ++target.tried;
                 ++target.refused;
                 continue;
@@ -92,7 +102,7 @@ Time DialPlan::next() const {
     Time next = never;
     for (const auto& [number, target] : targets_) {
         if (target.engaged || target.resolving) continue;
-        if (target.kind != Kind::peer && target.peer) continue;
+        if (!is_for_peer(target.kind) && target.peer) continue;
         next = std::min(next, target.due);
     }
     next_ = next;
@@ -106,7 +116,7 @@ std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& ta
         target.due = never;  // it published nothing to dial; it has to come to us
         return std::nullopt;
     }
-    target.due = now + pause(target.rounds++);
+    target.due = std::max(now, target.begun + pause(target.rounds++));
     const bool refused = !target.addresses.empty() && target.refused == target.addresses.size();
     const errc error = target.error == errc{} ? errc::connection_refused : target.error;
     const bool news = std::exchange(target.told, error) != error;
@@ -163,7 +173,7 @@ DialPlan::Kind DialPlan::kind(std::uint64_t target) const {
 
 void DialPlan::engaged(const PeerId& peer) {
     for (auto& [number, target] : changed()) {
-        if (target.peer != peer || target.engaged) continue;
+        if (target.kind == Kind::check || target.peer != peer || target.engaged) continue;
         target.engaged = true;
         target.was_attached = false;
         target.running = false;
@@ -172,7 +182,7 @@ void DialPlan::engaged(const PeerId& peer) {
 
 void DialPlan::attached(const PeerId& peer) {
     for (auto& [number, target] : targets_) {
-        if (target.peer != peer) continue;
+        if (target.kind == Kind::check || target.peer != peer) continue;
         target.rounds = 0;
         target.was_attached = true;
     }
@@ -180,7 +190,7 @@ void DialPlan::attached(const PeerId& peer) {
 
 void DialPlan::released(const PeerId& peer, bool known, Time now) {
     for (auto& [number, target] : changed()) {
-        if (target.peer != peer) continue;
+        if (target.kind == Kind::check || target.peer != peer) continue;
         target.engaged = false;
         target.running = false;
         // A link that is lost is dialled again at once, but not one that is lost again and again.
@@ -188,22 +198,25 @@ void DialPlan::released(const PeerId& peer, bool known, Time now) {
         target.due = at_once ? now : now + pause(target.rounds++);
         if (at_once) target.hurried = now;
         target.was_attached = false;
-        if (target.kind != Kind::peer && !known) target.peer.reset();
+        if (!is_for_peer(target.kind) && !known) target.peer.reset();
     }
 }
 
 void DialPlan::unbind(const PeerId& peer, Time now) {
     for (auto& [number, target] : changed()) {
-        if (target.kind == Kind::peer || target.peer != peer) continue;
+        if (is_for_peer(target.kind) || target.peer != peer) continue;
         target.peer.reset();
         target.engaged = false;
         target.due = now + pause(target.rounds++);
     }
 }
 
-void DialPlan::hurry(const PeerId& peer, Time by) {
+void DialPlan::hurry(const PeerId& peer, Duration pause, Time now) {
     for (auto& [number, target] : changed()) {
-        if (target.peer == peer && !target.running) target.due = std::min(target.due, by);
+        if (target.kind != Kind::peer || target.peer != peer || now - target.hurried < pause) continue;
+        target.hurried = now;
+        target.running = false;  // who was dialled before may be the one that does not answer
+        target.due = now;
     }
 }
 

@@ -20,14 +20,16 @@ namespace cluster::core {
 /// Whom to dial, where and when. Not thread-safe.
 ///
 /// A target is a peer, or an address that somebody named. It is dialled in rounds: all its addresses one after the
-/// other, the next one when the last has failed or has not answered for `stagger`. After a round in vain it pauses,
-/// each time twice as long, with jitter. A target is left alone while its peer has a link of any kind (R13).
+/// other, the next one when the last has failed or has not answered for `stagger`. From the beginning of a round in
+/// vain to that of the next it pauses, each time twice as long, with jitter. A target is left alone while its peer
+/// has a link of any kind (R13).
 class DialPlan {
 public:
     enum class Kind : std::uint8_t {
         seed,   ///< sought for ever
         added,  ///< sought until `add` has an answer
         peer,   ///< sought until the engine drops it
+        check,  ///< a peer that has a link, dialled in one round to see whether it can be
     };
 
     static constexpr Duration stagger = std::chrono::milliseconds(250);
@@ -41,6 +43,8 @@ public:
     std::uint64_t seek(const Address& name, Kind kind, Time now);
     /// Seeks `peer` from `not_before` on; if it is sought already, only its addresses are replaced.
     void seek(const PeerId& peer, const std::vector<Address>& addresses, Time not_before);
+    /// Dials `peer` once although it has a link; `failed` or the engine ends that.
+    void check(const PeerId& peer, const std::vector<Address>& addresses, Time now);
     void drop(std::uint64_t target) { changed().erase(target); }
     void drop(const PeerId& peer);
     void drop_all() { changed().clear(); }
@@ -96,8 +100,9 @@ public:
     void released(const PeerId& peer, bool known, Time now);
     /// The peer is out of view: addresses that led to it are sought again for whoever is there.
     void unbind(const PeerId& peer, Time now);
-    /// Whatever was planned: dial it at `by` at the latest.
-    void hurry(const PeerId& peer, Time by);
+    /// Whatever was planned or is under way: begins a round now, unless the last one like this is less than `pause`
+    /// ago.
+    void hurry(const PeerId& peer, Duration pause, Time now);
 
     /// Rounds ended by the plan itself, because every address was occupied.
     std::vector<Round> take_ended() { return std::exchange(ended_, {}); }
@@ -117,6 +122,7 @@ private:
 
         // Of the round under way.
         bool running = false;
+        Time begun{};
         std::uint64_t round = 0;
         bool resolving = false;
         std::size_t tried = 0;
@@ -124,6 +130,8 @@ private:
         std::size_t refused = 0;
         errc error{};
     };
+
+    static bool is_for_peer(Kind kind) noexcept { return kind == Kind::peer || kind == Kind::check; }
 
     using Targets = std::map<std::uint64_t, Target>;
 

@@ -13,6 +13,9 @@ namespace {
 constexpr Duration goodbye_least = std::chrono::milliseconds(100);
 constexpr Duration goodbye_most = std::chrono::seconds(1);
 
+/// A redial is given so much time to be answered, or a heartbeat where that is more.
+constexpr Duration least_attempt = std::chrono::seconds(1);
+
 /// So long the larger id waits for the smaller one's dial where it has just heard of it. The work of forming
 /// a mesh of n nodes grows with n squared, and one thread may have to do all of it.
 Duration dial_grace(std::size_t nodes) {
@@ -38,9 +41,12 @@ Engine::Engine(EngineOptions options, Time now)
       roster_(options_.self),
       dice_(roll(options_.random)),
       plan_(options_.reconnect_min, options_.reconnect_max, dice_.next()),
+      detector_(options_.heartbeat, options_.suspicion),
       credit_(options_.inbox_bytes, options_.max_peers, options_.max_message) {
     for (const Address& seed : options_.seeds) plan_.seek(seed, DialPlan::Kind::seed, now);
-    timers_.set({Timer::probe, 0}, now + options_.heartbeat);
+    // Nodes that start together need not probe together.
+    const auto phase = static_cast<Duration::rep>(dice_.below(static_cast<std::uint64_t>(options_.heartbeat.count())));
+    timers_.set({Timer::beat, 0}, now + Duration(phase));
 }
 
 // What the application asks for.
@@ -191,7 +197,7 @@ bool Engine::remove(const PeerId& id, Time now) {
     if (facts != nullptr) parted.addresses = facts->addresses;
     if (found != pairs_.end()) {
         Pair& pair = found->second;
-        if (!pair.reached.host.empty()) parted.addresses.push_back(pair.reached);
+        for (const Address& address : pair.proven) parted.addresses.push_back(address);
         if (pair.session && pair.session->token() && (pair.session->confirmed() || !pair.session->decides())) {
             parted.token = pair.session->token();
         }
@@ -275,7 +281,8 @@ void Engine::leave(Time now) {
         }
     }
     for (const LinkId id : strangers) drop(id, "leaving", errc::closed, now);
-    timers_.cancel({Timer::probe, 0});
+    timers_.cancel({Timer::beat, 0});
+    timers_.cancel({Timer::check, 0});
     timers_.set({Timer::linger, 0}, now + options_.linger);
     queue_goodbyes(now);
     // An answer brings the acknowledgements that are still held back.
@@ -328,10 +335,19 @@ void Engine::finish_leaving() {
 
 Time Engine::deadline() {
     if (left_) return never;
-    return std::min(timers_.next(), plan_.next());
+    return std::max(held_until_, std::min(timers_.next(), plan_.next()));
 }
 
 void Engine::tick(Time now) {
+    if (now < held_until_) return;
+    const Time due = timers_.next();
+    if (due < now && now - due > detector_.tolerance() && !std::exchange(held_, true)) {
+        // What others said meanwhile has not been read yet: nobody is judged before.
+        held_until_ = now + detector_.tolerance();
+        was_late(now - due);
+        return;
+    }
+    held_ = false;
     while (!left_) {
         const auto key = timers_.pop(now);
         if (!key) break;
@@ -358,23 +374,6 @@ void Engine::fire(Key key, Time now) {
             }
             break;
         }
-        case Timer::beat: {
-            Link* link = find(key.id);
-            if (link == nullptr || link->state != LinkState::attached) return;
-            const Duration silence = now - link->heard;
-            if (silence >= 3 * options_.heartbeat) {
-                drop(key.id, "silence", errc::connection_lost, now);
-                return;
-            }
-            if (silence >= options_.heartbeat) {
-                link->ping_due = true;
-                ready(*link);
-                timers_.set(key, now + options_.heartbeat);
-            } else {
-                timers_.set(key, link->heard + options_.heartbeat);
-            }
-            break;
-        }
         case Timer::ack:
             if (Pair* pair = pair_of_timer()) {
                 Link* link = attached_link(*pair);
@@ -383,14 +382,11 @@ void Engine::fire(Key key, Time now) {
                 ready(*link);
             }
             break;
-        case Timer::suspicion:
-            if (Pair* pair = pair_of_timer(); pair != nullptr && pair->in_view && attached_link(*pair) == nullptr) {
-                if (now - pair->contact >= options_.suspicion) {
-                    fail(*pair, "no_contact", now);
-                } else {
-                    timers_.set(key, pair->contact + options_.suspicion);
-                }
-            }
+        case Timer::watch:
+            if (Pair* pair = pair_of_timer()) review(*pair, now);
+            break;
+        case Timer::inquiry:
+            if (Pair* pair = pair_of_timer()) verify(*pair, now);
             break;
         case Timer::resume:
             if (Pair* pair = pair_of_timer(); pair != nullptr && pair->session && attached_link(*pair) == nullptr) {
@@ -409,7 +405,8 @@ void Engine::fire(Key key, Time now) {
             break;
         case Timer::request: answer(key.id, errc::timed_out); break;
         case Timer::news: tell_news(); break;
-        case Timer::probe: probe(now); break;
+        case Timer::beat: beat(now); break;
+        case Timer::check: check_somebody(now); break;
         case Timer::expiry:
             roster_.expire(now);
             if (roster_.next_expiry() != never) timers_.set(key, roster_.next_expiry());
@@ -434,42 +431,38 @@ void Engine::fire(Key key, Time now) {
     }
 }
 
-/// Compares digests with one peer at random, so that what a list failed to tell is found within a few heartbeats.
-void Engine::probe(Time now) {
-    blocks_.rest();
-    timers_.set({Timer::probe, 0}, now + options_.heartbeat);
-    if (view_.empty()) return;
-    if (Link* link = attached_link(*view_[dice_.below(view_.size())])) {
-        link->ping_due = true;
-        ready(*link);
-    }
+/// Whether whoever is sought at `address` is certainly not there.
+bool Engine::occupied(const PeerId& wanted, const Address& address) const {
+    // A former run of this node had this node's addresses.
+    const auto& own = self().addresses;
+    if (roster_.blocked(address) || std::find(own.begin(), own.end(), address) != own.end()) return true;
+    return std::any_of(view_.begin(), view_.end(), [&](const Pair* pair) {
+        return pair->id != wanted && pair->reached == address && pair->session->attached() != 0;
+    });
 }
 
 void Engine::dial_now(Time now) {
-    const auto occupied = [&](const PeerId& wanted, const Address& address) {
-        // A former run of this node had this node's addresses; whoever is sought is not there.
-        const auto& own = self().addresses;
-        if (roster_.blocked(address) || std::find(own.begin(), own.end(), address) != own.end()) return true;
-        return std::any_of(view_.begin(), view_.end(), [&](const Pair* pair) {
-            return pair->id != wanted && pair->reached == address && pair->session->attached() != 0;
-        });
-    };
+    // Whoever redials does not wait for the system's own attempts, which come ever more seldom.
+    const Duration attempt = std::min(options_.connect_timeout, std::max<Duration>(options_.heartbeat, least_attempt));
+    const auto is_occupied = [&](const PeerId& wanted, const Address& address) { return occupied(wanted, address); };
     const auto earliest = [&](const PeerId& id) {
         const auto found = pairs_.find(id);
         if (found == pairs_.end() || self().id < id) return Time();
-        return found->second.heard + dial_grace(pairs_.size());
+        return found->second.named + dial_grace(pairs_.size());
     };
-    while (const auto step = plan_.step(now, occupied, earliest)) {
+    while (const auto step = plan_.step(now, is_occupied, earliest)) {
         if (step->resolve) {
             actions_.push_back(Resolve{step->target, step->address});
             continue;
         }
-        Link& link = open(++last_number_, step->address, now);
+        Link& link = open(++last_number_, step->address);
         link.state = LinkState::dialling;
         link.dialled = true;
+        link.wanted = step->address;
         link.target = step->target;
         link.round = step->round;
-        timers_.set({Timer::link, link.id}, now + options_.connect_timeout);
+        const bool added = plan_.kind(step->target) == DialPlan::Kind::added;
+        timers_.set({Timer::link, link.id}, now + (added ? options_.connect_timeout : attempt));
         ++counters_.dials;
         actions_.push_back(Dial{link.id, step->address});
     }
@@ -509,11 +502,10 @@ void Engine::round_failed(const DialPlan::Round& round, Time now) {
             "seed_unreachable address=" + round.name.to_string() + " why=\"" +
                 make_error_code(round.error).message() + '"');
     }
-    if (round.peer && round.refused_everywhere) {
+    if (round.kind == DialPlan::Kind::check) plan_.drop(round.target);
+    if (round.kind == DialPlan::Kind::peer) {
         const auto found = pairs_.find(*round.peer);
-        if (found != pairs_.end() && found->second.in_view && attached_link(found->second) == nullptr) {
-            fail(found->second, "refused_everywhere", now);
-        }
+        if (found != pairs_.end()) verify(found->second, now);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "core/action.hpp"
 #include "core/arena.hpp"
 #include "core/credit_pool.hpp"
+#include "core/detector.hpp"
 #include "core/dial_plan.hpp"
 #include "core/frame.hpp"
 #include "core/random.hpp"
@@ -13,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -185,6 +187,7 @@ private:
         LinkState state = LinkState::greeting;
         std::uint64_t target = 0;  ///< the dial plan's, if it was dialled; 0 once that has its answer
         std::uint64_t round = 0;   ///< of that target
+        Address wanted;            ///< the address that was dialled, if it was dialled
         bool dialled = false;
         Address remote;
         Pair* pair = nullptr;
@@ -195,7 +198,6 @@ private:
         bool completed = false;       ///< the peer is known to list us
         bool goodbye_heard = false;
         Farewell farewell = Farewell::leaving;
-        Time heard{};
         Time list_sent{};
 
         // What is to be written; each at most once, in this order.
@@ -208,6 +210,8 @@ private:
         bool list_due = false;
         std::optional<std::uint64_t> pong_due;
         bool ping_due = false;
+        std::vector<Inquiry> inquiries;
+        std::vector<Finding> findings;
         std::vector<PeerId> news;
         std::vector<Gap> gaps_due;  ///< before the goodbye
         std::optional<Goodbye> goodbye_due;
@@ -226,9 +230,15 @@ private:
         bool in_view = false;
         PeerState state = PeerState::failed;
         bool first_hand = false;       ///< we met it before anybody told us of it
-        Time contact{};                ///< when something last came from it
-        Time heard{};                  ///< when somebody first told us of it
-        Address reached;               ///< where a dial of ours attached it
+        Detector::Watch watch;
+        Time named{};                  ///< since when its addresses may lead to it, as somebody told us
+        Address reached;               ///< where a dial of ours last attached it
+        std::vector<Address> proven;   ///< where dials of ours found it: where all refuse, it is gone
+        std::vector<Address> refused;  ///< those of them that have refused since it lost its link
+        std::vector<PeerId> asked;     ///< who was asked about it and has not answered
+        Time asked_until{};
+        bool heard_elsewhere = false;  ///< as one of those said
+        std::vector<PeerId> askers;    ///< who wants to know about it
         std::uint64_t max_message = 0;
         Duration resume_for{};
         std::uint64_t unsettled = 0;   ///< messages of its former session
@@ -246,14 +256,15 @@ private:
 
     enum class Timer : std::uint8_t {
         link,       ///< of a link: handshake, attaching or draining takes too long
-        beat,       ///< of a link: probe it
         ack,        ///< of a pair
-        suspicion,  ///< of a pair
+        watch,      ///< of a pair: judge its silence
+        inquiry,    ///< of a pair: those who were asked about it have had their time
         resume,     ///< of a pair
         forget,     ///< of a pair
         request,    ///< of an `add`
         news,       ///< tell others whom we met
-        probe,      ///< compare digests with somebody
+        beat,       ///< probe somebody
+        check,      ///< see whether a peer that dialled us can be dialled
         expiry,     ///< of what the roster remembers
         linger,
     };
@@ -271,8 +282,8 @@ private:
     void finish_leaving();
     void check_left();
     void fire(Key key, Time now);
-    void probe(Time now);
     void dial_now(Time now);
+    bool occupied(const PeerId& wanted, const Address& address) const;
     void round_failed(const DialPlan::Round& round, Time now);
     void answer(std::uint64_t request, errc error);
     void answer_adds(Pair& pair);
@@ -281,8 +292,7 @@ private:
     // engine_view.cpp: who is in view
     void enter(Pair& pair, Link& link, Time now);
     void leave_view(Pair& pair, RemovalReason reason, Time now);
-    void suspect(Pair& pair, Time now);
-    void fail(Pair& pair, std::string_view why, Time now);
+    void take_over_addresses(const Pair& pair);
     void surrender(Pair& pair, errc reason);
     void report_given_up(const Pair& pair, const Outbox::Settled& settled, errc reason);
     std::string who(const Pair& pair) const;
@@ -297,9 +307,41 @@ private:
     Facts visible(const Facts& facts, const Link& link) const;
     std::uint64_t digest() const;
 
+    // engine_detection.cpp: who is alive
+    void beat(Time now);
+    Pair* next_on_the_ring();
+    Pair* longest_silent();
+    void probe(Pair& pair, bool hearsay, Time now);
+    void heard(Pair& pair, Time now) {
+        pair.watch.heard = now;
+        if (pair.watch.in_doubt()) answered(pair, now);
+    }
+    void answered(Pair& pair, Time now);
+    void review(Pair& pair, Time now);
+    void found_silent(Pair& pair, Time now);
+    void lost_link(Pair& pair, Time now);
+    void suspect(Pair& pair, Time now);
+    void conclude(Pair& pair, Time now);
+    void fail(Pair& pair, std::string_view why, Time now);
+    void was_late(Duration lag);
+    void ask(Pair& pair, std::size_t how_many, Time now);
+    void inquire(Link& link, const PeerId& id, bool wants_answer);
+    void answer_askers(Pair& pair, bool heard);
+    void tell(Link& link, const PeerId& id, bool heard);
+    void vouch(Pair& pair, Time now);
+    void refused_at(const Address& address, Time now);
+    void verify(Pair& pair, Time now);
+    static void found_at(Pair& pair, const Address& address);
+    void check_somebody(Time now);
+    void on(Link& link, Inquiry&& inquiry, Time now);
+    void on(Link& link, Finding&& finding, Time now);
+    static bool exists(const Pair& pair) noexcept {
+        return pair.in_view || pair.state == PeerState::unreachable;
+    }
+
     // engine_links.cpp: a link, until it carries a session and when it ends
     static constexpr Duration drain_timeout = std::chrono::seconds(1);  ///< R27, R31: for reading our last words
-    Link& open(LinkId id, const Address& remote, Time now);
+    Link& open(LinkId id, const Address& remote);
     void greet(Link& link, Time now);
     void on(Link& link, Hello&& hello, Time now);
     void on(Link& link, Refuse&& refuse, Time now);
@@ -357,6 +399,7 @@ private:
     Roster roster_;
     Dice dice_;
     DialPlan plan_;
+    Detector detector_;
     Arena arena_;
     BlockPool blocks_;
     CreditPool credit_;
@@ -371,6 +414,10 @@ private:
     std::vector<LinkId> ready_;
     std::vector<Batch> batches_;
     std::vector<PeerId> idle_;  ///< pairs that may have become needless
+    std::deque<PeerId> unproven_;  ///< peers that dialled us, to be checked
+    std::uint64_t beats_ = 0;
+    Time held_until_{};  ///< this node was late: it reads before it judges
+    bool held_ = false;
     Counters counters_;
     std::uint64_t last_number_ = 0;
     bool room_wanted_ = false;

@@ -71,11 +71,10 @@ Engine::Pair& Engine::pair_of(const PeerId& id) {
     return found->second;
 }
 
-Engine::Link& Engine::open(LinkId id, const Address& remote, Time now) {
+Engine::Link& Engine::open(LinkId id, const Address& remote) {
     Link& link = links_[id];
     link.id = id;
     link.remote = remote;
-    link.heard = now;
     options_.random(link.our_nonce);
     return link;
 }
@@ -86,7 +85,7 @@ LinkId Engine::accepted(const Address& remote, Time now) {
         if (!left_) log(Severity::warning, "link_rejected address=" + remote.to_string() + " why=too_many_links");
         return 0;
     }
-    Link& link = open(++last_number_, remote, now);
+    Link& link = open(++last_number_, remote);
     ++counters_.links_accepted;
     greet(link, now);
     return link.id;
@@ -96,7 +95,6 @@ void Engine::connected(LinkId id, const Address& remote, Time now) {
     Link* link = find(id);
     if (link == nullptr || link->state != LinkState::dialling) return;
     link->remote = remote;
-    link->heard = now;
     greet(*link, now);
 }
 
@@ -122,14 +120,15 @@ void Engine::end_target(Link& link, errc error, Time now) {
     // Somebody else answering there is, for the one who is sought, the same as nobody.
     const bool refused = error == errc::connection_refused || error == errc::not_a_cluster_node ||
                          error == errc::wrong_cluster || error == errc::wrong_version || error == errc::self;
+    const Address address = link.wanted;
     if (const auto round = plan_.failed({target, link.round}, error, refused, now)) round_failed(*round, now);
+    if (refused) refused_at(address, now);
 }
 
 /// Forgets the link; the driver closes its socket without another word.
 void Engine::close(Link& link) {
     const LinkId id = link.id;
     timers_.cancel({Timer::link, id});
-    timers_.cancel({Timer::beat, id});
     actions_.push_back(Close{id, false});
     links_.erase(id);
 }
@@ -193,7 +192,7 @@ void Engine::unlink(Link& link, Time now) {
             if (!timers_.pending({Timer::resume, pair->number})) {
                 timers_.set({Timer::resume, pair->number}, now + pair->resume_for);
             }
-            suspect(*pair, now);
+            lost_link(*pair, now);
         }
     }
     if (pair->links.empty()) {
@@ -227,10 +226,9 @@ void Engine::sweep() {
 bool Engine::received(LinkId id, Control&& frame, Time now) {
     Link* link = find(id);
     if (link == nullptr) return false;
-    link->heard = now;
     if (link->state == LinkState::refusing) return true;
     if (link->state == LinkState::attached) {
-        link->pair->contact = now;
+        heard(*link->pair, now);
         if (!link->completed) completed(*link, now);
     }
     std::visit([&](auto&& each) { on(*link, std::move(each), now); }, std::move(frame));
@@ -266,6 +264,11 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
     }
     const PeerId id = hello.self.id;
     Pair& pair = pair_of(id);
+    if (plan_.kind(link.target) == DialPlan::Kind::check && **plan_.bound(link.target) == id) {
+        found_at(pair, link.wanted);
+        plan_.drop(std::exchange(link.target, 0));
+        if (attached_link(pair) != nullptr) return close(link);
+    }
     link.pair = &pair;
     link.peer_nonce = hello.nonce;
     link.hello = std::make_unique<Hello>(std::move(hello));  // believed once it is attached
@@ -295,7 +298,9 @@ Engine::Request* Engine::requested(const Link& link) {
 void Engine::bind_target(Link& link, Pair& pair, Time now) {
     if (link.target == 0) return;
     const auto* wanted = plan_.bound(link.target);
-    if (wanted != nullptr && plan_.kind(link.target) == DialPlan::Kind::peer && **wanted != pair.id) {
+    const DialPlan::Kind kind = plan_.kind(link.target);
+    const bool sought = kind == DialPlan::Kind::peer || kind == DialPlan::Kind::check;
+    if (wanted != nullptr && sought && **wanted != pair.id) {
         end_target(link, errc::connection_refused, now);
         return;
     }
@@ -334,7 +339,7 @@ void Engine::forget_oldest(Time now) {
     auto oldest = pairs_.end();
     for (auto each = pairs_.begin(); each != pairs_.end(); ++each) {
         if (each->second.in_view || !each->second.links.empty()) continue;
-        if (oldest == pairs_.end() || each->second.contact < oldest->second.contact) oldest = each;
+        if (oldest == pairs_.end() || each->second.watch.heard < oldest->second.watch.heard) oldest = each;
     }
     if (oldest == pairs_.end()) return;
     Pair& pair = oldest->second;
@@ -346,7 +351,7 @@ void Engine::forget_oldest(Time now) {
 }
 
 void Engine::cancel_timers(const Pair& pair) {
-    for (const Timer kind : {Timer::ack, Timer::suspicion, Timer::resume, Timer::forget}) {
+    for (const Timer kind : {Timer::ack, Timer::watch, Timer::inquiry, Timer::resume, Timer::forget}) {
         timers_.cancel({kind, pair.number});
     }
 }

@@ -72,6 +72,8 @@ bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
         link->ping_sent = now;
         sink.frame(Ping{++link->ping_sequence, digest()});
     }
+    for (const Inquiry& inquiry : std::exchange(link->inquiries, {})) sink.frame(inquiry);
+    for (const Finding& finding : std::exchange(link->findings, {})) sink.frame(finding);
     if (std::exchange(link->list_due, false)) {
         link->list_sent = now;
         link->news.clear();

@@ -185,14 +185,13 @@ Batch Engine::stamp(const Pair& pair) {
 bool Engine::received(LinkId id, const DataRun& run, Time now) {
     Link* link = find(id);
     if (link == nullptr) return false;
-    link->heard = now;
     if (link->state == LinkState::refusing || link->state == LinkState::parting) return true;
     if (link->state != LinkState::attached) {
         break_rule(*link, Rule::unexpected_frame, now);
         return false;
     }
     Pair& pair = *link->pair;
-    pair.contact = now;
+    heard(pair, now);
     if (!link->completed) completed(*link, now);
     Session::Channel* channel = pair.session->channel(run.channel);
     if (channel == nullptr) {

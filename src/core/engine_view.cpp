@@ -92,28 +92,31 @@ std::size_t Engine::suspect_count() const noexcept {
 
 /// The pair is attached on `link`: its peer is in view, or back to health.
 void Engine::enter(Pair& pair, Link& link, Time now) {
-    pair.contact = pair.entered = now;
+    answered(pair, now);
+    pair.watch = {.heard = now};
+    pair.refused.clear();
+    pair.entered = now;
     ++pair.attachments;
     if (pair.attachments > 1) ++counters_.sessions_resumed;
-    if (link.dialled) pair.reached = link.remote;
-    timers_.cancel({Timer::suspicion, pair.number});
+    if (link.dialled) {
+        pair.reached = link.remote;
+        found_at(pair, link.wanted);
+    } else if (pair.proven.empty()) {
+        unproven_.push_back(pair.id);
+        timers_.set_no_later({Timer::check, 0}, now + options_.heartbeat);
+    }
+    timers_.cancel({Timer::watch, pair.number});
+    timers_.cancel({Timer::inquiry, pair.number});
     timers_.cancel({Timer::resume, pair.number});
     timers_.cancel({Timer::forget, pair.number});
     timers_.cancel({Timer::link, link.id});
-    timers_.set({Timer::beat, link.id}, now + options_.heartbeat);
+    take_over_addresses(pair);
     plan_.seek(pair.id, addresses_of(pair.id), now);
     plan_.engaged(pair.id);
     plan_.attached(pair.id);
     link.list_due = true;
     link.list_sent = now;
-    if (pair.in_view) {
-        if (pair.state != PeerState::alive) {
-            pair.state = PeerState::alive;
-            actions_.push_back(PeersChanged{});
-            log(Severity::info, "peer_resumed " + who(pair));
-        }
-        return;
-    }
+    if (pair.in_view) return;
     pair.in_view = true;
     pair.state = PeerState::alive;
     view_.insert(std::lower_bound(view_.begin(), view_.end(), pair.id,
@@ -126,11 +129,15 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
 }
 
 void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
-    timers_.cancel({Timer::suspicion, pair.number});
+    timers_.cancel({Timer::watch, pair.number});
+    timers_.cancel({Timer::inquiry, pair.number});
     if (!std::exchange(pair.in_view, false)) return;
+    answer_askers(pair, false);
     const auto at = std::find(view_.begin(), view_.end(), &pair);
     view_.erase(at);
-    pair.state = reason == RemovalReason::left ? PeerState::left : PeerState::failed;
+    pair.state = reason == RemovalReason::left          ? PeerState::left
+                 : reason == RemovalReason::unreachable ? PeerState::unreachable
+                                                        : PeerState::failed;
     if (pair.session) credit_.lend(pair.session->share(), pair.session->user().in);
     serve_waiting(now);
     if (!leaving_) {
@@ -142,20 +149,17 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     room_freed();  // whoever waits for this peer's room waits no longer
 }
 
-/// The pair has lost its link; it stays in view while it is looked for.
-void Engine::suspect(Pair& pair, Time now) {
-    if (!pair.in_view) return;
-    if (pair.state == PeerState::alive) {
-        pair.state = PeerState::suspect;
-        actions_.push_back(PeersChanged{});
+/// Others that were where `pair` is now are not there any more: however often a process is restarted, one is dialled.
+void Engine::take_over_addresses(const Pair& pair) {
+    const std::vector<Address> taken = addresses_of(pair.id);
+    for (const auto& [id, other] : pairs_) {
+        if (other.in_view || other.attachments == 0 || !other.links.empty() || id == pair.id) continue;
+        const std::vector<Address> theirs = addresses_of(id);
+        const auto is_taken = [&](const Address& each) {
+            return std::find(taken.begin(), taken.end(), each) != taken.end();
+        };
+        if (std::all_of(theirs.begin(), theirs.end(), is_taken)) plan_.drop(id);
     }
-    timers_.set({Timer::suspicion, pair.number}, std::max(now, pair.contact + options_.suspicion));
-}
-
-void Engine::fail(Pair& pair, std::string_view why, Time now) {
-    log(Severity::warning, "peer_failed " + who(pair) + " why=" + std::string(why));
-    leave_view(pair, RemovalReason::failed, now);
-    left_due_ = leaving_;
 }
 
 /// Gives up what is queued for the pair and tells the application.
@@ -212,7 +216,7 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     switch (roster_.learn(facts)) {
         case Roster::News::unknown: {
             Pair& pair = pair_of(id);  // so that it is forgotten should it never attach
-            pair.heard = now;
+            pair.named = now;
             timers_.set_no_later({Timer::forget, pair.number}, now + options_.forget_after);
             break;
         }
@@ -222,9 +226,12 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
         case Roster::News::none: break;
     }
     if (linked || leaving_) return;
+    Pair& pair = pair_of(id);
+    vouch(pair, now);
+    if (now - pair.named > options_.reconnect_max) pair.named = now;
     plan_.seek(id, addresses_of(id), now);
-    // Somebody has it in view: look again soon, but not more often than lists may come.
-    plan_.hurry(id, now + options_.heartbeat);
+    // Somebody has it in view: look again at once, but not more often than lists may come.
+    plan_.hurry(id, options_.heartbeat, now);
 }
 
 /// Tells all others of `id`: this node itself, or a peer it met before they could tell.
@@ -266,10 +273,13 @@ void Engine::observe(const std::string& host, Time now) {
     announce(self().id, now);
 }
 
+/// Of the facts of all that are in somebody's view, as far as this node knows: whether it reaches them itself is an
+/// opinion, which would make lists go to and fro for as long as two nodes differ.
 std::uint64_t Engine::digest() const {
     std::uint64_t sum = Roster::digest(self());
-    for (const Pair* pair : view_) {
-        if (const Facts* facts = roster_.find(pair->id)) sum += Roster::digest(*facts);
+    for (const auto& [id, pair] : pairs_) {
+        if (!exists(pair)) continue;
+        if (const Facts* facts = roster_.find(id)) sum += Roster::digest(*facts);
     }
     return sum;
 }

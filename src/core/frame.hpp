@@ -35,6 +35,8 @@ enum class FrameKind : std::uint8_t {
     peers = 10,
     ping = 11,
     pong = 12,
+    inquiry = 13,
+    finding = 14,
 };
 
 /// DATA: more chunks of the same message follow on this channel.
@@ -307,8 +309,33 @@ struct Pong {
     friend bool operator==(const Pong&, const Pong&) = default;
 };
 
+/// The speaker got no answer from a peer: the listener may see for itself, and say what it finds where that is wanted.
+struct Inquiry {
+    PeerId id;
+    bool wants_answer = false;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(id, wants_answer);
+    }
+    friend bool operator==(const Inquiry&, const Inquiry&) = default;
+};
+
+struct Finding {
+    PeerId id;
+    /// Bytes have come from it since the question was read; otherwise there is no link, or no answer on it.
+    bool heard = false;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(id, heard);
+    }
+    friend bool operator==(const Finding&, const Finding&) = default;
+};
+
 /// Every frame but DATA.
-using Control = std::variant<Hello, Offer, Attach, Attached, Gap, Ack, Goodbye, Refuse, PeerList, Ping, Pong>;
+using Control = std::variant<Hello, Offer, Attach, Attached, Gap, Ack, Goodbye, Refuse, PeerList, Ping, Pong, Inquiry,
+                             Finding>;
 
 /// A rule of the protocol that the other side broke; the log and the counters name it.
 enum class Rule : std::uint8_t {

@@ -22,7 +22,8 @@ using detail::TooLong;
 /// In the order of the alternatives of `core::Control`.
 constexpr FrameKind kinds[] = {FrameKind::hello, FrameKind::offer, FrameKind::attach,  FrameKind::attached,
                                FrameKind::gap,   FrameKind::ack,   FrameKind::goodbye, FrameKind::refuse,
-                               FrameKind::peers, FrameKind::ping,  FrameKind::pong};
+                               FrameKind::peers, FrameKind::ping,  FrameKind::pong,    FrameKind::inquiry,
+                               FrameKind::finding};
 static_assert(std::size(kinds) == std::variant_size_v<core::Control>);
 
 constexpr std::size_t longest_body(FrameKind kind) {
@@ -127,6 +128,12 @@ std::optional<Rule> broken_by(const core::Ping&) {
     return std::nullopt;
 }
 std::optional<Rule> broken_by(const core::Pong&) {
+    return std::nullopt;
+}
+std::optional<Rule> broken_by(const core::Inquiry&) {
+    return std::nullopt;
+}
+std::optional<Rule> broken_by(const core::Finding&) {
     return std::nullopt;
 }
 
@@ -235,6 +242,8 @@ std::optional<Rule> decode(const FrameHeader& header, std::span<const std::byte>
             case FrameKind::peers: return parse<core::PeerList>(body, out);
             case FrameKind::ping: return parse<core::Ping>(body, out);
             case FrameKind::pong: return parse<core::Pong>(body, out);
+            case FrameKind::inquiry: return parse<core::Inquiry>(body, out);
+            case FrameKind::finding: return parse<core::Finding>(body, out);
             case FrameKind::data: break;
         }
     } catch (...) {

@@ -333,17 +333,38 @@ TEST_CASE("a peer that published no address is not dialled, and its round is not
     CHECK(plan.next() == never);
     CHECK(plan.take_ended().empty());
     plan.seek(bob, {at(1)}, plan.now);
-    plan.hurry(bob, plan.now + 1s);
-    CHECK(plan.wait() == 1s);
+    plan.hurry(bob, 1s, plan.now);
     CHECK(plan.must().address == at(1));
 }
 
-TEST_CASE("a hurried dial comes no later, and one that is due earlier is not put off") {
+TEST_CASE("who is hurried is dialled at once, even where a dial is under way, but not again and again") {
     Plan plan;
     plan.seek(bob, {at(1)}, plan.now + 10s);
-    plan.hurry(bob, plan.now + 1s);
-    plan.hurry(bob, plan.now + 2s);
-    CHECK(plan.wait() == 1s);
+    plan.hurry(bob, 1s, plan.now);
+    const auto unanswered = plan.must();
+    plan.now += 999ms;
+    plan.hurry(bob, 1s, plan.now);
+    CHECK_FALSE(plan.ask());
+    plan.now += 1ms;
+    plan.hurry(bob, 1s, plan.now);
+    CHECK(plan.must().address == at(1));
+    CHECK_FALSE(plan.fail(unanswered));
+}
+
+TEST_CASE("a check dials a peer that has a link, once") {
+    Plan plan;
+    plan.seek(bob, {at(1)}, plan.now);
+    plan.engaged(bob);
+    plan.check(bob, {at(1), at(2)}, plan.now);
+    const auto first = plan.must();
+    CHECK(first.address == at(1));
+    CHECK(plan.kind(first.target) == DialPlan::Kind::check);
+    CHECK_FALSE(plan.fail(first));
+    const auto round = plan.fail(plan.must());
+    REQUIRE(round);
+    CHECK(round->kind == DialPlan::Kind::check);
+    plan.drop(round->target);
+    CHECK(plan.next() == never);
 }
 
 TEST_CASE("what is dropped is not dialled, and its outcomes mean nothing") {

@@ -141,6 +141,8 @@ std::vector<Example> examples() {
         {"peers", core::PeerList{{carol}}},
         {"ping", core::Ping{7, 0x4eb5e5483ff21794}},
         {"pong", core::Pong{7}},
+        {"inquiry", core::Inquiry{carol.id, true}},
+        {"finding", core::Finding{carol.id, false}},
     };
 }
 
@@ -225,9 +227,9 @@ TEST_SUITE("codec") {
     TEST_CASE("PROTOCOL.md has an example of every kind of frame") {
         std::set<core::FrameKind> kinds;
         for (const auto& [name, bytes] : dumps()) kinds.insert(core::FrameHeader::read(bytes.data()).kind);
-        CHECK(kinds.size() == 12);
+        CHECK(kinds.size() == 14);
         CHECK(*kinds.begin() == core::FrameKind::hello);
-        CHECK(*kinds.rbegin() == core::FrameKind::pong);
+        CHECK(*kinds.rbegin() == core::FrameKind::finding);
     }
 
     TEST_CASE("frames are appended to what is there") {

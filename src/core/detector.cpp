@@ -1,0 +1,49 @@
+#include "core/detector.hpp"
+
+#include <algorithm>
+
+namespace cluster::core {
+
+void Detector::probed(Watch& watch, bool hearsay, Time now) const noexcept {
+    if (watch.in_doubt()) return;
+    watch.probed = now;
+    watch.hearsay = hearsay;
+}
+
+void Detector::lost_link(Watch& watch, Time now) const noexcept {
+    if (watch.suspected == never) watch.suspected = now;
+    watch.probed = never;
+}
+
+void Detector::answered(Watch& watch, Time now) noexcept {
+    const bool in_time = watch.probed != never && now - watch.probed < heartbeat_ / 2;
+    if (in_time && slowness_ > 0) --slowness_;
+    watch.probed = watch.suspected = never;
+}
+
+void Detector::forgive(Watch& watch, Duration lag) noexcept {
+    if (watch.probed != never) watch.probed += lag;
+    if (watch.suspected != never) watch.suspected += lag;
+}
+
+void Detector::slower() noexcept {
+    slowness_ = std::min(slowness_ + 1, most_slowness);
+}
+
+Detector::Judgement Detector::judge(Watch& watch, bool linked, Time now) const noexcept {
+    if (!watch.in_doubt()) return {};
+    if (watch.suspected == never) {
+        const Time due = watch.probed + probe_timeout();
+        if (now < due) return {Verdict::waiting, due};
+        watch.suspected = watch.probed;
+        return {Verdict::suspect, now};
+    }
+    const Time end = watch.suspected + patience();
+    if (now >= end) return {Verdict::gone, never};
+    if (!linked || watch.probed == never) return {Verdict::waiting, end};
+    const Time cut = watch.probed + 2 * probe_timeout();
+    if (now >= cut) return {Verdict::cut_off, end};
+    return {Verdict::waiting, std::min(cut, end)};
+}
+
+}  // namespace cluster::core

@@ -1,0 +1,315 @@
+#include "core/engine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace cluster::core {
+
+namespace {
+
+/// Each so many beats the peer that was silent for longest is probed, too, so that a link which nobody uses does not
+/// stay broken unnoticed.
+constexpr std::uint64_t beats_per_round = 8;
+/// How many others are asked about a peer that gives no sign (SWIM's k).
+constexpr std::size_t witnesses = 3;
+/// A peer that refuses is held for alive so long while those who were asked about it do not answer.
+constexpr Duration hearing = std::chrono::milliseconds(200);
+/// From one check to the next: a mesh of n nodes needs about n times n / 2 of them.
+constexpr Duration check_pause = std::chrono::milliseconds(20);
+/// Peers that others reach and we do not, about which is asked in each heartbeat.
+constexpr std::size_t most_unreachable = 64;
+/// Answers that wait on one link.
+constexpr std::size_t most_findings = 256;
+
+template <class List, class Value>
+bool contains(const List& list, const Value& value) {
+    return std::find(list.begin(), list.end(), value) != list.end();
+}
+
+}  // namespace
+
+// Probing.
+
+/// Once per heartbeat. Each node probes the next one on the ring of ids, so that each is probed by one other in every
+/// heartbeat, and the cost does not grow with their number.
+void Engine::beat(Time now) {
+    blocks_.rest();
+    timers_.set({Timer::beat, 0}, now + options_.heartbeat);
+    if (Pair* pair = next_on_the_ring()) probe(*pair, false, now);
+    if (++beats_ % beats_per_round == 0) {
+        if (Pair* pair = longest_silent()) probe(*pair, false, now);
+    }
+    for (Pair* pair : view_) {
+        const bool owes_an_ack = !pair->session->user().out.empty();
+        if (owes_an_ack && now - pair->watch.heard >= options_.heartbeat) probe(*pair, false, now);
+        if (pair->state == PeerState::suspect) ask(*pair, witnesses, now);
+    }
+    std::size_t asked = 0;
+    for (auto& [id, pair] : pairs_) {
+        if (pair.state != PeerState::unreachable || pair.in_view) continue;
+        const Duration age = now - pair.watch.vouched;
+        if (age > detector_.patience() + 2 * options_.heartbeat) {
+            pair.state = PeerState::failed;
+            log(Severity::info, "peer_failed " + who(pair) + " why=unreachable_for_others_too");
+        } else if (age >= options_.heartbeat && ++asked <= most_unreachable) {
+            ask(pair, 1, now);
+        }
+    }
+}
+
+/// The first with a larger id, or else with the smallest, from which an answer can be expected.
+Engine::Pair* Engine::next_on_the_ring() {
+    const auto begin = std::upper_bound(view_.begin(), view_.end(), self().id,
+                                        [](const PeerId& id, const Pair* pair) { return id < pair->id; });
+    const auto usable = [&](const Pair* pair) {
+        return pair->state == PeerState::alive && attached_link(*pair) != nullptr;
+    };
+    auto found = std::find_if(begin, view_.end(), usable);
+    if (found == view_.end()) found = std::find_if(view_.begin(), begin, usable);
+    return found == view_.end() ? nullptr : *found;
+}
+
+Engine::Pair* Engine::longest_silent() {
+    Pair* longest = nullptr;
+    for (Pair* pair : view_) {
+        if (pair->watch.in_doubt() || attached_link(*pair) == nullptr) continue;
+        if (longest == nullptr || pair->watch.heard < longest->watch.heard) longest = pair;
+    }
+    return longest;
+}
+
+/// `hearsay`: somebody else found it silent.
+void Engine::probe(Pair& pair, bool hearsay, Time now) {
+    Link* link = attached_link(pair);
+    if (link == nullptr || pair.watch.in_doubt()) return;
+    detector_.probed(pair.watch, hearsay, now);
+    link->ping_due = true;
+    ready(*link);
+    timers_.set({Timer::watch, pair.number}, now + detector_.probe_timeout());
+}
+
+/// Bytes came from a peer in doubt, or it is attached anew.
+void Engine::answered(Pair& pair, Time now) {
+    detector_.answered(pair.watch, now);
+    if (pair.state == PeerState::suspect) {
+        pair.state = PeerState::alive;
+        actions_.push_back(PeersChanged{});
+        log(Severity::info, "peer_resumed " + who(pair));
+    }
+    answer_askers(pair, true);
+}
+
+// From silence to a conclusion.
+
+void Engine::review(Pair& pair, Time now) {
+    while (pair.in_view) {
+        const Detector::Judgement judgement = detector_.judge(pair.watch, attached_link(pair) != nullptr, now);
+        if (judgement.next != never && judgement.next > now) timers_.set({Timer::watch, pair.number}, judgement.next);
+        switch (judgement.verdict) {
+            case Detector::Verdict::trusted:
+            case Detector::Verdict::waiting: return;
+            case Detector::Verdict::suspect: found_silent(pair, now); break;
+            case Detector::Verdict::cut_off:
+                return drop(pair.session->attached(), "silence", errc::connection_lost, now);
+            case Detector::Verdict::gone: return conclude(pair, now);
+        }
+    }
+}
+
+/// A probe was not answered in time.
+void Engine::found_silent(Pair& pair, Time now) {
+    const Time since = pair.watch.suspected;
+    suspect(pair, now);
+    const auto silent = static_cast<std::size_t>(std::count_if(
+        view_.begin(), view_.end(), [](const Pair* each) { return each->state == PeerState::suspect; }));
+    // Where most others fall silent at once, this node itself is the likelier cause.
+    if (view_.size() > 2 && 2 * silent > view_.size() && 2 * (silent - 1) <= view_.size()) detector_.slower();
+    if (pair.watch.hearsay) return;
+    // The others see for themselves, and who else went silent is found out at once.
+    for (Pair* other : view_) {
+        Link* link = attached_link(*other);
+        if (other == &pair || link == nullptr) continue;
+        if (other->state == PeerState::alive) inquire(*link, pair.id, false);
+        if (other->watch.heard < since) probe(*other, false, now);
+    }
+}
+
+/// The pair has lost its link; the peer stays in view while it is looked for.
+void Engine::lost_link(Pair& pair, Time now) {
+    if (!pair.in_view) return;
+    pair.refused.clear();
+    detector_.lost_link(pair.watch, now);
+    suspect(pair, now);
+    review(pair, now);
+}
+
+void Engine::suspect(Pair& pair, Time now) {
+    answer_askers(pair, false);
+    if (pair.state == PeerState::suspect) return;
+    pair.state = PeerState::suspect;
+    actions_.push_back(PeersChanged{});
+    log(Severity::info, "peer_suspected " + who(pair));
+    ask(pair, witnesses, now);
+}
+
+/// Its time is over.
+void Engine::conclude(Pair& pair, Time now) {
+    if (Link* link = attached_link(pair)) {
+        timers_.cancel({Timer::watch, pair.number});
+        drop(link->id, "silence", errc::connection_lost, now);
+        if (!pair.in_view) return;
+    }
+    if (!detector_.vouched_for(pair.watch, now)) return fail(pair, "silence", now);
+    log(Severity::warning, "peer_unreachable " + who(pair) + " why=others_hear_from_it");
+    leave_view(pair, RemovalReason::unreachable, now);
+    left_due_ = leaving_;
+}
+
+void Engine::fail(Pair& pair, std::string_view why, Time now) {
+    log(Severity::warning, "peer_failed " + who(pair) + " why=" + std::string(why));
+    leave_view(pair, RemovalReason::failed, now);
+    left_due_ = leaving_;
+}
+
+/// This node did not run for so long: nobody could answer it.
+void Engine::was_late(Duration lag) {
+    detector_.slower();
+    const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(lag).count();
+    log(Severity::debug, "late milliseconds=" + std::to_string(milliseconds));
+    for (Pair* pair : view_) {
+        Detector::forgive(pair->watch, lag);
+        pair->asked_until += lag;
+    }
+}
+
+// Asking others.
+
+/// Asks so many others whether they hear from the peer. Whoever was asked before does not matter any more.
+void Engine::ask(Pair& pair, std::size_t how_many, Time now) {
+    pair.asked.clear();
+    pair.heard_elsewhere = false;
+    std::vector<Pair*> others;
+    for (Pair* other : view_) {
+        if (other != &pair && other->state == PeerState::alive && attached_link(*other) != nullptr) {
+            others.push_back(other);
+        }
+    }
+    for (; !others.empty() && pair.asked.size() < how_many;) {
+        const auto pick = others.begin() + static_cast<std::ptrdiff_t>(dice_.below(others.size()));
+        inquire(*attached_link(**pick), pair.id, true);
+        pair.asked.push_back((*pick)->id);
+        others.erase(pick);
+    }
+    pair.asked_until = now + hearing;
+    if (pair.in_view) timers_.set({Timer::inquiry, pair.number}, pair.asked_until);
+}
+
+void Engine::inquire(Link& link, const PeerId& id, bool wants_answer) {
+    const auto found = std::find_if(link.inquiries.begin(), link.inquiries.end(),
+                                    [&](const Inquiry& each) { return each.id == id; });
+    if (found == link.inquiries.end()) {
+        link.inquiries.push_back({id, wants_answer});
+    } else if (wants_answer) {
+        found->wants_answer = true;
+    }
+    ready(link);
+}
+
+void Engine::on(Link& link, Inquiry&& inquiry, Time now) {
+    if (!usable(link, now)) return;
+    if (inquiry.id == self().id || inquiry.id == link.pair->id) return;
+    const auto found = pairs_.find(inquiry.id);
+    Pair* pair = found == pairs_.end() ? nullptr : &found->second;
+    const bool can_tell = pair != nullptr && pair->state == PeerState::alive && attached_link(*pair) != nullptr;
+    if (can_tell) probe(*pair, true, now);
+    if (!inquiry.wants_answer) return;
+    if (!can_tell) {
+        tell(link, inquiry.id, false);
+    } else if (!contains(pair->askers, link.pair->id)) {
+        pair->askers.push_back(link.pair->id);
+    }
+}
+
+void Engine::answer_askers(Pair& pair, bool heard) {
+    for (const PeerId& asker : std::exchange(pair.askers, {})) {
+        const auto found = pairs_.find(asker);
+        Link* link = found == pairs_.end() ? nullptr : attached_link(found->second);
+        if (link != nullptr) tell(*link, pair.id, heard);
+    }
+}
+
+void Engine::tell(Link& link, const PeerId& id, bool heard) {
+    std::erase_if(link.findings, [&](const Finding& each) { return each.id == id; });
+    if (link.findings.size() == most_findings) return;  // whoever asks so much and does not read waits in vain
+    link.findings.push_back({id, heard});
+    ready(link);
+}
+
+void Engine::on(Link& link, Finding&& finding, Time now) {
+    if (!usable(link, now)) return;
+    const auto found = pairs_.find(finding.id);
+    if (found == pairs_.end()) return;
+    Pair& pair = found->second;
+    if (std::erase(pair.asked, link.pair->id) == 0) return;  // nobody asked
+    if (finding.heard) {
+        pair.heard_elsewhere = true;
+        vouch(pair, now);
+    }
+    verify(pair, now);
+}
+
+/// Another peer hears from it: whatever this node sees, it exists.
+void Engine::vouch(Pair& pair, Time now) {
+    pair.watch.vouched = now;
+    if (!pair.in_view) pair.state = PeerState::unreachable;
+}
+
+// From refusals to a conclusion.
+
+/// Remembers that the peer was found at `address` by dialling it.
+void Engine::found_at(Pair& pair, const Address& address) {
+    if (contains(pair.proven, address)) return;
+    if (pair.proven.size() == max_addresses) pair.proven.erase(pair.proven.begin());
+    pair.proven.push_back(address);
+}
+
+/// Nobody, or somebody else, is at `address`.
+void Engine::refused_at(const Address& address, Time now) {
+    const std::vector<Pair*> view = view_;
+    for (Pair* pair : view) {
+        if (!contains(pair->proven, address) || attached_link(*pair) != nullptr) continue;
+        if (!contains(pair->refused, address)) pair->refused.push_back(address);
+        verify(*pair, now);
+    }
+}
+
+/// A peer without a link is gone when it refuses wherever it was found before, and nobody who was asked heard from it.
+/// One that was never found by dialling may sit behind a device that refuses in its place: that proves nothing.
+void Engine::verify(Pair& pair, Time now) {
+    if (!pair.in_view || pair.state != PeerState::suspect || attached_link(pair) != nullptr) return;
+    const auto is_refused = [&](const Address& address) {
+        return contains(pair.refused, address) || occupied(pair.id, address);
+    };
+    if (pair.proven.empty() || !std::all_of(pair.proven.begin(), pair.proven.end(), is_refused)) return;
+    if (pair.heard_elsewhere) return;
+    if (!leaving_ && !pair.asked.empty() && now < pair.asked_until) {
+        timers_.set({Timer::inquiry, pair.number}, pair.asked_until);
+        return;
+    }
+    fail(pair, "refused_everywhere", now);
+}
+
+/// Dials one of the peers that dialled us: should it die, its refusal will mean something.
+void Engine::check_somebody(Time now) {
+    while (!unproven_.empty()) {
+        const PeerId id = unproven_.front();
+        unproven_.pop_front();
+        const auto found = pairs_.find(id);
+        if (found == pairs_.end() || !found->second.in_view || !found->second.proven.empty()) continue;
+        plan_.check(id, addresses_of(id), now);
+        break;
+    }
+    if (!unproven_.empty()) timers_.set({Timer::check, 0}, now + check_pause);
+}
+
+}  // namespace cluster::core
