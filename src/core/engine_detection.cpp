@@ -120,8 +120,8 @@ void Engine::review(Pair& pair, Time now) {
 void Engine::found_silent(Pair& pair, Time now) {
     const Time since = pair.watch.suspected;
     suspect(pair, now);
-    const auto silent = static_cast<std::size_t>(std::count_if(
-        view_.begin(), view_.end(), [](const Pair* each) { return each->state == PeerState::suspect; }));
+    const auto silent = static_cast<std::size_t>(
+        std::count_if(view_.begin(), view_.end(), [](const Pair* each) { return each->state == PeerState::suspect; }));
     // Where most others fall silent at once, this node itself is the likelier cause.
     if (view_.size() > 2 && 2 * silent > view_.size() && 2 * (silent - 1) <= view_.size()) detector_.slower();
     if (pair.watch.hearsay) return;
@@ -205,8 +205,8 @@ void Engine::ask(Pair& pair, std::size_t how_many, Time now) {
 }
 
 void Engine::inquire(Link& link, const PeerId& id, bool wants_answer) {
-    const auto found = std::find_if(link.inquiries.begin(), link.inquiries.end(),
-                                    [&](const Inquiry& each) { return each.id == id; });
+    const auto found =
+        std::find_if(link.inquiries.begin(), link.inquiries.end(), [&](const Inquiry& each) { return each.id == id; });
     if (found == link.inquiries.end()) {
         link.inquiries.push_back({id, wants_answer});
     } else if (wants_answer) {

@@ -1,0 +1,291 @@
+#include "lab.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+using namespace cluster;
+using namespace cluster::core;
+using namespace cluster::core::test;
+
+namespace {
+
+/// A full mesh in which everybody has been found by dialling.
+struct Mesh : Lab {
+    std::vector<Node*> nodes;
+
+    explicit Mesh(std::uint8_t count, Duration settled = 5s) {
+        options.suspicion = 2s;
+        for (std::uint8_t i = 1; i <= count; ++i) nodes.push_back(&start(i));
+        for (std::size_t i = 1; i < nodes.size(); ++i) nodes[i]->add(nodes[0]->address);
+        REQUIRE(wait([&] { return complete_but(nullptr); }));
+        advance(settled);
+    }
+    Node& operator[](std::size_t i) { return *nodes[i]; }
+    /// All but `without` have each other in view, alive.
+    bool complete_but(const Node* without) {
+        return std::all_of(nodes.begin(), nodes.end(), [&](Node* a) {
+            return a == without || std::all_of(nodes.begin(), nodes.end(), [&](Node* b) {
+                       return a == b || b == without || (a->sees(b->id) && a->state_of(b->id) == PeerState::alive);
+                   });
+        });
+    }
+    bool nobody_sees(const Node& gone) {
+        return std::none_of(nodes.begin(), nodes.end(), [&](Node* node) { return node->alive && node->sees(gone.id); });
+    }
+    /// Nothing gets from one to the other any more, nor is a dial answered.
+    void part(Node& a, Node& b) {
+        for (Wire* wire : wires(&a, &b)) wire->held[0] = wire->held[1] = true;
+    }
+    /// As when its machine loses power: nothing comes from it, and nothing tells so.
+    void silence(Node& node) {
+        for (Wire* wire : wires(&node)) wire->held[0] = wire->held[1] = true;
+        silent.insert(node.address.to_string());
+        node.alive = false;
+    }
+    std::size_t lists() {
+        std::size_t sum = 0;
+        for (Node* node : nodes) sum += (*node)->counters().lists_sent;
+        return sum;
+    }
+};
+
+std::size_t times(const Node& node, std::string_view what) {
+    return static_cast<std::size_t>(std::count(node.news.begin(), node.news.end(), what));
+}
+
+}  // namespace
+
+TEST_CASE("a process that ends is failed by all at once, whoever had dialled whom") {
+    for (std::size_t victim = 0; victim < 5; ++victim) {
+        CAPTURE(victim);
+        Mesh mesh(5);
+        const Time before = mesh.now;
+        mesh.kill(mesh[victim]);
+        REQUIRE(mesh.wait([&] { return mesh.nobody_sees(mesh[victim]); }));
+        CHECK(mesh.now - before <= 200ms);
+        for (Node* node : mesh.nodes) {
+            if (node != &mesh[victim]) CHECK(node->news.back() == "failed " + std::to_string(victim + 1));
+        }
+    }
+}
+
+TEST_CASE("a peer that no dial ever reached is given the whole suspicion when its link breaks") {
+    Lab lab;
+    lab.options.suspicion = 2s;
+    lab.hold_dials = true;
+    Node& ann = lab.start(1);
+    Node& bob = lab.start(2);  // what is dialled at his address is refused by somebody else's machine
+    bob.add(ann.address);
+    const auto serve = [&] {
+        for (const Lab::Pending& dial : lab.take_dials()) {
+            dial.address == bob.address ? lab.refuse(dial) : lab.complete(dial);
+        }
+        lab.settle();
+    };
+    serve();
+    REQUIRE(ann.sees(bob.id));
+    for (int i = 0; i < 50; ++i) lab.advance(100ms), serve();
+
+    const Time lost = lab.now;
+    lab.cut(*lab.wires(&ann, &bob).at(0));
+    for (int i = 0; i < 19; ++i) {
+        for (const Lab::Pending& dial : lab.take_dials()) {
+            if (dial.node == &ann) lab.refuse(dial);  // bob's own dial is still under way
+        }
+        lab.advance(100ms);
+        CHECK(ann.state_of(bob.id) == PeerState::suspect);
+    }
+    CHECK(lab.wait([&] { return !ann.sees(bob.id); }));
+    CHECK(lab.now - lost == 2s);
+    CHECK(ann.news.back() == "failed 2");
+}
+
+TEST_CASE("a peer that falls silent is suspect first, and failed by all after suspicion") {
+    Mesh mesh(6);
+    Node& victim = mesh[3];
+    const Time before = mesh.now;
+    mesh.silence(victim);
+    REQUIRE(mesh.wait([&] { return mesh[0].state_of(victim.id) == PeerState::suspect; }));
+    CHECK(mesh.now - before <= 2s);
+    CHECK(std::none_of(mesh.nodes.begin(), mesh.nodes.end(), [](Node* node) { return node->said("peer_failed") > 0; }));
+    mesh.nodes.erase(mesh.nodes.begin() + 3);
+    REQUIRE(mesh.wait([&] { return mesh.nobody_sees(victim); }));
+    CHECK(mesh.now - before <= 3500ms);
+    CHECK(mesh.now - before >= 2s);
+    for (Node* node : mesh.nodes) CHECK(times(*node, "failed 4") == 1);
+}
+
+TEST_CASE("a peer that speaks again within suspicion was never out of view") {
+    Mesh mesh(4);
+    const std::vector<Wire*> wires = mesh.wires(&mesh[2]);
+    for (Wire* wire : wires) wire->held[0] = wire->held[1] = true;
+    mesh.silent.insert(mesh[2].address.to_string());
+    mesh.advance(1900ms);
+    CHECK_FALSE(mesh.complete_but(nullptr));
+    for (Wire* wire : wires) wire->held[0] = wire->held[1] = false;
+    mesh.silent.clear();
+    REQUIRE(mesh.wait([&] { return mesh.complete_but(nullptr); }, 2s));
+    for (Node* node : mesh.nodes) CHECK(node->news.size() == 3);
+}
+
+TEST_CASE("data from a suspect ends the suspicion") {
+    Mesh mesh(3);
+    Wire& wire = *mesh.wires(&mesh[0], &mesh[1]).at(0);
+    const int to_first = wire.end[0] == &mesh[1] ? 0 : 1;
+    wire.held[1 - to_first] = true;  // the probes of the first do not arrive
+    REQUIRE(mesh.wait([&] { return mesh[0].state_of(mesh[1].id) == PeerState::suspect; }));
+    mesh[1].send(mesh[0].id, "I am here");
+    CHECK(mesh[0].state_of(mesh[1].id) == PeerState::alive);
+}
+
+TEST_CASE("what others say makes a node probe, and never makes it drop a peer") {
+    Mesh mesh(3);
+    Puppet& liar = mesh.puppet(mesh[0], 9);
+    liar.join();
+    const std::size_t pings = mesh.wires(&mesh[0], &mesh[1]).at(0)->passed[0].size();
+    for (int i = 0; i < 10; ++i) {
+        liar.say(Inquiry{mesh[1].id, false});
+        liar.say(Finding{mesh[1].id, false});
+        mesh.advance(300ms);
+        liar.say(Pong{});
+    }
+    CHECK(mesh.wires(&mesh[0], &mesh[1]).at(0)->passed[0].size() > pings);
+    CHECK(mesh.complete_but(nullptr));
+    CHECK(times(mesh[0], "failed 2") == 0);
+}
+
+TEST_CASE("who is asked about a peer probes it, and answers as soon as it knows") {
+    Mesh mesh(2);
+    Puppet& asker = mesh.puppet(mesh[0], 9);
+    asker.join();
+    asker.say(Inquiry{mesh[1].id, true});
+    REQUIRE(asker.count<Finding>() == 1);
+    CHECK(asker.last<Finding>() == Finding{mesh[1].id, true});
+    asker.say(Inquiry{id_of(77), true});
+    CHECK(asker.last<Finding>() == Finding{id_of(77), false});
+    mesh.kill(mesh[1]);
+    asker.say(Inquiry{mesh[1].id, true});
+    CHECK(asker.last<Finding>() == Finding{mesh[1].id, false});
+}
+
+TEST_CASE("of somebody who asks without end and reads nothing, not more than a few answers are kept") {
+    Mesh mesh(2);
+    Puppet& asker = mesh.puppet(mesh[0], 9);
+    asker.join();
+    for (int i = 0; i < 2000; ++i) {
+        PeerId id = id_of(100);
+        id.bytes[14] = static_cast<std::uint8_t>(i >> 8);
+        id.bytes[15] = static_cast<std::uint8_t>(i);
+        mesh[0]->received(asker.link, Inquiry{id, true}, mesh.now);
+    }
+    mesh.settle();
+    CHECK(asker.count<Finding>() == 256);
+}
+
+TEST_CASE("a peer that others hear from is unreachable, not failed, and nothing but a question goes on about it") {
+    Mesh mesh(5);
+    Node& ann = mesh[0];
+    Node& bob = mesh[1];
+    mesh.hold_dials = true;
+    const auto serve = [&] {
+        for (const Lab::Pending& dial : mesh.take_dials()) {
+            const bool across = (dial.node == &ann && dial.address == bob.address) ||
+                                (dial.node == &bob && dial.address == ann.address);
+            if (!across) mesh.complete(dial);
+        }
+        mesh.settle();
+    };
+    mesh.part(ann, bob);
+    REQUIRE(mesh.wait([&] { return serve(), !ann.sees(bob.id) && !bob.sees(ann.id); }));
+    CHECK(ann.news.back() == "unreachable 2");
+    CHECK(bob.news.back() == "unreachable 1");
+    CHECK(times(ann, "failed 2") == 0);
+
+    for (int i = 0; i < 50; ++i) mesh.advance(100ms), serve();
+    const std::size_t lists = mesh.lists();
+    for (int i = 0; i < 200; ++i) mesh.advance(100ms), serve();
+    CHECK(mesh.lists() == lists);
+
+    // The network is mended.
+    const Time mended = mesh.now;
+    REQUIRE(mesh.wait([&] {
+        for (const Lab::Pending& dial : mesh.take_dials()) mesh.complete(dial);
+        mesh.settle();
+        return mesh.complete_but(nullptr);
+    }));
+    CHECK(mesh.now - mended <= mesh.options.reconnect_max + 1s);
+    CHECK(ann.news.back() == "added 2");
+}
+
+TEST_CASE("whoever dies while it is unreachable is forgotten by all in the end") {
+    Mesh mesh(4);
+    Node& ann = mesh[0];
+    Node& bob = mesh[1];
+    mesh.part(ann, bob);
+    mesh.silent = {ann.address.to_string(), bob.address.to_string()};
+    REQUIRE(mesh.wait([&] { return !ann.sees(bob.id); }));
+    CHECK(ann.news.back() == "unreachable 2");
+    mesh.kill(bob);
+    REQUIRE(mesh.wait([&] { return ann.said("why=unreachable_for_others_too") == 1; }));
+    mesh.advance(5s);
+    const std::size_t lists = mesh.lists();
+    mesh.advance(20s);
+    CHECK(mesh.lists() == lists);
+}
+
+TEST_CASE("a node that was stopped for long judges nobody before it has read what came meanwhile") {
+    Mesh mesh(4);
+    mesh.now += 20s;  // nobody's timers ran
+    for (Node* node : mesh.nodes) (*node)->tick(mesh.now);
+    mesh.settle();
+    mesh.advance(5s);
+    for (Node* node : mesh.nodes) {
+        CHECK(node->news.size() == 3);
+        CHECK((*node)->counters().links_lost == 0);
+        CHECK(node->said("late") == 1);
+    }
+}
+
+TEST_CASE("a node that is late all the time still finds out who is gone") {
+    Mesh mesh(3);
+    mesh.silence(mesh[2]);
+    for (int i = 0; i < 200 && mesh[0].sees(mesh[2].id); ++i) {
+        mesh.now += 400ms;
+        for (Node* node : mesh.nodes) {
+            if (node->alive && (*node)->deadline() <= mesh.now) (*node)->tick(mesh.now);
+        }
+        mesh.settle();
+    }
+    CHECK_FALSE(mesh[0].sees(mesh[2].id));
+    CHECK(mesh[0].sees(mesh[1].id));
+}
+
+TEST_CASE("of a process that is restarted a thousand times at one address only the last run is dialled") {
+    Lab lab;
+    lab.options.max_peers = 8;
+    lab.options.suspicion = 2s;
+    lab.options.seeds = {};
+    Node& ann = lab.start(1);
+    const Address place{"10.0.0.200", 7000};
+    for (int run = 0; run < 1000; ++run) {
+        Puppet& puppet = lab.puppet(ann, 200);
+        puppet.id.bytes[14] = static_cast<std::uint8_t>(run >> 8);
+        puppet.id.bytes[15] = static_cast<std::uint8_t>(run);
+        puppet.hello.self.id = puppet.id;
+        puppet.hello.self.addresses = {place};
+        puppet.join();
+        REQUIRE(ann.sees(puppet.id));
+        puppet.hang_up();
+        lab.advance(3s);
+        REQUIRE_FALSE(ann.sees(puppet.id));
+    }
+    const std::size_t before = lab.dialled.size();
+    lab.advance(60s);
+    CHECK(lab.dialled.size() - before <= 20);  // one target, a round each five seconds
+    CHECK(lab.dialled.size() > before);
+    lab.advance(lab.options.forget_after);
+    const std::size_t after = lab.dialled.size();
+    lab.advance(60s);
+    CHECK(lab.dialled.size() == after);
+}
