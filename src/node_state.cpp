@@ -483,6 +483,11 @@ Stats NodeState::stats() const {
         stats.lists_sent = counters.lists_sent;
         stats.lists_received = counters.lists_received;
         stats.protocol_errors = counters.protocol_errors;
+        stats.unreachable = engine.unreachable_count();
+        stats.slowness = engine.slowness();
+        stats.probes_sent = counters.probes_sent;
+        stats.suspicions = counters.suspicions;
+        stats.failures = counters.failures;
         stats.refusals_sent = counters.refusals_sent;
         stats.refusals_received = counters.refusals_received;
         stats.outbox_bytes = engine.pinned();

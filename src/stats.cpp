@@ -56,6 +56,8 @@ struct NodeMetric {
 constexpr NodeMetric node_metrics[] = {
     {"peers", Type::gauge, &Stats::peers, "Peers in view."},
     {"suspects", Type::gauge, &Stats::suspects, "Peers in view that are suspected."},
+    {"unreachable", Type::gauge, &Stats::unreachable, "Peers out of view from which others still hear."},
+    {"slowness", Type::gauge, &Stats::slowness, "How often lately this node ran late itself, 0 to 8."},
     {"links", Type::gauge, &Stats::links, "Open connections, attached or greeting."},
     {"messages_sent", Type::counter, &Stats::messages_sent,
      "Messages accepted for sending, counted once however many receivers there are."},
@@ -72,6 +74,9 @@ constexpr NodeMetric node_metrics[] = {
     {"lists_received", Type::counter, &Stats::lists_received, "Peer lists received."},
     {"protocol_errors", Type::counter, &Stats::protocol_errors,
      "Links closed because the other side broke a rule of the protocol."},
+    {"probes_sent", Type::counter, &Stats::probes_sent, "Probes of peers."},
+    {"suspicions", Type::counter, &Stats::suspicions, "Peers that became suspect."},
+    {"failures", Type::counter, &Stats::failures, "Peers that this node concluded had failed."},
     {"refusals_sent", Type::counter, &Stats::refusals_sent, "Links refused by this node."},
     {"refusals_received", Type::counter, &Stats::refusals_received, "Links refused by others."},
     {"handler_exceptions", Type::counter, &Stats::handler_exceptions, "Handlers of the application that threw."},

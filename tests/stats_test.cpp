@@ -54,7 +54,7 @@ TEST_CASE("the text for a scraper holds every value of the node and of each peer
     CHECK(samples.at("cluster_outbox_bytes") == "4096");
     CHECK(samples.at("cluster_peer_sent_bytes_total" + ann_label) == "123456789");
     CHECK(samples.at("cluster_peer_inbox_bytes" + bob_label) == "77");
-    CHECK(samples.size() == 20 + 2 * 5 + 1);
+    CHECK(samples.size() == 25 + 2 * 5 + 1);
 }
 
 TEST_CASE("a peer whose round trip was never measured has no sample of it") {

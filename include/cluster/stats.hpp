@@ -31,6 +31,10 @@ struct Stats {
     /// Gauges: peers in view, and of them those suspected.
     std::uint64_t peers = 0;
     std::uint64_t suspects = 0;
+    /// Gauge: peers out of view from which others still hear.
+    std::uint64_t unreachable = 0;
+    /// Gauge: 0 to 8, how often lately this node ran late itself. All it waits for takes 1 + this times as long.
+    std::uint64_t slowness = 0;
     /// Gauge: open connections, attached or greeting.
     std::uint64_t links = 0;
     /// Messages accepted by `broadcast` and `send`, counted once however many receivers there are.
@@ -52,6 +56,10 @@ struct Stats {
     std::uint64_t lists_received = 0;
     /// Links closed because the other side broke a rule of the protocol.
     std::uint64_t protocol_errors = 0;
+    /// Probes sent; peers that became suspect, and peers that this node concluded had failed.
+    std::uint64_t probes_sent = 0;
+    std::uint64_t suspicions = 0;
+    std::uint64_t failures = 0;
     /// Links refused with a reason, by this node and by others.
     std::uint64_t refusals_sent = 0;
     std::uint64_t refusals_received = 0;

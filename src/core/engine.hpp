@@ -66,6 +66,9 @@ struct Counters {
     std::uint64_t lists_sent = 0;
     std::uint64_t lists_received = 0;
     std::uint64_t protocol_errors = 0;
+    std::uint64_t probes_sent = 0;
+    std::uint64_t suspicions = 0;
+    std::uint64_t failures = 0;
     std::uint64_t refusals_sent = 0;
     std::uint64_t refusals_received = 0;
 };
@@ -135,6 +138,8 @@ public:
     std::optional<PeerId> attached_to(LinkId link) const;
     std::size_t link_count() const noexcept { return links_.size(); }
     std::size_t suspect_count() const noexcept;
+    std::size_t unreachable_count() const noexcept;
+    unsigned slowness() const noexcept { return detector_.slowness(); }
     std::size_t pinned() const noexcept { return arena_.pinned(); }
 
     // What happens to links.

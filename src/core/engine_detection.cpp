@@ -83,6 +83,7 @@ void Engine::probe(Pair& pair, bool hearsay, Time now) {
     Link* link = attached_link(pair);
     if (link == nullptr || pair.watch.in_doubt()) return;
     detector_.probed(pair.watch, hearsay, now);
+    ++counters_.probes_sent;
     link->ping_due = true;
     ready(*link);
     timers_.set({Timer::watch, pair.number}, now + detector_.probe_timeout());
@@ -120,8 +121,7 @@ void Engine::review(Pair& pair, Time now) {
 void Engine::found_silent(Pair& pair, Time now) {
     const Time since = pair.watch.suspected;
     suspect(pair, now);
-    const auto silent = static_cast<std::size_t>(
-        std::count_if(view_.begin(), view_.end(), [](const Pair* each) { return each->state == PeerState::suspect; }));
+    const std::size_t silent = suspect_count();
     // Where most others fall silent at once, this node itself is the likelier cause.
     if (view_.size() > 2 && 2 * silent > view_.size() && 2 * (silent - 1) <= view_.size()) detector_.slower();
     if (pair.watch.hearsay) return;
@@ -147,6 +147,7 @@ void Engine::suspect(Pair& pair, Time now) {
     answer_askers(pair, false);
     if (pair.state == PeerState::suspect) return;
     pair.state = PeerState::suspect;
+    ++counters_.suspicions;
     actions_.push_back(PeersChanged{});
     log(Severity::info, "peer_suspected " + who(pair));
     ask(pair, witnesses, now);
@@ -166,6 +167,7 @@ void Engine::conclude(Pair& pair, Time now) {
 }
 
 void Engine::fail(Pair& pair, std::string_view why, Time now) {
+    ++counters_.failures;
     log(Severity::warning, "peer_failed " + who(pair) + " why=" + std::string(why));
     leave_view(pair, RemovalReason::failed, now);
     left_due_ = leaving_;

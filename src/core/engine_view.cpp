@@ -90,6 +90,12 @@ std::size_t Engine::suspect_count() const noexcept {
         view_.begin(), view_.end(), [](const Pair* pair) { return pair->state == PeerState::suspect; }));
 }
 
+std::size_t Engine::unreachable_count() const noexcept {
+    return static_cast<std::size_t>(std::count_if(pairs_.begin(), pairs_.end(), [](const auto& entry) {
+        return !entry.second.in_view && entry.second.state == PeerState::unreachable;
+    }));
+}
+
 /// The pair is attached on `link`: its peer is in view, or back to health.
 void Engine::enter(Pair& pair, Link& link, Time now) {
     answered(pair, now);

@@ -113,7 +113,12 @@ TEST_CASE("a peer that falls silent is suspect first, and failed by all after su
     REQUIRE(mesh.wait([&] { return mesh.nobody_sees(victim); }));
     CHECK(mesh.now - before <= 3500ms);
     CHECK(mesh.now - before >= 2s);
-    for (Node* node : mesh.nodes) CHECK(times(*node, "failed 4") == 1);
+    for (Node* node : mesh.nodes) {
+        CHECK(times(*node, "failed 4") == 1);
+        CHECK((*node)->counters().suspicions == 1);
+        CHECK((*node)->counters().failures == 1);
+        CHECK((*node)->suspect_count() == 0);
+    }
 }
 
 TEST_CASE("a peer that speaks again within suspicion was never out of view") {
@@ -201,6 +206,7 @@ TEST_CASE("a peer that others hear from is unreachable, not failed, and nothing 
     CHECK(ann.news.back() == "unreachable 2");
     CHECK(bob.news.back() == "unreachable 1");
     CHECK(times(ann, "failed 2") == 0);
+    CHECK(ann->unreachable_count() == 1);
 
     for (int i = 0; i < 50; ++i) mesh.advance(100ms), serve();
     const std::size_t lists = mesh.lists();
