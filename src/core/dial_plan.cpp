@@ -116,7 +116,11 @@ std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& ta
         target.due = never;  // it published nothing to dial; it has to come to us
         return std::nullopt;
     }
-    target.due = std::max(now, target.begun + pause(target.rounds++));
+    if (target.error == errc::connection_lost && target.looks < second_looks) {
+        target.due = now + second_look * (1 << target.looks++);
+    } else {
+        target.due = std::max(now, target.begun + pause(target.rounds++));
+    }
     const bool refused = !target.addresses.empty() && target.refused == target.addresses.size();
     const errc error = target.error == errc{} ? errc::connection_refused : target.error;
     const bool news = std::exchange(target.told, error) != error;
@@ -197,6 +201,7 @@ void DialPlan::released(const PeerId& peer, bool known, Time now) {
         const bool at_once = target.was_attached && now - target.hurried >= reconnect_min_;
         target.due = at_once ? now : now + pause(target.rounds++);
         if (at_once) target.hurried = now;
+        target.looks = at_once ? 0 : second_looks;
         target.was_attached = false;
         if (!is_for_peer(target.kind) && !known) target.peer.reset();
     }

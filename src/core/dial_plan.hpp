@@ -33,6 +33,10 @@ public:
     };
 
     static constexpr Duration stagger = std::chrono::milliseconds(250);
+    /// A process that ends may still accept while its links are being closed: a dial that follows a lost link and is
+    /// accepted without a greeting is repeated so soon, and so often, each time after twice as long.
+    static constexpr Duration second_look = std::chrono::milliseconds(2);
+    static constexpr unsigned second_looks = 5;
     /// Dials begun at once, and then per second.
     static constexpr double burst = 256;
     static constexpr double rate = 100;
@@ -119,6 +123,7 @@ private:
         bool was_attached = false;
         errc told{};     ///< how the last round in vain ended
         Time hurried{};  ///< when it was last dialled without a pause
+        unsigned looks = second_looks;  ///< second looks taken since the link was lost
 
         // Of the round under way.
         bool running = false;

@@ -140,6 +140,11 @@ void Engine::lost_link(Pair& pair, Time now) {
     pair.refused.clear();
     detector_.lost_link(pair.watch, now);
     suspect(pair, now);
+    // It will not answer what it was asked about others.
+    const std::vector<Pair*> view = view_;
+    for (Pair* other : view) {
+        if (std::erase(other->asked, pair.id) != 0) verify(*other, now);
+    }
     review(pair, now);
 }
 

@@ -351,6 +351,19 @@ TEST_CASE("who is hurried is dialled at once, even where a dial is under way, bu
     CHECK_FALSE(plan.fail(unanswered));
 }
 
+TEST_CASE("who accepts without a greeting when its link was just lost is dialled again in milliseconds") {
+    Plan plan;
+    plan.seek(bob, {at(1)}, plan.now);
+    plan.meet_and_lose();
+    CHECK_FALSE(plan.fail(plan.must(), errc::connection_lost)->refused_everywhere);
+    for (const auto pause : {2ms, 4ms, 8ms, 16ms, 32ms}) {
+        CHECK(plan.wait() == pause);
+        plan.fail(plan.must(), errc::connection_lost);
+    }
+    CHECK(plan.wait() >= shortest * 3 / 4);
+    CHECK(plan.fail(plan.must())->refused_everywhere);
+}
+
 TEST_CASE("a check dials a peer that has a link, once") {
     Plan plan;
     plan.seek(bob, {at(1)}, plan.now);

@@ -70,6 +70,15 @@ TEST_CASE("a process that ends is failed by all at once, whoever had dialled who
     }
 }
 
+TEST_CASE("several that end together are failed at once: the dead are not waited for as witnesses") {
+    Mesh mesh(5);
+    const Time before = mesh.now;
+    for (const std::size_t victim : {1u, 2u, 3u}) mesh[victim].alive = false;  // none of them answers any more
+    for (const std::size_t victim : {1u, 2u, 3u}) mesh.kill(mesh[victim]);
+    REQUIRE(mesh.wait([&] { return mesh[0]->peer_count() == 1 && mesh[4]->peer_count() == 1; }));
+    CHECK(mesh.now - before <= 20ms);
+}
+
 TEST_CASE("a peer that no dial ever reached is given the whole suspicion when its link breaks") {
     Lab lab;
     lab.options.suspicion = 2s;
