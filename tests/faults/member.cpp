@@ -364,7 +364,10 @@ void run(Words words) {
             throw std::runtime_error("unknown command: " + line);
         }
         reply(output, what, members, [&](Member& member) -> std::string {
-            return what == "sums" ? member.sums() : what == "view" ? member.view() : what == "stats" ? member.stats() : "0";
+            if (what == "sums") return member.sums();
+            if (what == "view") return member.view();
+            if (what == "stats") return member.stats();
+            return "0";
         });
     }
     std::_Exit(EXIT_SUCCESS);  // nobody is there any more to whom a farewell would matter

@@ -97,7 +97,7 @@ def split(some, others):
     sets = [", ".join(host.address for host in hosts) for hosts in (some, others)]
     rules = "; ".join(f"ip saddr {{ {a} }} ip daddr {{ {b} }} drop" for a, b in (sets, sets[::-1]))
     command("nft", "-f", "-",
-            text=f"table bridge faults {{ chain passing {{ type filter hook forward priority 0; {rules}; }} }}")
+            text=f"table bridge faults {{ chain passing {{ type filter hook forward priority 0; {rules}; }}; }}")
 
 def join():
     command("nft", "delete", "table", "bridge", "faults")
