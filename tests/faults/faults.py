@@ -62,8 +62,9 @@ def settled(here, since, most):
 @claim("a process killed with SIGKILL is out of view everywhere at once, and nobody else is")
 def kill(here):
     *others, victim = mesh(here, 5, nodes=2)
+    pause(2)  # who came within the last heartbeat has not been dialled yet, and would be missed only after suspicion
     at = victim.signal(signal.SIGKILL)
-    print("removed: " + lasts(here.all_removed(5, at, victim, why=["failed"])))
+    print("removed: " + lasts(here.all_removed(1, at, victim, why=["failed"])))
     streams_go_on(here)
     here.none_removed(of=others)
     print(f"{here.all_delivered()} messages, all delivered once and in order")

@@ -143,10 +143,18 @@ void run(std::uint64_t messages, std::uint64_t resets) {
     ann.start();
     bob.start();
     const auto heard = [&] { return ann.heard() + bob.heard(); };
+    std::uint64_t done = 0;
     for (std::uint64_t i = 1; i <= resets; ++i) {
         const std::uint64_t due = 2 * messages * i / (resets + 1);
         if (!wait_for([&] { return heard() >= due; }, 60s)) fail("they stand still");
-        if (!wait_for([&] { return reset_connection(i % 2 == 0); }, 10s)) fail("there is no connection to reset");
+        // Where it was not the link but a dial that was reset, another is.
+        const std::uint64_t before = ann.node().stats().sessions_resumed;
+        for (int tries = 0; ann.node().stats().sessions_resumed == before; ++tries) {
+            if (tries == 10) fail("the link is not resumed");
+            if (!wait_for([&] { return reset_connection(i % 2 == 0); }, 10s)) fail("there is no connection to reset");
+            ++done;
+            wait_for([&] { return ann.node().stats().sessions_resumed > before; }, 1s);
+        }
     }
     const bool all_came = wait_for([&] { return heard() == 2 * messages; }, 60s);
     const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
@@ -161,7 +169,7 @@ void run(std::uint64_t messages, std::uint64_t resets) {
     std::printf(
         "%llu messages each way in %.1f s across %llu resets, resumed %llu times: %llu refused, %llu lost, "
         "%llu doubled, %llu out of order, %llu altered, %llu gaps\n",
-        static_cast<unsigned long long>(messages), seconds, static_cast<unsigned long long>(resets),
+        static_cast<unsigned long long>(messages), seconds, static_cast<unsigned long long>(done),
         static_cast<unsigned long long>(resumed), both(&Side::refused), both(&Side::lost), both(&Side::doubled),
         both(&Side::out_of_order), both(&Side::altered), both(&Side::gaps));
     std::fflush(stdout);
@@ -170,7 +178,6 @@ void run(std::uint64_t messages, std::uint64_t resets) {
         if (both(what) != 0) fail("not every message arrived once, in order and unaltered");
     }
     if (!all_came || !acknowledged) fail("something was not acknowledged");
-    if (resumed < resets) fail("some resets did not break the link");
 }
 
 }  // namespace
