@@ -12,71 +12,6 @@ constexpr std::size_t in_flight = 128 << 10;  ///< what a connection holds in on
 
 }  // namespace
 
-void World::dial(Node& node, const core::Dial& dial) {
-    const auto target = std::find_if(nodes_.begin(), nodes_.end(), [&](const auto& each) {
-        return each->alive && each->address == dial.address;
-    });
-    const core::LinkId link = dial.link;
-    const Duration delay = between(50us, 5ms);
-    const bool cut = target != nodes_.end() && parted_.contains(std::minmax(node.index, (*target)->index));
-    if (cut) return;
-    if (target == nodes_.end() || (dial_faults_ && chance(0.05))) {
-        if (dial_faults_ && chance(0.3)) return;  // nobody answers at all
-        at(delay, [this, &node, link] {
-            if (!node.alive) return;
-            node.engine->dial_failed(link, errc::connection_refused, now_);
-            settle(node);
-        });
-        return;
-    }
-    const std::size_t other = (*target)->index;
-    const PeerId other_run = (*target)->id;
-    at(delay, [this, &node, link, other, other_run, address = dial.address] {
-        if (!node.alive) return;
-        Node& acceptor = *nodes_[other];
-        if (parted_.contains(std::minmax(node.index, other))) return;
-        if (!acceptor.alive || acceptor.id != other_run) {
-            node.engine->dial_failed(link, errc::connection_refused, now_);
-            settle(node);
-            return;
-        }
-        const std::uint64_t number = ++last_connection_;
-        Connection& connection = connections_[number];
-        connection.node[0] = node.index;
-        connection.node[1] = other;
-        connection.run[0] = node.id;
-        connection.run[1] = acceptor.id;
-        connection.link[0] = link;
-        connection.delay = between(20us, chance(0.1) ? Duration(200ms) : Duration(3ms));
-        node.links[link] = {number, 0};
-        if (dial_faults_ && chance(0.15)) {
-            // It breaks, or goes silent, while the two still greet each other.
-            const bool silent = chance(0.3);
-            at(between(0ms, 8 * connection.delay), [this, number, silent] {
-                if (healed_) return;
-                if (silent && connections_.contains(number)) {
-                    connections_.at(number).deaf = true;
-                } else {
-                    reset(number);
-                }
-            });
-        }
-        note("connection " + std::to_string(number) + " n" + std::to_string(node.index) + " -> n" +
-             std::to_string(other));
-        const core::LinkId accepted = acceptor.engine->accepted({node.address.host, 50000}, now_);
-        if (accepted != 0) {
-            connection.link[1] = accepted;
-            acceptor.links[accepted] = {number, 1};
-        } else {
-            connection.open[1] = false;
-            reset(number);
-        }
-        node.engine->connected(link, address, now_);
-        settle(node);
-        settle(acceptor);
-    });
-}
-
 void World::write(Node& node, core::LinkId link) {
     const auto place = node.links.find(link);
     if (place == node.links.end()) return;
@@ -89,21 +24,20 @@ void World::write(Node& node, core::LinkId link) {
     Sink sink(*this);
     bool more = true;
     while (more && sink.out.size() < in_flight && node.links.contains(link)) {
-        more = node.engine->pull(link, 32 << 10, sink, now_);
+        more = node.engine->pull(link, 32 << 10, sink, clock(node));
     }
     if (more) connection.blocked[side] = true;
     if (!sink.out.empty()) transmit(number, side, std::move(sink.out));
-    const auto draining = node.draining.find(link);
-    if (draining != node.draining.end() && !connection.blocked[side] && !connection.fin[side]) {
+    if (!connections_.contains(number)) return;
+    if (node.draining.contains(link) && !connection.blocked[side] && !connection.fin[side]) {
         connection.fin[side] = true;
-        at(connection.delay, [this, number = number, to = 1 - side] { arrive(number, to); });
+        wake(number, 1 - side, connection.delay);
     }
 }
 
 void World::transmit(std::uint64_t number, int from, std::vector<std::byte> bytes) {
     Connection& connection = connections_.at(number);
-    if (connection.fin[from] || !connection.open[from]) return;
-    if (connection.deaf) return;
+    if (connection.fin[from] || !connection.open[from] || connection.deaf) return;
     if (!connection.open[1 - from]) {
         reset(number);
         return;
@@ -113,15 +47,24 @@ void World::transmit(std::uint64_t number, int from, std::vector<std::byte> byte
     at(connection.delay, [this, number, to = 1 - from] { arrive(number, to); });
 }
 
+/// All that is on its way to side `to` may arrive after so long.
+void World::wake(std::uint64_t number, int to, Duration after) {
+    const std::size_t parts = connections_.at(number).pipe[1 - to].size();
+    for (std::size_t i = 0; i <= parts; ++i) {
+        at(after, [this, number, to] { arrive(number, to); });
+    }
+}
+
 /// Something may have come for side `to`: bytes, then the end of the stream.
 void World::arrive(std::uint64_t number, int to) {
     const auto found = connections_.find(number);
     if (found == connections_.end()) return;
     Connection& connection = found->second;
     const int from = 1 - to;
-    if (!connection.open[to] || connection.deaf) return;
+    if (!connection.open[to] || connection.link[to] == 0 || connection.deaf) return;
+    if (!network_.passes(connection.node[from], connection.node[to]) || now_ < connection.stalled[from]) return;
     Node& node = *nodes_[connection.node[to]];
-    if (node.id != connection.run[to]) return;
+    if (node.id != connection.run[to] || busy(node, [this, number, to] { arrive(number, to); })) return;
     if (!connection.pipe[from].empty()) {
         std::vector<std::byte>& first = connection.pipe[from].front();
         std::vector<std::byte> bytes;
@@ -138,13 +81,17 @@ void World::arrive(std::uint64_t number, int to) {
         connection.bytes[from] -= bytes.size();
         feed(node, number, to, std::move(bytes));
         const auto still = connections_.find(number);
-        if (still == connections_.end()) return;
+        if (still == connections_.end() || !still->second.blocked[from]) return;
         Node& writer = *nodes_[still->second.node[from]];
-        if (std::exchange(still->second.blocked[from], false) && writer.alive &&
-            writer.id == still->second.run[from] && writer.links.contains(still->second.link[from])) {
-            write(writer, still->second.link[from]);
+        if (writer.id != still->second.run[from]) return;
+        const auto go_on = [this, &writer, number, link = still->second.link[from], from] {
+            const auto place = writer.links.find(link);
+            if (!writer.alive || place == writer.links.end()) return;
+            if (!std::exchange(connections_.at(number).blocked[from], false)) return;
+            write(writer, link);
             settle(writer);
-        }
+        };
+        if (!busy(writer, go_on)) go_on();
         return;
     }
     if (connection.fin[from] || !connection.open[from]) end(number, to);
@@ -154,49 +101,71 @@ void World::feed(Node& node, std::uint64_t number, int side, std::vector<std::by
     if (!node.alive) return;
     Connection& connection = connections_.at(number);
     std::vector<std::byte>& tail = connection.tail[side];
-    tail.insert(tail.end(), bytes.begin(), bytes.end());
+    if (tail.empty()) {
+        tail = std::move(bytes);
+    } else {
+        tail.insert(tail.end(), bytes.begin(), bytes.end());
+    }
     const core::BlockRef block = core::Block::copy(tail);
     std::size_t begin = 0;
     const core::LinkId link = connection.link[side];
     for (bool wanted = true; wanted;) {
         wire::Parser::Item item = connection.parser[side].next(block, begin, block->size());
         if (auto* run = std::get_if<core::DataRun>(&item)) {
-            wanted = node.engine->received(link, *run, now_);
+            wanted = node.engine->received(link, *run, clock(node));
         } else if (auto* frame = std::get_if<core::Control>(&item)) {
-            wanted = node.engine->received(link, std::move(*frame), now_);
+            wanted = node.engine->received(link, std::move(*frame), clock(node));
         } else {
-            if (auto* rule = std::get_if<core::Rule>(&item)) node.engine->violated(link, *rule, now_);
+            if (auto* rule = std::get_if<core::Rule>(&item)) node.engine->violated(link, *rule, clock(node));
             break;
         }
     }
-    if (node.engine->counters().protocol_errors != 0) fail("n" + std::to_string(node.index) + " sees a rule broken");
     tail.erase(tail.begin(), tail.begin() + static_cast<std::ptrdiff_t>(begin));
+    check_link(number);
     settle(node);
 }
 
 /// The node uses the link no more.
 void World::close(Node& node, core::LinkId link, bool drain) {
+    node.dialling.erase(link);
     const auto place = node.links.find(link);
     if (place == node.links.end()) return;
     const auto [number, side] = place->second;
     if (drain) {
-        node.draining[link] = true;
+        node.draining.insert(link);
         return;  // the engine has marked it ready; what it pulls is followed by the end of the stream
     }
     node.links.erase(place);
     node.draining.erase(link);
-    Connection& connection = connections_.at(number);
-    connection.open[side] = false;
+    const auto found = connections_.find(number);
+    if (found == connections_.end()) return;
+    Connection& connection = found->second;
     connection.fin[side] = true;
     const int other = 1 - side;
-    if (!connection.open[other]) {
-        connections_.erase(number);
-        return;
-    }
-    if (!connection.pipe[other].empty()) {
-        reset(number);  // closed with unread input
+    const bool unread = !connection.pipe[other].empty();
+    release(number, side);
+    if (!connections_.contains(number)) return;
+    if (unread) {
+        reset(number);
     } else {
-        at(connection.delay, [this, number = number, other] { arrive(number, other); });
+        wake(number, other, connection.delay);
+    }
+}
+
+/// Side `side` is closed for its machine, too.
+void World::release(std::uint64_t number, int side) {
+    Connection& connection = connections_.at(number);
+    connection.open[side] = false;
+    if (connection.open[1 - side]) return;
+    disturbed(connection);
+    connections_.erase(number);
+}
+
+/// If the connection is, its pair is.
+void World::disturbed(const Connection& connection) {
+    const bool stalled = now_ < connection.stalled[0] || now_ < connection.stalled[1];
+    if (connection.deaf || stalled || connection.delay >= 10ms) {
+        disturbances_.pair(Disturbances::Kind::link, connection.node[0], connection.node[1], now_);
     }
 }
 
@@ -215,8 +184,7 @@ void World::reset(std::uint64_t number) {
         connection.fin[side] = true;
     }
     for (int side = 0; side < 2; ++side) {
-        if (!connection.open[side]) continue;
-        at(between(0ms, 20ms), [this, number, side] { end(number, side); });
+        if (connection.open[side]) at(between(0ms, 20ms), [this, number, side] { end(number, side); });
     }
 }
 
@@ -225,14 +193,13 @@ void World::end(std::uint64_t number, int side) {
     const auto found = connections_.find(number);
     if (found == connections_.end() || !found->second.open[side]) return;
     Connection& connection = found->second;
+    if (!network_.passes(connection.node[1 - side], connection.node[side])) return;
     Node& node = *nodes_[connection.node[side]];
     const core::LinkId link = connection.link[side];
-    if (node.id != connection.run[side] || !node.alive || !node.links.contains(link)) {
-        connection.open[side] = false;
-        return;
-    }
+    if (node.id != connection.run[side] || !node.alive || !node.links.contains(link)) return release(number, side);
+    if (busy(node, [this, number, side] { end(number, side); })) return;
     note("n" + std::to_string(node.index) + " sees the end of connection " + std::to_string(number));
-    node.engine->link_ended(link, now_);
+    node.engine->link_ended(link, clock(node));
     settle(node);
 }
 

@@ -1,109 +1,115 @@
 #include "world_parts.hpp"
 
 #include <algorithm>
-#include <set>
 
 namespace cluster::sim {
 
+using namespace std::chrono_literals;
+
 void World::check_step(Node& node) {
+    const auto who = [&] { return "n" + std::to_string(node.index) + " "; };
+    if (node.inbox_charge > node.inbox_limit) fail(who() + "holds more in its inbox than allowed");
+    if (node.engine->pinned() > total_outbox_bytes + core::Arena::segment_size) fail(who() + "pins more than allowed");
+    if (node.engine->link_count() > node.link_limit) fail(who() + "has more links than allowed");
+    if (node.engine->counters().protocol_errors != 0) fail(who() + "sees a rule broken");
+}
+
+void World::check_outboxes(const Node& node) {
+    for (const auto& gauge : node.engine->gauges()) {
+        if (gauge.outbox_bytes > outbox_bytes) {
+            fail("n" + std::to_string(node.index) + " holds more for " + short_id(gauge.id) + " than allowed");
+        }
+    }
+}
+
+/// At most one connection of a pair is attached at both ends. Only what came over a connection attaches it.
+void World::check_link(std::uint64_t number) {
+    const auto attached = [&](std::uint64_t each) {
+        const auto found = connections_.find(each);
+        if (found == connections_.end()) return false;
+        const Connection& connection = found->second;
+        for (int side = 0; side < 2; ++side) {
+            const Node& node = *nodes_[connection.node[side]];
+            if (!connection.open[side] || !node.alive || node.id != connection.run[side]) return false;
+            if (!node.engine->attached_to(connection.link[side])) return false;
+        }
+        return true;
+    };
+    if (!attached(number)) return;
+    const Connection& connection = connections_.at(number);
+    std::uint64_t& usable = usable_[std::minmax(connection.run[0], connection.run[1])];
+    if (usable != number && attached(usable)) fail("two usable links between one pair");
+    usable = number;
+}
+
+/// Dials are bounded, and nobody dials who has said goodbye to it.
+void World::check_dial(Node& node, const Address& address) {
+    const double passed = std::chrono::duration<double>(clock(node) - node.dial_refilled).count();
+    node.dial_tokens = std::min(core::DialPlan::burst, node.dial_tokens + passed * core::DialPlan::rate);
+    node.dial_refilled = clock(node);
+    node.dial_tokens -= 1;
     const std::string who = "n" + std::to_string(node.index) + " ";
-    if (node.inbox_charge > (16u << 20)) fail(who + "holds more in its inbox than allowed");
-    if (node.engine->pinned() > (4u << 20) + core::Arena::segment_size) fail(who + "pins more than allowed");
+    if (node.dial_tokens < -1) fail(who + "dials more often than allowed");
+    if (node.departed.empty() || node.leaving) return;
+    if (std::find(seeds_.begin(), seeds_.end(), address) != seeds_.end()) return;
+    bool departed = false;
+    for (const auto& [id, run] : runs_) {
+        if (run->published != address) continue;
+        if (!node.departed.contains(id)) return;
+        departed = true;
+    }
+    const bool wanted = std::find(node.removed.begin(), node.removed.end(), address) != node.removed.end() ||
+                        std::find(node.added.begin(), node.added.end(), address) != node.added.end();
+    if (departed && !wanted) fail(who + "dials who has said goodbye to it, at " + address.to_string());
 }
 
-/// What a leaving node does not report as unacknowledged is in the inboxes of those that live.
-void World::check_farewell(const Node& node, std::uint64_t unacknowledged) {
-    std::uint64_t missing = 0;
-    std::uint64_t surrendered = 0;
-    for (const auto& other : nodes_) {
-        const auto found = ledgers_.find({node.id, other->id});
-        if (other->index == node.index || !other->alive || found == ledgers_.end()) continue;
-        std::uint64_t waiting = 0;
-        for (const core::Batch& batch : other->inbox) {
-            if (batch.from == node.id) waiting += batch.messages;
-        }
-        missing += found->second.expected.size() - std::min<std::uint64_t>(waiting, found->second.expected.size());
-        surrendered += found->second.surrendered;
-    }
-    if (missing > unacknowledged + surrendered) {
-        fail("n" + std::to_string(node.index) + " leaves " + std::to_string(missing) +
-             " messages undelivered and reports " + std::to_string(unacknowledged));
-    }
-}
+/// Whether there is a reason that `node` no longer has `peer` in view.
+void World::judge(Node& node, const Peer& peer, std::string_view reason) {
+    const auto run = runs_.find(peer.id);
+    const std::string text = "n" + std::to_string(node.index) + " says that " + short_id(peer.id) +
+                             (reason == "failed" ? " has failed" : " is unreachable");
+    if (run == runs_.end()) return fail(text + ", who never was");
+    ++result_.failures;
+    Node& subject = *run->second;
+    if (subject.paused) subject.detected = true;
+    if (plan_.stalled != 0) return judge_stalled(node, subject);
+    if (!subject.alive || subject.leaving || !node.removed.empty() || !subject.removed.empty()) return;
 
-/// At most one connection per pair is attached at both ends.
-void World::check_links() {
-    std::map<std::pair<PeerId, PeerId>, std::uint64_t> usable;
+    // Suspicions grow with a node's own slowness, and dials that hang prolong what caused them.
+    const Time since = now_ - 4 * conditions_.suspicion - 4 * conditions_.heartbeat - 2s;
+    const auto recently = [&](Disturbances::Kind kind) {
+        return disturbances_.of_pair(kind, node.index, subject.index) >= since;
+    };
+    if (subject.paused || subject.lag != Duration() || disturbances_.of_machine(subject.index) >= since) return;
+    if (disturbances_.of_machine(node.index) >= since) {
+        note(text + ", which is itself to blame");
+        return;
+    }
+    if (!network_.joins(node.index, subject.index) || recently(Disturbances::Kind::cut)) return;
     for (const auto& [number, connection] : connections_) {
-        if (!connection.open[0] || !connection.open[1]) continue;
-        const Node& a = *nodes_[connection.node[0]];
-        const Node& b = *nodes_[connection.node[1]];
-        if (a.id != connection.run[0] || b.id != connection.run[1] || !a.alive || !b.alive) continue;
-        if (!a.engine->attached_to(connection.link[0]) || !b.engine->attached_to(connection.link[1])) continue;
-        if (!usable.emplace(std::minmax(a.id, b.id), number).second) fail("two usable links between one pair");
+        if (std::minmax(connection.run[0], connection.run[1]) == std::minmax(node.id, subject.id)) {
+            disturbed(connection);
+        }
     }
+    if (!recently(Disturbances::Kind::link) && !recently(Disturbances::Kind::dial)) {
+        return fail(text + ", though both live and nothing was between them");
+    }
+    note(text + ", which is false");
+    ++result_.false_failures;
 }
 
-std::uint64_t World::count_attachments() const {
-    std::uint64_t sum = 0;
-    for (const auto& node : nodes_) {
-        for (const auto& gauge : node->engine->gauges()) sum += gauge.attachments;
+/// A stalled node may be failed. It must not blame its own slowness on others, nor others their views of it on others.
+void World::judge_stalled(Node& node, Node& subject) {
+    const auto stalls = [&](const Node& each) { return each.index >= 1 && each.index <= plan_.stalled; };
+    if (stalls(subject)) return;
+    if (!stalls(node)) {
+        ++result_.stalls.false_failures;
+        note("n" + std::to_string(node.index) + " fails n" + std::to_string(subject.index) + ", both healthy");
+        return;
     }
-    return sum;
-}
-
-bool World::well(std::string* why) {
-    for (const auto& [number, connection] : connections_) {
-        const bool held = connection.deaf && (connection.open[0] || connection.open[1]);
-        if (held) return *why = "connection " + std::to_string(number) + " is half-open", false;
-    }
-    for (const auto& node : nodes_) {
-        const std::string who = "n" + std::to_string(node->index) + " ";
-        if (!node->alive) return *why = who + "is not running", false;
-        std::set<PeerId> others;
-        for (const auto& other : nodes_) {
-            if (other != node) others.insert(other->id);
-        }
-        std::set<PeerId> view;
-        for (const Peer& peer : node->engine->peers()) {
-            if (peer.state != PeerState::alive) return *why = who + "suspects " + short_id(peer.id), false;
-            view.insert(peer.id);
-        }
-        if (view != others) return *why = who + "does not have everybody in view", false;
-        for (const Peer& peer : node->engine->peers()) {
-            const auto owner =
-                std::find_if(nodes_.begin(), nodes_.end(), [&](const auto& each) { return each->id == peer.id; });
-            if ((*owner)->engine->self().tags != peer.tags) return *why = who + "has old tags", false;
-        }
-        for (const auto& gauge : node->engine->gauges()) {
-            if (gauge.outbox_bytes != 0) return *why = who + "has unacknowledged messages", false;
-        }
-        if (!node->inbox.empty()) return *why = who + "has unread messages", false;
-    }
-    return true;
-}
-
-/// Between nodes that both live, each message has been delivered or both ends know that it was given up.
-void World::check_end() {
-    for (const auto& from : nodes_) {
-        for (const auto& to : nodes_) {
-            if (from == to) continue;
-            const auto found = ledgers_.find({from->id, to->id});
-            if (found == ledgers_.end()) continue;
-            const Ledger& ledger = found->second;
-            const std::string pair = "n" + std::to_string(from->index) + " to n" + std::to_string(to->index) + ": ";
-            const std::uint64_t missing = ledger.missing + ledger.expected.size();
-            if (missing > ledger.surrendered) {
-                fail(pair + std::to_string(missing) + " messages are missing, the sender was told of " +
-                     std::to_string(ledger.surrendered));
-            }
-            if (missing > ledger.gaps) {
-                fail(pair + std::to_string(missing) + " messages are missing, the receiver was told of " +
-                     std::to_string(ledger.gaps));
-            }
-        }
-    }
-    for (const auto& node : nodes_) result_.lists += node->engine->counters().lists_sent;
+    if (!node.subjects.insert(subject.id).second) return;
+    ++result_.stalls.subjects;
+    result_.stalls.most_subjects = std::max<std::uint64_t>(result_.stalls.most_subjects, node.subjects.size());
 }
 
 }  // namespace cluster::sim

@@ -1,21 +1,48 @@
+#include "lifeguard.hpp"
 #include "world.hpp"
 
+#include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
-#include <cstring>
+#include <map>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <vector>
 
 namespace {
 
+using cluster::sim::Lifeguard;
+using cluster::sim::Plan;
+using cluster::sim::Result;
+using cluster::sim::World;
+
+struct Range {
+    std::uint64_t first = 0;
+    std::uint64_t last = 0;
+};
+
+struct Arguments {
+    Range seeds{1, 100};
+    Range nodes{5, 5};
+    std::uint64_t jobs = 1;
+    bool trace = false;
+    bool lifeguard = false;
+};
+
 int usage() {
     std::fputs(
-        "Usage: cluster-sim [--seeds A..B] [--nodes N] [--trace]\n"
-        "Runs the engines of N nodes (default 5) in virtual time, once for each seed (default 1..100), with faults\n"
-        "drawn from the seed, and checks what the library promises. --trace prints what happens; a failing seed\n"
-        "prints its trace anyway. Each seed runs twice and must do the same both times. Exit status 1 if a seed\n"
-        "fails.\n",
+        "Usage: cluster-sim [--seeds A..B] [--nodes N | --nodes A..B] [--jobs N] [--trace] [--lifeguard]\n"
+        "Runs the engines of N nodes (default 5; 2 to 200) in virtual time, once for each seed (default 1..100),\n"
+        "with faults drawn from the seed, and checks what the library promises. With a range of nodes their number\n"
+        "is drawn from the seed, too. --jobs runs so many seeds at a time. --trace prints what happens; a failing\n"
+        "seed prints its trace anyway. Every fourth seed runs twice and must do the same both times. --lifeguard\n"
+        "instead stops 1, 4, 16, 32 of 100 nodes again and again and counts whom that makes fail. Exit status 1 if\n"
+        "a seed fails.\n",
         stderr);
     return 2;
 }
@@ -25,68 +52,159 @@ bool number(std::string_view text, std::uint64_t& value) {
     return error == std::errc() && end == text.data() + text.size();
 }
 
+bool range(std::string_view text, Range& value) {
+    const std::size_t dots = text.find("..");
+    if (!number(text.substr(0, dots), value.first)) return false;
+    value.last = value.first;
+    return dots == std::string_view::npos || (number(text.substr(dots + 2), value.last) && value.first <= value.last);
+}
+
+bool parse(int argc, char** argv, Arguments& arguments) {
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view argument = argv[i];
+        const bool more = i + 1 < argc;
+        if (argument == "--trace") {
+            arguments.trace = true;
+        } else if (argument == "--lifeguard") {
+            arguments.lifeguard = true;
+        } else if (argument == "--seeds" && more) {
+            if (!range(argv[++i], arguments.seeds)) return false;
+        } else if (argument == "--nodes" && more) {
+            if (!range(argv[++i], arguments.nodes)) return false;
+            if (arguments.nodes.first < 2 || arguments.nodes.last > 200) return false;
+        } else if (argument == "--jobs" && more) {
+            if (!number(argv[++i], arguments.jobs) || arguments.jobs < 1 || arguments.jobs > 256) return false;
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+/// Calls `make(i)` for 0 to `count` - 1, on several threads, and `take(i, what it returned)` in order on this one.
+template <class Make, class Take>
+void in_order(std::uint64_t count, std::uint64_t jobs, Make&& make, Take&& take) {
+    using Made = decltype(make(count));
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::map<std::uint64_t, Made> made;
+    std::atomic<std::uint64_t> next{0};
+    std::vector<std::thread> threads;
+    for (std::uint64_t i = 0; i < std::min(jobs, count); ++i) {
+        threads.emplace_back([&] {
+            for (std::uint64_t each = next++; each < count; each = next++) {
+                Made value = make(each);
+                const std::lock_guard lock(mutex);
+                made.emplace(each, std::move(value));
+                changed.notify_one();
+            }
+        });
+    }
+    for (std::uint64_t each = 0; each < count; ++each) {
+        std::unique_lock lock(mutex);
+        changed.wait(lock, [&] { return made.contains(each); });
+        const Made value = std::move(made.extract(each).mapped());
+        lock.unlock();
+        take(each, value);
+    }
+    for (std::thread& thread : threads) thread.join();
+}
+
+std::size_t nodes_of(const Arguments& arguments, std::uint64_t seed) {
+    const auto& [first, last] = arguments.nodes;
+    return first + cluster::core::Dice(seed * 7919).below(last - first + 1);
+}
+
+Result run(const Arguments& arguments, std::uint64_t seed) {
+    Plan plan;
+    plan.seed = seed;
+    plan.nodes = nodes_of(arguments, seed);
+    plan.trace = arguments.trace;
+    Result result = World(plan).run();
+    if (!result.failed && seed % 4 == 0 && World(plan).run().hash != result.hash) {
+        result.failed = true;
+        result.why = "two runs of this seed differ";
+    }
+    if (result.failed && !plan.trace) {
+        plan.trace = true;
+        result.trace = World(plan).run().trace;
+    }
+    return result;
+}
+
+unsigned long long count(std::uint64_t value) {
+    return value;
+}
+
+int run_seeds(const Arguments& arguments) {
+    const auto begin = std::chrono::steady_clock::now();
+    Result sum;
+    std::uint64_t failures = 0;
+    const std::uint64_t first = arguments.seeds.first;
+    in_order(
+        arguments.seeds.last - first + 1, arguments.jobs,
+        [&](std::uint64_t i) { return run(arguments, first + i); },
+        [&](std::uint64_t i, const Result& result) {
+            sum.events += result.events;
+            sum.accepted += result.accepted;
+            sum.delivered += result.delivered;
+            sum.given_up += result.given_up;
+            sum.faults += result.faults;
+            sum.restarts += result.restarts;
+            sum.leaves += result.leaves;
+            sum.failures += result.failures;
+            sum.false_failures += result.false_failures;
+            sum.node_minutes += result.node_minutes;
+            for (const std::string& line : result.trace) std::puts(line.c_str());
+            if (!result.failed) return;
+            ++failures;
+            std::printf("seed %llu with %llu nodes failed at %.6f s: %s\n", count(first + i),
+                        count(nodes_of(arguments, first + i)), std::chrono::duration<double>(result.at).count(),
+                        result.why.c_str());
+        });
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    std::printf(
+        "cluster-sim: seeds %llu..%llu, %llu..%llu nodes: %llu failed; %llu events, %llu messages accepted, %llu "
+        "delivered, %llu given up, %llu faults, %llu kills, %llu leaves, %llu failures reported, %.3f false ones per "
+        "node-minute, %.1f s\n",
+        count(first), count(arguments.seeds.last), count(arguments.nodes.first), count(arguments.nodes.last),
+        count(failures), count(sum.events), count(sum.accepted), count(sum.delivered), count(sum.given_up),
+        count(sum.faults), count(sum.restarts), count(sum.leaves), count(sum.failures),
+        static_cast<double>(sum.false_failures) / sum.node_minutes, seconds);
+    return failures == 0 ? 0 : 1;
+}
+
+int run_lifeguards(const Arguments& arguments) {
+    constexpr std::size_t stalled[] = {1, 4, 16, 32};
+    bool hold = true;
+    std::puts("stalled of 100  stalls  long ones  detected  false failures per healthy node-minute  healthy nodes that "
+              "a stalled one fails: per stall, most");
+    in_order(
+        std::size(stalled), arguments.jobs,
+        [&](std::uint64_t i) {
+            return cluster::sim::run_lifeguard(arguments.seeds.first, 100, stalled[i], std::chrono::minutes(5));
+        },
+        [&](std::uint64_t, const Lifeguard& each) {
+            const Result::Stalls& stalls = each.result.stalls;
+            std::printf("%14llu  %6llu  %9llu  %8llu  %37.3f%%  %31.2f, %llu%s\n", count(each.stalled),
+                        count(stalls.stalls), count(stalls.long_stalls), count(stalls.detected),
+                        100 * each.false_failures(),
+                        static_cast<double>(stalls.subjects) /
+                            static_cast<double>(std::max<std::uint64_t>(stalls.stalls, 1)),
+                        count(stalls.most_subjects), each.holds() ? "" : "  too many");
+            if (each.result.failed) {
+                std::printf("failed at %.6f s: %s\n", std::chrono::duration<double>(each.result.at).count(),
+                            each.result.why.c_str());
+            }
+            hold = hold && each.holds();
+        });
+    return hold ? 0 : 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-    std::uint64_t first = 1;
-    std::uint64_t last = 100;
-    std::uint64_t nodes = 5;
-    bool trace = false;
-    for (int i = 1; i < argc; ++i) {
-        const std::string_view argument = argv[i];
-        if (argument == "--trace") {
-            trace = true;
-        } else if (argument == "--seeds" && i + 1 < argc) {
-            const std::string_view range = argv[++i];
-            const std::size_t dots = range.find("..");
-            if (!number(range.substr(0, dots), first)) return usage();
-            last = first;
-            if (dots != std::string_view::npos && !number(range.substr(dots + 2), last)) return usage();
-        } else if (argument == "--nodes" && i + 1 < argc) {
-            if (!number(argv[++i], nodes) || nodes < 2 || nodes > 200) return usage();
-        } else {
-            return usage();
-        }
-    }
-
-    const auto begin = std::chrono::steady_clock::now();
-    cluster::sim::Result sum;
-    std::uint64_t failures = 0;
-    for (std::uint64_t seed = first; seed <= last; ++seed) {
-        cluster::sim::Plan plan;
-        plan.seed = seed;
-        plan.nodes = nodes;
-        plan.trace = trace;
-        cluster::sim::Result result = cluster::sim::World(plan).run();
-        const cluster::sim::Result again = cluster::sim::World(plan).run();
-        if (!result.failed && result.hash != again.hash) {
-            result.failed = true;
-            result.why = "two runs of this seed differ";
-        }
-        sum.events += result.events;
-        sum.accepted += result.accepted;
-        sum.delivered += result.delivered;
-        sum.given_up += result.given_up;
-        sum.resets += result.resets;
-        sum.restarts += result.restarts;
-        sum.leaves += result.leaves;
-        if (result.failed || trace) {
-            plan.trace = true;
-            const cluster::sim::Result traced = cluster::sim::World(plan).run();
-            for (const std::string& line : traced.trace) std::puts(line.c_str());
-        }
-        if (result.failed) {
-            ++failures;
-            std::printf("seed %llu failed at %.6f s: %s\n", static_cast<unsigned long long>(seed),
-                        std::chrono::duration<double>(result.at).count(), result.why.c_str());
-        }
-    }
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    const auto count = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
-    std::printf(
-        "cluster-sim: seeds %llu..%llu, %llu nodes: %llu failed; %llu events, %llu messages accepted, %llu delivered, "
-        "%llu given up, %llu resets, %llu kills, %llu leaves, %.1f s\n",
-        count(first), count(last), count(nodes), count(failures), count(sum.events), count(sum.accepted),
-        count(sum.delivered), count(sum.given_up), count(sum.resets), count(sum.restarts), count(sum.leaves), seconds);
-    return failures == 0 ? 0 : 1;
+    Arguments arguments;
+    if (!parse(argc, argv, arguments)) return usage();
+    return arguments.lifeguard ? run_lifeguards(arguments) : run_seeds(arguments);
 }

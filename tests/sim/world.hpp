@@ -1,6 +1,8 @@
 #pragma once
 
 #include "core/engine.hpp"
+#include "faults.hpp"
+#include "network.hpp"
 #include "wire/parser.hpp"
 
 #include <cstdint>
@@ -28,6 +30,8 @@ struct Plan {
     Duration healing = std::chrono::seconds(60);
     /// Keep the lines of the trace, not just their hash.
     bool trace = false;
+    /// So many of the nodes, but the first, are stopped again and again, and no other fault happens.
+    std::size_t stalled = 0;
 };
 
 struct Result {
@@ -44,6 +48,22 @@ struct Result {
     std::uint64_t resets = 0;
     std::uint64_t restarts = 0;
     std::uint64_t leaves = 0;
+    std::uint64_t faults = 0;
+    /// Reports that a peer has failed or is unreachable, and those of them that only a disturbed link or dial excuses.
+    std::uint64_t failures = 0;
+    std::uint64_t false_failures = 0;
+    double node_minutes = 0;
+
+    /// With `Plan::stalled`.
+    struct Stalls {
+        std::uint64_t stalls = 0;
+        std::uint64_t long_stalls = 0;          ///< that lasted twice the suspicion
+        std::uint64_t detected = 0;             ///< of the long ones, by anybody
+        std::uint64_t false_failures = 0;       ///< reports of a healthy node about a healthy node
+        std::uint64_t subjects = 0;             ///< healthy peers that a stalled node failed, over all stalls
+        std::uint64_t most_subjects = 0;        ///< in one stall
+        double healthy_minutes = 0;
+    } stalls;
 };
 
 /// Runs N engines in virtual time over simulated connections with seeded faults, and checks after every step what the
@@ -60,12 +80,13 @@ public:
 private:
     struct Node;
     struct Connection;
-    struct End;
     struct Ledger;
     struct Sink;
+    struct Machine;
+    using Work = std::function<void()>;
 
-    // Time.
-    void at(Duration delay, std::function<void()> what);
+    // world.cpp: time
+    void at(Duration delay, Work what);
     void note(std::string line);
     void fail(std::string why);
     core::Dice dice(std::uint64_t stream) const { return core::Dice(plan_.seed * 1000003 + stream); }
@@ -74,62 +95,116 @@ private:
         const auto span = static_cast<std::uint64_t>((most - least).count());
         return least + Duration(static_cast<Duration::rep>(faults_.below(span + 1)));
     }
+    bool advance();
 
-    // Nodes.
+    // processes.cpp: what runs a node
     void start(std::size_t index);
+    void restart(std::size_t index, Duration after);
     void kill(std::size_t index, bool silently);
+    void pause(Node& node, Duration how_long, bool clock_stands);
+    void resume(Node& node);
+    Time clock(const Node& node) const;
+    bool busy(Node& node, Work work);
     void settle(Node& node);
     void carry_out(Node& node, core::Action& action);
+    void removed(Node& node, const core::PeerRemoved& action);
+    void left(Node& node, const core::LeaveDone& action);
     void schedule_tick(Node& node);
-    void receive(Node& node, core::Batch batch);
-    void read_inbox(Node& node, std::size_t most);
-    void send_something(Node& node);
 
-    // Connections.
+    // messages.cpp: what applications do
+    void load();
+    void receive(Node& node, core::Batch batch);
+    void read_inbox(Node& node);
+    void send_something(Node& node);
+    void check_farewell(const Node& node, std::uint64_t unacknowledged);
+    void check_ledgers();
+
+    // dials.cpp: who answers where
     void dial(Node& node, const core::Dial& dial);
+    void knock(Node& node, core::LinkId link, const Address& address, int attempt);
+    void dial_fails(Node& node, core::LinkId link, errc error, Duration after);
+    void meet_stranger(Node& node, core::LinkId link, const Address& address, bool silent);
+    void connect(Node& node, core::LinkId link, const Address& address, Node& acceptor);
+    void accept(std::uint64_t connection);
+    Node* listener(const Address& address);
+
+    // connections.cpp: bytes
     void write(Node& node, core::LinkId link);
     void transmit(std::uint64_t connection, int from, std::vector<std::byte> bytes);
     void arrive(std::uint64_t connection, int to);
+    void wake(std::uint64_t connection, int to, Duration after);
     void feed(Node& node, std::uint64_t connection, int side, std::vector<std::byte> bytes);
     void close(Node& node, core::LinkId link, bool drain);
     void reset(std::uint64_t connection);
     void end(std::uint64_t connection, int side);
+    void release(std::uint64_t connection, int side);
+    void disturbed(const Connection& connection);
 
-    // Faults and load.
+    // faults.cpp
     void disturb();
-    void load();
-    void heal();
+    void inflict(Fault fault);
+    std::uint64_t some_connection();
+    void cut(const std::vector<std::pair<std::size_t, std::size_t>>& ways, Duration how_long);
+    void mend(std::size_t from, std::size_t to, Duration lasted);
+    void isolate(std::size_t index, Duration how_long);
+    void part(Node& node);
+    void stall(std::size_t index);
 
-    // What must hold.
-    void check_step(Node& node);
-    void check_links();
-    void check_farewell(const Node& node, std::uint64_t unacknowledged);
-    std::uint64_t count_attachments() const;
+    // healing.cpp: the second phase
+    void heal();
+    void freeze(std::size_t index);
+    bool belongs_together(std::size_t a, std::size_t b) const;
     bool well(std::string* why);
-    void check_end();
+    bool rest();
+    struct Traffic {
+        std::uint64_t lists = 0;
+        std::uint64_t attachments = 0;
+        std::vector<std::uint64_t> dials;
+    };
+    Traffic traffic() const;
+
+    // invariants.cpp
+    void check_step(Node& node);
+    void check_outboxes(const Node& node);
+    void check_link(std::uint64_t connection);
+    void check_dial(Node& node, const Address& address);
+    void judge(Node& node, const Peer& peer, std::string_view reason);
+    void judge_stalled(Node& node, Node& subject);
 
     struct Event {
         Time at;
         std::uint64_t order;
-        std::function<void()> what;
+        Work what;
         bool operator>(const Event& other) const { return at != other.at ? at > other.at : order > other.order; }
     };
 
     Plan plan_;
+    Conditions conditions_;
     Result result_;
     core::Dice faults_;
     core::Dice random_;
+    Network network_;
+    Disturbances disturbances_;
     Time now_{};
     std::uint64_t order_ = 0;
     bool healed_ = false;
-    bool dial_faults_ = false;
-    std::set<std::pair<std::size_t, std::size_t>> parted_;  ///< pairs of nodes between which nothing gets through
-    std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
+    std::vector<Event> events_;  ///< a heap
+    std::vector<Machine> machines_;
     std::vector<std::unique_ptr<Node>> nodes_;
     std::vector<std::unique_ptr<Node>> gone_;
+    std::map<PeerId, Node*> runs_;
+    std::vector<Address> seeds_;
+    std::vector<Address> abandoned_;   ///< where a process ran that started anew elsewhere
+    std::set<Address> powerless_;      ///< whose machine is off
+    std::uint64_t last_machine_ = 0;
     std::map<std::uint64_t, Connection> connections_;
     std::uint64_t last_connection_ = 0;
+    std::map<std::pair<PeerId, PeerId>, std::uint64_t> usable_;  ///< the connection attached at both ends
     std::map<std::pair<PeerId, PeerId>, Ledger> ledgers_;
+    std::pair<std::size_t, std::size_t> estranged_{};  ///< two that never reach each other again
+    Time good_since_ = core::never;
+    Time next_check_{};
+    std::optional<std::pair<Time, Traffic>> resting_;
 };
 
 }  // namespace cluster::sim

@@ -3,6 +3,7 @@
 #include "wire/codec.hpp"
 #include "world.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -14,6 +15,11 @@
 #include <vector>
 
 namespace cluster::sim {
+
+inline constexpr std::size_t max_message = 200 << 10;
+inline constexpr std::size_t outbox_bytes = 300 << 10;
+inline constexpr std::size_t total_outbox_bytes = 4 << 20;
+inline constexpr Duration linger = std::chrono::seconds(3);
 
 inline std::string short_id(const PeerId& id) {
     return id.to_string().substr(0, 6);
@@ -30,37 +36,77 @@ struct World::Ledger {
     std::uint64_t missing = 0;      ///< messages that were found missing
     std::uint64_t surrendered = 0;  ///< as the sender was told
     std::uint64_t gaps = 0;         ///< as the receiver was told
+    /// The session ended because one of them removed the other, which both are told: messages up to this one may be
+    /// missing without a gap.
+    std::uint64_t parted = 0;
+    bool parting = false;           ///< until the sender has the receiver in view again, all may
+
+    bool may_miss(const Entry& entry) const { return parting || entry.number <= parted; }
+    std::uint64_t owed() const {
+        return static_cast<std::uint64_t>(
+            std::count_if(expected.begin(), expected.end(), [&](const Entry& each) { return !may_miss(each); }));
+    }
 };
 
+/// Where the processes of one index run, one after the other.
+struct World::Machine {
+    Address address;      ///< where it listens
+    Address published;    ///< what it tells others
+    Address alias;        ///< where it can be dialled, too
+    bool listens = true;  ///< false behind address translation
+    bool frozen = false;  ///< not healed: not part of what must be well
+};
+
+/// One run of a process.
 struct World::Node {
     std::size_t index = 0;
     PeerId id;
     Address address;
+    Address published;
     std::unique_ptr<core::Engine> engine;
     std::map<core::LinkId, std::pair<std::uint64_t, int>> links;  ///< to connection and side
-    std::map<core::LinkId, bool> draining;
+    std::set<core::LinkId> dialling;
+    std::set<core::LinkId> draining;
     std::deque<core::Batch> inbox;
     std::uint64_t inbox_charge = 0;
+    std::uint64_t inbox_limit = 0;
+    std::size_t link_limit = 0;
     bool reads = true;
+    bool reading = false;  ///< an event that reads the inbox is on its way
     bool alive = true;
     bool leaving = false;
     bool left = false;
     bool settling = false;
+
+    bool paused = false;
+    std::uint64_t pauses = 0;
+    std::vector<Work> waiting;  ///< what its machine has for it when it goes on
+    Duration skew{};            ///< of its steady clock
+    Duration lag{};             ///< by which its timers fire late
+    Time exhausted_until{};     ///< without descriptors
     Time tick_at = core::never;
+
     std::set<PeerId> in_view;
-    std::uint64_t add_request = 0;
-    bool add_pending = false;
     std::set<PeerId> departed;
+    std::vector<Address> removed;  ///< addresses of peers it has removed
+    std::vector<Address> added;
+    double dial_tokens = core::DialPlan::burst;
+    Time dial_refilled{};
+    std::uint64_t dials = 0;
+    Time stalled_at = core::never;
+    std::set<PeerId> subjects;  ///< healthy peers it failed since it was last stalled
+    bool detected = false;      ///< somebody failed it in this stall
 };
 
 /// One direction each; side 0 dialled.
 struct World::Connection {
     std::size_t node[2];
     PeerId run[2];
-    core::LinkId link[2] = {0, 0};
+    core::LinkId link[2] = {0, 0};     ///< zero until the process has accepted it
     bool open[2] = {true, true};
     bool fin[2] = {false, false};      ///< this side writes no more
     bool deaf = false;                 ///< half-open: what is written vanishes, nobody is told
+    Time stalled[2] = {Time(), Time()};  ///< until when nothing that side i wrote arrives
     std::deque<std::vector<std::byte>> pipe[2];  ///< written by side i, not yet read by the other
     std::size_t bytes[2] = {0, 0};
     bool blocked[2] = {false, false};
@@ -75,7 +121,10 @@ struct World::Sink final : core::OutputSink {
     explicit Sink(World& in) : world(in) {}
     void frame(const core::Control& frame) override {
         // A list that gets lost without a trace: digests have to find out.
-        if (std::holds_alternative<core::PeerList>(frame) && world.dial_faults_ && world.chance(0.03)) return;
+        if (std::holds_alternative<core::PeerList>(frame) && !world.healed_ &&
+            world.chance(world.conditions_.lost_lists)) {
+            return;
+        }
         wire::encode(frame, out);
     }
     void bytes(const core::BlockRef&, std::span<const std::byte> bytes) override {

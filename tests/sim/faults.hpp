@@ -1,0 +1,72 @@
+#pragma once
+
+#include "core/random.hpp"
+#include "core/time.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace cluster::sim {
+
+enum class Fault : std::uint8_t {
+    reset,       ///< a connection breaks; a prefix of what is under way may still arrive
+    half_open,   ///< a connection swallows everything and nobody is told
+    stall,       ///< one direction of a connection waits, then goes on
+    delay,       ///< a connection becomes slow for a while
+    cut,         ///< two machines do not reach each other
+    one_way,     ///< one machine's packets do not reach another
+    partition,   ///< two groups of machines, in both directions or in one
+    isolate,     ///< one machine from all others
+    flap,        ///< one machine from all others, again and again
+    crash,       ///< a process is killed, its machine lives on
+    power_loss,  ///< a machine is gone without a word
+    pause,       ///< a process is stopped, its machine lives on
+    suspend,     ///< the same, and its steady clock stands still meanwhile
+    jump,        ///< a machine's steady clock jumps ahead
+    slow,        ///< a process's timers fire late
+    unread,      ///< an inbox is not read
+    burst,       ///< a node sends until its outboxes are full
+    exhaust,     ///< a process has no descriptors left
+    leave,       ///< a node leaves gracefully
+    part,        ///< a node removes a peer, and adds it again later
+    add,         ///< two nodes add each other at once
+    tags,        ///< a node changes its tags
+};
+inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(Fault::tags) + 1;
+
+/// The conditions of one run, drawn from its seed: which faults happen and how often, how the nodes are configured,
+/// and how it ends. Each seed switches most kinds of faults off, so that what one kind excuses is not excused in all.
+struct Conditions {
+    /// No faults.
+    Conditions() = default;
+    Conditions(core::Dice dice, std::size_t nodes);
+
+    /// Which fault comes next.
+    Fault draw(core::Dice& dice) const;
+
+    std::array<std::uint64_t, fault_kinds> weights{};  ///< zero: switched off
+    core::Duration between_faults{};                   ///< twice the mean, as the next
+    core::Duration between_sends = std::chrono::seconds(4);
+    double refused_dials = 0;
+    double swallowed_dials = 0;
+    double broken_greetings = 0;
+    double lost_lists = 0;
+    double restart_elsewhere = 0;
+    double silent_restart = 0;
+
+    core::Duration heartbeat = std::chrono::seconds(1);
+    core::Duration suspicion = std::chrono::seconds(2);
+    std::size_t seeds = 1;       ///< the first nodes, whose addresses all others are given
+    std::size_t translated = 0;  ///< the last nodes, which can dial but cannot be dialled
+
+    enum class End : std::uint8_t {
+        whole,     ///< all is healed
+        majority,  ///< some never run or are never reached again
+        pair,      ///< two never reach each other again
+    };
+    End end = End::whole;
+};
+
+}  // namespace cluster::sim

@@ -1,0 +1,150 @@
+#include "world_parts.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace cluster::sim {
+
+using namespace std::chrono_literals;
+
+void World::load() {
+    if (healed_) return;
+    for (auto& node : nodes_) {
+        if (chance(0.7)) send_something(*node);
+    }
+    at(between(5ms, conditions_.between_sends), [this] { load(); });
+}
+
+void World::send_something(Node& node) {
+    if (!node.alive || node.leaving || node.paused) return;
+    const std::uint64_t pick = random_.below(100);
+    const std::size_t size = 8 + (pick < 80   ? random_.below(200)
+                                  : pick < 97 ? random_.below(20000)
+                                              : random_.below(max_message - 8));
+    std::vector<std::byte> payload(size);
+    const std::uint64_t number = ++result_.accepted;
+    std::memcpy(payload.data(), &number, 8);
+    std::fill(payload.begin() + 8, payload.end(), static_cast<std::byte>(number));
+    core::Engine::Body body{payload, {}};
+    if (size > 16000) {
+        body.owner = core::Block::copy(payload);
+        body.bytes = {body.owner->data(), size};
+    }
+    const bool skip = random_.below(4) == 0;
+    core::Engine::Outcome outcome;
+    // What is in view for the application is in view for the engine: its actions have been carried out.
+    const std::vector<PeerId> peers(node.in_view.begin(), node.in_view.end());
+    std::vector<PeerId> to;
+    if (random_.below(3) == 0 && !peers.empty()) {
+        to = {peers[random_.below(peers.size())]};
+        outcome = node.engine->send(to[0], body, skip);
+    } else {
+        to = peers;
+        outcome = node.engine->broadcast(body, skip);
+    }
+    if (outcome.error == errc{}) {
+        for (const PeerId& id : to) ledgers_[{node.id, id}].expected.push_back({number, size});
+        if (random_.below(8) == 0) check_outboxes(node);
+    }
+    settle(node);
+}
+
+void World::receive(Node& node, core::Batch batch) {
+    if (batch.lost != 0) {
+        Ledger& ledger = ledgers_[{batch.from, node.id}];
+        ledger.gaps += batch.lost;
+    }
+    node.inbox_charge += batch.charge;
+    node.inbox.push_back(std::move(batch));
+    if (!node.reads || std::exchange(node.reading, true)) return;
+    at(between(0ms, 2ms), [this, &node] {
+        node.reading = false;
+        if (node.reads) read_inbox(node);
+    });
+}
+
+void World::read_inbox(Node& node) {
+    if (!node.alive || node.paused) return;
+    while (!node.inbox.empty()) {
+        const core::Batch batch = std::move(node.inbox.front());
+        node.inbox.pop_front();
+        node.inbox_charge -= batch.charge;
+        Ledger& ledger = ledgers_[{batch.from, node.id}];
+        if (batch.lost != 0) ledger.skippable += batch.lost;
+        const auto who = [&] { return "n" + std::to_string(node.index) + " from " + short_id(batch.from); };
+        for (auto frames = batch.frames; !frames.empty();) {
+            const core::FrameHeader header = core::FrameHeader::read(frames.data());
+            const auto payload = frames.subspan(core::FrameHeader::size, header.length);
+            frames = frames.subspan(core::FrameHeader::size + header.length);
+            std::uint64_t number = 0;
+            if (payload.size() < 8) return fail(who() + ": altered");
+            std::memcpy(&number, payload.data(), 8);
+            while (!ledger.expected.empty() && ledger.expected.front().number < number) {
+                if (!ledger.may_miss(ledger.expected.front())) {
+                    if (ledger.skippable == 0) break;
+                    --ledger.skippable;
+                    ++ledger.missing;
+                }
+                ledger.expected.pop_front();
+            }
+            if (ledger.expected.empty() || ledger.expected.front().number != number) {
+                return fail(who() + ": got message " + std::to_string(number) + ", expected " +
+                            (ledger.expected.empty() ? "none" : std::to_string(ledger.expected.front().number)));
+            }
+            const auto fill = static_cast<std::byte>(number);
+            if (payload.size() != ledger.expected.front().size ||
+                std::any_of(payload.begin() + 8, payload.end(), [&](std::byte each) { return each != fill; })) {
+                return fail(who() + ": altered");
+            }
+            ledger.expected.pop_front();
+            ++result_.delivered;
+        }
+        node.engine->taken(batch.session, batch.charge, clock(node));
+    }
+    settle(node);
+}
+
+/// What a leaving node does not report as unacknowledged is in the inboxes of those that live.
+void World::check_farewell(const Node& node, std::uint64_t unacknowledged) {
+    std::uint64_t missing = 0;
+    std::uint64_t surrendered = 0;
+    for (const auto& other : nodes_) {
+        const auto found = ledgers_.find({node.id, other->id});
+        if (other->index == node.index || !other->alive || found == ledgers_.end()) continue;
+        std::uint64_t waiting = 0;
+        for (const core::Batch& batch : other->inbox) {
+            if (batch.from == node.id) waiting += batch.messages;
+        }
+        const std::uint64_t owed = found->second.owed();
+        missing += owed - std::min(waiting, owed);
+        surrendered += found->second.surrendered;
+    }
+    if (missing > unacknowledged + surrendered) {
+        fail("n" + std::to_string(node.index) + " leaves " + std::to_string(missing) +
+             " messages undelivered and reports " + std::to_string(unacknowledged));
+    }
+}
+
+/// Between nodes that both live, each message has been delivered or both ends know that it was given up.
+void World::check_ledgers() {
+    for (const auto& from : nodes_) {
+        for (const auto& to : nodes_) {
+            if (from == to || !belongs_together(from->index, to->index)) continue;
+            const auto found = ledgers_.find({from->id, to->id});
+            if (found == ledgers_.end()) continue;
+            const Ledger& ledger = found->second;
+            const std::string pair = "n" + std::to_string(from->index) + " to n" + std::to_string(to->index) + ": ";
+            const std::uint64_t missing = ledger.missing + ledger.owed();
+            if (missing > ledger.surrendered) {
+                fail(pair + std::to_string(missing) + " messages are missing, the sender was told of " +
+                     std::to_string(ledger.surrendered));
+            }
+            if (missing > ledger.gaps) {
+                fail(pair + std::to_string(missing) + " messages are missing, the receiver was told of " +
+                     std::to_string(ledger.gaps));
+            }
+        }
+    }
+}
+
+}  // namespace cluster::sim

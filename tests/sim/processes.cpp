@@ -1,0 +1,270 @@
+#include "world_parts.hpp"
+
+#include <algorithm>
+
+namespace cluster::sim {
+
+using namespace std::chrono_literals;
+
+// Starting and stopping.
+
+void World::start(std::size_t index) {
+    const Machine& machine = machines_[index];
+    auto node = std::make_unique<Node>();
+    node->index = index;
+    for (auto& byte : node->id.bytes) byte = static_cast<std::uint8_t>(random_.next());
+    node->address = machine.address;
+    node->published = machine.published;
+    core::EngineOptions options;
+    options.cluster = "sim";
+    options.self = {node->id, 1, "n" + std::to_string(index), "", {node->published}, {}};
+    options.seeds = seeds_;
+    if (index == 0 && seeds_.size() == 1) options.seeds.clear();
+    options.heartbeat = conditions_.heartbeat;
+    options.suspicion = conditions_.suspicion;
+    options.reconnect_min = 100ms;
+    options.reconnect_max = 5s;
+    options.resume_for = std::chrono::milliseconds(4000 + 1000 * random_.below(8));
+    options.forget_after = std::chrono::hours(1);
+    options.connect_timeout = 2s;
+    options.handshake_timeout = 3s;
+    options.attach_timeout = 1s;
+    options.linger = linger;
+    options.max_peers = std::max<std::size_t>(32, 2 * plan_.nodes);
+    options.inbox_bytes = options.max_peers * (std::size_t{512} << 10);
+    options.outbox_bytes = outbox_bytes;
+    options.total_outbox_bytes = total_outbox_bytes;
+    options.max_message = max_message;
+    options.random = [this](std::span<std::uint8_t> bytes) {
+        for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random_.next());
+    };
+    node->inbox_limit = options.inbox_bytes;
+    node->link_limit = 4 * options.max_peers + 64;
+    node->dial_refilled = now_;
+    node->engine = std::make_unique<core::Engine>(std::move(options), now_);
+    note("start n" + std::to_string(index) + " " + short_id(node->id) + " at " + machine.address.to_string());
+    // The connections of who ran here before are unknown to the machine, if it was off.
+    if (powerless_.erase(machine.address) != 0) {
+        for (auto& [number, connection] : connections_) {
+            for (int side = 0; side < 2; ++side) {
+                if (connection.node[side] != index || connection.open[side] || !chance(0.5)) continue;
+                at(between(1ms, 2s), [this, number = number] { reset(number); });
+            }
+        }
+    }
+    runs_[node->id] = node.get();
+    if (nodes_[index]->engine) gone_.push_back(std::move(nodes_[index]));
+    nodes_[index] = std::move(node);
+    settle(*nodes_[index]);
+}
+
+/// The process of this machine comes back, perhaps elsewhere, perhaps where another one ran.
+void World::restart(std::size_t index, Duration after) {
+    at(after, [this, index] {
+        Machine& machine = machines_[index];
+        if (nodes_[index]->alive || machine.frozen) return;
+        if (index >= conditions_.seeds && machine.listens && !healed_ && chance(conditions_.restart_elsewhere)) {
+            const Address former = machine.address;
+            if (!abandoned_.empty() && chance(0.5)) {
+                const std::size_t pick = faults_.below(abandoned_.size());
+                machine.address = abandoned_[pick];
+                abandoned_.erase(abandoned_.begin() + static_cast<std::ptrdiff_t>(pick));
+            } else {
+                ++last_machine_;
+                machine.address = {"10.1." + std::to_string(last_machine_ / 200) + "." +
+                                       std::to_string(last_machine_ % 200 + 1),
+                                   7000};
+            }
+            machine.published = machine.address;
+            abandoned_.push_back(former);
+        }
+        start(index);
+    });
+}
+
+/// `silently`: as by a power cut, the connections are not reset but dead.
+void World::kill(std::size_t index, bool silently) {
+    Node& node = *nodes_[index];
+    note(std::string("kill n") + std::to_string(index) + (silently ? " silently" : ""));
+    node.alive = false;
+    node.waiting.clear();
+    if (silently) powerless_.insert(node.address);
+    std::vector<std::uint64_t> mine;
+    for (const auto& [number, connection] : connections_) {
+        if (connection.run[0] == node.id || connection.run[1] == node.id) mine.push_back(number);
+    }
+    for (const std::uint64_t number : mine) {
+        if (silently) {
+            connections_.at(number).deaf = true;
+        } else {
+            reset(number);
+        }
+        for (int side = 0; side < 2; ++side) {
+            const auto found = connections_.find(number);
+            if (found != connections_.end() && found->second.run[side] == node.id) release(number, side);
+        }
+    }
+    node.links.clear();
+}
+
+// Stopping for a while.
+
+/// The steady clock of the machine, in which alone its node is told the time.
+Time World::clock(const Node& node) const {
+    return now_ + node.skew;
+}
+
+/// As by SIGSTOP, or with the clock standing as by suspending the machine.
+void World::pause(Node& node, Duration how_long, bool clock_stands) {
+    note("pause n" + std::to_string(node.index) + (clock_stands ? " and its clock" : ""));
+    disturbances_.machine(node.index, now_);
+    node.paused = true;
+    node.subjects.clear();
+    node.stalled_at = now_;
+    node.detected = false;
+    at(how_long, [this, &node, how_long, clock_stands, pause = ++node.pauses] {
+        if (!node.alive || !node.paused || node.pauses != pause || machines_[node.index].frozen) return;
+        if (clock_stands) node.skew -= how_long;
+        resume(node);
+    });
+}
+
+/// What its machine has for it is handled in the order in which it came; timers that are due fire before it, or when
+/// the first of it has been handled.
+void World::resume(Node& node) {
+    note("resume n" + std::to_string(node.index));
+    disturbances_.machine(node.index, now_);
+    if (plan_.stalled != 0) {
+        ++result_.stalls.stalls;
+        if (now_ - node.stalled_at > 2 * conditions_.suspicion + 2 * conditions_.heartbeat) {
+            ++result_.stalls.long_stalls;
+            if (node.detected) ++result_.stalls.detected;
+        }
+    }
+    node.paused = false;
+    node.tick_at = core::never;
+    std::vector<Work> waiting = std::exchange(node.waiting, {});
+    if (waiting.empty() || chance(0.5)) settle(node);
+    for (Work& work : waiting) {
+        if (node.alive) work();
+    }
+    settle(node);
+    if (node.alive && node.reads) read_inbox(node);
+}
+
+/// Whether `work` of this node has to wait until its process runs again.
+bool World::busy(Node& node, Work work) {
+    if (!node.paused) return false;
+    node.waiting.push_back(std::move(work));
+    return true;
+}
+
+// Doing what the engine wants done, as the driver in src/net does it.
+
+void World::settle(Node& node) {
+    if (node.settling || !node.alive || node.paused) return;
+    node.settling = true;
+    if (node.lag == Duration() && node.engine->deadline() <= clock(node)) node.engine->tick(clock(node));
+    std::vector<core::Action> actions;
+    std::vector<core::LinkId> ready;
+    while (node.alive && (node.engine->has_actions() || node.engine->has_ready())) {
+        node.engine->take_actions(actions);
+        for (core::Action& action : actions) carry_out(node, action);
+        if (node.engine->has_actions()) continue;
+        node.engine->take_ready(ready);
+        for (const core::LinkId link : ready) write(node, link);
+    }
+    node.settling = false;
+    if (!node.alive) return;
+    schedule_tick(node);
+    check_step(node);
+}
+
+void World::schedule_tick(Node& node) {
+    const Time deadline = node.engine->deadline();
+    if (deadline == core::never || node.tick_at <= deadline) return;
+    node.tick_at = deadline;
+    const Duration late = node.lag == Duration() ? Duration() : between(0ms, node.lag);
+    at(std::max(Duration::zero(), deadline - clock(node)) + late, [this, &node, deadline] {
+        if (!node.alive || node.paused || node.tick_at != deadline) return;
+        node.tick_at = core::never;
+        if (node.lag != Duration()) node.engine->tick(clock(node));
+        settle(node);
+    });
+}
+
+void World::carry_out(Node& node, core::Action& action) {
+    const std::string who = "n" + std::to_string(node.index) + " ";
+    if (auto* dialled = std::get_if<core::Dial>(&action)) {
+        dial(node, *dialled);
+    } else if (auto* resolve = std::get_if<core::Resolve>(&action)) {
+        const bool found = now_ >= node.exhausted_until;
+        const auto resolved = [this, &node, target = resolve->target, name = resolve->name, found] {
+            if (!node.alive) return;
+            std::vector<Address> addresses;
+            if (found) addresses.push_back(name);
+            node.engine->resolved(target, std::move(addresses), found ? errc{} : errc::unresolvable_host, clock(node));
+            settle(node);
+        };
+        at(between(0us, 500us), [this, &node, resolved] {
+            if (!busy(node, resolved)) resolved();
+        });
+    } else if (auto* closed = std::get_if<core::Close>(&action)) {
+        close(node, closed->link, closed->drain);
+    } else if (auto* deliver = std::get_if<core::Deliver>(&action)) {
+        if (!node.in_view.contains(deliver->batch.from) && !node.leaving) fail(who + "hears from a peer out of view");
+        receive(node, std::move(deliver->batch));
+    } else if (auto* added = std::get_if<core::PeerAdded>(&action)) {
+        note(who + "added " + short_id(added->peer.id));
+        if (!node.in_view.insert(added->peer.id).second) fail(who + "adds a peer twice");
+        if (node.departed.contains(added->peer.id)) fail(who + "lists a peer that has said goodbye");
+        if (const auto found = ledgers_.find({node.id, added->peer.id}); found != ledgers_.end()) {
+            if (std::exchange(found->second.parting, false)) found->second.parted = result_.accepted;
+        }
+    } else if (auto* gone = std::get_if<core::PeerRemoved>(&action)) {
+        removed(node, *gone);
+    } else if (auto* surrender = std::get_if<core::Surrender>(&action)) {
+        note(who + "gives up " + std::to_string(surrender->messages) + " to " + short_id(surrender->peer.id));
+        ledgers_[{node.id, surrender->peer.id}].surrendered += surrender->messages;
+        result_.given_up += surrender->messages;
+    } else if (auto* done = std::get_if<core::AddDone>(&action)) {
+        note(who + "add: " + (done->error == errc{} ? "done" : make_error_code(done->error).message()));
+    } else if (auto* finished = std::get_if<core::LeaveDone>(&action)) {
+        left(node, *finished);
+    } else if (auto* line = std::get_if<core::LogLine>(&action)) {
+        note(who + line->text);
+    }
+}
+
+void World::removed(Node& node, const core::PeerRemoved& action) {
+    const std::string who = "n" + std::to_string(node.index) + " ";
+    const std::string_view reason = to_string(action.reason);
+    note(who + "removed " + short_id(action.peer.id) + " " + std::string(reason));
+    if (node.in_view.erase(action.peer.id) == 0) fail(who + "removes a peer it does not have");
+    if (action.reason == RemovalReason::left) {
+        node.departed.insert(action.peer.id);
+        if (!runs_.at(action.peer.id)->leaving) fail(who + "says of a peer that it left, which did not");
+    }
+    if (reason == "failed" || reason == "unreachable") judge(node, action.peer, reason);
+}
+
+void World::left(Node& node, const core::LeaveDone& action) {
+    note("n" + std::to_string(node.index) + " left, unacknowledged " + std::to_string(action.messages));
+    check_farewell(node, action.messages);
+    node.left = true;
+    node.alive = false;
+    std::vector<core::LinkId> open;
+    for (const auto& [link, place] : node.links) open.push_back(link);
+    for (const core::LinkId link : open) close(node, link, false);
+    // What it has not accepted yet.
+    std::vector<std::uint64_t> unaccepted;
+    for (const auto& [number, connection] : connections_) {
+        if (connection.run[1] == node.id && connection.open[1]) unaccepted.push_back(number);
+    }
+    for (const std::uint64_t number : unaccepted) {
+        reset(number);
+        release(number, 1);
+    }
+}
+
+}  // namespace cluster::sim
