@@ -48,7 +48,7 @@ void Engine::beat(Time now) {
     for (auto& [id, pair] : pairs_) {
         if (pair.state != PeerState::unreachable || pair.in_view) continue;
         const Duration age = now - pair.watch.vouched;
-        if (age > detector_.patience() + 2 * options_.heartbeat) {
+        if (age > options_.suspicion + 2 * options_.heartbeat) {
             pair.state = PeerState::failed;
             log(Severity::info, "peer_failed " + who(pair) + " why=unreachable_for_others_too");
         } else if (age >= options_.heartbeat && ++asked <= most_unreachable) {

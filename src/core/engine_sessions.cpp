@@ -309,7 +309,8 @@ void Engine::on(Link& link, Goodbye&& goodbye, Time now) {
         return break_rule(link, Rule::unexpected_frame, now);
     }
     Pair& pair = *link.pair;
-    if (pair.session) {
+    // The session that was said goodbye to may have been dropped, and the next one begun on another link.
+    if (pair.session && pair.session->attached() == link.id) {
         for (const FinalOffset& offset : goodbye.offsets) {
             Session::Channel* channel = pair.session->channel(offset.channel);
             if (channel == nullptr) continue;

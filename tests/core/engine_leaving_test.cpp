@@ -65,6 +65,25 @@ TEST_CASE("leaving ends at once when another node answers in the place of the on
     CHECK(ann.left->messages == 1);
 }
 
+TEST_CASE("the late answer to a goodbye means nothing to the session that has begun since") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    Node& bob = lab.start(2);
+    lab.join(ann, bob);
+    for (int i = 0; i < 5; ++i) ann.send(bob.id, "before");
+    Wire& old = *lab.wires(&ann, &bob).at(0);
+    old.held[old.end[0] == &bob ? 0 : 1] = true;
+    ann->remove(bob.id, lab.now);
+    lab.settle();
+    lab.join(ann, bob);
+    old.held[0] = old.held[1] = false;
+    lab.settle();
+    CHECK(ann->counters().protocol_errors == 0);
+    ann.send(bob.id, "after");
+    CHECK(bob.inbox.back() == "after");
+    CHECK(ann.news == std::vector<std::string>{"added 2", "removed 2", "added 2"});
+}
+
 TEST_CASE("what a leaving node could not send in time shows as a gap at the receiver, and counts as unacknowledged") {
     Lab lab;
     Node& ann = lab.start(1);
