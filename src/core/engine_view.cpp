@@ -128,7 +128,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     view_.insert(std::lower_bound(view_.begin(), view_.end(), pair.id,
                                   [](const Pair* each, const PeerId& id) { return each->id < id; }),
                  &pair);
-    actions_.push_back(PeerAdded{describe(pair)});
+    if (!leaving_) actions_.push_back(PeerAdded{describe(pair)});
     actions_.push_back(PeersChanged{});
     log(Severity::info, "peer_added " + who(pair) + " address=" + link.remote.to_string());
     if (std::exchange(pair.first_hand, false)) announce(pair.id, now);
