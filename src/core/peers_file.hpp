@@ -1,0 +1,95 @@
+#pragma once
+
+#include "core/time.hpp"
+
+#include <cluster/address.hpp>
+#include <cluster/peer.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cluster::core {
+
+/// Where to dial a peer in view.
+struct Whereabouts {
+    PeerId id;
+    std::string name;
+    /// Where it was reached comes first, then what it publishes.
+    std::vector<Address> addresses;
+
+    friend bool operator==(const Whereabouts&, const Whereabouts&) = default;
+};
+
+/// One moment on two clocks. The wall's says what the time is in a text; it may jump, so ages grow by the other one.
+struct Moment {
+    Time steady{};
+    Duration wall{};  ///< since 1970
+};
+
+/// What a node remembers of its peers beyond its own end, and the text in which it does. Not thread-safe.
+///
+///     cluster-peers 1 orders
+///     5b0c4d1f77aa2e90 1764000000 10.0.0.5:7000,[fd00::5]:7000 bob
+///     checksum         seen       addresses                    name
+///
+/// The first line is the version and the cluster. Each further line is one entry; it was in view at `seen`, in seconds
+/// since 1970. The checksum covers the rest of the line and the cluster, so every line stands for itself: damage costs
+/// the lines that it hits and no other. The name, with '?' for control characters, is for people. Newest come first.
+///
+/// 1. An entry whose addresses all belong to newer ones is dropped: what restarts in one place is one entry.
+/// 2. What was read stays until it is too old or rule 1 drops it.
+class KnownPeers {
+public:
+    static constexpr std::size_t max_entries = 1024;
+    static constexpr std::size_t max_bytes = std::size_t{256} << 10;
+    /// Of one entry: those it publishes, and where it was reached.
+    static constexpr std::size_t max_addresses_each = 9;
+
+    KnownPeers(std::string cluster, Duration keep) : cluster_(std::move(cluster)), keep_(keep) {}
+
+    struct Findings {
+        /// Lines that are not as they were written, or of another version or cluster.
+        std::size_t damaged = 0;
+        /// All of it belongs to this one.
+        std::optional<std::string> other_cluster;
+    };
+    /// Takes over what a file holds; what was seen in the future was seen now. Of more than `max_bytes` the beginning
+    /// is read.
+    Findings read(std::string_view text, const Moment& now);
+
+    /// These are all that are in view now. True if they are not what they were.
+    bool observe(std::vector<Whereabouts> view, Time now);
+    /// It left or was parted from. True if it was known.
+    bool forget(const PeerId& id);
+
+    std::size_t size() const noexcept { return entries_.size(); }
+    /// At most `most`, each once and none of `except`: first the first address of each entry, then the second, and so
+    /// on.
+    std::vector<Address> addresses(std::span<const Address> except, std::size_t most) const;
+    /// At most `max_bytes`, in whole lines.
+    std::string text(const Moment& now);
+
+private:
+    struct Entry {
+        std::optional<PeerId> id;  ///< if it was in view during this run
+        std::string name;
+        std::vector<Address> addresses;
+        Time seen{};  ///< may be before the clock began
+    };
+
+    std::string line_of(const Entry& entry, const Moment& now) const;
+    std::string checksum(std::string_view rest) const;
+    std::optional<Entry> entry_of(std::string_view line, const Moment& now) const;
+    void tidy(Time now);
+
+    std::string cluster_;
+    Duration keep_;
+    std::vector<Entry> entries_;
+    std::vector<Whereabouts> view_;
+};
+
+}  // namespace cluster::core
