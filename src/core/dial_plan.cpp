@@ -40,6 +40,10 @@ void DialPlan::drop(const PeerId& peer) {
     });
 }
 
+void DialPlan::drop(Kind kind) {
+    std::erase_if(changed(), [&](const auto& entry) { return entry.second.kind == kind; });
+}
+
 void DialPlan::keep_only(const std::vector<PeerId>& peers) {
     std::erase_if(changed(), [&](const auto& entry) {
         const Target& target = entry.second;
@@ -47,20 +51,27 @@ void DialPlan::keep_only(const std::vector<PeerId>& peers) {
     });
 }
 
-bool DialPlan::spend(Time now) {
+bool DialPlan::spend(Kind kind, Time now) {
     tokens_ = std::min(burst, tokens_ + std::chrono::duration<double>(now - refilled_).count() * rate);
     refilled_ = now;
-    if (tokens_ < 1) return false;
+    if (tokens_ < (kind == Kind::remembered ? reserved + 1 : 1)) return false;
     tokens_ -= 1;
     return true;
 }
 
 std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied, const Earliest& earliest) {
     if (next() > now) return std::nullopt;
+    const auto remembered = std::count_if(targets_.begin(), targets_.end(), [](const auto& entry) {
+        return entry.second.kind == Kind::remembered && entry.second.running;
+    });
     for (auto& [number, target] : changed()) {
         if (target.engaged || target.resolving || target.due > now) continue;
         if (!is_for_peer(target.kind) && target.peer) continue;  // its peer is sought as such
         if (!target.running) {
+            if (target.kind == Kind::remembered && remembered >= std::ptrdiff_t{most_remembered}) {
+                target.due = now + stagger;
+                continue;
+            }
             const Time begin = target.kind == Kind::peer ? earliest(*target.peer) : now;
             if (begin > now) {
                 target.due = begin;
@@ -83,7 +94,7 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
                 ++target.refused;
                 continue;
             }
-            if (!spend(now)) {
+            if (!spend(target.kind, now)) {
                 target.due = now + std::chrono::milliseconds(20);
                 break;
             }
@@ -185,6 +196,7 @@ void DialPlan::engaged(const PeerId& peer) {
 }
 
 void DialPlan::attached(const PeerId& peer) {
+    drop_remembered(peer);
     for (auto& [number, target] : targets_) {
         if (target.kind == Kind::check || target.peer != peer) continue;
         target.rounds = 0;
@@ -207,7 +219,15 @@ void DialPlan::released(const PeerId& peer, bool known, Time now) {
     }
 }
 
+/// Addresses that have led to `peer` again.
+void DialPlan::drop_remembered(const PeerId& peer) {
+    std::erase_if(targets_, [&](const auto& entry) {
+        return entry.second.kind == Kind::remembered && entry.second.peer == peer;
+    });
+}
+
 void DialPlan::unbind(const PeerId& peer, Time now) {
+    drop_remembered(peer);
     for (auto& [number, target] : changed()) {
         if (is_for_peer(target.kind) || target.peer != peer) continue;
         target.peer.reset();

@@ -30,6 +30,9 @@ public:
         added,  ///< sought until `add` has an answer
         peer,   ///< sought until the engine drops it
         check,  ///< a peer that has a link, dialled in one round to see whether it can be
+        /// Led to a peer in a former run. Sought until it leads to one again, who is then sought as such, or until the
+        /// engine drops all of them. Many may be dead, so they stand back behind the others.
+        remembered,
     };
 
     static constexpr Duration stagger = std::chrono::milliseconds(250);
@@ -40,6 +43,10 @@ public:
     /// Dials begun at once, and then per second.
     static constexpr double burst = 256;
     static constexpr double rate = 100;
+    /// Of the burst, dials that are not for those remembered.
+    static constexpr double reserved = burst / 2;
+    /// Of the remembered, so many are dialled at the same time.
+    static constexpr std::size_t most_remembered = 64;
 
     DialPlan(Duration reconnect_min, Duration reconnect_max, std::uint64_t jitter_seed) noexcept
         : reconnect_min_(reconnect_min), reconnect_max_(reconnect_max), dice_(jitter_seed) {}
@@ -51,6 +58,7 @@ public:
     void check(const PeerId& peer, const std::vector<Address>& addresses, Time now);
     void drop(std::uint64_t target) { changed().erase(target); }
     void drop(const PeerId& peer);
+    void drop(Kind kind);
     void drop_all() { changed().clear(); }
     /// Drops all but the targets of kind `peer` for `peers`.
     void keep_only(const std::vector<PeerId>& peers);
@@ -145,7 +153,8 @@ private:
         next_.reset();
         return targets_;
     }
-    bool spend(Time now);
+    bool spend(Kind kind, Time now);
+    void drop_remembered(const PeerId& peer);
     std::optional<Round> settle(std::uint64_t number, Target& target, Time now);
     Duration pause(unsigned rounds);
 

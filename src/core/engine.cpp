@@ -44,6 +44,8 @@ Engine::Engine(EngineOptions options, Time now)
       detector_(options_.heartbeat, options_.suspicion),
       credit_(options_.inbox_bytes, options_.max_peers, options_.max_message) {
     for (const Address& seed : options_.seeds) plan_.seek(seed, DialPlan::Kind::seed, now);
+    for (const Address& address : options_.remembered) plan_.seek(address, DialPlan::Kind::remembered, now);
+    if (!options_.remembered.empty()) timers_.set({Timer::expiry, 0}, now + options_.forget_after);
     // Nodes that start together need not probe together.
     const auto phase = static_cast<Duration::rep>(dice_.below(static_cast<std::uint64_t>(options_.heartbeat.count())));
     timers_.set({Timer::beat, 0}, now + Duration(phase));
@@ -409,6 +411,7 @@ void Engine::fire(Key key, Time now) {
         case Timer::check: check_somebody(now); break;
         case Timer::expiry:
             roster_.expire(now);
+            plan_.drop(DialPlan::Kind::remembered);  // whatever else is awaited here began later than the node
             if (roster_.next_expiry() != never) timers_.set(key, roster_.next_expiry());
             break;
         case Timer::linger:
@@ -475,13 +478,14 @@ void Engine::resolved(std::uint64_t target, std::vector<Address> addresses, errc
     // All processes may be given the same seeds, their own address among them.
     const auto& own = self().addresses;
     const auto is_own = [&](const Address& each) { return std::find(own.begin(), own.end(), each) != own.end(); };
-    if (plan_.kind(target) == DialPlan::Kind::seed && std::erase_if(addresses, is_own) != 0) why = errc::self;
+    const bool added = plan_.kind(target) == DialPlan::Kind::added;
+    if (!added && std::erase_if(addresses, is_own) != 0) why = errc::self;
     if (addresses.empty()) {
         if (const auto round = plan_.failed({target, 0}, why, false, now)) {
             round_failed(*round, now);
         }
     } else {
-        if (plan_.kind(target) == DialPlan::Kind::added) {
+        if (added) {
             for (const Address& address : addresses) roster_.unblock(address);
         }
         plan_.resolved(target, std::move(addresses), now);
@@ -497,10 +501,15 @@ void Engine::round_failed(const DialPlan::Round& round, Time now) {
             return;
         }
     }
-    if (round.kind == DialPlan::Kind::seed) {
-        log(round.news && round.error != errc::self ? Severity::warning : Severity::debug,
-            "seed_unreachable address=" + round.name.to_string() + " why=\"" +
-                make_error_code(round.error).message() + '"');
+    if (round.kind == DialPlan::Kind::seed || round.kind == DialPlan::Kind::remembered) {
+        const bool seed = round.kind == DialPlan::Kind::seed;
+        const bool news = round.news && round.error != errc::self;
+        log(!news ? Severity::debug : seed ? Severity::warning : Severity::info,
+            (seed ? "seed_unreachable address=" : "remembered_unreachable address=") + round.name.to_string() +
+                " why=\"" + make_error_code(round.error).message() + '"');
+        // Whoever was there in a former run is not there now, and who is need not be disturbed again.
+        const bool taken = round.error == errc::wrong_cluster || round.error == errc::self;
+        if (!seed && taken) plan_.drop(round.target);
     }
     if (round.kind == DialPlan::Kind::check) plan_.drop(round.target);
     if (round.kind == DialPlan::Kind::peer) {

@@ -6,6 +6,7 @@
 #include "core/detector.hpp"
 #include "core/dial_plan.hpp"
 #include "core/frame.hpp"
+#include "core/peers_file.hpp"
 #include "core/random.hpp"
 #include "core/roster.hpp"
 #include "core/session.hpp"
@@ -34,6 +35,8 @@ struct EngineOptions {
     /// Addresses under which others see this node are published, too.
     bool publish_observed = false;
     std::vector<Address> seeds;
+    /// Where peers were in a former run: dialled for `forget_after`, behind all others.
+    std::vector<Address> remembered = {};
     Duration heartbeat{};
     Duration suspicion{};
     Duration reconnect_min{};
@@ -121,6 +124,8 @@ public:
     std::optional<Peer> peer(const PeerId& id) const;
     std::size_t peer_count() const noexcept { return view_.size(); }
     const Facts& self() const noexcept { return roster_.self(); }
+    /// Of all in view; none once the node leaves, since then its view means nothing.
+    std::optional<std::vector<Whereabouts>> whereabouts() const;
 
     const Counters& counters() const noexcept { return counters_; }
     struct PeerGauges {

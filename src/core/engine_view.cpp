@@ -61,6 +61,19 @@ std::vector<Peer> Engine::peers() const {
     return peers;
 }
 
+std::optional<std::vector<Whereabouts>> Engine::whereabouts() const {
+    if (leaving_) return std::nullopt;
+    std::vector<Whereabouts> all;
+    for (const Pair* pair : view_) {
+        const Facts* facts = roster_.find(pair->id);
+        std::vector<Address> addresses = addresses_of(pair->id);
+        const auto reached = std::find(addresses.begin(), addresses.end(), pair->reached);
+        if (reached != addresses.end()) std::rotate(addresses.begin(), reached, reached + 1);
+        all.push_back({pair->id, facts == nullptr ? std::string() : facts->name, std::move(addresses)});
+    }
+    return all;
+}
+
 std::optional<Peer> Engine::peer(const PeerId& id) const {
     const auto found = pairs_.find(id);
     if (found == pairs_.end() || !found->second.in_view) return std::nullopt;
