@@ -48,12 +48,23 @@ std::vector<Address> advertised(const Options& options, const asio::ip::tcp::acc
     return addresses;
 }
 
-core::EngineOptions engine_options(const Options& options, core::Facts self, bool wildcard) {
+/// Where peers were in a former run, to be dialled unless it is dialled anyway, or this node itself.
+std::vector<Address> remembered(const Options& options, const net::PeersFile* file, std::vector<Address> own) {
+    if (file == nullptr) return {};
+    for (Address& seed : parse(options.seeds)) own.push_back(std::move(seed));
+    std::vector<Address> addresses = file->addresses(own, core::KnownPeers::max_entries);
+    std::erase_if(addresses, [](const Address& address) { return is_wildcard(address.host); });
+    return addresses;
+}
+
+core::EngineOptions engine_options(const Options& options, core::Facts self, std::vector<Address> remembered,
+                                   bool wildcard) {
     return {
         .cluster = options.cluster,
         .self = std::move(self),
         .publish_observed = wildcard && options.advertise.empty(),
         .seeds = parse(options.seeds),
+        .remembered = std::move(remembered),
         .heartbeat = options.heartbeat,
         .suspicion = options.suspicion,
         .reconnect_min = options.reconnect_min,
@@ -106,6 +117,14 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     const std::shared_ptr<NodeState> state(new NodeState(options, draw_id()));
     state->context_ = options.runtime ? options.runtime->context() : std::make_shared<net::Context>();
     state->loop_ = state->context_->loop();
+    const std::weak_ptr<NodeState> weak = state;
+    if (!options.peers_file.empty()) {
+        state->peers_file_ = std::make_shared<net::PeersFile>(
+            options.peers_file, options.cluster, options.forget_after, state->loop_,
+            [weak](core::Severity severity, const std::string& text) {
+                if (const auto self_again = weak.lock()) self_again->log_.write(severity, text);
+            });
+    }
 
     auto acceptor = net::listen(state->loop_->io(), Address::parse(options.listen));
     const bool wildcard = acceptor.local_endpoint().address().is_unspecified();
@@ -115,10 +134,10 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
                      .member = options.member,
                      .addresses = advertised(options, acceptor),
                      .tags = options.tags};
-    state->driver_ = std::make_shared<net::Driver>(state->loop_, std::move(acceptor),
-                                                   engine_options(options, std::move(self), wildcard));
+    auto known = remembered(options, state->peers_file_.get(), self.addresses);
+    state->driver_ = std::make_shared<net::Driver>(
+        state->loop_, std::move(acceptor), engine_options(options, std::move(self), std::move(known), wildcard));
 
-    const std::weak_ptr<NodeState> weak = state;
     state->on_throw_ = [weak](std::string_view what) {
         if (const auto self_again = weak.lock()) self_again->handler_threw(what);
     };
@@ -152,6 +171,11 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     state->callbacks_ = std::make_shared<Callbacks>(state->loop_, state->on_throw_, [driver = state->driver_] {
         return driver->with_engine([](Engine& engine, core::Time) { return engine.peers(); });
     });
+    if (state->peers_file_) {
+        state->peers_file_->start([driver = state->driver_] {
+            return driver->with_engine([](Engine& engine, core::Time) { return engine.whereabouts(); });
+        });
+    }
     state->driver_->start(state);
     return state;
 }
@@ -165,9 +189,10 @@ void NodeState::carry_out(core::Action&& action) {
         callbacks_->peer_added(added->peer);
         peer_came();
     } else if (const auto* removed = std::get_if<core::PeerRemoved>(&action)) {
-        callbacks_->peer_removed(removed->peer, removed->reason);
+        peer_gone(removed->peer, removed->reason);
     } else if (std::holds_alternative<core::PeersChanged>(action)) {
         callbacks_->peers_changed();
+        if (peers_file_) peers_file_->changed();  // comes with everything that the file shows
     } else if (const auto* lost = std::get_if<core::Surrender>(&action)) {
         callbacks_->given_up({lost->peer, lost->messages, lost->bytes, lost->reason});
     } else if (auto* answer = std::get_if<core::AddDone>(&action)) {
@@ -180,6 +205,13 @@ void NodeState::carry_out(core::Action&& action) {
     } else if (const auto* line = std::get_if<core::LogLine>(&action)) {
         log_.write(line->severity, line->text);
     }
+}
+
+void NodeState::peer_gone(const Peer& peer, RemovalReason reason) {
+    callbacks_->peer_removed(peer, reason);
+    const bool parted = reason == RemovalReason::left || reason == RemovalReason::removed ||
+                        reason == RemovalReason::refused;
+    if (peers_file_ && parted) peers_file_->departed(peer.id);
 }
 
 void NodeState::deliver(core::Deliver&& deliver) {
@@ -219,7 +251,17 @@ void NodeState::answered(core::AddDone&& answer) {
     operation->wake();
 }
 
+void NodeState::leave() {
+    driver_->with_engine([&](Engine& engine, core::Time now) {
+        // Whose links end from here on has not left: this node has.
+        auto view = peers_file_ ? engine.whereabouts() : std::nullopt;
+        if (view) peers_file_->leaving(std::move(*view));
+        engine.leave(now);
+    });
+}
+
 void NodeState::left(const core::LeaveDone& done) {
+    if (peers_file_) peers_file_->end();
     inbox_->end();
     inbox_->detach();
     sends_->end();
@@ -439,20 +481,25 @@ void NodeState::on_message(MessageHandler::Function handler) {
 }
 
 Unacknowledged NodeState::close() {
-    driver_->with_engine([](Engine& engine, core::Time now) { engine.leave(now); });
+    leave();
     for (;;) {
         const std::uint64_t seen = change_.count();
+        std::optional<Unacknowledged> result;
         {
             const std::lock_guard lock(mutex_);
-            if (left_) return *left_;
+            result = left_;
         }
-        if (net::on_io_thread()) return {};
+        if (net::on_io_thread()) return result.value_or(Unacknowledged{});
+        if (result) {
+            if (peers_file_) peers_file_->finish();
+            return *result;
+        }
         change_.wait(seen, Deadline::max());
     }
 }
 
 void NodeState::start_close(std::shared_ptr<CloseOperation> operation) {
-    driver_->with_engine([](Engine& engine, core::Time now) { engine.leave(now); });
+    leave();
     {
         const std::lock_guard lock(mutex_);
         if (!left_) {

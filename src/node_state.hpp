@@ -6,6 +6,7 @@
 #include "log.hpp"
 #include "net/context.hpp"
 #include "net/driver.hpp"
+#include "net/peers_file.hpp"
 #include "send_queue.hpp"
 
 #include <cluster/node.hpp>
@@ -141,6 +142,8 @@ private:
 
     void carry_out(core::Action&& action) override;
     void deliver(core::Deliver&& deliver);
+    void peer_gone(const Peer& peer, RemovalReason reason);
+    void leave();
     void left(const core::LeaveDone& done);
     void serve_handler();
     void return_credit();
@@ -162,6 +165,7 @@ private:
     Log log_;
     std::shared_ptr<net::Context> context_;
     std::shared_ptr<net::Loop> loop_;
+    std::shared_ptr<net::PeersFile> peers_file_;  ///< may be null
     std::shared_ptr<net::Driver> driver_;
     std::shared_ptr<InboxState> inbox_;
     std::shared_ptr<Callbacks> callbacks_;

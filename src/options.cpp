@@ -21,6 +21,7 @@ constexpr std::uint64_t mib = 1024 * kib;
 constexpr nanoseconds shortest = milliseconds(1);
 constexpr nanoseconds longest = std::chrono::hours(24 * 3652);
 constexpr std::size_t max_seeds = 64;
+constexpr std::size_t max_path = 4000;
 constexpr std::uint64_t most_peers = 4096;
 constexpr std::uint64_t inbox_per_peer = 256 * kib;
 constexpr std::uint64_t outbox_for_headers = 64 * kib;
@@ -143,6 +144,7 @@ void check(const Options& options) {
     check_address("listen", options.listen, Use::listen);
     check_addresses("advertise", options.advertise, core::max_addresses, Use::advertise);
     check_addresses("seeds", options.seeds, max_seeds, Use::dial);
+    check_text("peers_file", options.peers_file, max_path);
     check_text("cluster", options.cluster, core::max_name);
     check_text("name", options.name, core::max_name);
     check_text("member", options.member, core::max_name);

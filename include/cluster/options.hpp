@@ -48,6 +48,16 @@ struct CLUSTER_EXPORT Options {
     Tags tags = {};
     /// Addresses dialled from the start and for ever, at most 64. None of them has to answer.
     std::vector<std::string> seeds = {};
+    /// A file in which the node remembers where its peers are, so that it finds them again after a restart, although no
+    /// seed lives. Empty: none. It is read at the start; who was in view within `forget_after` is dialled like a seed,
+    /// behind all others, until it is found or `forget_after` is over. Who left or was removed is not in it.
+    ///
+    /// It is written by the callback thread, at most once a second, and by `close`: later where a callback takes long.
+    /// The old file is replaced as a whole by a new one of mode 0600, so the folder must exist and be writable, else
+    /// `Node` throws. A missing or damaged file is not an error, nor is one that cannot be written later: the log says
+    /// so. At most 1024 peers, the newest, and 256 KiB. The format is text; lines may be deleted, not changed. Of
+    /// several nodes with the same file the last one to write wins, so give each its own.
+    std::string peers_file = {};
     /// The threads to run on; without it the node has its own.
     std::optional<Runtime> runtime = {};
 
@@ -101,8 +111,8 @@ struct CLUSTER_EXPORT Options {
     /// Peers in view plus those being greeted; 4096 at most. More are refused with `errc::too_many_peers`.
     std::size_t max_peers = 256;
 
-    /// Where log lines go: called on the I/O thread or the calling thread, one line at a time and never on behalf of a
-    /// single message; must not block. Empty: warnings and errors to standard error.
+    /// Where log lines go: called on the node's threads or the calling thread, one line at a time and never on behalf
+    /// of a single message; must not block. Empty: warnings and errors to standard error.
     std::function<void(LogLevel, std::string_view)> log = {};
 
     /// For processes of one machine: quick to conclude, quick to dial again. Silence is known to all after at most

@@ -1,0 +1,277 @@
+#include "net/peers_file.hpp"
+
+#include "net/system.hpp"
+
+#include <cluster/error.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utility>
+
+namespace cluster::net {
+
+namespace {
+
+using core::KnownPeers;
+using core::Severity;
+
+core::Time steady_now() {
+    return std::chrono::steady_clock::now().time_since_epoch();
+}
+
+core::Moment moment() {
+    return {steady_now(), std::chrono::system_clock::now().time_since_epoch()};
+}
+
+/// `errno` as an error.
+std::error_code last_error() {
+    return {errno, std::generic_category()};
+}
+
+/// Calls until no signal interferes.
+template <class Call>
+auto uninterrupted(Call&& call) {
+    auto result = call();
+    while (result < 0 && errno == EINTR) result = call();
+    return result;
+}
+
+class File {
+public:
+    explicit File(int number) : number_(number) {}
+    File(const File&) = delete;
+    File& operator=(const File&) = delete;
+    ~File() {
+        if (number_ >= 0) ::close(number_);
+    }
+    int number() const noexcept { return number_; }
+    bool open() const noexcept { return number_ >= 0; }
+    /// Some errors of writing are told only now.
+    std::error_code close() { return ::close(std::exchange(number_, -1)) == 0 ? std::error_code() : last_error(); }
+
+private:
+    int number_;
+};
+
+std::string name_beside(const std::string& path) {
+    std::array<std::uint8_t, 8> random{};
+    fill_random(random);
+    std::string name = path + '.';
+    for (const std::uint8_t byte : random) {
+        name += "0123456789abcdef"[byte >> 4];
+        name += "0123456789abcdef"[byte & 15];
+    }
+    return name + ".new";
+}
+
+int create(const std::string& path) {
+    return uninterrupted([&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600); });
+}
+
+std::error_code write_and_sync(File& file, std::string_view text) {
+    while (!text.empty()) {
+        const ssize_t count = uninterrupted([&] { return ::write(file.number(), text.data(), text.size()); });
+        if (count < 0) return last_error();
+        text.remove_prefix(static_cast<std::size_t>(count));
+    }
+    if (uninterrupted([&] { return ::fsync(file.number()); }) != 0) return last_error();
+    return file.close();
+}
+
+/// So that a new name outlives a failure of power. Not every file system can.
+void sync_folder_of(const std::string& path) {
+    const std::size_t slash = path.rfind('/');
+    const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+    const File file(uninterrupted([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+    if (file.open()) ::fsync(file.number());
+}
+
+/// So often the file is written though nothing has changed.
+std::chrono::nanoseconds refresh_after(std::chrono::nanoseconds forget_after) {
+    return std::clamp<std::chrono::nanoseconds>(forget_after / 8, PeersFile::pause, std::chrono::hours(1));
+}
+
+[[noreturn]] void refuse(const std::string& path, const std::string& what) {
+    throw std::system_error(make_error_code(errc::invalid_options), "peers_file \"" + path + "\" " + what);
+}
+
+}  // namespace
+
+FileText read_file(const std::string& path, std::size_t most, std::error_code& error) {
+    error.clear();
+    FileText read;
+    // Without waiting for whoever would write into a pipe of that name.
+    const File file(
+        uninterrupted([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); }));
+    struct stat facts {};
+    if (!file.open()) {
+        if (errno != ENOENT) error = last_error();
+    } else if (::fstat(file.number(), &facts) != 0) {
+        error = last_error();
+    } else if (!S_ISREG(facts.st_mode)) {
+        error = std::make_error_code(S_ISDIR(facts.st_mode) ? std::errc::is_a_directory : std::errc::invalid_argument);
+    }
+    if (error || !file.open()) return read;
+    std::array<char, 16384> part;
+    while (read.text.size() <= most) {
+        const ssize_t count = uninterrupted([&] { return ::read(file.number(), part.data(), part.size()); });
+        if (count < 0) error = last_error();
+        if (count <= 0) break;
+        read.text.append(part.data(), static_cast<std::size_t>(count));
+    }
+    read.longer = read.text.size() > most;
+    read.text.resize(std::min(read.text.size(), most));
+    return read;
+}
+
+std::error_code replace_file(const std::string& path, std::string_view text) {
+    const std::string beside = name_beside(path);
+    File file(create(beside));
+    if (!file.open()) return last_error();
+    std::error_code error = write_and_sync(file, text);
+    if (!error && std::rename(beside.c_str(), path.c_str()) != 0) error = last_error();
+    if (error) {
+        ::unlink(beside.c_str());
+    } else {
+        sync_folder_of(path);
+    }
+    return error;
+}
+
+std::error_code probe_replacing(const std::string& path) {
+    const std::string beside = name_beside(path);
+    const File file(create(beside));
+    if (!file.open()) return last_error();
+    ::unlink(beside.c_str());
+    return {};
+}
+
+PeersFile::PeersFile(std::string path, const std::string& cluster, std::chrono::nanoseconds forget_after,
+                     std::shared_ptr<Loop> loop, Report report)
+    : path_(std::move(path)),
+      loop_(std::move(loop)),
+      report_(std::move(report)),
+      refresh_(refresh_after(forget_after)),
+      timer_(loop_->io()),
+      known_(cluster, forget_after) {
+    std::error_code error;
+    const FileText file = read_file(path_, KnownPeers::max_bytes, error);
+    if (error == std::errc::too_many_symbolic_link_levels) {
+        refuse(path_, "is a symbolic link; name the file itself");
+    }
+    // What a disk cannot read any more is damage; the rest is a mistake in the configuration.
+    const bool damage = error == std::errc::io_error;
+    if (error && !damage) {
+        refuse(path_, "cannot be read: " + error.message() + "; name a file that this process may read and replace");
+    }
+    if (const std::error_code problem = probe_replacing(path_)) {
+        refuse(path_, "cannot be written: " + problem.message() +
+                          "; create its folder, and let this process write there, or name another");
+    }
+    const std::string where = " path=\"" + path_ + '"';
+    if (damage) report_(Severity::warning, "peers_file_damaged" + where + " text=" + error.message());
+    if (file.longer) {
+        report_(Severity::warning, "peers_file_cut" + where + " bytes=" + std::to_string(KnownPeers::max_bytes));
+    }
+    const KnownPeers::Findings findings = known_.read(file.text, moment());
+    if (findings.other_cluster) {
+        report_(Severity::warning,
+                "peers_file_ignored" + where + " cluster=\"" + *findings.other_cluster + "\" why=wrong_cluster");
+    } else if (findings.damaged != 0) {
+        report_(Severity::warning, "peers_file_damaged" + where + " lines=" + std::to_string(findings.damaged));
+    }
+    report_(Severity::info, "peers_file_read" + where + " peers=" + std::to_string(known_.size()));
+}
+
+std::vector<Address> PeersFile::addresses(std::span<const Address> except, std::size_t most) const {
+    const std::lock_guard lock(mutex_);
+    return known_.addresses(except, most);
+}
+
+void PeersFile::changed() {
+    if (ended_) return;
+    again_ = true;
+    if (under_way_) return;
+    under_way_ = true;
+    again_ = false;
+    loop_->call([self = shared_from_this()] { self->write(false); });
+}
+
+void PeersFile::departed(const PeerId& id) {
+    const std::lock_guard lock(mutex_);
+    unsaved_ = known_.forget(id) || unsaved_;
+}
+
+void PeersFile::leaving(std::vector<core::Whereabouts> view) {
+    const std::lock_guard lock(mutex_);
+    known_.observe(std::move(view), steady_now());
+}
+
+/// On the callback thread.
+void PeersFile::write(bool anyway) {
+    if (auto view = view_()) {
+        std::unique_lock disk(disk_);
+        std::string text;
+        if (!finished_) {
+            const std::lock_guard lock(mutex_);
+            unsaved_ = known_.observe(std::move(*view), steady_now()) || unsaved_ || anyway;
+            if (std::exchange(unsaved_, false)) text = known_.text(moment());
+        }
+        if (!text.empty()) save(text, std::move(disk));
+    }
+    asio::post(loop_->io(), [self = shared_from_this()] { self->wait(pause, false); });
+}
+
+void PeersFile::wait(std::chrono::nanoseconds time, bool anyway) {
+    if (ended_) return;
+    timer_.expires_after(time);
+    timer_.async_wait([self = shared_from_this(), anyway](const std::error_code& cancelled) {
+        if (cancelled || self->ended_ || (anyway && self->under_way_)) return;
+        if (anyway || std::exchange(self->again_, false)) {
+            self->under_way_ = true;
+            self->loop_->call([self, anyway] { self->write(anyway); });
+        } else {
+            self->under_way_ = false;
+            self->wait(self->refresh_, true);
+        }
+    });
+}
+
+void PeersFile::end() {
+    ended_ = true;
+    timer_.cancel();
+    // Without a callback thread nobody else needs this one either.
+    if (!loop_->call([self = shared_from_this()] { self->finish(); })) finish();
+}
+
+void PeersFile::finish() {
+    std::unique_lock disk(disk_);
+    if (std::exchange(finished_, true)) return;
+    std::string text;
+    {
+        const std::lock_guard lock(mutex_);
+        text = known_.text(moment());
+    }
+    save(text, std::move(disk));
+}
+
+/// What fails is tried again at the next change, or after a while.
+void PeersFile::save(const std::string& text, std::unique_lock<std::mutex> disk) {
+    const std::error_code error = replace_file(path_, text);
+    if (error) {
+        const std::lock_guard lock(mutex_);
+        unsaved_ = true;
+    }
+    const bool news = error && error != problem_;
+    problem_ = error;
+    disk.unlock();  // before the application's function is called, which may close the node
+    if (news) report_(Severity::warning, "peers_file_not_written path=\"" + path_ + "\" text=" + error.message());
+}
+
+}  // namespace cluster::net

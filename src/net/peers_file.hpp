@@ -1,0 +1,98 @@
+#pragma once
+
+#include "core/action.hpp"
+#include "core/peers_file.hpp"
+#include "net/asio.hpp"
+#include "net/context.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+namespace cluster::net {
+
+/// At most `most` bytes of the regular file at `path`, which may be missing; `longer` if there is more.
+struct FileText {
+    std::string text;
+    bool longer = false;
+};
+FileText read_file(const std::string& path, std::size_t most, std::error_code& error);
+
+/// Writes a new file beside `path` and puts it in its place at once: whatever happens, there is the old file or the new
+/// one. A crash in between leaves the new one beside it, under a random name that ends in `.new`.
+std::error_code replace_file(const std::string& path, std::string_view text);
+
+/// Whether `replace_file` can work: creates a file beside `path`, and removes it.
+std::error_code probe_replacing(const std::string& path);
+
+/// The file in which a node remembers where its peers are: read once, written when that has changed.
+///
+/// It is written on the callback thread, since a disk may take its time: at most once per `pause`, and now and then
+/// though nothing has changed, so that those who stay do not look old. The members are for the I/O thread where nothing
+/// else is said. Kept alive by its timer until `end`, and by what waits for the callback thread.
+///
+/// Locks: what waits for the disk holds `disk_` and neither `mutex_` nor the engine's; `mutex_` may be taken under the
+/// engine's, not the other way round.
+class PeersFile : public std::enable_shared_from_this<PeersFile> {
+public:
+    using Report = std::function<void(core::Severity, const std::string&)>;
+    /// The peers in view; none if the node is leaving.
+    using View = std::function<std::optional<std::vector<core::Whereabouts>>()>;
+
+    static constexpr std::chrono::nanoseconds pause = std::chrono::seconds(1);
+
+    /// Reads the file. What is damaged is reported, what will never work throws `errc::invalid_options`.
+    PeersFile(std::string path, const std::string& cluster, std::chrono::nanoseconds forget_after,
+              std::shared_ptr<Loop> loop, Report report);
+
+    /// From any thread.
+    std::vector<Address> addresses(std::span<const Address> except, std::size_t most) const;
+    /// From any thread, once, before anything is reported to it.
+    void start(View view) { view_ = std::move(view); }
+
+    /// Somebody came or went, or has other addresses.
+    void changed();
+    /// It left or was parted from, so it is not to be found again.
+    void departed(const PeerId& id);
+    /// From any thread: the view with which the node begins to leave.
+    void leaving(std::vector<core::Whereabouts> view);
+    /// The node has left: writes for the last time, on the callback thread.
+    void end();
+    /// Writes for the last time unless that has been done. From any thread that may wait.
+    void finish();
+
+private:
+    void write(bool anyway);
+    void wait(std::chrono::nanoseconds time, bool anyway);
+    void save(const std::string& text, std::unique_lock<std::mutex> disk);
+
+    const std::string path_;
+    const std::shared_ptr<Loop> loop_;
+    const Report report_;
+    const std::chrono::nanoseconds refresh_;
+    View view_;
+
+    // Of the I/O thread.
+    asio::steady_timer timer_;
+    bool under_way_ = false;  ///< a write is due or going on
+    bool again_ = false;
+    bool ended_ = false;
+
+    std::mutex disk_;  ///< for the file, and what follows
+    bool finished_ = false;
+    std::error_code problem_;
+
+    mutable std::mutex mutex_;  ///< for what follows
+    core::KnownPeers known_;
+    bool unsaved_ = false;
+};
+
+}  // namespace cluster::net
