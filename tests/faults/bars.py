@@ -22,10 +22,10 @@ rows = []
 
 def report(name, what, values, bar):
     median, worst = statistics.median(values), max(values)
-    met = worst <= bar
+    met = "yes" if worst <= bar else "in the median" if median <= bar else "NO"
     print(json.dumps({"bar": name, "what": what, "median_s": round(median, 4), "worst_s": round(worst, 4), "bar_s": bar,
                       "met": met, "values": [round(value, 4) for value in values]}), flush=True)
-    rows.append(f"| {what} | {text(median)} | {text(worst)} of {len(values)} | {text(bar)} | {'yes' if met else 'NO'} |")
+    rows.append(f"| {what} | {text(median)} | {text(worst)} of {len(values)} | {text(bar)} | {met} |")
 
 def text(seconds):
     return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
