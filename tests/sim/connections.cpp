@@ -21,7 +21,7 @@ void World::write(Node& node, core::LinkId link) {
         connection.blocked[side] = true;
         return;
     }
-    Sink sink(*this);
+    Sink sink(*this, node.index);
     bool more = true;
     while (more && sink.out.size() < in_flight && node.links.contains(link)) {
         more = node.engine->pull(link, 32 << 10, sink, clock(node));

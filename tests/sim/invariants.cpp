@@ -55,7 +55,7 @@ void World::check_dial(Node& node, const Address& address) {
     bool departed = false;
     for (const auto& [id, run] : runs_) {
         if (run->published != address) continue;
-        if (!node.departed.contains(id)) return;
+        if (!node.departed.contains(id) || !machines_[run->index].listens) return;
         departed = true;
     }
     const bool wanted = std::find(node.removed.begin(), node.removed.end(), address) != node.removed.end() ||

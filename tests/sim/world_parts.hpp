@@ -118,12 +118,15 @@ struct World::Connection {
 struct World::Sink final : core::OutputSink {
     World& world;
     std::vector<std::byte> out;
-    explicit Sink(World& in) : world(in) {}
+    std::size_t index;
+    Sink(World& in, std::size_t writer) : world(in), index(writer) {}
     void frame(const core::Control& frame) override {
-        // A list that gets lost without a trace: digests have to find out.
-        if (std::holds_alternative<core::PeerList>(frame) && !world.healed_ &&
-            world.chance(world.conditions_.lost_lists)) {
-            return;
+        if (const auto* list = std::get_if<core::PeerList>(&frame)) {
+            // A list that gets lost without a trace: digests have to find out.
+            const bool lost = !world.healed_ && world.chance(world.conditions_.lost_lists);
+            world.note("n" + std::to_string(index) + (lost ? " loses a list of " : " sends a list of ") +
+                       std::to_string(list->peers.size()));
+            if (lost) return;
         }
         wire::encode(frame, out);
     }
