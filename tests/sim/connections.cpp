@@ -121,7 +121,7 @@ void World::feed(Node& node, std::uint64_t number, int side, std::vector<std::by
         }
     }
     tail.erase(tail.begin(), tail.begin() + static_cast<std::ptrdiff_t>(begin));
-    check_link(number);
+    if (connections_.contains(number)) check_link(number);
     settle(node);
 }
 

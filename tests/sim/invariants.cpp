@@ -35,11 +35,12 @@ void World::check_link(std::uint64_t number) {
         }
         return true;
     };
-    if (!attached(number)) return;
-    const Connection& connection = connections_.at(number);
-    std::uint64_t& usable = usable_[std::minmax(connection.run[0], connection.run[1])];
-    if (usable != number && attached(usable)) fail("two usable links between one pair");
-    usable = number;
+    Connection& connection = connections_.at(number);
+    if (connection.usable || !attached(number)) return;
+    connection.usable = true;
+    std::uint64_t& current = usable_[std::minmax(connection.run[0], connection.run[1])];
+    if (attached(current)) fail("two usable links between one pair");
+    current = number;
 }
 
 /// Dials are bounded, and nobody dials who has said goodbye to it.

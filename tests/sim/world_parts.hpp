@@ -105,6 +105,7 @@ struct World::Connection {
     core::LinkId link[2] = {0, 0};     ///< zero until the process has accepted it
     bool open[2] = {true, true};
     bool fin[2] = {false, false};      ///< this side writes no more
+    bool usable = false;               ///< has been attached at both ends
     bool deaf = false;                 ///< half-open: what is written vanishes, nobody is told
     Time stalled[2] = {Time(), Time()};  ///< until when nothing that side i wrote arrives
     std::deque<std::vector<std::byte>> pipe[2];  ///< written by side i, not yet read by the other
