@@ -9,7 +9,7 @@ std::uint64_t DialPlan::seek(const Address& name, Kind kind, Time now) {
     Target& target = changed()[++last_number_];
     target.kind = kind;
     target.name = name;
-    target.due = now;
+    target.due = target.wanted = now;
     return last_number_;
 }
 
@@ -22,7 +22,7 @@ void DialPlan::seek(const PeerId& peer, const std::vector<Address>& addresses, T
     Target& target = changed()[++last_number_];
     target.peer = peer;
     target.addresses = addresses;
-    target.due = not_before;
+    target.due = target.wanted = not_before;
 }
 
 void DialPlan::check(const PeerId& peer, const std::vector<Address>& addresses, Time now) {
@@ -31,7 +31,7 @@ void DialPlan::check(const PeerId& peer, const std::vector<Address>& addresses, 
     target.kind = Kind::check;
     target.peer = peer;
     target.addresses = addresses;
-    target.due = now;
+    target.due = target.wanted = now;
 }
 
 void DialPlan::drop(const PeerId& peer) {
@@ -64,9 +64,16 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
     const auto remembered = std::count_if(targets_.begin(), targets_.end(), [](const auto& entry) {
         return entry.second.kind == Kind::remembered && entry.second.running;
     });
-    for (auto& [number, target] : changed()) {
-        if (target.engaged || target.resolving || target.due > now) continue;
-        if (!is_for_peer(target.kind) && target.peer) continue;  // its peer is sought as such
+    for (;;) {
+        // Who has waited longest comes first: where the budget is short, all get their turn.
+        auto next = targets_.end();
+        for (auto each = targets_.begin(); each != targets_.end(); ++each) {
+            if (!each->second.may_be_dialled() || each->second.due > now) continue;
+            if (next == targets_.end() || each->second.wanted < next->second.wanted) next = each;
+        }
+        if (next == targets_.end()) return std::nullopt;
+        const std::uint64_t number = next->first;
+        Target& target = changed().at(number);
         if (!target.running) {
             if (target.kind == Kind::remembered && remembered >= std::ptrdiff_t{most_remembered}) {
                 target.due = now + stagger;
@@ -105,15 +112,13 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
         }
         if (auto round = settle(number, target, now)) ended_.push_back(*round);
     }
-    return std::nullopt;
 }
 
 Time DialPlan::next() const {
     if (next_) return *next_;
     Time next = never;
     for (const auto& [number, target] : targets_) {
-        if (target.engaged || target.resolving) continue;
-        if (!is_for_peer(target.kind) && target.peer) continue;
+        if (!target.may_be_dialled()) continue;
         next = std::min(next, target.due);
     }
     next_ = next;
@@ -132,6 +137,7 @@ std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& ta
     } else {
         target.due = std::max(now, target.begun + pause(target.rounds++));
     }
+    target.wanted = target.due;
     const bool refused = !target.addresses.empty() && target.refused == target.addresses.size();
     const errc error = target.error == errc{} ? errc::connection_refused : target.error;
     const bool news = std::exchange(target.told, error) != error;
@@ -212,6 +218,7 @@ void DialPlan::released(const PeerId& peer, bool known, Time now) {
         // A link that is lost is dialled again at once, but not one that is lost again and again.
         const bool at_once = target.was_attached && now - target.hurried >= reconnect_min_;
         target.due = at_once ? now : now + pause(target.rounds++);
+        target.wanted = target.due;
         if (at_once) target.hurried = now;
         target.looks = at_once ? 0 : second_looks;
         target.was_attached = false;
@@ -232,7 +239,7 @@ void DialPlan::unbind(const PeerId& peer, Time now) {
         if (is_for_peer(target.kind) || target.peer != peer) continue;
         target.peer.reset();
         target.engaged = false;
-        target.due = now + pause(target.rounds++);
+        target.due = target.wanted = now + pause(target.rounds++);
     }
 }
 
@@ -241,7 +248,7 @@ void DialPlan::hurry(const PeerId& peer, Duration pause, Time now) {
         if (target.kind != Kind::peer || target.peer != peer || now - target.hurried < pause) continue;
         target.hurried = now;
         target.running = false;  // who was dialled before may be the one that does not answer
-        target.due = now;
+        target.due = target.wanted = now;
     }
 }
 

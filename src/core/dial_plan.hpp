@@ -126,6 +126,7 @@ private:
         Address name;
         std::vector<Address> addresses;
         Time due{};
+        Time wanted{};  ///< when it was first due, however often it was put off since
         unsigned rounds = 0;  ///< in vain since it was last attached
         bool engaged = false;
         bool was_attached = false;
@@ -142,6 +143,11 @@ private:
         std::size_t open = 0;
         std::size_t refused = 0;
         errc error{};
+
+        bool may_be_dialled() const noexcept {
+            if (engaged || resolving) return false;
+            return is_for_peer(kind) || !peer;  // or else its peer is sought as such
+        }
     };
 
     static bool is_for_peer(Kind kind) noexcept { return kind == Kind::peer || kind == Kind::check; }
