@@ -1,5 +1,6 @@
 #include "mutants/switch.hpp"
 #include "mutants/table.hpp"
+#include "sim/lifeguard.hpp"
 #include "sim/world.hpp"
 
 #include <sys/resource.h>
@@ -37,6 +38,16 @@ struct Child {
     int pipe = -1;
 };
 
+/// What a child is to do.
+struct Task {
+    unsigned mutant = 0;
+    std::uint64_t nodes = 0;
+    std::uint64_t stalled = 0;
+    std::uint64_t seeds = 0;
+    bool all = false;  ///< does not stop at the first seed that catches it
+    std::uint64_t first = 1;
+};
+
 struct Verdict {
     bool caught = false;
     std::uint64_t seed = 0;
@@ -48,11 +59,18 @@ void say(int pipe, const std::string& line) {
     if (::write(pipe, line.data(), line.size()) != static_cast<ssize_t>(line.size())) ::_exit(2);
 }
 
-std::string run(std::uint64_t seed, std::uint64_t nodes) {
+std::string run(std::uint64_t seed, const Task& task) {
     sim::Plan plan;
     plan.seed = seed;
-    plan.nodes = nodes;
+    plan.nodes = task.nodes;
     try {
+        if (task.stalled != 0) {
+            const auto each = sim::run_lifeguard(seed, task.nodes, task.stalled, std::chrono::minutes(2));
+            if (each.holds()) return {};
+            if (each.result.failed) return each.result.why;
+            return "stalled nodes make " + std::to_string(each.result.stalls.false_failures) +
+                   " healthy ones fail, and one of them fails " + std::to_string(each.result.stalls.most_subjects);
+        }
         const sim::Result result = sim::World(plan).run();
         if (!result.failed) return {};
         char at[32];
@@ -62,15 +80,6 @@ std::string run(std::uint64_t seed, std::uint64_t nodes) {
         return std::string("exception: ") + error.what();
     }
 }
-
-/// What a child is to do.
-struct Task {
-    unsigned mutant = 0;
-    std::uint64_t nodes = 0;
-    std::uint64_t seeds = 0;
-    bool all = false;  ///< does not stop at the first seed that catches it
-    std::uint64_t first = 1;
-};
 
 Child start(const Task& task) {
     int ends[2];
@@ -102,7 +111,7 @@ Child start(const Task& task) {
         const rlimit seconds{so_far + most_seconds, RLIM_INFINITY};
         ::setrlimit(RLIMIT_CPU, &seconds);
         say(ends[1], "seed " + std::to_string(seed) + "\n");
-        const std::string why = run(seed, task.nodes);
+        const std::string why = run(seed, task);
         if (!why.empty()) {
             say(ends[1], "caught " + why + "\n");
             if (!task.all) break;
@@ -179,16 +188,19 @@ unsigned long long count(std::uint64_t value) {
 
 /// Without a mutant each of the seeds must be well, otherwise nothing is proved by what fails with one.
 bool well_without(const std::vector<Task>& tasks, std::size_t jobs) {
-    std::map<std::uint64_t, std::uint64_t> seeds;  // by nodes
-    for (const Task& task : tasks) seeds[task.nodes] = std::max(seeds[task.nodes], task.seeds);
+    std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> seeds;  // by nodes, and those of them that stall
+    for (const Task& task : tasks) {
+        std::uint64_t& most = seeds[{task.nodes, task.stalled}];
+        most = std::max(most, task.seeds);
+    }
     std::vector<Task> healthy;
     const bool rates = tasks.front().all;
     for (const auto& [nodes, most] : seeds) {
-        healthy.push_back({.mutant = 0, .nodes = nodes, .seeds = most, .all = rates});
+        healthy.push_back({.nodes = nodes.first, .stalled = nodes.second, .seeds = most, .all = rates});
     }
     bool well = true;
     run_all(healthy, jobs, [&](const Task& task, const Verdict& verdict) {
-        std::printf("no mutant, %llu nodes: ", count(task.nodes));
+        std::printf("no mutant, %llu nodes, %llu stalled: ", count(task.nodes), count(task.stalled));
         if (verdict.caught) {
             well = false;
             std::printf("%llu seeds fail, the first is %llu: %s\n", count(verdict.times), count(verdict.seed),
@@ -244,7 +256,8 @@ int main(int argc, char** argv) {
     for (unsigned number = 1; number <= std::size(all); ++number) {
         const Mutant& mutant = all[number - 1];
         if (!only.empty() && only != mutant.name) continue;
-        tasks.push_back({number, mutant.nodes, rate != 0 ? rate : mutant.seeds, rate != 0});
+        tasks.push_back({.mutant = number, .nodes = mutant.nodes, .stalled = mutant.stalled,
+                         .seeds = rate != 0 ? rate : mutant.seeds, .all = rate != 0});
     }
     if (tasks.empty()) {
         std::fputs("No mutant has this name; these have one:\n", stderr);

@@ -15,7 +15,8 @@ import sys
 import tomllib
 
 SWITCH = '#include "mutants/switch.hpp"\n'
-FIELDS = {"name": str, "wrong": str, "rule": str, "seeds": int, "nodes": int, "edit": list}
+FIELDS = {"name": str, "wrong": str, "rule": str, "seeds": int, "nodes": int, "stalled": int, "edit": list}
+OPTIONAL = {"rule", "stalled"}
 
 
 class Wrong(Exception):
@@ -42,7 +43,7 @@ def read_tables(paths):
 def check(path, entry):
     where = f"{path}: mutant '{entry.get('name', '?')}'"
     for field, kind in FIELDS.items():
-        if field != "rule" and not isinstance(entry.get(field), kind):
+        if not isinstance(entry.get(field, kind() if field in OPTIONAL else None), kind):
             raise Wrong(f"{where} needs '{field}'")
     for field in entry:
         if field not in FIELDS:
@@ -101,7 +102,8 @@ def table(mutants):
     lines = ["#pragma once", "", '#include "mutants/switch.hpp"', "", "namespace cluster::mutants {", "",
              "inline const Mutant all[] = {"]
     for mutant in mutants:
-        lines.append(f"    {{{quoted(mutant['name'])}, {mutant['seeds']}, {mutant['nodes']}}},")
+        numbers = f"{mutant['seeds']}, {mutant['nodes']}, {mutant.get('stalled', 0)}"
+        lines.append(f"    {{{quoted(mutant['name'])}, {numbers}}},")
     return "\n".join(lines + ["};", "", "}  // namespace cluster::mutants", ""])
 
 
