@@ -1,6 +1,5 @@
 #include "mutants/switch.hpp"
 #include "mutants/table.hpp"
-#include "sim/lifeguard.hpp"
 #include "sim/world.hpp"
 
 #include <sys/resource.h>
@@ -38,16 +37,6 @@ struct Child {
     int pipe = -1;
 };
 
-/// What a child is to do.
-struct Task {
-    unsigned mutant = 0;
-    std::uint64_t nodes = 0;
-    std::uint64_t stalled = 0;
-    std::uint64_t seeds = 0;
-    bool all = false;  ///< does not stop at the first seed that catches it
-    std::uint64_t first = 1;
-};
-
 struct Verdict {
     bool caught = false;
     std::uint64_t seed = 0;
@@ -59,18 +48,11 @@ void say(int pipe, const std::string& line) {
     if (::write(pipe, line.data(), line.size()) != static_cast<ssize_t>(line.size())) ::_exit(2);
 }
 
-std::string run(std::uint64_t seed, const Task& task) {
+std::string run(std::uint64_t seed, std::uint64_t nodes) {
     sim::Plan plan;
     plan.seed = seed;
-    plan.nodes = task.nodes;
+    plan.nodes = nodes;
     try {
-        if (task.stalled != 0) {
-            const auto each = sim::run_lifeguard(seed, task.nodes, task.stalled, std::chrono::minutes(2));
-            if (each.holds()) return {};
-            if (each.result.failed) return each.result.why;
-            return "stalled nodes make " + std::to_string(each.result.stalls.false_failures) +
-                   " healthy ones fail, and one of them fails " + std::to_string(each.result.stalls.most_subjects);
-        }
         const sim::Result result = sim::World(plan).run();
         if (!result.failed) return {};
         char at[32];
@@ -80,6 +62,15 @@ std::string run(std::uint64_t seed, const Task& task) {
         return std::string("exception: ") + error.what();
     }
 }
+
+/// What a child is to do.
+struct Task {
+    unsigned mutant = 0;
+    std::uint64_t nodes = 0;
+    std::uint64_t seeds = 0;
+    bool all = false;  ///< does not stop at the first seed that catches it
+    std::uint64_t first = 1;
+};
 
 Child start(const Task& task) {
     int ends[2];
@@ -111,7 +102,7 @@ Child start(const Task& task) {
         const rlimit seconds{so_far + most_seconds, RLIM_INFINITY};
         ::setrlimit(RLIMIT_CPU, &seconds);
         say(ends[1], "seed " + std::to_string(seed) + "\n");
-        const std::string why = run(seed, task);
+        const std::string why = run(seed, task.nodes);
         if (!why.empty()) {
             say(ends[1], "caught " + why + "\n");
             if (!task.all) break;
@@ -188,19 +179,16 @@ unsigned long long count(std::uint64_t value) {
 
 /// Without a mutant each of the seeds must be well, otherwise nothing is proved by what fails with one.
 bool well_without(const std::vector<Task>& tasks, std::size_t jobs) {
-    std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> seeds;  // by nodes, and those of them that stall
-    for (const Task& task : tasks) {
-        std::uint64_t& most = seeds[{task.nodes, task.stalled}];
-        most = std::max(most, task.seeds);
-    }
+    std::map<std::uint64_t, std::uint64_t> seeds;  // by nodes
+    for (const Task& task : tasks) seeds[task.nodes] = std::max(seeds[task.nodes], task.seeds);
     std::vector<Task> healthy;
     const bool rates = tasks.front().all;
     for (const auto& [nodes, most] : seeds) {
-        healthy.push_back({.nodes = nodes.first, .stalled = nodes.second, .seeds = most, .all = rates});
+        healthy.push_back({.mutant = 0, .nodes = nodes, .seeds = most, .all = rates});
     }
     bool well = true;
     run_all(healthy, jobs, [&](const Task& task, const Verdict& verdict) {
-        std::printf("no mutant, %llu nodes, %llu stalled: ", count(task.nodes), count(task.stalled));
+        std::printf("no mutant, %llu nodes: ", count(task.nodes));
         if (verdict.caught) {
             well = false;
             std::printf("%llu seeds fail, the first is %llu: %s\n", count(verdict.times), count(verdict.seed),
@@ -256,8 +244,7 @@ int main(int argc, char** argv) {
     for (unsigned number = 1; number <= std::size(all); ++number) {
         const Mutant& mutant = all[number - 1];
         if (!only.empty() && only != mutant.name) continue;
-        tasks.push_back({.mutant = number, .nodes = mutant.nodes, .stalled = mutant.stalled,
-                         .seeds = rate != 0 ? rate : mutant.seeds, .all = rate != 0});
+        tasks.push_back({number, mutant.nodes, rate != 0 ? rate : mutant.seeds, rate != 0});
     }
     if (tasks.empty()) {
         std::fputs("No mutant has this name; these have one:\n", stderr);

@@ -8,7 +8,6 @@ struct Mutant {
     const char* name;
     std::uint64_t seeds;  ///< within so many it is caught
     std::uint64_t nodes;
-    std::uint64_t stalled;  ///< not 0: so many of the nodes are stopped again and again, and no other fault happens
 };
 
 /// Which mutant is switched on, counted from 1 in the order of the tables; 0: none.

@@ -15,8 +15,7 @@ import sys
 import tomllib
 
 SWITCH = '#include "mutants/switch.hpp"\n'
-FIELDS = {"name": str, "wrong": str, "rule": str, "seeds": int, "nodes": int, "stalled": int, "edit": list}
-OPTIONAL = {"rule", "stalled"}
+FIELDS = {"name": str, "wrong": str, "rule": str, "seeds": int, "nodes": int, "edit": list}
 
 
 class Wrong(Exception):
@@ -43,7 +42,7 @@ def read_tables(paths):
 def check(path, entry):
     where = f"{path}: mutant '{entry.get('name', '?')}'"
     for field, kind in FIELDS.items():
-        if not isinstance(entry.get(field, kind() if field in OPTIONAL else None), kind):
+        if field != "rule" and not isinstance(entry.get(field), kind):
             raise Wrong(f"{where} needs '{field}'")
     for field in entry:
         if field not in FIELDS:
@@ -102,8 +101,7 @@ def table(mutants):
     lines = ["#pragma once", "", '#include "mutants/switch.hpp"', "", "namespace cluster::mutants {", "",
              "inline const Mutant all[] = {"]
     for mutant in mutants:
-        numbers = f"{mutant['seeds']}, {mutant['nodes']}, {mutant.get('stalled', 0)}"
-        lines.append(f"    {{{quoted(mutant['name'])}, {numbers}}},")
+        lines.append(f"    {{{quoted(mutant['name'])}, {mutant['seeds']}, {mutant['nodes']}}},")
     return "\n".join(lines + ["};", "", "}  // namespace cluster::mutants", ""])
 
 
