@@ -167,7 +167,8 @@ template <class Done>
 void run_all(const std::vector<Task>& tasks, std::size_t at_once, Done done) {
     std::vector<Child> children;
     for (std::size_t next = 0; next < tasks.size(); ++next) {
-        while (children.size() < std::min(tasks.size(), next + at_once)) children.push_back(start(tasks[children.size()]));
+        const std::size_t most = std::min(tasks.size(), next + at_once);
+        while (children.size() < most) children.push_back(start(tasks[children.size()]));
         done(tasks[next], finish(tasks[next], children[next]));
         std::fflush(stdout);
     }
