@@ -154,8 +154,8 @@ Verdict finish(const Task& task, const Child& child) {
 int usage() {
     std::fputs(
         "Usage: cluster-mutants [--only NAME] [--jobs N] [--rate SEEDS]\n"
-        "Runs the simulator with each deliberate bug in turn, seeds 1, 2, and so on, until it is caught; the tables in\n"
-        "tests/mutants say within how many seeds. Before that, all these seeds must be well without any bug. --jobs\n"
+        "Runs the simulator with each deliberate bug in turn, seeds 1, 2, and so on, until it is caught; the tables\n"
+        "in tests/mutants say within how many. Before that, all these seeds must be well without any bug. --jobs\n"
         "runs so many at once (default 2). --rate only says of how many seeds each is caught by. Exit status 1 unless\n"
         "all are caught.\n",
         stderr);
