@@ -56,7 +56,7 @@ public:
 
     /// A deadline is met later than this only by a node that is slow itself.
     Duration tolerance() const noexcept { return heartbeat_ / 4; }
-    /// This node was late, or found most others silent at once.
+    /// This node was late.
     void slower() noexcept;
     unsigned slowness() const noexcept { return slowness_; }
 

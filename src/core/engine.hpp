@@ -315,7 +315,8 @@ private:
     Peer describe(const Pair& pair) const;
     std::vector<Address> addresses_of(const PeerId& id) const;
     Facts visible(const Facts& facts, const Link& link) const;
-    std::uint64_t digest() const;
+    std::uint64_t digest();
+    std::uint64_t sum_of_facts() const;
 
     // engine_detection.cpp: who is alive
     void beat(Time now);
@@ -426,6 +427,8 @@ private:
     std::vector<PeerId> idle_;  ///< pairs that may have become needless
     std::deque<PeerId> unproven_;  ///< peers that dialled us, to be checked
     std::uint64_t beats_ = 0;
+    std::optional<std::uint64_t> digest_;  ///< until somebody comes into existence or leaves it
+    std::uint64_t digest_of_ = 0;          ///< after so many changes of the roster
     Time held_until_{};  ///< this node was late: it reads before it judges
     bool held_ = false;
     Counters counters_;

@@ -50,7 +50,8 @@ void Engine::beat(Time now) {
         const Duration age = now - pair.watch.vouched;
         if (age > options_.suspicion + 2 * options_.heartbeat) {
             pair.state = PeerState::failed;
-            log(Severity::info, "peer_failed " + who(pair) + " why=unreachable_for_others_too");
+            digest_.reset();
+            log(Severity::info, "peer_gone " + who(pair) + " why=others_do_not_hear_from_it_either");
         } else if (age >= options_.heartbeat && ++asked <= most_unreachable) {
             ask(pair, 1, now);
         }
@@ -121,9 +122,6 @@ void Engine::review(Pair& pair, Time now) {
 void Engine::found_silent(Pair& pair, Time now) {
     const Time since = pair.watch.suspected;
     suspect(pair, now);
-    const std::size_t silent = suspect_count();
-    // Where most others fall silent at once, this node itself is the likelier cause.
-    if (view_.size() > 2 && 2 * silent > view_.size() && 2 * (silent - 1) <= view_.size()) detector_.slower();
     if (pair.watch.hearsay) return;
     // The others see for themselves, and who else went silent is found out at once.
     for (Pair* other : view_) {
@@ -268,7 +266,9 @@ void Engine::on(Link& link, Finding&& finding, Time now) {
 /// Another peer hears from it: whatever this node sees, it exists.
 void Engine::vouch(Pair& pair, Time now) {
     pair.watch.vouched = now;
-    if (!pair.in_view) pair.state = PeerState::unreachable;
+    if (pair.in_view || pair.state == PeerState::unreachable) return;
+    pair.state = PeerState::unreachable;
+    digest_.reset();
 }
 
 // From refusals to a conclusion.

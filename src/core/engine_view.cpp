@@ -138,6 +138,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     if (pair.in_view) return;
     pair.in_view = true;
     pair.state = PeerState::alive;
+    digest_.reset();
     view_.insert(std::lower_bound(view_.begin(), view_.end(), pair.id,
                                   [](const Pair* each, const PeerId& id) { return each->id < id; }),
                  &pair);
@@ -151,6 +152,7 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     timers_.cancel({Timer::watch, pair.number});
     timers_.cancel({Timer::inquiry, pair.number});
     if (!std::exchange(pair.in_view, false)) return;
+    digest_.reset();
     answer_askers(pair, false);
     const auto at = std::find(view_.begin(), view_.end(), &pair);
     view_.erase(at);
@@ -294,7 +296,15 @@ void Engine::observe(const std::string& host, Time now) {
 
 /// Of the facts of all that are in somebody's view, as far as this node knows: whether it reaches them itself is an
 /// opinion, which would make lists go to and fro for as long as two nodes differ.
-std::uint64_t Engine::digest() const {
+std::uint64_t Engine::digest() {
+    if (!digest_ || digest_of_ != roster_.changes()) {
+        digest_ = sum_of_facts();
+        digest_of_ = roster_.changes();
+    }
+    return *digest_;
+}
+
+std::uint64_t Engine::sum_of_facts() const {
     std::uint64_t sum = Roster::digest(self());
     for (const auto& [id, pair] : pairs_) {
         if (!exists(pair)) continue;

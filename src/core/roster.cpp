@@ -9,26 +9,31 @@ void Roster::publish(Tags tags) {
     if (self_.tags == tags) return;
     self_.tags = std::move(tags);
     ++self_.version;
+    ++changes_;
 }
 
 void Roster::publish(std::vector<Address> addresses) {
     if (self_.addresses == addresses) return;
     self_.addresses = std::move(addresses);
     ++self_.version;
+    ++changes_;
 }
 
 Roster::News Roster::learn(const Facts& facts) {
     const auto [found, fresh] = known_.try_emplace(facts.id, facts);
-    if (fresh) return News::unknown;
-    if (facts.version <= found->second.version) return News::none;
-    found->second = facts;
-    return News::changed;
+    if (!fresh) {
+        if (facts.version <= found->second.version) return News::none;
+        found->second = facts;
+    }
+    ++changes_;
+    return fresh ? News::unknown : News::changed;
 }
 
 bool Roster::state(const Facts& facts) {
     Facts& known = known_[facts.id];
     if (known == facts) return false;
     known = facts;
+    ++changes_;
     return true;
 }
 
@@ -37,8 +42,13 @@ const Facts* Roster::find(const PeerId& id) const {
     return found == known_.end() ? nullptr : &found->second;
 }
 
-void Roster::bury(const PeerId& id, Time until) {
+void Roster::forget(const PeerId& id) {
     known_.erase(id);
+    ++changes_;
+}
+
+void Roster::bury(const PeerId& id, Time until) {
+    forget(id);
     if (!departed_.try_emplace(id, until).second) return;
     graves_.emplace(until, id);
     if (graves_.size() > max_departed) {

@@ -34,7 +34,7 @@ public:
     /// The owner itself states this: it replaces what others may have said. True if that differs from what was known.
     bool state(const Facts& facts);
     const Facts* find(const PeerId& id) const;
-    void forget(const PeerId& id) { known_.erase(id); }
+    void forget(const PeerId& id);
 
     void bury(const PeerId& id, Time until);
     bool departed(const PeerId& id) const { return departed_.contains(id); }
@@ -59,9 +59,12 @@ public:
 
     /// One node's part of the digest: the digest of a view is the sum over all of it.
     static std::uint64_t digest(const Facts& facts) noexcept;
+    /// Grows whenever what is known changes.
+    std::uint64_t changes() const noexcept { return changes_; }
 
 private:
     Facts self_;
+    std::uint64_t changes_ = 0;
     // Peers choose their ids, so nothing here is hashed by them.
     std::map<PeerId, Facts> known_;
     std::map<PeerId, Time> departed_;

@@ -119,18 +119,18 @@ void Driver::dial(core::Dial&& dial) {
     if (error) return fail(error);
     const auto connection = std::make_shared<Connection>(shared_from_this(), dial.link, std::move(socket));
     connections_[dial.link] = connection;
-    connection->connect(*endpoint, [this, link = dial.link](const std::error_code& failure) {
-        dialled(link, failure);
+    connection->connect(*endpoint, [this, link = dial.link, address = dial.address](const std::error_code& failure) {
+        dialled(link, address, failure);
     });
 }
 
-void Driver::dialled(core::LinkId link, const std::error_code& error) {
+void Driver::dialled(core::LinkId link, const Address& address, const std::error_code& error) {
     const auto found = connections_.find(link);
     if (found == connections_.end()) return;
     const std::shared_ptr<Connection> connection = found->second;
     if (error) {
         const errc reason = to_errc(error);
-        if (reason == errc::system_failure) warn("dial_failed text=" + error.message());
+        if (reason == errc::system_failure) warn("dial_failed address=" + address.to_string() + " text=\"" + error.message() + '"');
         connection->close();
         connections_.erase(found);
         serve([&](core::Engine& engine, core::Time time) { engine.dial_failed(link, reason, time); });

@@ -148,7 +148,7 @@ private:
 
     void carry_out(core::Action&& action);
     void dial(core::Dial&& dial);
-    void dialled(core::LinkId link, const std::error_code& error);
+    void dialled(core::LinkId link, const Address& address, const std::error_code& error);
     void resolve(core::Resolve&& resolve);
     void close(const core::Close& close);
     void finish();

@@ -242,7 +242,7 @@ TEST_CASE("whoever dies while it is unreachable is forgotten by all in the end")
     REQUIRE(mesh.wait([&] { return !ann.sees(bob.id); }));
     CHECK(ann.news.back() == "unreachable 2");
     mesh.kill(bob);
-    REQUIRE(mesh.wait([&] { return ann.said("why=unreachable_for_others_too") == 1; }));
+    REQUIRE(mesh.wait([&] { return ann.said("peer_gone") == 1; }));
     mesh.advance(5s);
     const std::size_t lists = mesh.lists();
     mesh.advance(20s);
