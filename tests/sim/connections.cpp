@@ -28,6 +28,12 @@ void World::write(Node& node, core::LinkId link) {
     }
     if (more) connection.blocked[side] = true;
     if (!sink.out.empty()) transmit(number, side, std::move(sink.out));
+    if (sink.probes && node.pause_due != Duration()) {
+        at(0ms, [this, &node] {
+            const Duration lasts = std::exchange(node.pause_due, Duration());
+            if (lasts != Duration() && node.alive && !node.paused && !healed_) pause(node, lasts, node.clock_stands);
+        });
+    }
     if (!connections_.contains(number)) return;
     if (node.draining.contains(link) && !connection.blocked[side] && !connection.fin[side]) {
         connection.fin[side] = true;

@@ -28,7 +28,7 @@ void World::dial(Node& node, const core::Dial& dial) {
     node.dialling.insert(dial.link);
     if (now_ < node.exhausted_until) {
         node.dialling.erase(dial.link);
-        disturbances_.machine(node.index, now_);
+        disturbances_.machine(node.index, node.barred = now_);
         node.engine->dial_failed(dial.link, errc::out_of_descriptors, clock(node));
         return;
     }
@@ -153,7 +153,7 @@ void World::accept(std::uint64_t number) {
     Node& node = *nodes_[connection.node[1]];
     if (!node.alive || node.id != connection.run[1] || busy(node, [this, number] { accept(number); })) return;
     if (now_ < node.exhausted_until) {
-        disturbances_.machine(node.index, now_);
+        disturbances_.machine(node.index, node.barred = now_);
         at(100ms, [this, number] { accept(number); });
         return;
     }

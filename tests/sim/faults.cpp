@@ -156,7 +156,10 @@ void World::inflict(Fault fault) {
         case Fault::pause:
         case Fault::suspend:
             if (!acts) return;
-            pause(node, between(50ms, chance(0.3) ? 15s : 2 * conditions_.suspicion), fault == Fault::suspend);
+            // Half of them when an answer is awaited: those who go on must not take their own absence for another's.
+            node.pause_due = between(50ms, chance(0.3) ? 15s : 2 * conditions_.suspicion);
+            node.clock_stands = fault == Fault::suspend;
+            if (chance(0.5)) pause(node, std::exchange(node.pause_due, Duration()), node.clock_stands);
             break;
         case Fault::jump:
             if (!acts) return;

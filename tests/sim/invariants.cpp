@@ -82,10 +82,8 @@ void World::judge(Node& node, const Peer& peer, std::string_view reason) {
         return disturbances_.of_pair(kind, node.index, subject.index) >= since;
     };
     if (subject.paused || subject.lag != Duration() || disturbances_.of_machine(subject.index) >= since) return;
-    if (disturbances_.of_machine(node.index) >= since) {
-        note(text + ", which is itself to blame");
-        return;
-    }
+    // That it was itself stopped or slow is no excuse for a node: it has to give the others more time.
+    if (node.barred >= since) return;
     if (!network_.joins(node.index, subject.index) || recently(Disturbances::Kind::cut)) return;
     for (const auto& [number, connection] : connections_) {
         if (std::minmax(connection.run[0], connection.run[1]) == std::minmax(node.id, subject.id)) {

@@ -79,11 +79,14 @@ struct World::Node {
     bool settling = false;
 
     bool paused = false;
+    Duration pause_due{};       ///< it is to be stopped for so long when it has sent its next probe
+    bool clock_stands = false;  ///< during that
     std::uint64_t pauses = 0;
     std::vector<Work> waiting;  ///< what its machine has for it when it goes on
     Duration skew{};            ///< of its steady clock
     Duration lag{};             ///< by which its timers fire late
     Time exhausted_until{};     ///< without descriptors
+    Time barred = -std::chrono::hours(24);  ///< when it last could not dial or accept for want of them
     Time tick_at = core::never;
 
     std::set<PeerId> in_view;
@@ -120,8 +123,10 @@ struct World::Sink final : core::OutputSink {
     World& world;
     std::vector<std::byte> out;
     std::size_t index;
+    bool probes = false;
     Sink(World& in, std::size_t writer) : world(in), index(writer) {}
     void frame(const core::Control& frame) override {
+        if (std::holds_alternative<core::Ping>(frame)) probes = true;
         if (const auto* list = std::get_if<core::PeerList>(&frame)) {
             // A list that gets lost without a trace: digests have to find out.
             const bool lost = !world.healed_ && world.chance(world.conditions_.lost_lists);
