@@ -14,10 +14,16 @@ Conditions::Conditions(core::Dice dice, std::size_t nodes) {
     for (std::uint64_t& weight : weights) weight = chance(30) ? std::uint64_t{1} << dice.below(6) : 0;
     // Most of what can go wrong with messages shows where connections break.
     if (chance(60)) weights[static_cast<std::size_t>(Fault::reset)] = 32;
-    if (std::all_of(weights.begin(), weights.end(), [](std::uint64_t each) { return each == 0; })) {
-        weights[dice.below(weights.size())] = 1;
+    between_faults = std::chrono::milliseconds(100 << dice.below(6)) * 5 / busy;
+    const bool none = std::all_of(weights.begin(), weights.end(), [](std::uint64_t each) { return each == 0; });
+    if (none || chance(30)) {
+        // A single kind, and seldom: hardly anything is excused.
+        static constexpr Fault of_processes[] = {Fault::pause, Fault::suspend, Fault::jump, Fault::slow, Fault::exhaust};
+        weights = {};
+        weights[chance(50) ? static_cast<std::size_t>(of_processes[dice.below(std::size(of_processes))])
+                           : dice.below(weights.size())] = 1;
+        between_faults = std::chrono::milliseconds(1000 << dice.below(4)) * 5 / busy;
     }
-    between_faults = std::chrono::milliseconds(100 << dice.below(5)) * 5 / busy;
     between_sends = std::chrono::milliseconds(20 << dice.below(4)) * (busy * busy) / 25;
     if (chance(30)) refused_dials = share(0.1);
     if (chance(30)) swallowed_dials = share(0.1);
@@ -203,7 +209,6 @@ void World::inflict(Fault fault) {
             node.leaving = true;
             node.engine->leave(clock(node));
             settle(node);
-            restart(victim, between(5s, 8s));
             break;
         case Fault::part:
             if (acts) part(node);

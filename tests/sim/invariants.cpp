@@ -77,7 +77,7 @@ void World::judge(Node& node, const Peer& peer, std::string_view reason) {
     if (!subject.alive || subject.leaving || !node.removed.empty() || !subject.removed.empty()) return;
 
     // Suspicions grow with a node's own slowness, and dials that hang prolong what caused them.
-    const Time since = now_ - 4 * conditions_.suspicion - 4 * conditions_.heartbeat - 2s;
+    const Time since = now_ - 3 * conditions_.suspicion - 2 * conditions_.heartbeat - 1s;
     const auto recently = [&](Disturbances::Kind kind) {
         return disturbances_.of_pair(kind, node.index, subject.index) >= since;
     };

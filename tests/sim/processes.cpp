@@ -188,6 +188,8 @@ void World::schedule_tick(Node& node) {
     at(std::max(Duration::zero(), deadline - clock(node)) + late, [this, &node, deadline] {
         if (!node.alive || node.paused || node.tick_at != deadline) return;
         node.tick_at = core::never;
+        node.ticks = std::exchange(node.ticked, now_) == now_ ? node.ticks + 1 : 0;
+        if (node.ticks > 1000) return fail("n" + std::to_string(node.index) + " is woken again and again for nothing");
         if (node.lag != Duration()) node.engine->tick(clock(node));
         settle(node);
     });
@@ -256,6 +258,7 @@ void World::left(Node& node, const core::LeaveDone& action) {
     std::vector<core::LinkId> open;
     for (const auto& [link, place] : node.links) open.push_back(link);
     for (const core::LinkId link : open) close(node, link, false);
+    restart(node.index, healed_ ? between(0ms, 100ms) : between(1s, 8s));
     // What it has not accepted yet.
     std::vector<std::uint64_t> unaccepted;
     for (const auto& [number, connection] : connections_) {

@@ -88,6 +88,8 @@ struct World::Node {
     Time exhausted_until{};     ///< without descriptors
     Time barred = -std::chrono::hours(24);  ///< when it last could not dial or accept for want of them
     Time tick_at = core::never;
+    Time ticked{};
+    std::uint64_t ticks = 0;  ///< at that time
 
     std::set<PeerId> in_view;
     std::set<PeerId> departed;
