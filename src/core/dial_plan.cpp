@@ -126,7 +126,11 @@ Time DialPlan::next() const {
 }
 
 std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& target, Time now) {
-    if (target.open > 0 || target.tried < target.addresses.size()) return std::nullopt;
+    if (target.tried < target.addresses.size()) return std::nullopt;
+    if (target.open > 0) {
+        target.due = never;  // the dials under way end the round
+        return std::nullopt;
+    }
     target.running = false;
     if (target.addresses.empty() && target.kind == Kind::peer) {
         target.due = never;  // it published nothing to dial; it has to come to us

@@ -364,6 +364,17 @@ TEST_CASE("who accepts without a greeting when its link was just lost is dialled
     CHECK(plan.fail(plan.must())->refused_everywhere);
 }
 
+TEST_CASE("a round whose last addresses are occupied waits for the dials under way") {
+    Plan plan;
+    plan.occupied = [](const PeerId&, const Address& address) { return address.port == 2; };
+    plan.seek(bob, {at(1), at(2)}, plan.now);
+    const auto dial = plan.must();
+    plan.now += DialPlan::stagger;
+    CHECK_FALSE(plan.ask());
+    CHECK(plan.next() == never);
+    CHECK(plan.fail(dial)->refused_everywhere);
+}
+
 TEST_CASE("a check dials a peer that has a link, once") {
     Plan plan;
     plan.seek(bob, {at(1)}, plan.now);
