@@ -462,6 +462,7 @@ void Engine::dial_now(Time now) {
         link.state = LinkState::dialling;
         link.dialled = true;
         link.wanted = step->address;
+        link.begun = now;
         link.target = step->target;
         link.round = step->round;
         const bool added = plan_.kind(step->target) == DialPlan::Kind::added;

@@ -198,6 +198,7 @@ private:
         std::uint64_t target = 0;  ///< the dial plan's, if it was dialled; 0 once that has its answer
         std::uint64_t round = 0;   ///< of that target
         Address wanted;            ///< the address that was dialled, if it was dialled
+        Time begun{};              ///< when
         bool dialled = false;
         Address remote;
         Pair* pair = nullptr;
@@ -340,7 +341,12 @@ private:
     void answer_askers(Pair& pair, bool heard);
     void tell(Link& link, const PeerId& id, bool heard);
     void vouch(Pair& pair, Time now);
-    void refused_at(const Address& address, Time now);
+    struct Refused {
+        Address address;
+        Time since{};                 ///< when the dial began
+        const Pair* found = nullptr;  ///< who was there in place of the one who was sought
+    };
+    void refused_at(const Refused& at, Time now);
     void verify(Pair& pair, Time now);
     static void found_at(Pair& pair, const Address& address);
     void check_somebody(Time now);

@@ -280,12 +280,13 @@ void Engine::found_at(Pair& pair, const Address& address) {
     pair.proven.push_back(address);
 }
 
-/// Nobody, or somebody else, is at `address`.
-void Engine::refused_at(const Address& address, Time now) {
+/// Nobody is there, or nobody but the one who was found. A dial from before a peer lost its link says nothing about it.
+void Engine::refused_at(const Refused& at, Time now) {
     const std::vector<Pair*> view = view_;
     for (Pair* pair : view) {
-        if (!contains(pair->proven, address) || attached_link(*pair) != nullptr) continue;
-        if (!contains(pair->refused, address)) pair->refused.push_back(address);
+        if (pair == at.found || at.since < pair->watch.suspected) continue;
+        if (!contains(pair->proven, at.address) || attached_link(*pair) != nullptr) continue;
+        if (!contains(pair->refused, at.address)) pair->refused.push_back(at.address);
         verify(*pair, now);
     }
 }

@@ -120,9 +120,9 @@ void Engine::end_target(Link& link, errc error, Time now) {
     // Somebody else answering there is, for the one who is sought, the same as nobody.
     const bool refused = error == errc::connection_refused || error == errc::not_a_cluster_node ||
                          error == errc::wrong_cluster || error == errc::wrong_version || error == errc::self;
-    const Address address = link.wanted;
+    const Refused at{link.wanted, link.begun, link.pair};
     if (const auto round = plan_.failed({target, link.round}, error, refused, now)) round_failed(*round, now);
-    if (refused) refused_at(address, now);
+    if (refused) refused_at(at, now);
 }
 
 /// Forgets the link; the driver closes its socket without another word.

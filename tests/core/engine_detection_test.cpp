@@ -110,6 +110,31 @@ TEST_CASE("a peer that no dial ever reached is given the whole suspicion when it
     CHECK(ann.news.back() == "failed 2");
 }
 
+TEST_CASE("whoever is found where another was sought has not refused") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    const Address place{"10.0.0.2", 7000};
+    lab.play(place, 2);
+    ann.add(place);
+    Puppet& bob = lab.last_puppet();
+    bob.join();
+    REQUIRE(ann.sees(bob.id));
+    bob.say(PeerList{{{id_of(3), 1, "his former run", "", {place}, {}}}});
+    lab.hold_dials = true;
+    bob.hang_up();
+    CHECK(ann.state_of(bob.id) == PeerState::suspect);
+    for (int i = 0; i < 10; ++i) {
+        for (const Lab::Pending& dial : lab.take_dials()) {
+            lab.complete(dial);
+            lab.last_puppet().say_hello();
+            CHECK(ann.sees(bob.id));
+        }
+        lab.advance(50ms);
+    }
+    CHECK(lab.dialled.size() > 2);
+    CHECK(times(ann, "failed 2") == 0);
+}
+
 TEST_CASE("a peer that falls silent is suspect first, and failed by all after suspicion") {
     Mesh mesh(6);
     Node& victim = mesh[3];
