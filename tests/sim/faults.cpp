@@ -18,7 +18,8 @@ Conditions::Conditions(core::Dice dice, std::size_t nodes) {
     const bool none = std::all_of(weights.begin(), weights.end(), [](std::uint64_t each) { return each == 0; });
     if (none || chance(30)) {
         // A single kind, and seldom: hardly anything is excused.
-        static constexpr Fault of_processes[] = {Fault::pause, Fault::suspend, Fault::jump, Fault::slow, Fault::exhaust};
+        static constexpr Fault of_processes[] = {Fault::pause, Fault::suspend, Fault::jump, Fault::slow,
+                                                 Fault::exhaust};
         weights = {};
         weights[chance(50) ? static_cast<std::size_t>(of_processes[dice.below(std::size(of_processes))])
                            : dice.below(weights.size())] = 1;
