@@ -16,7 +16,9 @@ std::uint64_t DialPlan::seek(const Address& name, Kind kind, Time now) {
 void DialPlan::seek(const PeerId& peer, const std::vector<Address>& addresses, Time not_before) {
     for (auto& [number, target] : changed()) {
         if (target.kind != Kind::peer || target.peer != peer) continue;
-        if (!target.running) target.addresses = addresses;
+        if (target.addresses == addresses) return;
+        target.addresses = addresses;
+        if (std::exchange(target.running, false)) target.due = target.wanted = not_before;  // anew
         return;
     }
     Target& target = changed()[++last_number_];

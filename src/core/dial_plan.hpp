@@ -52,7 +52,8 @@ public:
         : reconnect_min_(reconnect_min), reconnect_max_(reconnect_max), dice_(jitter_seed) {}
 
     std::uint64_t seek(const Address& name, Kind kind, Time now);
-    /// Seeks `peer` from `not_before` on; if it is sought already, only its addresses are replaced.
+    /// Seeks `peer` from `not_before` on; if it is sought already, only its addresses are replaced,
+    /// and a round at the former ones begins anew.
     void seek(const PeerId& peer, const std::vector<Address>& addresses, Time not_before);
     /// Dials `peer` once although it has a link; `failed` or the engine ends that.
     void check(const PeerId& peer, const std::vector<Address>& addresses, Time now);

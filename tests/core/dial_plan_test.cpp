@@ -326,6 +326,22 @@ TEST_CASE("a peer that is sought twice is one target with the newer addresses") 
     CHECK_FALSE(plan.ask());
 }
 
+TEST_CASE("addresses that become known during a round are dialled at once, and in the rounds that follow") {
+    Plan plan;
+    plan.seek(bob, {at(1)}, plan.now);
+    const auto unanswered = plan.must();
+    plan.seek(bob, {at(1)}, plan.now);
+    CHECK_FALSE(plan.ask());
+    plan.seek(bob, {at(2)}, plan.now);
+    CHECK_FALSE(plan.fail(unanswered));
+    for (int round = 0; round < 3; ++round) {
+        const auto dial = plan.must();
+        CHECK(dial.address == at(2));
+        REQUIRE(plan.fail(dial));
+        plan.wait();
+    }
+}
+
 TEST_CASE("a peer that published no address is not dialled, and its round is not one in vain") {
     Plan plan;
     plan.seek(bob, {}, plan.now);
