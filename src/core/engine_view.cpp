@@ -121,7 +121,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
         pair.reached = link.remote;
         found_at(pair, link.wanted);
     } else if (pair.proven.empty()) {
-        unproven_.push_back(pair.id);
+        if (std::find(unproven_.begin(), unproven_.end(), pair.id) == unproven_.end()) unproven_.push_back(pair.id);
         timers_.set_no_later({Timer::check, 0}, now + options_.heartbeat);
     }
     timers_.cancel({Timer::watch, pair.number});

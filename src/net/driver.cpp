@@ -130,7 +130,9 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
     const std::shared_ptr<Connection> connection = found->second;
     if (error) {
         const errc reason = to_errc(error);
-        if (reason == errc::system_failure) warn("dial_failed address=" + address.to_string() + " text=\"" + error.message() + '"');
+        if (reason == errc::system_failure) {
+            warn("dial_failed address=" + address.to_string() + " text=\"" + error.message() + '"');
+        }
         connection->close();
         connections_.erase(found);
         serve([&](core::Engine& engine, core::Time time) { engine.dial_failed(link, reason, time); });

@@ -254,6 +254,32 @@ TEST_CASE("a peer that joins and leaves under ever new ids does not fill an unre
     CHECK(may_send(late));
 }
 
+TEST_CASE("a peer that attaches again and again is checked no more often than others") {
+    Lab lab;
+    Node& node = lab.start(1);
+    const Address nowhere{"10.9.0.2", 7000};
+    lab.silent.insert(nowhere.to_string());
+    Puppet* peer = &lab.puppet(node, 2);
+    peer->hello.self.addresses = {nowhere};
+    peer->join();
+    const Token token = peer->token;
+    for (int i = 0; i < 200; ++i) {
+        peer->hang_up();
+        Puppet& again = lab.puppet(node, 2);
+        again.hello.self.addresses = {nowhere};
+        again.resume(token, {{user_channel, 0, 1 << 20}});
+        peer = &again;
+    }
+    REQUIRE(node->gauges().front().attachments == 201);
+    lab.advance(500ms);
+    const std::size_t before = lab.dialled.size();
+    for (int i = 0; i < 60; ++i) {
+        lab.advance(100ms);
+        peer->say(Ping{1, 0});
+    }
+    CHECK(lab.dialled.size() - before <= 2);
+}
+
 TEST_CASE("no more than max_peers come into view, not even when those that failed return") {
     Lab lab;
     lab.options.max_peers = 2;
