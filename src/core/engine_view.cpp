@@ -221,7 +221,7 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     if (id == self().id || roster_.departed(id) || roster_.parted(id) != nullptr) return;
     const auto found = pairs_.find(id);
     const bool linked = found != pairs_.end() && (found->second.in_view || !found->second.links.empty());
-    if (roster_.find(id) == nullptr) {
+    if (found == pairs_.end()) {
         if (pairs_.size() >= max_known()) forget_oldest(now);
         if (pairs_.size() >= max_known()) return;
     }

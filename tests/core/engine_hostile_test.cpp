@@ -280,6 +280,30 @@ TEST_CASE("a peer that attaches again and again is checked no more often than ot
     CHECK(lab.dialled.size() - before <= 2);
 }
 
+TEST_CASE("a list that names a peer which never finished attaching is read where no more can be remembered") {
+    Lab lab;
+    lab.options.max_peers = 2;
+    Node& node = lab.start(1);
+    Puppet& speaker = lab.puppet(node, 9);
+    speaker.join();
+    for (const std::uint8_t half : {std::uint8_t{2}, std::uint8_t{3}, std::uint8_t{4}}) {
+        Puppet& quitter = lab.puppet(node, half);
+        quitter.say_hello();
+        quitter.say(Offer{});
+        REQUIRE(quitter.count<Attach>() == 1);
+        quitter.hang_up();
+    }
+    Facts facts;
+    facts.id = id_of(2);  // of all that may be forgotten the first
+    facts.version = 1;
+    facts.addresses = {{"10.0.0.2", 7000}};
+    speaker.say(PeerList{{facts}});
+    lab.advance(100ms);
+    REQUIRE_FALSE(lab.dialled.empty());
+    CHECK(lab.dialled.back().address == facts.addresses.front());
+    CHECK(node.sees(speaker.id));
+}
+
 TEST_CASE("no more than max_peers come into view, not even when those that failed return") {
     Lab lab;
     lab.options.max_peers = 2;
