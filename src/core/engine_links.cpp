@@ -260,7 +260,7 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
     }
     if (requested(link) != nullptr) {
         roster_.unblock(hello.self.id);
-        for (const Address& address : hello.self.addresses) roster_.unblock(address);
+        roster_.unblock(hello.self.addresses);
     }
     const PeerId id = hello.self.id;
     Pair& pair = pair_of(id);
@@ -317,9 +317,7 @@ std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello, T
     if (roster_.departed(id)) return Refusal::over;
     if (requested(link) == nullptr) {
         if (roster_.parted(id) != nullptr) return Refusal::removed;
-        for (const Address& address : hello.self.addresses) {
-            if (roster_.blocked(address)) return Refusal::removed;
-        }
+        if (roster_.blocked(hello.self.addresses)) return Refusal::removed;
     }
     const auto found = pairs_.find(id);
     const bool belongs = found != pairs_.end() && (found->second.in_view || !found->second.links.empty());

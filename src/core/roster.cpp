@@ -80,6 +80,26 @@ Roster::Parted* Roster::parted(const PeerId& id) {
     return found == parted_.end() ? nullptr : &found->second;
 }
 
+namespace {
+
+bool has_all(const Roster::Parted& parted, const std::vector<Address>& addresses) {
+    const auto has = [&](const Address& each) {
+        return std::find(parted.addresses.begin(), parted.addresses.end(), each) != parted.addresses.end();
+    };
+    return !addresses.empty() && std::all_of(addresses.begin(), addresses.end(), has);
+}
+
+}  // namespace
+
+bool Roster::blocked(const std::vector<Address>& addresses) const {
+    return std::any_of(parted_.begin(), parted_.end(),
+                       [&](const auto& entry) { return has_all(entry.second, addresses); });
+}
+
+void Roster::unblock(const std::vector<Address>& addresses) {
+    std::erase_if(parted_, [&](const auto& entry) { return has_all(entry.second, addresses); });
+}
+
 bool Roster::blocked(const Address& address) const {
     return std::any_of(parted_.begin(), parted_.end(), [&](const auto& entry) {
         const auto& addresses = entry.second.addresses;

@@ -53,8 +53,11 @@ public:
     Parted& part(const PeerId& id, Parted parted) { return parted_[id] = std::move(parted); }
     Parted* parted(const PeerId& id);
     bool blocked(const Address& address) const;
+    /// Whether one parted peer has all of these. Machines may share some, such as that of a bridge for containers.
+    bool blocked(const std::vector<Address>& addresses) const;
     /// Lifts the block of whoever was reached at `address`.
     void unblock(const Address& address);
+    void unblock(const std::vector<Address>& addresses);
     void unblock(const PeerId& id) { parted_.erase(id); }
 
     /// One node's part of the digest: the digest of a view is the sum over all of it.

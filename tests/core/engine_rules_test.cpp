@@ -411,6 +411,35 @@ TEST_CASE("a removed peer is kept out until it is added again, and then begins a
     CHECK(lab.wires().size() == 1);
 }
 
+// Machines may share addresses that lead nowhere else, such as those of a bridge for containers.
+TEST_CASE("who shares one of several addresses with a removed peer is neither kept out nor lets it in") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    const Address shared{"172.17.0.1", 7000};
+    const auto come = [&](std::uint8_t first) -> Puppet& {
+        Puppet& peer = lab.puppet(ann, first);
+        peer.hello.self.addresses = {{"10.0.0." + std::to_string(first), 7000}, shared};
+        return peer;
+    };
+    come(2).join();
+    Puppet& eve = come(3);
+    eve.join();
+    REQUIRE(ann->remove(id_of(2), lab.now));
+    eve.hang_up();
+    come(3).resume(eve.token, {{user_channel, 0, 1 << 20}});
+    CHECK(ann.sees(eve.id));
+
+    const Address dan{"10.0.0.4", 7000};
+    lab.play(dan, 4);
+    ann.add(dan);
+    lab.last_puppet().hello.self.addresses = {dan, shared};
+    lab.last_puppet().join();
+    CHECK(ann.sees(id_of(4)));
+    Puppet& back = come(2);
+    back.say_hello();
+    CHECK(back.last<Refuse>().reason == Refusal::removed);
+}
+
 // R32: only a right proof ends the session.
 TEST_CASE("a REFUSE removed ends a session only with the proof of its token") {
     for (const bool right : {false, true}) {
