@@ -205,6 +205,7 @@ void PeersFile::changed() {
 
 void PeersFile::departed(const PeerId& id) {
     const std::lock_guard lock(mutex_);
+    departed_.insert(id);
     unsaved_ = known_.forget(id) || unsaved_;
 }
 
@@ -215,11 +216,16 @@ void PeersFile::leaving(std::vector<core::Whereabouts> view) {
 
 /// On the callback thread.
 void PeersFile::write(bool anyway) {
+    {
+        const std::lock_guard lock(mutex_);
+        departed_.clear();
+    }
     if (auto view = view_()) {
         std::unique_lock disk(disk_);
         std::string text;
         if (!finished_) {
             const std::lock_guard lock(mutex_);
+            std::erase_if(*view, [this](const core::Whereabouts& each) { return departed_.contains(each.id); });
             unsaved_ = known_.observe(std::move(*view), steady_now()) || unsaved_ || anyway;
             if (std::exchange(unsaved_, false)) text = known_.text(moment());
         }

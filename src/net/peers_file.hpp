@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -93,6 +94,7 @@ private:
     mutable std::mutex mutex_;  ///< for what follows
     core::KnownPeers known_;
     bool unsaved_ = false;
+    std::set<PeerId> departed_;  ///< since the view was asked for
 };
 
 }  // namespace cluster::net

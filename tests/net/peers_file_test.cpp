@@ -9,6 +9,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -309,6 +310,36 @@ TEST_CASE("peers file: who left or was removed is not in it, and neither is the 
     CHECK(says(places.file[1], places.address[0]));
     CHECK(says(places.file[1], places.address[2]));
     CHECK_FALSE(says(places.file[1], places.address[1]));
+}
+
+TEST_CASE("peers file: who leaves between the look at the view and the writing is not in it") {
+    const Folder folder;
+    const std::string path = folder / "peers";
+    const net::Context context;
+    const auto loop = context.loop();
+    const auto file = std::make_shared<net::PeersFile>(path, "orders", std::chrono::hours(1), loop,
+                                                       [](core::Severity, const std::string&) {});
+    const core::Whereabouts bob{PeerId{{2}}, "bob", {{"10.0.0.2", 7000}}};
+    const core::Whereabouts eve{PeerId{{3}}, "eve", {{"10.0.0.3", 7000}}};
+    std::promise<void> written;
+    std::atomic<bool> first = true;
+    file->start([&]() -> std::optional<std::vector<core::Whereabouts>> {
+        if (!first.exchange(false)) return std::nullopt;
+        file->departed(bob.id);
+        loop->call([&] { written.set_value(); });
+        return std::vector{bob, eve};
+    });
+    asio::post(loop->io(), [file] { file->changed(); });
+    written.get_future().wait();
+    CHECK_FALSE(says(path, bob.addresses.front()));
+    CHECK(says(path, eve.addresses.front()));
+    std::promise<void> ended;
+    asio::post(loop->io(), [&] {
+        file->end();
+        ended.set_value();
+    });
+    ended.get_future().wait();
+    file->finish();
 }
 
 TEST_CASE("peers file: what it says stays although nobody can be reached") {
