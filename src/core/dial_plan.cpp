@@ -61,6 +61,10 @@ bool DialPlan::spend(Kind kind, Time now) {
     return true;
 }
 
+void DialPlan::put_off(Target& target, Duration by, Time now) {
+    if (target.may_be_dialled() && target.due <= now) target.due = now + by;
+}
+
 std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied, const Earliest& earliest) {
     if (next() > now) return std::nullopt;
     const auto remembered = std::count_if(targets_.begin(), targets_.end(), [](const auto& entry) {
@@ -78,7 +82,9 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
         Target& target = changed().at(number);
         if (!target.running) {
             if (target.kind == Kind::remembered && remembered >= std::ptrdiff_t{most_remembered}) {
-                target.due = now + stagger;
+                for (auto& [each, other] : targets_) {
+                    if (other.kind == Kind::remembered && !other.running) put_off(other, stagger, now);
+                }
                 continue;
             }
             const Time begin = target.kind == Kind::peer ? earliest(*target.peer) : now;
@@ -104,7 +110,12 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
                 continue;
             }
             if (!spend(target.kind, now)) {
-                target.due = now + std::chrono::milliseconds(20);
+                // Nor is there a token for anybody who comes after it.
+                for (auto& [each, other] : targets_) {
+                    if (target.kind != Kind::remembered || other.kind == Kind::remembered) {
+                        put_off(other, std::chrono::milliseconds(20), now);
+                    }
+                }
                 break;
             }
             ++target.tried;

@@ -161,6 +161,7 @@ private:
         return targets_;
     }
     bool spend(Kind kind, Time now);
+    static void put_off(Target& target, Duration by, Time now);
     void drop_remembered(const PeerId& peer);
     std::optional<Round> settle(std::uint64_t number, Target& target, Time now);
     Duration pause(unsigned rounds);

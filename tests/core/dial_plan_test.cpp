@@ -251,6 +251,18 @@ TEST_CASE("dials beyond the burst come at the rate") {
     CHECK(dials <= 256 + 100);
 }
 
+TEST_CASE("where the budget is used up one target is looked at, not all of them") {
+    Plan plan;
+    std::size_t looks = 0;
+    plan.occupied = [&](const PeerId&, const Address&) { return ++looks == 0; };
+    for (std::size_t i = 0; i < 2000; ++i) plan.seek(id_of(i), {at(1)}, plan.now);
+    for (int turn = 0; turn < 10; ++turn) {
+        while (plan.ask()) {}
+        plan.wait();
+    }
+    CHECK(looks < 300);
+}
+
 TEST_CASE("a seed is sought for ever, and its name is resolved anew in each round") {
     Plan plan;
     const std::uint64_t seed = plan.seek(name, DialPlan::Kind::seed, plan.now);
