@@ -298,7 +298,6 @@ void Engine::say_goodbye(Link& link, Farewell why, Time now) {
     link.goodbye_due = std::move(goodbye);
     link.farewell = why;
     link.state = LinkState::parting;
-    timers_.cancel({Timer::beat, link.id});
     timers_.set({Timer::link, link.id}, now + drain_timeout);
     actions_.push_back(Close{link.id, true});
     ready(link);
