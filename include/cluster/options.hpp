@@ -68,9 +68,9 @@ struct CLUSTER_EXPORT Options {
     /// whole one is replaced. Longer: less idle traffic, later detection.
     std::chrono::nanoseconds heartbeat = std::chrono::seconds(1);
     /// A peer that does not answer for so long is failed, or unreachable where others hear from it; at least two
-    /// heartbeats. A silent host is thus known to all after at most 1.5 x `heartbeat` + `suspicion`, a process that
-    /// ends at once. Up to nine times as long for a node that is slow itself. Longer: the slow are not taken for
-    /// dead.
+    /// heartbeats. A silent host is thus known to all after at most 1.5 x `heartbeat` + `suspicion`, or 2 x where
+    /// several fall silent together; a process that ends at once. Up to nine times as long for a node that is slow
+    /// itself. Longer: the slow are not taken for dead.
     std::chrono::nanoseconds suspicion = std::chrono::seconds(2);
     /// The first and the longest pause between two rounds of dialling; it doubles in between, with jitter. Raise the
     /// longest for large clusters, lower it to find returning peers sooner.
