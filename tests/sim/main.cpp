@@ -120,7 +120,7 @@ Result run(const Arguments& arguments, std::uint64_t seed) {
     plan.seed = seed;
     plan.nodes = nodes_of(arguments, seed);
     plan.trace = arguments.trace;
-    if (plan.nodes > 20) plan.faults = std::chrono::seconds(10);  // what happens grows with the square of their number
+    if (plan.nodes > 20) plan.faults = std::chrono::seconds(5);  // what happens grows with the square of their number
     Result result = World(plan).run();
     if (!result.failed && seed % 4 == 0 && World(plan).run().hash != result.hash) {
         result.failed = true;

@@ -102,8 +102,9 @@ Result World::run() {
         if (!healed_ || now_ < next_check_) continue;
         next_check_ = now_ + 250ms;
         if (!well(&why)) {
-            if (resting_) fail("at rest it is not well any more: " + why);
+            if (resting_ && each_link_is_probed()) fail("at rest it is not well any more: " + why);
             good_since_ = core::never;
+            resting_.reset();
             if (now_ > plan_.faults + plan_.healing) fail("not well in time: " + why);
         } else if (good_since_ == core::never) {
             good_since_ = now_;

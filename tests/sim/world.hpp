@@ -154,6 +154,7 @@ private:
     void heal();
     void freeze(std::size_t index);
     bool belongs_together(std::size_t a, std::size_t b) const;
+    bool each_link_is_probed() const;
     bool well(std::string* why);
     bool rest();
     struct Traffic {
