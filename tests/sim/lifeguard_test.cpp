@@ -5,7 +5,7 @@
 using namespace cluster;
 
 TEST_CASE("lifeguard: nodes that are stopped again and again make no healthy node fail, and are themselves found out") {
-    for (const std::size_t stalled : {1, 8}) {
+    for (const std::size_t stalled : {std::size_t{1}, std::size_t{8}}) {
         const sim::Lifeguard lifeguard = sim::run_lifeguard(1, 24, stalled, std::chrono::minutes(3));
         CHECK(lifeguard.result.why == "");
         CHECK(lifeguard.holds());
