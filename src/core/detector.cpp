@@ -21,9 +21,10 @@ void Detector::answered(Watch& watch, Time now) noexcept {
     watch.probed = watch.suspected = never;
 }
 
-void Detector::forgive(Watch& watch, Duration lag) noexcept {
-    if (watch.probed != never) watch.probed += lag;
-    if (watch.suspected != never) watch.suspected += lag;
+void Detector::forgive(Watch& watch, Duration lag, Time now) noexcept {
+    // What was noticed since it runs again began after the lag.
+    if (watch.probed != never) watch.probed = std::min(watch.probed + lag, now);
+    if (watch.suspected != never) watch.suspected = std::min(watch.suspected + lag, now);
 }
 
 void Detector::slower() noexcept {

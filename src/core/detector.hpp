@@ -48,7 +48,7 @@ public:
     /// Bytes came from a peer in doubt.
     void answered(Watch& watch, Time now) noexcept;
     /// Nobody is judged for a time in which this node itself did not run.
-    static void forgive(Watch& watch, Duration lag) noexcept;
+    static void forgive(Watch& watch, Duration lag, Time now) noexcept;
     /// Whether somebody who would be `gone` has been heard by others.
     bool vouched_for(const Watch& watch, Time now) const noexcept {
         return watch.vouched != never && now - watch.vouched <= patience();

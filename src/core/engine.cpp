@@ -346,7 +346,7 @@ void Engine::tick(Time now) {
     if (due < now && now - due > detector_.tolerance() && !std::exchange(held_, true)) {
         // What others said meanwhile has not been read yet: nobody is judged before.
         held_until_ = now + detector_.tolerance();
-        was_late(now - due);
+        was_late(now - due, now);
         return;
     }
     held_ = false;

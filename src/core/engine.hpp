@@ -303,7 +303,7 @@ private:
     // engine_view.cpp: who is in view
     void enter(Pair& pair, Link& link, Time now);
     void leave_view(Pair& pair, RemovalReason reason, Time now);
-    void take_over_addresses(const Pair& pair);
+    void take_over_addresses(const Pair& pair, Time now);
     void surrender(Pair& pair, errc reason);
     void report_given_up(const Pair& pair, const Outbox::Settled& settled, errc reason);
     std::string who(const Pair& pair) const;
@@ -335,7 +335,7 @@ private:
     void suspect(Pair& pair, Time now);
     void conclude(Pair& pair, Time now);
     void fail(Pair& pair, std::string_view why, Time now);
-    void was_late(Duration lag);
+    void was_late(Duration lag, Time now);
     void ask(Pair& pair, std::size_t how_many, Time now);
     void inquire(Link& link, const PeerId& id, bool wants_answer);
     void answer_askers(Pair& pair, bool heard);

@@ -177,13 +177,13 @@ void Engine::fail(Pair& pair, std::string_view why, Time now) {
 }
 
 /// This node did not run for so long: nobody could answer it.
-void Engine::was_late(Duration lag) {
+void Engine::was_late(Duration lag, Time now) {
     detector_.slower();
     const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(lag).count();
     log(Severity::debug, "late milliseconds=" + std::to_string(milliseconds));
     for (Pair* pair : view_) {
-        Detector::forgive(pair->watch, lag);
-        pair->asked_until += lag;
+        Detector::forgive(pair->watch, lag, now);
+        pair->asked_until = std::min(pair->asked_until + lag, now + hearing);
     }
 }
 

@@ -129,7 +129,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     timers_.cancel({Timer::resume, pair.number});
     timers_.cancel({Timer::forget, pair.number});
     timers_.cancel({Timer::link, link.id});
-    take_over_addresses(pair);
+    take_over_addresses(pair, now);
     plan_.seek(pair.id, addresses_of(pair.id), now);
     plan_.engaged(pair.id);
     plan_.attached(pair.id);
@@ -171,9 +171,13 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
 }
 
 /// Others that were where `pair` is now are not there any more: however often a process is restarted, one is dialled.
-void Engine::take_over_addresses(const Pair& pair) {
+void Engine::take_over_addresses(const Pair& pair, Time now) {
     const std::vector<Address> taken = addresses_of(pair.id);
-    for (const auto& [id, other] : pairs_) {
+    for (auto& [id, other] : pairs_) {
+        if (id != pair.id && !pair.reached.host.empty() && other.reached == pair.reached) {
+            other.reached = {};  // its link may be half-open
+            probe(other, false, now);
+        }
         if (other.in_view || other.attachments == 0 || !other.links.empty() || id == pair.id) continue;
         const std::vector<Address> theirs = addresses_of(id);
         const auto is_taken = [&](const Address& each) {

@@ -82,12 +82,19 @@ TEST_CASE("who is slow gives others more time, and less again with each answer t
 TEST_CASE("a time in which this node did not run is nobody's silence") {
     Judge judge;
     judge.probed(judge.watch, false, 1000s);
-    Detector::forgive(judge.watch, 60s);
+    Detector::forgive(judge.watch, 60s, 1060s);
     CHECK(judge.at(1060s + 499ms) == Verdict::waiting);
     CHECK(judge.at(1060s + 500ms) == Verdict::suspect);
-    Detector::forgive(judge.watch, 60s);
+    Detector::forgive(judge.watch, 60s, 1121s);
     CHECK(judge.at(1121s + 999ms, false) == Verdict::waiting);
     CHECK(judge.at(1122s, false) == Verdict::gone);
+}
+
+TEST_CASE("what is noticed after a time in which this node did not run began after it") {
+    Judge judge;
+    judge.lost_link(judge.watch, 1060s);
+    Detector::forgive(judge.watch, 60s, 1060s + 1ms);
+    CHECK(judge.at(1062s + 1ms, false) == Verdict::gone);
 }
 
 TEST_CASE("what others heard counts for as long as a suspicion lasts") {

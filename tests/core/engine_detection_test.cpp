@@ -135,6 +135,25 @@ TEST_CASE("whoever is found where another was sought has not refused") {
     CHECK(times(ann, "failed 2") == 0);
 }
 
+TEST_CASE("a former run whose link is half-open does not stand for a refusal of the one that is there now") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    const Address place{"10.0.0.2", 7000};
+    lab.play(place, 2);
+    ann.add(place);
+    lab.last_puppet().join();  // and is never heard of again
+    lab.play(place, 3);
+    ann.add(place);
+    Puppet& next = lab.last_puppet();
+    next.join();
+    REQUIRE(ann.sees(next.id));
+    lab.hold_dials = true;
+    next.hang_up();
+    lab.advance(300ms);
+    CHECK(ann.state_of(next.id) == PeerState::suspect);
+    CHECK_FALSE(lab.dials.empty());
+}
+
 TEST_CASE("a peer that falls silent is suspect first, and failed by all after suspicion") {
     Mesh mesh(6);
     Node& victim = mesh[3];
