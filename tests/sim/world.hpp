@@ -136,7 +136,6 @@ private:
     void feed(Node& node, std::uint64_t connection, int side, std::vector<std::byte> bytes);
     void close(Node& node, core::LinkId link, bool drain);
     void reset(std::uint64_t connection);
-    void read_all(std::uint64_t connection, int side);
     void end(std::uint64_t connection, int side);
     void release(std::uint64_t connection, int side);
     void disturbed(const Connection& connection);
