@@ -35,6 +35,9 @@ public:
         remembered,
     };
 
+    /// Whether a target of this kind is for one peer and no other.
+    static bool is_for_peer(Kind kind) noexcept { return kind == Kind::peer || kind == Kind::check; }
+
     static constexpr Duration stagger = std::chrono::milliseconds(250);
     /// A process that ends may still accept while its links are being closed: a dial that follows a lost link and is
     /// accepted without a greeting is repeated so soon, and so often, each time after twice as long.
@@ -150,8 +153,6 @@ private:
             return is_for_peer(kind) || !peer;  // or else its peer is sought as such
         }
     };
-
-    static bool is_for_peer(Kind kind) noexcept { return kind == Kind::peer || kind == Kind::check; }
 
     using Targets = std::map<std::uint64_t, Target>;
 

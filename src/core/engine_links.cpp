@@ -298,9 +298,7 @@ Engine::Request* Engine::requested(const Link& link) {
 void Engine::bind_target(Link& link, Pair& pair, Time now) {
     if (link.target == 0) return;
     const auto* wanted = plan_.bound(link.target);
-    const DialPlan::Kind kind = plan_.kind(link.target);
-    const bool sought = kind == DialPlan::Kind::peer || kind == DialPlan::Kind::check;
-    if (wanted != nullptr && sought && **wanted != pair.id) {
+    if (wanted != nullptr && DialPlan::is_for_peer(plan_.kind(link.target)) && **wanted != pair.id) {
         end_target(link, errc::connection_refused, now);
         return;
     }

@@ -336,4 +336,14 @@ inline std::error_code add_error(Node& node, const std::string& address) {
     return error;
 }
 
+/// Waits until `what` is true; false if that takes longer than `most`.
+template <class Condition>
+bool wait_for(Condition what, std::chrono::nanoseconds most) {
+    for (const auto end = std::chrono::steady_clock::now() + most; !what();) {
+        if (std::chrono::steady_clock::now() >= end) return false;
+        Events<int>().take(std::chrono::milliseconds(1));
+    }
+    return true;
+}
+
 }  // namespace cluster::support

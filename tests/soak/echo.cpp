@@ -180,16 +180,6 @@ public:
     }
 };
 
-/// Waits until `what` is true; false if that takes longer than `most`.
-template <class Condition>
-bool wait_for(Condition what, Clock::duration most) {
-    for (const auto end = Clock::now() + most; !what();) {
-        if (Clock::now() >= end) return false;
-        support::Events<int>().take(1ms);
-    }
-    return true;
-}
-
 template <class Way>
 void run(const char* name, std::chrono::milliseconds duration) {
     Way ann(in_circulation);
@@ -204,8 +194,9 @@ void run(const char* name, std::chrono::milliseconds duration) {
         while (Clock::now() < end) {
             const std::uint64_t before_ann = ann.heard();
             const std::uint64_t before_bob = bob.heard();
-            wait_for([] { return false; }, std::min<Clock::duration>(1s, end - Clock::now()));
-            const bool both = wait_for([&] { return ann.heard() > before_ann && bob.heard() > before_bob; }, 5s);
+            support::wait_for([] { return false; }, std::min<Clock::duration>(1s, end - Clock::now()));
+            const bool both =
+                support::wait_for([&] { return ann.heard() > before_ann && bob.heard() > before_bob; }, 5s);
             if (!both) fail("they stand still");
         }
     };
@@ -218,7 +209,7 @@ void run(const char* name, std::chrono::milliseconds duration) {
     ann.stop();
     bob.stop();
     const auto complete = [&] { return ann.heard() == bob.said() && bob.heard() == ann.said(); };
-    const bool all_came = wait_for(complete, 10s);
+    const bool all_came = support::wait_for(complete, 10s);
     const bool acknowledged = !ann.node().close() && !bob.node().close();
     ann.finish();
     bob.finish();

@@ -128,16 +128,6 @@ bool reset_connection(bool lower) {
     return false;
 }
 
-/// Waits until `what` is true; false if that takes longer than `most`.
-template <class Condition>
-bool wait_for(Condition what, Clock::duration most) {
-    for (const auto end = Clock::now() + most; !what();) {
-        if (Clock::now() >= end) return false;
-        support::Events<int>().take(1ms);
-    }
-    return true;
-}
-
 void run(std::uint64_t messages, std::uint64_t resets) {
     Side ann(messages);
     Side bob(messages);
@@ -149,17 +139,18 @@ void run(std::uint64_t messages, std::uint64_t resets) {
     std::uint64_t done = 0;
     for (std::uint64_t i = 1; i <= resets; ++i) {
         const std::uint64_t due = 2 * messages * i / (resets + 1);
-        if (!wait_for([&] { return heard() >= due; }, 60s)) fail("they stand still");
+        if (!support::wait_for([&] { return heard() >= due; }, 60s)) fail("they stand still");
         // Where it was not the link but a dial that was reset, another is.
         const std::uint64_t before = ann.node().stats().sessions_resumed;
         for (int tries = 0; ann.node().stats().sessions_resumed == before; ++tries) {
             if (tries == 10) fail("the link is not resumed");
-            if (!wait_for([&] { return reset_connection(i % 2 == 0); }, 10s)) fail("there is no connection to reset");
+            const bool reset = support::wait_for([&] { return reset_connection(i % 2 == 0); }, 10s);
+            if (!reset) fail("there is no connection to reset");
             ++done;
-            wait_for([&] { return ann.node().stats().sessions_resumed > before; }, 1s);
+            support::wait_for([&] { return ann.node().stats().sessions_resumed > before; }, 1s);
         }
     }
-    const bool all_came = wait_for([&] { return heard() == 2 * messages; }, 60s);
+    const bool all_came = support::wait_for([&] { return heard() == 2 * messages; }, 60s);
     const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
     ann.finish_sending();
     bob.finish_sending();
