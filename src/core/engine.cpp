@@ -337,23 +337,17 @@ void Engine::finish_leaving() {
 
 Time Engine::deadline() {
     if (left_) return never;
-    return std::max(held_until_, std::min(timers_.next(), plan_.next()));
+    return std::min(std::max(held_back_until_, timers_.next()), plan_.next());
 }
 
 void Engine::tick(Time now) {
-    if (now < held_until_) return;
-    const Time due = timers_.next();
-    if (due < now && now - due > detector_.tolerance() && !std::exchange(held_, true)) {
-        // What others said meanwhile has not been read yet: nobody is judged before.
-        held_until_ = now + detector_.tolerance();
-        was_late(now - due, now);
-        return;
-    }
-    held_ = false;
-    while (!left_) {
-        const auto key = timers_.pop(now);
-        if (!key) break;
-        fire(*key, now);
+    if (!holds_back(now)) {
+        while (!left_) {
+            const auto key = timers_.pop(now);
+            if (!key) break;
+            fire(*key, now);
+        }
+        held_back_ = false;
     }
     if (!left_) dial_now(now);
 }

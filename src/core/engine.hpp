@@ -335,6 +335,7 @@ private:
     void suspect(Pair& pair, Time now);
     void conclude(Pair& pair, Time now);
     void fail(Pair& pair, std::string_view why, Time now);
+    bool holds_back(Time now);
     void was_late(Duration lag, Time now);
     void ask(Pair& pair, std::size_t how_many, Time now);
     void inquire(Link& link, const PeerId& id, bool wants_answer);
@@ -435,8 +436,8 @@ private:
     std::uint64_t beats_ = 0;
     std::optional<std::uint64_t> digest_;  ///< until somebody comes into existence or leaves it
     std::uint64_t digest_of_ = 0;          ///< after so many changes of the roster
-    Time held_until_{};  ///< this node was late: it reads before it judges
-    bool held_ = false;
+    Time held_back_until_{};
+    bool held_back_ = false;  ///< since timers fired last
     Counters counters_;
     std::uint64_t last_number_ = 0;
     bool room_wanted_ = false;

@@ -104,6 +104,7 @@ void Engine::answered(Pair& pair, Time now) {
 // From silence to a conclusion.
 
 void Engine::review(Pair& pair, Time now) {
+    if (holds_back(now)) return timers_.set({Timer::watch, pair.number}, now);
     while (pair.in_view) {
         const Detector::Judgement judgement = detector_.judge(pair.watch, attached_link(pair) != nullptr, now);
         if (judgement.next != never && judgement.next > now) timers_.set({Timer::watch, pair.number}, judgement.next);
@@ -174,6 +175,17 @@ void Engine::fail(Pair& pair, std::string_view why, Time now) {
     log(Severity::warning, "peer_failed " + who(pair) + " why=" + std::string(why));
     leave_view(pair, RemovalReason::failed, now);
     left_due_ = leaving_;
+}
+
+/// A node that did not run for a while has not read yet what others said meanwhile: for a moment it judges nobody.
+bool Engine::holds_back(Time now) {
+    if (now < held_back_until_) return true;
+    const Time due = held_back_ ? held_back_until_ : timers_.next();
+    if (due >= now || now - due <= detector_.tolerance()) return false;
+    was_late(now - due, now);
+    // Whoever is always late must get on, too.
+    held_back_until_ = held_back_ ? now : now + detector_.tolerance();
+    return !std::exchange(held_back_, true);
 }
 
 /// This node did not run for so long: nobody could answer it.
@@ -300,6 +312,7 @@ void Engine::verify(Pair& pair, Time now) {
     };
     if (pair.proven.empty() || !std::all_of(pair.proven.begin(), pair.proven.end(), is_refused)) return;
     if (pair.heard_elsewhere) return;
+    if (holds_back(now)) return timers_.set({Timer::inquiry, pair.number}, now);
     if (!leaving_ && !pair.asked.empty() && now < pair.asked_until) {
         timers_.set({Timer::inquiry, pair.number}, pair.asked_until);
         return;

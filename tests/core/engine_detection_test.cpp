@@ -306,6 +306,38 @@ TEST_CASE("a node that was stopped for long judges nobody before it has read wha
     }
 }
 
+TEST_CASE("a node that was stopped gives nobody up for what it finds first when it goes on") {
+    for (const bool again : {false, true}) {
+        CAPTURE(again);
+        Mesh mesh(3);
+        Node& ann = mesh[0];
+        Node& bob = mesh[1];
+        Wire& wire = *mesh.wires(&ann, &bob).at(0);
+        wire.held[0] = wire.held[1] = true;
+        REQUIRE(mesh.wait([&] { return ann.state_of(bob.id) == PeerState::suspect; }));
+        mesh.now += 20s;
+        if (again) {
+            ann->tick(mesh.now);
+            mesh.now += 20s;
+            ann->tick(mesh.now);
+        }
+        CHECK(ann.sees(bob.id));
+        mesh.cut(wire);  // before any timer
+        CHECK(ann.sees(bob.id));
+        REQUIRE(mesh.wait([&] { return mesh.complete_but(nullptr); }, 3s));
+        CHECK(ann.news.size() == 2);
+    }
+}
+
+TEST_CASE("a node that was stopped dials whom it has lost before it judges") {
+    Mesh mesh(2);
+    mesh.hold_dials = true;
+    mesh.now += 20s;
+    for (Node* node : mesh.nodes) (*node)->tick(mesh.now);
+    mesh.cut(*mesh.wires(&mesh[0], &mesh[1]).at(0));
+    CHECK(mesh.wait([&] { return !mesh.dials.empty(); }, 100ms));
+}
+
 TEST_CASE("a node that is late all the time still finds out who is gone") {
     Mesh mesh(3);
     mesh.silence(mesh[2]);

@@ -190,7 +190,29 @@ void World::reset(std::uint64_t number) {
         connection.fin[side] = true;
     }
     for (int side = 0; side < 2; ++side) {
-        if (connection.open[side]) at(between(0ms, 20ms), [this, number, side] { end(number, side); });
+        if (!connection.open[side]) continue;
+        if (!chance(0.3)) {
+            at(between(0ms, 20ms), [this, number, side] { end(number, side); });
+            continue;
+        }
+        // This end notices long after the other, and reads only then what had reached it.
+        const Duration notice = between(50ms, 1s);
+        connection.stalled[1 - side] = std::max(connection.stalled[1 - side], now_ + notice);
+        at(notice, [this, number, side] {
+            read_all(number, side);
+            end(number, side);
+        });
+    }
+}
+
+void World::read_all(std::uint64_t number, int side) {
+    for (std::size_t before = SIZE_MAX;;) {
+        const auto found = connections_.find(number);
+        if (found == connections_.end() || !found->second.open[side]) return;
+        const std::size_t left = found->second.bytes[1 - side];
+        if (left == 0 || left == before) return;
+        before = left;
+        arrive(number, side);
     }
 }
 

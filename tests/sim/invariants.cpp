@@ -76,8 +76,10 @@ void World::judge(Node& node, const Peer& peer, std::string_view reason) {
     if (plan_.stalled != 0) return judge_stalled(node, subject);
     if (!subject.alive || subject.leaving || !node.removed.empty() || !subject.removed.empty()) return;
 
-    // Suspicions grow with a node's own slowness, and dials that hang prolong what caused them.
-    const Time since = now_ - 3 * conditions_.suspicion - 2 * conditions_.heartbeat - 1s;
+    // Suspicions grow with a node's own slowness, and dials that hang prolong what caused them. For a node that was
+    // stopped this time goes on where it stopped.
+    const Duration memory = 3 * conditions_.suspicion + 2 * conditions_.heartbeat + 1s;
+    const Time since = (node.resumed_at >= now_ - memory ? node.stalled_at : now_) - memory;
     const auto recently = [&](Disturbances::Kind kind) {
         return disturbances_.of_pair(kind, node.index, subject.index) >= since;
     };

@@ -142,6 +142,7 @@ void World::resume(Node& node) {
         }
     }
     node.paused = false;
+    node.resumed_at = now_;
     node.tick_at = core::never;
     std::vector<Work> waiting = std::exchange(node.waiting, {});
     if (waiting.empty() || chance(0.5)) settle(node);

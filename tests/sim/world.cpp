@@ -105,7 +105,7 @@ Result World::run() {
             if (resting_ && each_link_is_probed()) fail("at rest it is not well any more: " + why);
             good_since_ = core::never;
             resting_.reset();
-            if (now_ > plan_.faults + plan_.healing) fail("not well in time: " + why);
+            if (now_ > healed_by()) fail("not well in time: " + why);
         } else if (good_since_ == core::never) {
             good_since_ = now_;
         } else if (rest()) {

@@ -136,6 +136,7 @@ private:
     void feed(Node& node, std::uint64_t connection, int side, std::vector<std::byte> bytes);
     void close(Node& node, core::LinkId link, bool drain);
     void reset(std::uint64_t connection);
+    void read_all(std::uint64_t connection, int side);
     void end(std::uint64_t connection, int side);
     void release(std::uint64_t connection, int side);
     void disturbed(const Connection& connection);
@@ -154,7 +155,9 @@ private:
     void heal();
     void freeze(std::size_t index);
     bool belongs_together(std::size_t a, std::size_t b) const;
+    bool estranged(std::size_t a, std::size_t b) const;
     bool each_link_is_probed() const;
+    Time healed_by() const;
     bool well(std::string* why);
     bool rest();
     struct Traffic {

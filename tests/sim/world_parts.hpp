@@ -99,6 +99,7 @@ struct World::Node {
     Time dial_refilled{};
     std::uint64_t dials = 0;
     Time stalled_at = core::never;
+    Time resumed_at = -std::chrono::hours(24);
     std::set<PeerId> subjects;  ///< healthy peers it failed since it was last stalled
     bool detected = false;      ///< somebody failed it in this stall
 };
