@@ -42,6 +42,7 @@ void World::heal() {
         if (connection.delay > 2ms) connection.delay = 2ms;
         for (int side = 0; side < 2; ++side) wake(number, side, between(1ms, 5s));
     }
+    next_check_ = now_ + 5s;  // what was under way has arrived
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         if (machines_[i].frozen) continue;
         Node& node = *nodes_[i];

@@ -39,7 +39,10 @@ void World::start(std::size_t index) {
         for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random_.next());
     };
     node->inbox_limit = options.inbox_bytes;
-    node->link_limit = 4 * options.max_peers + 64;
+    // Accepted ones, and the dials that its budget allows within the time in which one may stay unanswered.
+    const double dials = core::DialPlan::burst +
+                         core::DialPlan::rate * std::chrono::duration<double>(options.connect_timeout).count();
+    node->link_limit = 2 * options.max_peers + 64 + static_cast<std::size_t>(dials);
     node->dial_refilled = now_;
     node->engine = std::make_unique<core::Engine>(std::move(options), now_);
     note("start n" + std::to_string(index) + " " + short_id(node->id) + " at " + machine.address.to_string());
