@@ -36,7 +36,7 @@ struct CLUSTER_EXPORT Options {
     /// `host:port` to listen on; port 0 lets the system pick. `0.0.0.0` and `[::]` listen on all interfaces.
     std::string listen = "127.0.0.1:0";
     /// The addresses others are told to dial, at most 8. Empty: the listening address, or for a wildcard the addresses
-    /// of this machine's interfaces. Set it behind address translation.
+    /// of this machine's interfaces. Set it behind address translation. A name is looked up by whoever dials.
     std::vector<std::string> advertise = {};
     /// Nodes of different clusters never link. At most 64 bytes.
     std::string cluster = "cluster";

@@ -38,14 +38,15 @@ constexpr std::size_t most_buffers = 64;
 Connection::Connection(std::shared_ptr<Driver> driver, core::LinkId link, tcp::socket socket)
     : driver_(std::move(driver)), link_(link), socket_(std::move(socket)), pull_size_(most_pull) {}
 
-void Connection::connect(const tcp::endpoint& endpoint, std::function<void(const std::error_code&)> connected) {
-    socket_.async_connect(endpoint, [self = shared_from_this(), connected = std::move(connected),
-                                     endpoint](std::error_code error) {
+void Connection::connect(const std::vector<tcp::endpoint>& endpoints,
+                         std::function<void(const std::error_code&)> connected) {
+    asio::async_connect(socket_, endpoints, [self = shared_from_this(), connected = std::move(connected)](
+                                                std::error_code error, const tcp::endpoint& endpoint) {
         if (self->closed_) return;
         std::error_code ignored;
         // A port from which the system dials may be the one that is dialled: then the socket has met itself.
         if (!error && self->socket_.local_endpoint(ignored) == endpoint) error = asio::error::connection_refused;
-        self->remote_ = to_address(endpoint);
+        if (!error) self->remote_ = to_address(endpoint);
         connected(error);
     });
 }

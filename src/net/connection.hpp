@@ -31,7 +31,9 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
 public:
     Connection(std::shared_ptr<Driver> driver, core::LinkId link, asio::ip::tcp::socket socket);
 
-    void connect(const asio::ip::tcp::endpoint& endpoint, std::function<void(const std::error_code&)> connected);
+    /// To the first of `endpoints` that answers.
+    void connect(const std::vector<asio::ip::tcp::endpoint>& endpoints,
+                 std::function<void(const std::error_code&)> connected);
     /// The socket is connected: reads, and writes what the engine has.
     void start();
     /// Writes what the engine has, as far as the socket takes it.

@@ -106,21 +106,22 @@ void Driver::carry_out(core::Action&& action) {
 }
 
 void Driver::dial(core::Dial&& dial) {
-    const auto fail = [&](const std::error_code& error) {
-        with_engine([&](core::Engine& engine, core::Time time) {
-            engine.dial_failed(dial.link, to_errc(error), time);
-        });
-    };
-    const std::optional<tcp::endpoint> endpoint = to_endpoint(dial.address);
-    if (!endpoint) return fail(asio::error::host_not_found);
-    tcp::socket socket(loop_->io());
-    std::error_code error;
-    socket.open(endpoint->protocol(), error);
-    if (error) return fail(error);
-    const auto connection = std::make_shared<Connection>(shared_from_this(), dial.link, std::move(socket));
-    connections_[dial.link] = connection;
-    connection->connect(*endpoint, [this, link = dial.link, address = dial.address](const std::error_code& failure) {
-        dialled(link, address, failure);
+    connections_[dial.link] = std::make_shared<Connection>(shared_from_this(), dial.link, tcp::socket(loop_->io()));
+    if (const std::optional<tcp::endpoint> endpoint = to_endpoint(dial.address)) return connect(dial, {*endpoint});
+    // A peer has published a name.
+    look_up(dial.address, [this, dial](const std::error_code& error, std::vector<tcp::endpoint> endpoints) {
+        if (error) return dialled(dial.link, dial.address, error);
+        // One that never answers must not stand before the others each time.
+        std::rotate(endpoints.begin(), endpoints.begin() + dial.link % endpoints.size(), endpoints.end());
+        connect(dial, endpoints);
+    });
+}
+
+void Driver::connect(const core::Dial& dial, const std::vector<tcp::endpoint>& endpoints) {
+    const auto found = connections_.find(dial.link);
+    if (found == connections_.end()) return;
+    found->second->connect(endpoints, [this, link = dial.link, address = dial.address](const std::error_code& error) {
+        dialled(link, address, error);
     });
 }
 
@@ -143,22 +144,30 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
 }
 
 void Driver::resolve(core::Resolve&& resolve) {
+    look_up(resolve.name, [this, target = resolve.target](const std::error_code& error,
+                                                          const std::vector<tcp::endpoint>& endpoints) {
+        std::vector<Address> addresses;
+        for (const tcp::endpoint& endpoint : endpoints) addresses.push_back(to_address(endpoint));
+        serve([&](core::Engine& engine, core::Time time) {
+            engine.resolved(target, std::move(addresses), error ? errc::unresolvable_host : errc{}, time);
+        });
+    });
+}
+
+void Driver::look_up(const Address& name, LookedUp then) {
     ++loop_->lookups;
     resolver_.async_resolve(
-        resolve.name.host, std::to_string(resolve.name.port), tcp::resolver::numeric_service,
-        [self = shared_from_this(), target = resolve.target](const std::error_code& error,
-                                                             const tcp::resolver::results_type& results) {
+        name.host, std::to_string(name.port), tcp::resolver::numeric_service,
+        [self = shared_from_this(), then = std::move(then)](const std::error_code& error,
+                                                            const tcp::resolver::results_type& results) {
             --self->loop_->lookups;
-            std::vector<Address> addresses;
+            std::vector<tcp::endpoint> endpoints;
             for (const auto& entry : results) {
-                Address address = to_address(entry.endpoint());
-                if (std::find(addresses.begin(), addresses.end(), address) == addresses.end()) {
-                    addresses.push_back(std::move(address));
+                if (std::find(endpoints.begin(), endpoints.end(), entry.endpoint()) == endpoints.end()) {
+                    endpoints.push_back(entry.endpoint());
                 }
             }
-            self->serve([&](core::Engine& engine, core::Time time) {
-                engine.resolved(target, std::move(addresses), error ? errc::unresolvable_host : errc{}, time);
-            });
+            then(error, std::move(endpoints));
         });
 }
 
