@@ -38,16 +38,27 @@ constexpr std::size_t most_buffers = 64;
 Connection::Connection(std::shared_ptr<Driver> driver, core::LinkId link, tcp::socket socket)
     : driver_(std::move(driver)), link_(link), socket_(std::move(socket)), pull_size_(most_pull) {}
 
-void Connection::connect(const std::vector<tcp::endpoint>& endpoints,
-                         std::function<void(const std::error_code&)> connected) {
-    asio::async_connect(socket_, endpoints, [self = shared_from_this(), connected = std::move(connected)](
-                                                std::error_code error, const tcp::endpoint& endpoint) {
+void Connection::connect(std::deque<tcp::endpoint> endpoints, Connected connected) {
+    const tcp::endpoint endpoint = endpoints.front();
+    endpoints.pop_front();
+    std::error_code error;
+    socket_.close(error);
+    socket_.open(endpoint.protocol(), error);
+    if (error) {
+        asio::post(socket_.get_executor(), [self = shared_from_this(), connected = std::move(connected), error] {
+            if (!self->closed_) connected(error);
+        });
+        return;
+    }
+    socket_.async_connect(endpoint, [self = shared_from_this(), connected = std::move(connected),
+                                     endpoints = std::move(endpoints), endpoint](std::error_code failure) mutable {
         if (self->closed_) return;
         std::error_code ignored;
         // A port from which the system dials may be the one that is dialled: then the socket has met itself.
-        if (!error && self->socket_.local_endpoint(ignored) == endpoint) error = asio::error::connection_refused;
-        if (!error) self->remote_ = to_address(endpoint);
-        connected(error);
+        if (!failure && self->socket_.local_endpoint(ignored) == endpoint) failure = asio::error::connection_refused;
+        if (failure && !endpoints.empty()) return self->connect(std::move(endpoints), std::move(connected));
+        self->remote_ = to_address(endpoint);
+        connected(failure);
     });
 }
 

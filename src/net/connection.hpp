@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstddef>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
@@ -31,9 +32,9 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
 public:
     Connection(std::shared_ptr<Driver> driver, core::LinkId link, asio::ip::tcp::socket socket);
 
+    using Connected = std::function<void(const std::error_code&)>;
     /// To the first of `endpoints` that answers.
-    void connect(const std::vector<asio::ip::tcp::endpoint>& endpoints,
-                 std::function<void(const std::error_code&)> connected);
+    void connect(std::deque<asio::ip::tcp::endpoint> endpoints, Connected connected);
     /// The socket is connected: reads, and writes what the engine has.
     void start();
     /// Writes what the engine has, as far as the socket takes it.

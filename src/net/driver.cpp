@@ -109,20 +109,22 @@ void Driver::dial(core::Dial&& dial) {
     connections_[dial.link] = std::make_shared<Connection>(shared_from_this(), dial.link, tcp::socket(loop_->io()));
     if (const std::optional<tcp::endpoint> endpoint = to_endpoint(dial.address)) return connect(dial, {*endpoint});
     // A peer has published a name.
-    look_up(dial.address, [this, dial](const std::error_code& error, std::vector<tcp::endpoint> endpoints) {
+    look_up(dial.address, [this, dial](const std::error_code& error, std::deque<tcp::endpoint> endpoints) {
         if (error) return dialled(dial.link, dial.address, error);
         // One that never answers must not stand before the others each time.
-        std::rotate(endpoints.begin(), endpoints.begin() + dial.link % endpoints.size(), endpoints.end());
-        connect(dial, endpoints);
+        const auto first = static_cast<std::ptrdiff_t>(dial.link % endpoints.size());
+        std::rotate(endpoints.begin(), endpoints.begin() + first, endpoints.end());
+        connect(dial, std::move(endpoints));
     });
 }
 
-void Driver::connect(const core::Dial& dial, const std::vector<tcp::endpoint>& endpoints) {
+void Driver::connect(const core::Dial& dial, std::deque<tcp::endpoint> endpoints) {
     const auto found = connections_.find(dial.link);
     if (found == connections_.end()) return;
-    found->second->connect(endpoints, [this, link = dial.link, address = dial.address](const std::error_code& error) {
+    const auto connected = [this, link = dial.link, address = dial.address](const std::error_code& error) {
         dialled(link, address, error);
-    });
+    };
+    found->second->connect(std::move(endpoints), connected);
 }
 
 void Driver::dialled(core::LinkId link, const Address& address, const std::error_code& error) {
@@ -145,7 +147,7 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
 
 void Driver::resolve(core::Resolve&& resolve) {
     look_up(resolve.name, [this, target = resolve.target](const std::error_code& error,
-                                                          const std::vector<tcp::endpoint>& endpoints) {
+                                                          const std::deque<tcp::endpoint>& endpoints) {
         std::vector<Address> addresses;
         for (const tcp::endpoint& endpoint : endpoints) addresses.push_back(to_address(endpoint));
         serve([&](core::Engine& engine, core::Time time) {
@@ -161,7 +163,7 @@ void Driver::look_up(const Address& name, LookedUp then) {
         [self = shared_from_this(), then = std::move(then)](const std::error_code& error,
                                                             const tcp::resolver::results_type& results) {
             --self->loop_->lookups;
-            std::vector<tcp::endpoint> endpoints;
+            std::deque<tcp::endpoint> endpoints;
             for (const auto& entry : results) {
                 if (std::find(endpoints.begin(), endpoints.end(), entry.endpoint()) == endpoints.end()) {
                     endpoints.push_back(entry.endpoint());

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -149,10 +150,10 @@ private:
 
     void carry_out(core::Action&& action);
     void dial(core::Dial&& dial);
-    void connect(const core::Dial& dial, const std::vector<asio::ip::tcp::endpoint>& endpoints);
+    void connect(const core::Dial& dial, std::deque<asio::ip::tcp::endpoint> endpoints);
     void dialled(core::LinkId link, const Address& address, const std::error_code& error);
     void resolve(core::Resolve&& resolve);
-    using LookedUp = std::function<void(const std::error_code& error, std::vector<asio::ip::tcp::endpoint> endpoints)>;
+    using LookedUp = std::function<void(const std::error_code& error, std::deque<asio::ip::tcp::endpoint> endpoints)>;
     void look_up(const Address& name, LookedUp then);
     void close(const core::Close& close);
     void finish();

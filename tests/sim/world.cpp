@@ -103,9 +103,10 @@ Result World::run() {
         next_check_ = now_ + 250ms;
         if (!well(&why)) {
             if (resting_ && each_link_is_probed()) fail("at rest it is not well any more: " + why);
-            good_since_ = core::never;
+            if (std::exchange(good_since_, core::never) != core::never) unwell_since_ = now_;
             resting_.reset();
-            if (now_ > healed_by()) fail("not well in time: " + why);
+            // A broken link that is found late may disturb what was well.
+            if (now_ > std::max(healed_by(), unwell_since_ + plan_.healing)) fail("not well in time: " + why);
         } else if (good_since_ == core::never) {
             good_since_ = now_;
         } else if (rest()) {

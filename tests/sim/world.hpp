@@ -207,6 +207,7 @@ private:
     std::map<std::pair<PeerId, PeerId>, Ledger> ledgers_;
     std::pair<std::size_t, std::size_t> estranged_{};  ///< two that never reach each other again
     Time good_since_ = core::never;
+    Time unwell_since_{};
     Time next_check_{};
     std::optional<std::pair<Time, Traffic>> resting_;
 };
