@@ -18,11 +18,13 @@ Conditions::Conditions(core::Dice dice, std::size_t nodes) {
     const bool none = std::all_of(weights.begin(), weights.end(), [](std::uint64_t each) { return each == 0; });
     if (none || chance(30)) {
         // A single kind, and seldom: hardly anything is excused.
-        static constexpr Fault of_processes[] = {Fault::pause, Fault::suspend, Fault::jump, Fault::slow,
-                                                 Fault::exhaust};
+        static constexpr Fault of_processes[] = {Fault::pause, Fault::suspend, Fault::jump,
+                                                 Fault::slow,  Fault::stutter, Fault::exhaust};
         weights = {};
         weights[chance(50) ? static_cast<std::size_t>(of_processes[dice.below(std::size(of_processes))])
                            : dice.below(weights.size())] = 1;
+        // That a connection breaks excuses nothing.
+        if (chance(30)) ++weights[static_cast<std::size_t>(chance(50) ? Fault::reset : Fault::uproot)];
         between_faults = std::chrono::milliseconds(1000 << dice.below(4)) * 5 / busy;
     }
     between_sends = std::chrono::milliseconds(20 << dice.below(4)) * (busy * busy) / 25;
@@ -36,6 +38,14 @@ Conditions::Conditions(core::Dice dice, std::size_t nodes) {
     // A heartbeat of a second and a suspicion of two is what most run with.
     heartbeat = chance(50) ? 1s : std::chrono::milliseconds(200 + 100 * dice.below(19));
     suspicion = heartbeat == 1s && chance(60) ? 2s : heartbeat * (4 + static_cast<Duration::rep>(dice.below(7))) / 2;
+    max_peers = std::max<std::size_t>(max_peers, 2 * nodes);
+    if (weights[static_cast<std::size_t>(Fault::rumour)] == 0 && chance(30)) {
+        // As little memory for as few peers as may be, and readers that let it fill.
+        max_peers = nodes + 1;
+        inbox_per_peer = std::size_t{256} << 10;
+        if (chance(60)) weights[static_cast<std::size_t>(Fault::unread)] += 4;
+        if (chance(60)) weights[static_cast<std::size_t>(Fault::burst)] += 4;
+    }
     if (nodes > 2 && chance(30)) seeds = 2;
     if (nodes > 2 && chance(40)) translated = 1 + (chance(30) && nodes > 3 ? dice.below(nodes / 2 - 1) : 0);
     const std::uint64_t pick = dice.below(100);
@@ -84,6 +94,15 @@ void World::inflict(Fault fault) {
             note("reset connection " + std::to_string(number));
             ++result_.resets;
             reset(number);
+            break;
+        }
+        case Fault::uproot: {
+            note("all connections of " + who + " break");
+            std::vector<std::uint64_t> mine;
+            for (const auto& [number, connection] : connections_) {
+                if (connection.node[0] == victim || connection.node[1] == victim) mine.push_back(number);
+            }
+            for (const std::uint64_t number : mine) reset(number);
             break;
         }
         case Fault::half_open: {
@@ -187,6 +206,11 @@ void World::inflict(Fault fault) {
                 world.settle(each);
             });
             break;
+        case Fault::stutter:
+            if (!acts) return;
+            note("stutter " + who);
+            stutter(node, now_ + between(3s, 10s));
+            break;
         case Fault::unread:
             if (!acts) return;
             node.reads = false;
@@ -207,9 +231,7 @@ void World::inflict(Fault fault) {
             if (!acts) return;
             note("leave " + who);
             ++result_.leaves;
-            node.leaving = true;
-            node.engine->leave(clock(node));
-            settle(node);
+            leave(node);
             break;
         case Fault::part:
             if (acts) part(node);
@@ -220,12 +242,15 @@ void World::inflict(Fault fault) {
             if (!acts || &other == &node || !other.alive || other.leaving || other.paused) return;
             node.added.push_back(other.published);
             other.added.push_back(node.published);
-            node.engine->add(other.published, clock(node));
-            other.engine->add(node.published, clock(other));
+            node.adds[node.engine->add(other.published, clock(node))] = other.id;
+            other.adds[other.engine->add(node.published, clock(other))] = node.id;
             settle(node);
             settle(other);
             break;
         }
+        case Fault::rumour:
+            if (acts && machines_[victim].listens) spread_rumour(node);
+            break;
         case Fault::tags:
             if (!acts) return;
             node.engine->set_tags({{"step", std::to_string(now_.count())}}, clock(node));
@@ -297,6 +322,37 @@ void World::part(Node& node) {
         for (const Address& address : node.removed) node.engine->add(address, clock(node));
         settle(node);
     });
+}
+
+/// Stops the process again and again, so that it runs for moments only.
+void World::stutter(Node& node, Time until) {
+    if (!node.alive || healed_ || now_ >= until) return;
+    const Duration lasts = between(conditions_.heartbeat / 4, conditions_.heartbeat);
+    if (!node.paused) pause(node, lasts, false);
+    at(lasts + between(1ms, conditions_.heartbeat / 10), [this, &node, until] { stutter(node, until); });
+}
+
+/// A peer of this node tells it of many others, none of which exists.
+void World::spread_rumour(Node& node) {
+    if (rumoured_ != 0) return;
+    for (const auto& [link, place] : node.links) {
+        if (!node.engine->attached_to(link)) continue;
+        core::PeerList list;
+        for (int i = 0; i < 50; ++i) {
+            core::Facts facts;
+            for (auto& byte : facts.id.bytes) byte = static_cast<std::uint8_t>(faults_.next());
+            facts.version = 1;
+            for (int each = 1; each <= 8; ++each) {
+                facts.addresses.push_back({"10.9." + std::to_string(i) + "." + std::to_string(each), 7000});
+            }
+            rumoured_ += facts.addresses.size();
+            list.peers.push_back(std::move(facts));
+        }
+        note("n" + std::to_string(node.index) + " hears of many that do not exist");
+        node.engine->received(link, core::Control(std::move(list)), clock(node));
+        settle(node);
+        return;
+    }
 }
 
 /// Stops one node again and again.

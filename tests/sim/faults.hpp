@@ -12,6 +12,7 @@ namespace cluster::sim {
 
 enum class Fault : std::uint8_t {
     reset,       ///< a connection breaks; a prefix of what is under way may still arrive
+    uproot,      ///< all connections of one machine break at once: what tracked them, or its address, has changed
     half_open,   ///< a connection swallows everything and nobody is told
     stall,       ///< one direction of a connection waits, then goes on
     delay,       ///< a connection becomes slow for a while
@@ -26,12 +27,14 @@ enum class Fault : std::uint8_t {
     suspend,     ///< the same, and its steady clock stands still meanwhile
     jump,        ///< a machine's steady clock jumps ahead
     slow,        ///< a process's timers fire late
+    stutter,     ///< a process runs for short moments only: its machine has no time for it
     unread,      ///< an inbox is not read
     burst,       ///< a node sends until its outboxes are full
     exhaust,     ///< a process has no descriptors left
     leave,       ///< a node leaves gracefully
     part,        ///< a node removes a peer, and adds it again later
     add,         ///< two nodes add each other at once
+    rumour,      ///< a node is told of many others that do not exist
     tags,        ///< a node changes its tags
 };
 inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(Fault::tags) + 1;
@@ -60,6 +63,8 @@ struct Conditions {
     core::Duration suspicion = std::chrono::seconds(2);
     std::size_t seeds = 1;       ///< the first nodes, whose addresses all others are given
     std::size_t translated = 0;  ///< the last nodes, which can dial but cannot be dialled
+    std::size_t max_peers = 32;
+    std::size_t inbox_per_peer = std::size_t{512} << 10;
 
     enum class End : std::uint8_t {
         whole,     ///< all is healed

@@ -24,23 +24,46 @@ void World::check_outboxes(const Node& node) {
 
 /// At most one connection of a pair is attached at both ends. Only what came over a connection attaches it.
 void World::check_link(std::uint64_t number) {
-    const auto attached = [&](std::uint64_t each) {
-        const auto found = connections_.find(each);
-        if (found == connections_.end()) return false;
-        const Connection& connection = found->second;
-        for (int side = 0; side < 2; ++side) {
-            const Node& node = *nodes_[connection.node[side]];
-            if (!connection.open[side] || !node.alive || node.id != connection.run[side]) return false;
-            if (!node.engine->attached_to(connection.link[side])) return false;
-        }
-        return true;
-    };
     Connection& connection = connections_.at(number);
-    if (connection.usable || !attached(number)) return;
-    connection.usable = true;
+    if (connection.usable != core::never || !usable(number)) return;
+    connection.usable = now_;
     std::uint64_t& current = usable_[std::minmax(connection.run[0], connection.run[1])];
-    if (attached(current)) fail("two usable links between one pair");
+    if (usable(current)) fail("two usable links between one pair");
     current = number;
+}
+
+/// Whether the connection is attached at both ends.
+bool World::usable(std::uint64_t number) const {
+    const auto found = connections_.find(number);
+    if (found == connections_.end()) return false;
+    const Connection& connection = found->second;
+    for (int side = 0; side < 2; ++side) {
+        const Node& node = *nodes_[connection.node[side]];
+        if (!connection.open[side] || !node.alive || node.id != connection.run[side]) return false;
+        if (!node.engine->attached_to(connection.link[side])) return false;
+    }
+    return true;
+}
+
+/// Whatever comes from a peer is a sign of life: only a link that has been silent for a heartbeat is closed for it.
+void World::check_silence(const Node& node, const PeerId& peer) {
+    const auto heard = node.heard.find(peer);
+    if (heard == node.heard.end() || clock(node) - heard->second >= conditions_.heartbeat) return;
+    fail("n" + std::to_string(node.index) + " takes " + short_id(peer) + " for silent, from which it has just heard");
+}
+
+/// Whoever hears a goodbye is told what has arrived, and gives up nothing else.
+void World::check_surrender(const Node& node, const core::Surrender& surrender) {
+    const Node& leaver = *runs_.at(surrender.peer.id);
+    if (surrender.reason != errc::leaving || node.leaving || !leaver.leaving) return;
+    std::uint64_t arrived = 0;
+    for (const core::Batch& batch : leaver.inbox) {
+        if (batch.from == node.id) arrived += batch.messages;
+    }
+    const std::uint64_t open = ledgers_[{node.id, leaver.id}].expected.size();
+    if (surrender.messages + arrived <= open) return;
+    fail("n" + std::to_string(node.index) + " gives up " + std::to_string(surrender.messages) + " messages to " +
+         short_id(leaver.id) + ", which leaves with " + std::to_string(open - std::min(arrived, open)) + " missing");
 }
 
 /// Dials are bounded, and nobody dials who has said goodbye to it.
@@ -64,6 +87,14 @@ void World::check_dial(Node& node, const Address& address) {
     if (departed && !wanted) fail(who + "dials who has said goodbye to it, at " + address.to_string());
 }
 
+/// Between two that never parted nobody else uses their ids: who is refused for that is attached in another way.
+void World::check_answer(const Node& node, const core::AddDone& answer) {
+    const auto found = node.adds.find(answer.request);
+    if (found == node.adds.end() || answer.error != errc::id_in_use) return;
+    if (!node.removed.empty() || !runs_.at(found->second)->removed.empty()) return;
+    fail("n" + std::to_string(node.index) + " is told that another node uses the id of " + short_id(found->second));
+}
+
 /// Whether there is a reason that `node` no longer has `peer` in view.
 void World::judge(Node& node, const Peer& peer, std::string_view reason) {
     const auto run = runs_.find(peer.id);
@@ -74,7 +105,9 @@ void World::judge(Node& node, const Peer& peer, std::string_view reason) {
     Node& subject = *run->second;
     if (subject.paused) subject.detected = true;
     if (plan_.stalled != 0) return judge_stalled(node, subject);
-    if (!subject.alive || subject.leaving || !node.removed.empty() || !subject.removed.empty()) return;
+    if (!node.removed.empty() || !subject.removed.empty()) return;
+    // Whom a leaver has in view it tells so; when its linger is over, as well as it can.
+    if (subject.leaving ? !subject.bidden.contains(node.id) || (subject.left && !subject.in_time) : !subject.alive) return;
 
     // Suspicions grow with a node's own slowness, and dials that hang prolong what caused them. For a node that was
     // stopped this time goes on where it stopped.
@@ -92,11 +125,40 @@ void World::judge(Node& node, const Peer& peer, std::string_view reason) {
             disturbed(connection);
         }
     }
-    if (!recently(Disturbances::Kind::link) && !recently(Disturbances::Kind::dial)) {
+    const bool refused = recently(Disturbances::Kind::dial) && (reason != "failed" || !witnessed(node, subject, since));
+    if (!recently(Disturbances::Kind::link) && !refused) {
         return fail(text + ", though both live and nothing was between them");
     }
     note(text + ", which is false");
     ++result_.false_failures;
+}
+
+/// Whether two have long been attached to each other, with nothing between them.
+bool World::stands_between(const Node& a, const Node& b, Time since) const {
+    const auto found = usable_.find(std::minmax(a.id, b.id));
+    if (found == usable_.end() || !usable(found->second)) return false;
+    const Connection& connection = connections_.at(found->second);
+    for (const auto kind : {Disturbances::Kind::cut, Disturbances::Kind::link, Disturbances::Kind::dial}) {
+        if (disturbances_.of_pair(kind, a.index, b.index) >= since) return false;
+    }
+    return connection.usable <= now_ - 1s && !connection.deaf && connection.delay < 10ms && network_.joins(a.index, b.index);
+}
+
+/// Whether among those whom `node` asks about `subject` there must be one that hears from it.
+bool World::witnessed(const Node& node, const Node& subject, Time since) const {
+    std::size_t witnesses = 0;
+    std::size_t others = 0;
+    for (const PeerId& id : node.in_view) {
+        const Node& other = *runs_.at(id);
+        const bool well = other.alive && !other.paused && !other.leaving && other.lag == Duration() &&
+                          disturbances_.of_machine(other.index) < since;
+        if (well && stands_between(node, other, since) && stands_between(other, subject, since)) {
+            ++witnesses;
+        } else {
+            ++others;
+        }
+    }
+    return witnesses != 0 && others < 3;
 }
 
 /// A stalled node may be failed. It must not blame its own slowness on others, nor others their views of it on others.

@@ -30,8 +30,8 @@ void World::start(std::size_t index) {
     options.handshake_timeout = 3s;
     options.attach_timeout = 1s;
     options.linger = linger;
-    options.max_peers = std::max<std::size_t>(32, 2 * plan_.nodes);
-    options.inbox_bytes = options.max_peers * (std::size_t{512} << 10);
+    options.max_peers = conditions_.max_peers;
+    options.inbox_bytes = std::max(options.max_peers * conditions_.inbox_per_peer, 4 * max_message);
     options.outbox_bytes = outbox_bytes;
     options.total_outbox_bytes = total_outbox_bytes;
     options.max_message = max_message;
@@ -224,6 +224,8 @@ void World::carry_out(Node& node, core::Action& action) {
         note(who + "added " + short_id(added->peer.id));
         if (!node.in_view.insert(added->peer.id).second) fail(who + "adds a peer twice");
         if (node.departed.contains(added->peer.id)) fail(who + "lists a peer that has said goodbye");
+        // It may use once more what was dealt out to others when it failed.
+        if (node.failed.contains(added->peer.id)) node.inbox_limit *= 2;
         if (const auto found = ledgers_.find({node.id, added->peer.id}); found != ledgers_.end()) {
             if (std::exchange(found->second.parting, false)) found->second.parted = result_.accepted;
         }
@@ -231,14 +233,21 @@ void World::carry_out(Node& node, core::Action& action) {
         removed(node, *gone);
     } else if (auto* surrender = std::get_if<core::Surrender>(&action)) {
         note(who + "gives up " + std::to_string(surrender->messages) + " to " + short_id(surrender->peer.id));
+        check_surrender(node, *surrender);
         ledgers_[{node.id, surrender->peer.id}].surrendered += surrender->messages;
         result_.given_up += surrender->messages;
     } else if (auto* done = std::get_if<core::AddDone>(&action)) {
         note(who + "add: " + (done->error == errc{} ? "done" : make_error_code(done->error).message()));
+        check_answer(node, *done);
     } else if (auto* finished = std::get_if<core::LeaveDone>(&action)) {
         left(node, *finished);
     } else if (auto* line = std::get_if<core::LogLine>(&action)) {
         note(who + line->text);
+        if (line->text.starts_with("link_closed") && line->text.ends_with("why=silence")) {
+            for (const auto& [id, run] : runs_) {
+                if (line->text.find("peer=" + id.to_string()) != std::string::npos) check_silence(node, id);
+            }
+        }
     }
 }
 
@@ -251,13 +260,30 @@ void World::removed(Node& node, const core::PeerRemoved& action) {
         node.departed.insert(action.peer.id);
         if (!runs_.at(action.peer.id)->leaving) fail(who + "says of a peer that it left, which did not");
     }
-    if (reason == "failed" || reason == "unreachable") judge(node, action.peer, reason);
+    if (reason == "failed" || reason == "unreachable") {
+        node.failed.insert(action.peer.id);
+        judge(node, action.peer, reason);
+    }
+}
+
+void World::leave(Node& node) {
+    node.leaving = true;
+    node.leaving_at = clock(node);
+    node.bidden = node.in_view;
+    node.engine->leave(clock(node));
+    settle(node);
+    // After its linger it waits for answers, and then no more.
+    at(linger + 3s, [this, &node, pauses = node.pauses] {
+        if (!node.alive || node.pauses != pauses || node.lag != Duration() || healed_) return;
+        fail("n" + std::to_string(node.index) + " does not get done with leaving");
+    });
 }
 
 void World::left(Node& node, const core::LeaveDone& action) {
     note("n" + std::to_string(node.index) + " left, unacknowledged " + std::to_string(action.messages));
     check_farewell(node, action.messages);
     node.left = true;
+    node.in_time = clock(node) < node.leaving_at + linger;
     node.alive = false;
     std::vector<core::LinkId> open;
     for (const auto& [link, place] : node.links) open.push_back(link);

@@ -24,6 +24,7 @@ World::World(Plan plan)
       network_(plan.nodes),
       disturbances_(plan.nodes) {
     result_.hash = 0xcbf29ce484222325;
+    if (plan.stalled != 0) conditions_.max_peers = 2 * plan.nodes;
     machines_.resize(plan_.nodes);
     for (std::size_t i = 0; i < plan_.nodes; ++i) {
         Machine& machine = machines_[i];

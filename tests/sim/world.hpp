@@ -108,6 +108,7 @@ private:
     void settle(Node& node);
     void carry_out(Node& node, core::Action& action);
     void removed(Node& node, const core::PeerRemoved& action);
+    void leave(Node& node);
     void left(Node& node, const core::LeaveDone& action);
     void schedule_tick(Node& node);
 
@@ -150,6 +151,8 @@ private:
     void isolate(std::size_t index, Duration how_long);
     void part(Node& node);
     void stall(std::size_t index);
+    void stutter(Node& node, Time until);
+    void spread_rumour(Node& node);
 
     // healing.cpp: the second phase
     void heal();
@@ -171,6 +174,12 @@ private:
     void check_step(Node& node);
     void check_outboxes(const Node& node);
     void check_link(std::uint64_t connection);
+    void check_silence(const Node& node, const PeerId& peer);
+    void check_surrender(const Node& node, const core::Surrender& surrender);
+    void check_answer(const Node& node, const core::AddDone& answer);
+    bool usable(std::uint64_t connection) const;
+    bool stands_between(const Node& a, const Node& b, Time since) const;
+    bool witnessed(const Node& node, const Node& subject, Time since) const;
     void check_dial(Node& node, const Address& address);
     void judge(Node& node, const Peer& peer, std::string_view reason);
     void judge_stalled(Node& node, Node& subject);
@@ -201,6 +210,7 @@ private:
     std::vector<Address> abandoned_;   ///< where a process ran that started anew elsewhere
     std::set<Address> powerless_;      ///< whose machine is off
     std::uint64_t last_machine_ = 0;
+    std::size_t rumoured_ = 0;         ///< addresses of nodes that do not exist, of which one was told
     std::map<std::uint64_t, Connection> connections_;
     std::uint64_t last_connection_ = 0;
     std::map<std::pair<PeerId, PeerId>, std::uint64_t> usable_;  ///< the connection attached at both ends

@@ -93,8 +93,14 @@ struct World::Node {
 
     std::set<PeerId> in_view;
     std::set<PeerId> departed;
+    std::set<PeerId> failed;       ///< peers that it has said to have failed
+    std::map<PeerId, Time> heard;  ///< when a frame came from a peer to which it was attached, by its own clock
+    Time leaving_at{};             ///< when it began to, by its own clock
+    std::set<PeerId> bidden;       ///< whom it had in view then
+    bool in_time = false;          ///< it has left before its linger was over: all have answered
     std::vector<Address> removed;  ///< addresses of peers it has removed
     std::vector<Address> added;
+    std::map<std::uint64_t, PeerId> adds;  ///< whom each request was to add
     double dial_tokens = core::DialPlan::burst;
     Time dial_refilled{};
     std::uint64_t dials = 0;
@@ -111,7 +117,7 @@ struct World::Connection {
     core::LinkId link[2] = {0, 0};     ///< zero until the process has accepted it
     bool open[2] = {true, true};
     bool fin[2] = {false, false};      ///< this side writes no more
-    bool usable = false;               ///< has been attached at both ends
+    Time usable = core::never;         ///< since when it has been attached at both ends
     bool deaf = false;                 ///< half-open: what is written vanishes, nobody is told
     Time stalled[2] = {Time(), Time()};  ///< until when nothing that side i wrote arrives
     std::deque<std::vector<std::byte>> pipe[2];  ///< written by side i, not yet read by the other
