@@ -19,7 +19,7 @@ Conditions::Conditions(core::Dice dice, std::size_t nodes) {
     if (none || chance(30)) {
         // A single kind, and seldom: hardly anything is excused.
         static constexpr Fault of_processes[] = {Fault::pause, Fault::suspend, Fault::jump,
-                                                 Fault::slow,  Fault::stutter, Fault::exhaust};
+                                                 Fault::slow,  Fault::strain, Fault::exhaust};
         weights = {};
         weights[chance(50) ? static_cast<std::size_t>(of_processes[dice.below(std::size(of_processes))])
                            : dice.below(weights.size())] = 1;
@@ -206,10 +206,11 @@ void World::inflict(Fault fault) {
                 world.settle(each);
             });
             break;
-        case Fault::stutter:
-            if (!acts) return;
-            note("stutter " + who);
-            stutter(node, now_ + between(3s, 10s));
+        case Fault::strain:
+            if (!acts || node.strained) return;
+            note("strain " + who);
+            node.strained = true;
+            strain(node, now_ + between(conditions_.suspicion, 4 * conditions_.suspicion));
             break;
         case Fault::unread:
             if (!acts) return;
@@ -324,12 +325,18 @@ void World::part(Node& node) {
     });
 }
 
-/// Stops the process again and again, so that it runs for moments only.
-void World::stutter(Node& node, Time until) {
-    if (!node.alive || healed_ || now_ >= until) return;
-    const Duration lasts = between(conditions_.heartbeat / 4, conditions_.heartbeat);
+/// Stops the process again and again, so that it runs for moments only, too short to read what has come. Only that it is
+/// late itself tells it that the silence is not that of the others.
+void World::strain(Node& node, Time until) {
+    if (!node.alive) return;
+    if (healed_ || now_ >= until) {
+        node.strained = false;
+        if (!node.paused) resume(node);
+        return;
+    }
+    const Duration lasts = between(conditions_.heartbeat / 2, 3 * conditions_.heartbeat / 2);
     if (!node.paused) pause(node, lasts, false);
-    at(lasts + between(1ms, conditions_.heartbeat / 10), [this, &node, until] { stutter(node, until); });
+    at(lasts + between(1ms, conditions_.heartbeat / 10), [this, &node, until] { strain(node, until); });
 }
 
 /// A peer of this node tells it of many others, none of which exists.

@@ -27,7 +27,7 @@ enum class Fault : std::uint8_t {
     suspend,     ///< the same, and its steady clock stands still meanwhile
     jump,        ///< a machine's steady clock jumps ahead
     slow,        ///< a process's timers fire late
-    stutter,     ///< a process runs for short moments only: its machine has no time for it
+    strain,      ///< a process runs for moments only, and reads late what has reached its machine
     unread,      ///< an inbox is not read
     burst,       ///< a node sends until its outboxes are full
     exhaust,     ///< a process has no descriptors left

@@ -47,11 +47,12 @@ void World::heal() {
         if (machines_[i].frozen) continue;
         Node& node = *nodes_[i];
         node.reads = true;
+        node.strained = false;
         node.lag = {};
         node.exhausted_until = {};
         if (!node.alive) {
             restart(i, between(0ms, 100ms));
-        } else if (node.paused) {
+        } else if (node.paused || !node.waiting.empty()) {
             resume(node);
         }
         if (!node.alive || node.leaving) continue;

@@ -38,7 +38,7 @@ void World::start(std::size_t index) {
     options.random = [this](std::span<std::uint8_t> bytes) {
         for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random_.next());
     };
-    node->inbox_limit = options.inbox_bytes;
+    node->inbox_limit = node->inbox_bytes = options.inbox_bytes;
     // Accepted ones, and the dials that its budget allows within the time in which one may stay unanswered.
     const double dials = core::DialPlan::burst +
                          core::DialPlan::rate * std::chrono::duration<double>(options.connect_timeout).count();
@@ -147,7 +147,8 @@ void World::resume(Node& node) {
     node.paused = false;
     node.resumed_at = now_;
     node.tick_at = core::never;
-    std::vector<Work> waiting = std::exchange(node.waiting, {});
+    std::vector<Work> waiting;
+    if (!node.strained) waiting = std::exchange(node.waiting, {});
     if (waiting.empty() || chance(0.5)) settle(node);
     for (Work& work : waiting) {
         if (node.alive) work();
@@ -158,7 +159,7 @@ void World::resume(Node& node) {
 
 /// Whether `work` of this node has to wait until its process runs again.
 bool World::busy(Node& node, Work work) {
-    if (!node.paused) return false;
+    if (!node.paused && !node.strained) return false;
     node.waiting.push_back(std::move(work));
     return true;
 }
@@ -225,7 +226,7 @@ void World::carry_out(Node& node, core::Action& action) {
         if (!node.in_view.insert(added->peer.id).second) fail(who + "adds a peer twice");
         if (node.departed.contains(added->peer.id)) fail(who + "lists a peer that has said goodbye");
         // It may use once more what was dealt out to others when it failed.
-        if (node.failed.contains(added->peer.id)) node.inbox_limit *= 2;
+        if (node.failed.contains(added->peer.id)) node.inbox_limit = 2 * node.inbox_bytes;
         if (const auto found = ledgers_.find({node.id, added->peer.id}); found != ledgers_.end()) {
             if (std::exchange(found->second.parting, false)) found->second.parted = result_.accepted;
         }
@@ -243,11 +244,8 @@ void World::carry_out(Node& node, core::Action& action) {
         left(node, *finished);
     } else if (auto* line = std::get_if<core::LogLine>(&action)) {
         note(who + line->text);
-        if (line->text.starts_with("link_closed") && line->text.ends_with("why=silence")) {
-            for (const auto& [id, run] : runs_) {
-                if (line->text.find("peer=" + id.to_string()) != std::string::npos) check_silence(node, id);
-            }
-        }
+        const bool silent = line->text.ends_with("why=silence");
+        if (silent || line->text.starts_with("peer_unreachable")) fell_silent(node, line->text);
     }
 }
 
@@ -266,6 +264,18 @@ void World::removed(Node& node, const core::PeerRemoved& action) {
     }
 }
 
+/// The node has closed a link to a peer, or given it up, for want of a sign of life.
+void World::fell_silent(Node& node, std::string_view line) {
+    for (const auto& [id, run] : runs_) {
+        if (line.find("peer=" + id.to_string()) == std::string_view::npos) continue;
+        if (line.starts_with("link_closed")) {
+            check_silence(node, id);
+        } else {
+            node.bidden.erase(id);
+        }
+    }
+}
+
 void World::leave(Node& node) {
     node.leaving = true;
     node.leaving_at = clock(node);
@@ -273,8 +283,9 @@ void World::leave(Node& node) {
     node.engine->leave(clock(node));
     settle(node);
     // After its linger it waits for answers, and then no more.
-    at(linger + 3s, [this, &node, pauses = node.pauses] {
-        if (!node.alive || node.pauses != pauses || node.lag != Duration() || healed_) return;
+    at(linger + 3s, [this, &node] {
+        const bool held_up = disturbances_.of_machine(node.index) >= now_ - linger - 3s;
+        if (!node.alive || node.paused || node.lag != Duration() || held_up) return;
         fail("n" + std::to_string(node.index) + " does not get done with leaving");
     });
 }

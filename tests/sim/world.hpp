@@ -108,6 +108,7 @@ private:
     void settle(Node& node);
     void carry_out(Node& node, core::Action& action);
     void removed(Node& node, const core::PeerRemoved& action);
+    void fell_silent(Node& node, std::string_view line);
     void leave(Node& node);
     void left(Node& node, const core::LeaveDone& action);
     void schedule_tick(Node& node);
@@ -151,7 +152,7 @@ private:
     void isolate(std::size_t index, Duration how_long);
     void part(Node& node);
     void stall(std::size_t index);
-    void stutter(Node& node, Time until);
+    void strain(Node& node, Time until);
     void spread_rumour(Node& node);
 
     // healing.cpp: the second phase

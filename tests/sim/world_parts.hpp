@@ -69,6 +69,7 @@ struct World::Node {
     std::set<core::LinkId> draining;
     std::deque<core::Batch> inbox;
     std::uint64_t inbox_charge = 0;
+    std::uint64_t inbox_bytes = 0;
     std::uint64_t inbox_limit = 0;
     std::size_t link_limit = 0;
     bool reads = true;
@@ -79,6 +80,7 @@ struct World::Node {
     bool settling = false;
 
     bool paused = false;
+    bool strained = false;      ///< what its machine has for it waits, even while it runs
     Duration pause_due{};       ///< it is to be stopped for so long when it has sent its next probe
     bool clock_stands = false;  ///< during that
     std::uint64_t pauses = 0;
@@ -96,7 +98,7 @@ struct World::Node {
     std::set<PeerId> failed;       ///< peers that it has said to have failed
     std::map<PeerId, Time> heard;  ///< when a frame came from a peer to which it was attached, by its own clock
     Time leaving_at{};             ///< when it began to, by its own clock
-    std::set<PeerId> bidden;       ///< whom it had in view then
+    std::set<PeerId> bidden;       ///< whom it had in view then, and has not failed since
     bool in_time = false;          ///< it has left before its linger was over: all have answered
     std::vector<Address> removed;  ///< addresses of peers it has removed
     std::vector<Address> added;
