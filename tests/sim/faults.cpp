@@ -334,7 +334,7 @@ void World::strain(Node& node, Time until) {
         if (!node.paused) resume(node);
         return;
     }
-    const Duration lasts = between(conditions_.heartbeat / 2, 3 * conditions_.heartbeat / 2);
+    const Duration lasts = between(3 * conditions_.heartbeat / 10, 6 * conditions_.heartbeat / 10);
     if (!node.paused) pause(node, lasts, false);
     at(lasts + between(1ms, conditions_.heartbeat / 10), [this, &node, until] { strain(node, until); });
 }
