@@ -210,7 +210,7 @@ void World::inflict(Fault fault) {
             if (!acts || node.strained) return;
             note("strain " + who);
             node.strained = true;
-            strain(node, now_ + between(conditions_.suspicion, 4 * conditions_.suspicion));
+            strain(node, now_ + between(conditions_.suspicion, 5 * conditions_.suspicion), 0);
             break;
         case Fault::unread:
             if (!acts) return;
@@ -326,17 +326,18 @@ void World::part(Node& node) {
 }
 
 /// Stops the process again and again, so that it runs for moments only, too short to read what has come. Only that it is
-/// late itself tells it that the silence is not that of the others.
-void World::strain(Node& node, Time until) {
+/// late itself tells it that the silence is not that of the others: each third stop lasts for so long that it must notice.
+void World::strain(Node& node, Time until, int stops) {
     if (!node.alive) return;
     if (healed_ || now_ >= until) {
         node.strained = false;
         if (!node.paused) resume(node);
         return;
     }
-    const Duration lasts = between(3 * conditions_.heartbeat / 10, 6 * conditions_.heartbeat / 10);
+    const Duration tenth = conditions_.heartbeat / 10;
+    const Duration lasts = stops % 3 == 0 ? 13 * tenth : between(3 * tenth, 6 * tenth);
     if (!node.paused) pause(node, lasts, false);
-    at(lasts + between(1ms, conditions_.heartbeat / 10), [this, &node, until] { strain(node, until); });
+    at(lasts + between(1ms, tenth), [this, &node, until, stops] { strain(node, until, stops + 1); });
 }
 
 /// A peer of this node tells it of many others, none of which exists.

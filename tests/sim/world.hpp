@@ -152,7 +152,7 @@ private:
     void isolate(std::size_t index, Duration how_long);
     void part(Node& node);
     void stall(std::size_t index);
-    void strain(Node& node, Time until);
+    void strain(Node& node, Time until, int stops);
     void spread_rumour(Node& node);
 
     // healing.cpp: the second phase
