@@ -117,7 +117,8 @@ void World::feed(Node& node, std::uint64_t number, int side, std::vector<std::by
     const core::LinkId link = connection.link[side];
     for (bool wanted = true; wanted;) {
         wire::Parser::Item item = connection.parser[side].next(block, begin, block->size());
-        const bool frame_came = std::holds_alternative<core::DataRun>(item) || std::holds_alternative<core::Control>(item);
+        const bool frame_came =
+            std::holds_alternative<core::DataRun>(item) || std::holds_alternative<core::Control>(item);
         const auto peer = node.engine->attached_to(link);
         if (peer && frame_came) node.heard[*peer] = clock(node);
         if (auto* run = std::get_if<core::DataRun>(&item)) {

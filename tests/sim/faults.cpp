@@ -233,6 +233,12 @@ void World::inflict(Fault fault) {
             note("leave " + who);
             ++result_.leaves;
             leave(node);
+            // A connection that breaks between goodbye and its answer.
+            if (!node.links.empty() && chance(0.3)) {
+                const auto place = std::next(node.links.begin(),
+                                             static_cast<std::ptrdiff_t>(faults_.below(node.links.size())));
+                at(between(0ms, 4ms), [this, number = place->second.first] { reset(number); });
+            }
             break;
         case Fault::part:
             if (acts) part(node);
@@ -325,8 +331,8 @@ void World::part(Node& node) {
     });
 }
 
-/// Stops the process again and again, so that it runs for moments only, too short to read what has come. Only that it is
-/// late itself tells it that the silence is not that of the others: each third stop lasts for so long that it must notice.
+/// Stops the process again and again, so that it runs for moments only, too short to read what has come. Only that it
+/// is late itself tells it that the silence is not that of the others: each third stop is so long that it must notice.
 void World::strain(Node& node, Time until, int stops) {
     if (!node.alive) return;
     if (healed_ || now_ >= until) {

@@ -46,6 +46,7 @@ void World::heal() {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         if (machines_[i].frozen) continue;
         Node& node = *nodes_[i];
+        if (node.strained || node.lag != Duration()) disturbances_.machine(i, now_);
         node.reads = true;
         node.strained = false;
         node.lag = {};

@@ -107,12 +107,12 @@ void World::judge(Node& node, const Peer& peer, std::string_view reason) {
     if (plan_.stalled != 0) return judge_stalled(node, subject);
     if (!node.removed.empty() || !subject.removed.empty()) return;
     // Whom a leaver has in view it tells so; when its linger is over, as well as it can.
-    if (subject.leaving ? !subject.bidden.contains(node.id) || (subject.left && !subject.in_time) : !subject.alive) return;
+    const bool told = subject.bidden.contains(node.id) && (!subject.left || subject.in_time);
+    if (subject.leaving ? !told : !subject.alive) return;
 
     // Suspicions grow with a node's own slowness, and dials that hang prolong what caused them. For a node that was
     // stopped this time goes on where it stopped.
-    const Duration memory = 3 * conditions_.suspicion + 2 * conditions_.heartbeat + 1s;
-    const Time since = (node.resumed_at >= now_ - memory ? node.stalled_at : now_) - memory;
+    const Time since = (node.resumed_at >= now_ - memory() ? node.stalled_at : now_) - memory();
     const auto recently = [&](Disturbances::Kind kind) {
         return disturbances_.of_pair(kind, node.index, subject.index) >= since;
     };
@@ -141,7 +141,8 @@ bool World::stands_between(const Node& a, const Node& b, Time since) const {
     for (const auto kind : {Disturbances::Kind::cut, Disturbances::Kind::link, Disturbances::Kind::dial}) {
         if (disturbances_.of_pair(kind, a.index, b.index) >= since) return false;
     }
-    return connection.usable <= now_ - 1s && !connection.deaf && connection.delay < 10ms && network_.joins(a.index, b.index);
+    return connection.usable <= now_ - 1s && !connection.deaf && connection.delay < 10ms &&
+           network_.joins(a.index, b.index);
 }
 
 /// Whether among those whom `node` asks about `subject` there must be one that hears from it.

@@ -174,6 +174,8 @@ private:
     // invariants.cpp
     void check_step(Node& node);
     void check_outboxes(const Node& node);
+    /// How long what disturbed somebody may show.
+    Duration memory() const { return 3 * conditions_.suspicion + 2 * conditions_.heartbeat + std::chrono::seconds(1); }
     void check_link(std::uint64_t connection);
     void check_silence(const Node& node, const PeerId& peer);
     void check_surrender(const Node& node, const core::Surrender& surrender);

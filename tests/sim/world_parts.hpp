@@ -97,6 +97,7 @@ struct World::Node {
     std::set<PeerId> departed;
     std::set<PeerId> failed;       ///< peers that it has said to have failed
     std::map<PeerId, Time> heard;  ///< when a frame came from a peer to which it was attached, by its own clock
+    std::map<PeerId, Time> cut_off;  ///< when it last closed a link to a peer for silence
     Time leaving_at{};             ///< when it began to, by its own clock
     std::set<PeerId> bidden;       ///< whom it had in view then, and has not failed since
     bool in_time = false;          ///< it has left before its linger was over: all have answered
