@@ -11,7 +11,12 @@ void Detector::probed(Watch& watch, bool hearsay, Time now) const noexcept {
 }
 
 void Detector::lost_link(Watch& watch, Time now) const noexcept {
-    if (watch.suspected == never) watch.suspected = now;
+    if (watch.suspected == never) {
+        watch.suspected = now;
+    } else if (watch.probed != never) {
+        // However long it did not answer on this link, a heartbeat is left to find it by another one.
+        watch.suspected = std::max(watch.suspected, now - patience() + heartbeat_);
+    }
     watch.probed = never;
 }
 
@@ -36,15 +41,18 @@ Detector::Judgement Detector::judge(Watch& watch, bool linked, Time now) const n
     if (watch.suspected == never) {
         const Time due = watch.probed + probe_timeout();
         if (now < due) return {Verdict::waiting, due};
-        watch.suspected = watch.probed;
+        // Who was slow when it probed, and is not any more, judges late: that is not the peer's time.
+        watch.suspected = watch.probed = now - probe_timeout();
         return {Verdict::suspect, now};
     }
     const Time end = watch.suspected + patience();
+    if (linked && watch.probed != never) {
+        const Time cut = watch.probed + 2 * probe_timeout();
+        if (now >= cut) return {Verdict::cut_off, end};
+        return {Verdict::waiting, cut};
+    }
     if (now >= end) return {Verdict::gone, never};
-    if (!linked || watch.probed == never) return {Verdict::waiting, end};
-    const Time cut = watch.probed + 2 * probe_timeout();
-    if (now >= cut) return {Verdict::cut_off, end};
-    return {Verdict::waiting, std::min(cut, end)};
+    return {Verdict::waiting, end};
 }
 
 }  // namespace cluster::core

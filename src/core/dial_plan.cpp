@@ -110,11 +110,13 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
                 continue;
             }
             if (!spend(target.kind, now)) {
-                // Nor is there a token for anybody who comes after it.
+                constexpr Duration refill = std::chrono::milliseconds(20);
+                if (target.kind != Kind::remembered) {
+                    no_token_before_ = now + refill;  // nor for anybody who comes after it
+                    return std::nullopt;
+                }
                 for (auto& [each, other] : targets_) {
-                    if (target.kind != Kind::remembered || other.kind == Kind::remembered) {
-                        put_off(other, std::chrono::milliseconds(20), now);
-                    }
+                    if (other.kind == Kind::remembered) put_off(other, refill, now);
                 }
                 break;
             }
@@ -128,14 +130,14 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
 }
 
 Time DialPlan::next() const {
-    if (next_) return *next_;
+    if (next_) return std::max(*next_, no_token_before_);
     Time next = never;
     for (const auto& [number, target] : targets_) {
         if (!target.may_be_dialled()) continue;
         next = std::min(next, target.due);
     }
     next_ = next;
-    return next;
+    return std::max(next, no_token_before_);
 }
 
 std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& target, Time now) {

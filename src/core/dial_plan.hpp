@@ -175,6 +175,7 @@ private:
     std::uint64_t last_number_ = 0;
     std::vector<Round> ended_;
     double tokens_ = burst;
+    Time no_token_before_ = Duration::zero();
     Time refilled_ = Duration::zero();
 };
 

@@ -107,7 +107,10 @@ void Engine::review(Pair& pair, Time now) {
     if (holds_back(now)) return timers_.set({Timer::watch, pair.number}, now);
     while (pair.in_view) {
         const Detector::Judgement judgement = detector_.judge(pair.watch, attached_link(pair) != nullptr, now);
-        if (judgement.next != never && judgement.next > now) timers_.set({Timer::watch, pair.number}, judgement.next);
+        if (judgement.next != never && judgement.next > now) {
+            // Not for longer than a heartbeat: a node that is slow no more gives less time.
+            timers_.set({Timer::watch, pair.number}, std::min(judgement.next, now + options_.heartbeat));
+        }
         switch (judgement.verdict) {
             case Detector::Verdict::trusted:
             case Detector::Verdict::waiting: return;

@@ -26,7 +26,20 @@ TEST_CASE("silence alone is no doubt, only an unanswered probe is") {
     CHECK(judge.at(1000s + 999ms) == Verdict::waiting);
     CHECK(judge.at(1001s) == Verdict::cut_off);
     CHECK(judge.at(1001s, false) == Verdict::waiting);
-    CHECK(judge.at(1002s) == Verdict::gone);
+    CHECK(judge.at(1002s, false) == Verdict::gone);
+}
+
+TEST_CASE("a probe that is judged late began late, and a link is cut before its peer is gone") {
+    Judge judge;
+    judge.probed(judge.watch, false, 1000s);
+    CHECK(judge.at(1010s) == Verdict::suspect);
+    CHECK(judge.at(1010s) == Verdict::waiting);
+    CHECK(judge.at(1010s + 500ms) == Verdict::cut_off);
+    CHECK(judge.at(1020s) == Verdict::cut_off);
+    judge.lost_link(judge.watch, 1020s);
+    CHECK(judge.at(1020s + 999ms, false) == Verdict::waiting);
+    judge.lost_link(judge.watch, 1020s + 999ms);  // a candidate that came to nothing
+    CHECK(judge.at(1021s, false) == Verdict::gone);
 }
 
 TEST_CASE("a judgement names the time of the next one") {

@@ -274,11 +274,9 @@ void World::fell_silent(Node& node, std::string_view line) {
             continue;
         }
         node.bidden.erase(id);
-        // A link that is silent is given up first, so that another one is tried; but who was once slow itself, and
-        // recovers, may come to both at once.
+        // A link that is silent is given up first, so that another one is tried.
         const auto cut_off = node.cut_off.find(id);
-        const bool held_up = node.lag != Duration() || disturbances_.of_machine(node.index) >= Time();
-        if (cut_off == node.cut_off.end() || cut_off->second != now_ || held_up || node.leaving) continue;
+        if (cut_off == node.cut_off.end() || cut_off->second != now_ || node.leaving) continue;
         fail("n" + std::to_string(node.index) + " gives up " + short_id(id) + " without having tried another link");
     }
 }
