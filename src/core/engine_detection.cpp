@@ -34,6 +34,7 @@ bool contains(const List& list, const Value& value) {
 /// heartbeat, and the cost does not grow with their number.
 void Engine::beat(Time now) {
     blocks_.rest();
+    serve_waiting(now);  // sessions that never came to anything give credit back without a word
     timers_.set({Timer::beat, 0}, now + options_.heartbeat);
     if (Pair* pair = next_on_the_ring()) probe(*pair, false, now);
     if (++beats_ % beats_per_round == 0) {

@@ -213,7 +213,10 @@ void Engine::sweep() {
             // R15: the peer may hold this token; it is kept until it is forgotten on both sides.
             continue;
         }
-        if (pair.session) numbered_.erase(pair.session->number());
+        if (pair.session) {
+            credit_.release(pair.session->share(), pair.session->user().in);
+            numbered_.erase(pair.session->number());
+        }
         numbered_.erase(pair.number);
         plan_.drop(id);
         roster_.forget(id);

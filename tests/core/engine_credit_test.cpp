@@ -87,3 +87,22 @@ TEST_CASE("peers that are gone keep none of the credit that others could use") {
     lab.advance(10ms);
     CHECK(peer.last<Ack>().offsets.at(0).limit > 1 << 20);
 }
+
+TEST_CASE("sessions that never come to anything leave no credit behind") {
+    Lab lab;
+    Node& node = lab.start(9);
+    for (std::size_t i = 0; i < 2 * lab.options.max_peers; ++i) {
+        Puppet& stranger = lab.puppet(node, 1);
+        stranger.say_hello();
+        Attach attach;
+        attach.epoch = 1;
+        stranger.say(attach);
+        REQUIRE(stranger.last<Refuse>().reason == Refusal::unknown_session);
+        stranger.hang_up();
+    }
+    Puppet& peer = lab.puppet(node, 2);
+    peer.lead({});
+    REQUIRE(node.sees(peer.id));
+    REQUIRE(peer.last<Attached>().offsets.size() == 1);
+    CHECK(peer.last<Attached>().offsets[0].limit == CreditPool::base_window);
+}

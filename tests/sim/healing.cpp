@@ -157,7 +157,8 @@ bool World::well(std::string* why) {
             if (runs_.at(peer.id)->engine->self().tags != peer.tags) return *why = who + "has old tags", false;
         }
         for (const auto& gauge : node->engine->gauges()) {
-            if (gauge.outbox_bytes != 0) return *why = who + "has unacknowledged messages", false;
+            if (gauge.outbox_bytes == 0) continue;
+            return *why = who + "has unacknowledged messages to " + short_id(gauge.id), false;
         }
     }
     return true;
