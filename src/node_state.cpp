@@ -209,6 +209,7 @@ void NodeState::carry_out(core::Action&& action) {
 
 void NodeState::peer_gone(const Peer& peer, RemovalReason reason) {
     callbacks_->peer_removed(peer, reason);
+    return_credit();  // what was taken of a session that has ended may be too little for readers to report
     const bool parted = reason == RemovalReason::left || reason == RemovalReason::removed ||
                         reason == RemovalReason::refused;
     if (peers_file_ && parted) peers_file_->departed(peer.id);

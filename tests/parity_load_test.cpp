@@ -418,3 +418,18 @@ TEST_CASE("parity: nodes that are gone leave no thread and no descriptor behind"
     eventually([&] { return entries_of("/proc/self/task") <= threads; });
     CHECK(entries_of("/proc/self/fd") <= descriptors);
 }
+
+TEST_CASE("parity under load: however many come, say a little and leave, the inbox has room for the next") {
+    Options options = narrow();
+    Node host(options);
+    const std::string little(20000, 'x');
+    for (int i = 0; i < 80; ++i) {
+        CAPTURE(i);
+        Node guest(options);
+        guest.add(host.address());
+        guest.send(host.id(), little);
+        const std::optional<Message> message = host.inbox().receive_for(patience);
+        REQUIRE(message.has_value());
+        CHECK(message->size() == little.size());
+    }
+}
