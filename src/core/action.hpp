@@ -16,7 +16,8 @@
 
 namespace cluster::core {
 
-/// Connect to a numeric address; answer with `connected` or `dial_failed` under `link`.
+/// Connect to an address. Behind a name, which a peer may publish, there may be several: to the first that answers, and
+/// that it is refused means that all are. Answer with `connected` or `dial_failed` under `link`.
 struct Dial {
     LinkId link = 0;
     Address address;

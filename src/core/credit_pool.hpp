@@ -24,7 +24,8 @@ namespace cluster::core {
 /// meanwhile; the inbox then holds more than its size by as much as that peer had been given.
 class CreditPool {
 public:
-    /// Readers report what they have taken of a session from so much on; less may stay unreported for ever.
+    /// Readers report what they have taken of a session from so much on; less may stay unreported until another
+    /// session reports, or a peer goes.
     static constexpr std::uint64_t report_from = std::uint64_t{32} << 10;
     static constexpr std::uint64_t base_window = std::uint64_t{128} << 10;
     static_assert(base_window > max_data_frame + report_from, "a sender would starve on what was not reported");

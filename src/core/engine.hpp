@@ -436,7 +436,7 @@ private:
     std::uint64_t beats_ = 0;
     std::optional<std::uint64_t> digest_;  ///< until somebody comes into existence or leaves it
     std::uint64_t digest_of_ = 0;          ///< after so many changes of the roster
-    Time held_back_until_{};
+    Time held_back_until_{};  ///< this node was late: it reads before it judges
     bool held_back_ = false;  ///< since timers fired last
     Counters counters_;
     std::uint64_t last_number_ = 0;

@@ -88,7 +88,7 @@ void Engine::probe(Pair& pair, bool hearsay, Time now) {
     ++counters_.probes_sent;
     link->ping_due = true;
     ready(*link);
-    timers_.set({Timer::watch, pair.number}, now + detector_.probe_timeout());
+    timers_.set({Timer::watch, pair.number}, now + std::min(detector_.probe_timeout(), options_.heartbeat));
 }
 
 /// Bytes came from a peer in doubt, or it is attached anew.
@@ -184,7 +184,7 @@ void Engine::fail(Pair& pair, std::string_view why, Time now) {
 /// A node that did not run for a while has not read yet what others said meanwhile: for a moment it judges nobody.
 bool Engine::holds_back(Time now) {
     if (now < held_back_until_) return true;
-    const Time due = held_back_ ? held_back_until_ : timers_.next();
+    const Time due = std::max(held_back_until_, timers_.next());
     if (due >= now || now - due <= detector_.tolerance()) return false;
     was_late(now - due, now);
     // Whoever is always late must get on, too.

@@ -33,30 +33,47 @@ constexpr std::size_t most_pull = std::size_t{256} << 10;
 constexpr std::size_t write_limit = 65000;
 constexpr std::size_t most_buffers = 64;
 
+/// Of two addresses of one name, the failure that says more about whether somebody is there: that this machine has no
+/// way to one of them says nothing, and only where all others refuse is nobody there.
+std::error_code telling(const std::error_code& a, const std::error_code& b) {
+    const auto weight = [](const std::error_code& error) {
+        if (!error) return 0;
+        const bool no_way = error == asio::error::network_unreachable ||
+                            error == asio::error::address_family_not_supported ||
+                            error == std::errc::address_not_available;
+        return no_way ? 1 : error == asio::error::connection_refused ? 2 : 3;
+    };
+    return weight(b) > weight(a) ? b : a;
+}
+
 }  // namespace
 
 Connection::Connection(std::shared_ptr<Driver> driver, core::LinkId link, tcp::socket socket)
     : driver_(std::move(driver)), link_(link), socket_(std::move(socket)), pull_size_(most_pull) {}
 
-void Connection::connect(std::deque<tcp::endpoint> endpoints, Connected connected) {
+void Connection::connect(std::deque<tcp::endpoint> endpoints, Connected connected, std::error_code before) {
     const tcp::endpoint endpoint = endpoints.front();
     endpoints.pop_front();
     std::error_code error;
     socket_.close(error);
     socket_.open(endpoint.protocol(), error);
     if (error) {
+        error = telling(before, error);
+        if (!endpoints.empty()) return connect(std::move(endpoints), std::move(connected), error);
         asio::post(socket_.get_executor(), [self = shared_from_this(), connected = std::move(connected), error] {
             if (!self->closed_) connected(error);
         });
         return;
     }
     socket_.async_connect(endpoint, [self = shared_from_this(), connected = std::move(connected),
-                                     endpoints = std::move(endpoints), endpoint](std::error_code failure) mutable {
+                                     endpoints = std::move(endpoints), endpoint,
+                                     before](std::error_code failure) mutable {
         if (self->closed_) return;
         std::error_code ignored;
         // A port from which the system dials may be the one that is dialled: then the socket has met itself.
         if (!failure && self->socket_.local_endpoint(ignored) == endpoint) failure = asio::error::connection_refused;
-        if (failure && !endpoints.empty()) return self->connect(std::move(endpoints), std::move(connected));
+        if (failure) failure = telling(before, failure);
+        if (failure && !endpoints.empty()) return self->connect(std::move(endpoints), std::move(connected), failure);
         self->remote_ = to_address(endpoint);
         connected(failure);
     });

@@ -33,8 +33,8 @@ public:
     Connection(std::shared_ptr<Driver> driver, core::LinkId link, asio::ip::tcp::socket socket);
 
     using Connected = std::function<void(const std::error_code&)>;
-    /// To the first of `endpoints` that answers.
-    void connect(std::deque<asio::ip::tcp::endpoint> endpoints, Connected connected);
+    /// To the first of `endpoints` that answers. `before`: what others than these have failed with.
+    void connect(std::deque<asio::ip::tcp::endpoint> endpoints, Connected connected, std::error_code before = {});
     /// The socket is connected: reads, and writes what the engine has.
     void start();
     /// Writes what the engine has, as far as the socket takes it.

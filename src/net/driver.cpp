@@ -2,6 +2,7 @@
 
 #include "net/addresses.hpp"
 #include "net/connection.hpp"
+#include "net/system.hpp"
 
 #include <algorithm>
 #include <array>
@@ -112,7 +113,9 @@ void Driver::dial(core::Dial&& dial) {
     look_up(dial.address, [this, dial](const std::error_code& error, std::deque<tcp::endpoint> endpoints) {
         if (error) return dialled(dial.link, dial.address, error);
         // One that never answers must not stand before the others each time.
-        const auto first = static_cast<std::ptrdiff_t>(dial.link % endpoints.size());
+        std::array<std::uint8_t, 1> pick{};
+        fill_random(pick);
+        const auto first = static_cast<std::ptrdiff_t>(pick[0] % endpoints.size());
         std::rotate(endpoints.begin(), endpoints.begin() + first, endpoints.end());
         connect(dial, std::move(endpoints));
     });
@@ -156,12 +159,15 @@ void Driver::resolve(core::Resolve&& resolve) {
     });
 }
 
+/// The resolver handles one name after the other: however often a name is asked for, it waits there once.
 void Driver::look_up(const Address& name, LookedUp then) {
+    std::vector<LookedUp>& waiting = looking_up_[name];
+    waiting.push_back(std::move(then));
+    if (waiting.size() > 1) return;
     ++loop_->lookups;
     resolver_.async_resolve(
         name.host, std::to_string(name.port), tcp::resolver::numeric_service,
-        [self = shared_from_this(), then = std::move(then)](const std::error_code& error,
-                                                            const tcp::resolver::results_type& results) {
+        [self = shared_from_this(), name](std::error_code error, const tcp::resolver::results_type& results) {
             --self->loop_->lookups;
             std::deque<tcp::endpoint> endpoints;
             for (const auto& entry : results) {
@@ -169,7 +175,9 @@ void Driver::look_up(const Address& name, LookedUp then) {
                     endpoints.push_back(entry.endpoint());
                 }
             }
-            then(error, std::move(endpoints));
+            if (!error && endpoints.empty()) error = asio::error::host_not_found;
+            const auto asked = self->looking_up_.extract(name);
+            for (const LookedUp& each : asked.mapped()) each(error, endpoints);
         });
 }
 

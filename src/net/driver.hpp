@@ -12,6 +12,7 @@
 #include <chrono>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -174,6 +175,7 @@ private:
     std::shared_ptr<Observer> observer_;
     asio::ip::tcp::acceptor acceptor_;
     asio::ip::tcp::resolver resolver_;
+    std::map<Address, std::vector<LookedUp>> looking_up_;  ///< who waits for which name
     asio::steady_timer timer_;
     asio::steady_timer accept_pause_;
     bool accepting_failed_ = false;
