@@ -161,13 +161,8 @@ void Engine::suspect(Pair& pair, Time now) {
     ask(pair, witnesses, now);
 }
 
-/// Its time is over.
+/// Its time is over; it has no link, since a silent one is cut off first.
 void Engine::conclude(Pair& pair, Time now) {
-    if (Link* link = attached_link(pair)) {
-        timers_.cancel({Timer::watch, pair.number});
-        drop(link->id, "silence", errc::connection_lost, now);
-        if (!pair.in_view) return;
-    }
     if (!detector_.vouched_for(pair.watch, now)) return fail(pair, "silence", now);
     log(Severity::warning, "peer_unreachable " + who(pair) + " why=others_hear_from_it");
     leave_view(pair, RemovalReason::unreachable, now);
