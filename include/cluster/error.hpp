@@ -49,6 +49,8 @@ enum class errc {
     leaving,
     /// This node or the other one has `max_peers` peers already. Nothing was changed.
     too_many_peers,
+    /// This node has enrolled as many members as one node may, or their data takes 64 MiB. Nothing was changed.
+    too_many_members,
     /// No peer with that id is in view. Nothing was queued.
     not_in_view,
     /// The outbox of at least one receiver, or of the node as a whole, has no room now. Nothing was queued for anyone.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/batch.hpp"
+#include "core/registry.hpp"
 #include "core/session.hpp"
 
 #include <cluster/address.hpp>
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <string>
 #include <variant>
+#include <vector>
 
 // What the engine wants done, in this order. Whoever drives it carries the actions out before it pulls output, so that
 // a message is in the inbox before it is acknowledged.
@@ -72,6 +74,21 @@ struct AddDone {
 /// An outbox that had refused a message has room again.
 struct RoomFreed {};
 
+/// Members of others joined, changed, or are gone. `complete`: everybody in view has told of all members.
+struct MembersChanged {
+    std::vector<MemberChange> changes;
+    bool complete = true;
+};
+
+/// The owner of members became suspect, or is so no more.
+struct MembersInDoubt {
+    PeerId owner;
+    bool suspect = false;
+};
+
+/// `Engine::members_seen` may have another answer.
+struct MembersSeenByMore {};
+
 /// Nothing is left to be done: no link is open any more.
 struct LeaveDone {
     std::uint64_t messages = 0;
@@ -87,6 +104,6 @@ struct LogLine {
 };
 
 using Action = std::variant<Dial, Resolve, Close, Deliver, PeerAdded, PeerRemoved, PeersChanged, Surrender, AddDone,
-                            RoomFreed, LeaveDone, LogLine>;
+                            RoomFreed, MembersChanged, MembersInDoubt, MembersSeenByMore, LeaveDone, LogLine>;
 
 }  // namespace cluster::core

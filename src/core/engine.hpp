@@ -8,6 +8,7 @@
 #include "core/frame.hpp"
 #include "core/peers_file.hpp"
 #include "core/random.hpp"
+#include "core/registry.hpp"
 #include "core/roster.hpp"
 #include "core/session.hpp"
 #include "core/time.hpp"
@@ -115,6 +116,15 @@ public:
 
     bool remove(const PeerId& id, Time now);
     void set_tags(Tags tags, Time now);
+    // Shared membership. What this node itself enrols and withdraws is not reported by an action.
+    /// Zero, `errc::too_many_members` or `errc::closed`.
+    errc put_member(RecordRef record);
+    void erase_member(const MemberId& id);
+    std::uint64_t members_version() const noexcept { return registry_.version(); }
+    /// Whether all in view have acknowledged what this node enrolled and withdrew up to `version`. If not, a
+    /// MembersSeenByMore comes when it is worth asking again.
+    bool members_seen(std::uint64_t version);
+
     /// Answered by LeaveDone.
     void leave(Time now);
     /// The application has taken messages of `session` worth `bytes` of credit.
@@ -210,6 +220,7 @@ private:
         bool goodbye_heard = false;
         Farewell farewell = Farewell::leaving;
         Time list_sent{};
+        Registry::Feed feed;          ///< how far the peer has been told of this node's members
 
         // What is to be written; each at most once, in this order.
         bool queued = false;
@@ -219,6 +230,7 @@ private:
         bool attached_due = false;
         bool ack_due = false;
         bool list_due = false;
+        bool members_seen_due = false;
         std::optional<std::uint64_t> pong_due;
         bool ping_due = false;
         std::vector<Inquiry> inquiries;
@@ -251,6 +263,8 @@ private:
         bool heard_elsewhere = false;  ///< as one of those said
         std::vector<PeerId> askers;    ///< who wants to know about it
         std::uint64_t max_message = 0;
+        std::uint64_t features = 0;
+        std::uint64_t members_seen = 0;  ///< the version of this node's members that it has acknowledged
         Duration resume_for{};
         std::uint64_t unsettled = 0;   ///< messages of its former session
         Time entered{};                ///< when it was last attached
@@ -405,6 +419,18 @@ private:
     void say_goodbye(Link& link, Farewell why, Time now);
     void session_over(Pair& pair, Time now);
 
+    // engine_members.cpp: shared membership
+    void on(Link& link, MemberList&& list, Time now);
+    void on(Link& link, MembersSeen&& seen, Time now);
+    bool members_complete() const;
+    void tell_members();
+    bool write_members(const Pair& pair, Link& link, std::size_t budget, OutputSink& sink, Time now);
+    void repeat_members(Time now);
+    void members_progress();
+    void report_members(std::vector<MemberChange> changes);
+    void doubt_members(const Pair& pair, bool suspect);
+    void forget_members(const Pair& pair, bool graceful);
+
     // engine_output.cpp: what is to be written and done
     void write_list(std::span<const Facts* const> facts, const Link& link, OutputSink& sink);
     Offer make_offer(const Pair& pair, const Link& link) const;
@@ -418,6 +444,7 @@ private:
     Dice dice_;
     DialPlan plan_;
     Detector detector_;
+    Registry registry_;
     Arena arena_;
     BlockPool blocks_;
     CreditPool credit_;
@@ -441,6 +468,8 @@ private:
     Counters counters_;
     std::uint64_t last_number_ = 0;
     bool room_wanted_ = false;
+    bool members_complete_ = true;
+    bool members_awaited_ = false;
     bool leaving_ = false;
     bool linger_over_ = false;
     bool left_ = false;

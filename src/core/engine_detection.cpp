@@ -45,6 +45,7 @@ void Engine::beat(Time now) {
         if (owes_an_ack && now - pair->watch.heard >= options_.heartbeat) probe(*pair, false, now);
         if (pair->state == PeerState::suspect) ask(*pair, witnesses, now);
     }
+    repeat_members(now);
     std::size_t asked = 0;
     for (auto& [id, pair] : pairs_) {
         if (pair.state != PeerState::unreachable || pair.in_view) continue;
@@ -97,6 +98,7 @@ void Engine::answered(Pair& pair, Time now) {
     if (pair.state == PeerState::suspect) {
         pair.state = PeerState::alive;
         actions_.push_back(PeersChanged{});
+        doubt_members(pair, false);
         log(Severity::info, "peer_resumed " + who(pair));
     }
     answer_askers(pair, true);
@@ -157,6 +159,7 @@ void Engine::suspect(Pair& pair, Time now) {
     pair.state = PeerState::suspect;
     ++counters_.suspicions;
     actions_.push_back(PeersChanged{});
+    doubt_members(pair, true);
     log(Severity::info, "peer_suspected " + who(pair));
     ask(pair, witnesses, now);
 }

@@ -40,6 +40,7 @@ bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
         hello.resume_for_ms = static_cast<std::uint64_t>(
             std::chrono::duration_cast<std::chrono::milliseconds>(options_.resume_for).count());
         hello.max_message = options_.max_message;
+        hello.features = feature_members;
         hello.observed = link->remote;
         hello.self = visible(self(), *link);
         sink.frame(hello);
@@ -91,10 +92,11 @@ bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
         write_list(facts, *link, sink);
     }
 
+    const bool more_members = write_members(pair, *link, budget, sink, now);
     for (Session::Channel& channel : session.channels()) {
         pair.bytes_sent += channel.out.pull(channel.id, budget, sink);
     }
-    return session.has_output();
+    return session.has_output() || more_members;
 }
 
 /// In as few frames as their limit allows.

@@ -135,6 +135,8 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     plan_.attached(pair.id);
     link.list_due = true;
     link.list_sent = now;
+    link.feed = {};
+    ready(link);
     if (pair.in_view) return;
     pair.in_view = true;
     pair.state = PeerState::alive;
@@ -145,6 +147,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     if (!leaving_) actions_.push_back(PeerAdded{describe(pair)});
     actions_.push_back(PeersChanged{});
     log(Severity::info, "peer_added " + who(pair) + " address=" + link.remote.to_string());
+    report_members({});
     if (std::exchange(pair.first_hand, false)) announce(pair.id, now);
 }
 
@@ -165,6 +168,8 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
         actions_.push_back(PeerRemoved{describe(pair), reason});
         actions_.push_back(PeersChanged{});
     }
+    pair.members_seen = 0;
+    forget_members(pair, reason == RemovalReason::left);
     plan_.unbind(pair.id, now);
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);
     room_freed();  // whoever waits for this peer's room waits no longer
@@ -212,6 +217,7 @@ void Engine::report_given_up(const Pair& pair, const Outbox::Settled& settled, e
 void Engine::believe(Pair& pair, const Hello& hello, Time now) {
     if (roster_.find(pair.id) == nullptr) pair.first_hand = true;
     if (roster_.state(hello.self) && pair.in_view) actions_.push_back(PeersChanged{});
+    pair.features = hello.features;
     constexpr std::uint64_t longest = std::uint64_t{1} << 40;
     pair.max_message = std::max<std::uint64_t>(hello.max_message, max_chunk);  // everybody takes a single chunk
     pair.resume_for = std::min<Duration>(options_.resume_for,

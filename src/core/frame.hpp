@@ -3,6 +3,7 @@
 #include "core/block.hpp"
 
 #include <cluster/address.hpp>
+#include <cluster/member.hpp>
 #include <cluster/peer.hpp>
 
 #include <array>
@@ -37,6 +38,8 @@ enum class FrameKind : std::uint8_t {
     pong = 12,
     inquiry = 13,
     finding = 14,
+    members = 15,
+    members_seen = 16,
 };
 
 /// DATA: more chunks of the same message follow on this channel.
@@ -91,11 +94,19 @@ inline constexpr std::size_t max_tags = 32;
 inline constexpr std::size_t max_tag_key = 64;
 inline constexpr std::size_t max_tag_value = 256;
 inline constexpr std::size_t max_refuse_text = 256;
+inline constexpr std::size_t max_member_data = std::size_t{64} << 10;   ///< of one member
+inline constexpr std::size_t max_members = 65536;                       ///< of one node
+inline constexpr std::size_t max_member_bytes = std::size_t{64} << 20;  ///< the data of all members of one node
+inline constexpr std::size_t max_listed_members = 1024;                 ///< entries of one MEMBERS frame
+inline constexpr std::size_t max_members_body = max_member_data + 1024;
 
 inline constexpr std::uint64_t max_offset = std::uint64_t{1} << 62;     ///< so that no sum of two overflows
 
 inline constexpr std::uint32_t protocol_magic = 0x53554c43;  // "CLUS"
 inline constexpr std::uint16_t protocol_version = 1;
+
+/// In `Hello::features`: MEMBERS are read and acknowledged.
+inline constexpr std::uint64_t feature_members = 0x01;
 
 inline constexpr std::uint16_t user_channel = 0;
 
@@ -333,9 +344,57 @@ struct Finding {
     friend bool operator==(const Finding&, const Finding&) = default;
 };
 
+/// A member that the speaker has enrolled, or has withdrawn.
+struct MemberEntry {
+    MemberId id;
+    bool enrolled = true;
+    std::vector<std::uint8_t> data;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(id.bytes, enrolled, data);
+    }
+    friend bool operator==(const MemberEntry&, const MemberEntry&) = default;
+};
+
+/// What has changed among the speaker's own members from one of its versions to another.
+struct MemberList {
+    /// The first part of the complete set; `from` is 0.
+    bool whole = false;
+    /// After this the listener knows all up to `to`; members of which the set said nothing are withdrawn.
+    bool complete = false;
+    std::uint64_t from = 0;
+    std::uint64_t to = 0;
+    std::vector<MemberEntry> members;
+
+    /// About what it takes on the wire.
+    std::size_t size() const noexcept {
+        std::size_t sum = FrameHeader::size + 24;
+        for (const MemberEntry& entry : members) sum += 20 + entry.data.size();
+        return sum;
+    }
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(whole, complete, from, to, members);
+    }
+    friend bool operator==(const MemberList&, const MemberList&) = default;
+};
+
+/// The speaker knows the listener's members as of this version.
+struct MembersSeen {
+    std::uint64_t version = 0;
+
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(version);
+    }
+    friend bool operator==(const MembersSeen&, const MembersSeen&) = default;
+};
+
 /// Every frame but DATA.
 using Control = std::variant<Hello, Offer, Attach, Attached, Gap, Ack, Goodbye, Refuse, PeerList, Ping, Pong, Inquiry,
-                             Finding>;
+                             Finding, MemberList, MembersSeen>;
 
 /// A rule of the protocol that the other side broke; the log and the counters name it.
 enum class Rule : std::uint8_t {
@@ -354,6 +413,7 @@ enum class Rule : std::uint8_t {
     wrong_epoch,
     too_many_facts,
     goodbye_before_the_end,
+    too_many_members,
 };
 
 constexpr std::string_view to_string(Rule rule) noexcept {
@@ -373,6 +433,7 @@ constexpr std::string_view to_string(Rule rule) noexcept {
         case Rule::wrong_epoch: return "wrong_epoch";
         case Rule::too_many_facts: return "too_many_facts";
         case Rule::goodbye_before_the_end: return "goodbye_before_the_end";
+        case Rule::too_many_members: return "too_many_members";
     }
     return "unknown";
 }

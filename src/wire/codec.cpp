@@ -23,13 +23,14 @@ using detail::TooLong;
 constexpr FrameKind kinds[] = {FrameKind::hello, FrameKind::offer, FrameKind::attach,  FrameKind::attached,
                                FrameKind::gap,   FrameKind::ack,   FrameKind::goodbye, FrameKind::refuse,
                                FrameKind::peers, FrameKind::ping,  FrameKind::pong,    FrameKind::inquiry,
-                               FrameKind::finding};
+                               FrameKind::finding, FrameKind::members, FrameKind::members_seen};
 static_assert(std::size(kinds) == std::variant_size_v<core::Control>);
 
 constexpr std::size_t longest_body(FrameKind kind) {
     switch (kind) {
         case FrameKind::hello: return core::max_hello_body;
         case FrameKind::data: return core::max_chunk;
+        case FrameKind::members: return core::max_members_body;
         default: return core::max_control_body;
     }
 }
@@ -137,6 +138,20 @@ std::optional<Rule> broken_by(const core::Finding&) {
     return std::nullopt;
 }
 
+std::optional<Rule> broken_by(const core::MembersSeen&) {
+    return std::nullopt;
+}
+
+std::optional<Rule> broken_by(const core::MemberList& list) {
+    if (list.members.size() > core::max_listed_members || list.to < list.from) return Rule::malformed_body;
+    if (list.whole && list.from != 0) return Rule::malformed_body;
+    const auto valid = [](const core::MemberEntry& entry) {
+        return entry.data.size() <= core::max_member_data && (entry.enrolled || entry.data.empty());
+    };
+    if (!std::all_of(list.members.begin(), list.members.end(), valid)) return Rule::malformed_body;
+    return std::nullopt;
+}
+
 /// Keys of maps could come twice or in any order and still be read; one value shall have one form only.
 template <class Frame>
 bool canonical(const Frame& frame, std::span<const std::byte> body) {
@@ -179,6 +194,13 @@ std::optional<Rule> parse(std::span<const std::byte> body, core::Hello& hello) t
     return broken_by(hello);
 } catch (const TooLong&) {
     return Rule::too_many_facts;
+}
+
+std::optional<Rule> parse(std::span<const std::byte> body, core::MemberList& list) {
+    Reader reader(body, core::max_member_data);
+    reader(list);
+    reader.finish();
+    return broken_by(list);
 }
 
 template <class Frame>
@@ -244,6 +266,8 @@ std::optional<Rule> decode(const FrameHeader& header, std::span<const std::byte>
             case FrameKind::pong: return parse<core::Pong>(body, out);
             case FrameKind::inquiry: return parse<core::Inquiry>(body, out);
             case FrameKind::finding: return parse<core::Finding>(body, out);
+            case FrameKind::members: return parse<core::MemberList>(body, out);
+            case FrameKind::members_seen: return parse<core::MembersSeen>(body, out);
             case FrameKind::data: break;
         }
     } catch (...) {

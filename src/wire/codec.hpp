@@ -21,7 +21,7 @@ std::optional<core::Rule> check(const core::FrameHeader& header, bool greeted) n
 
 /// Whether `kind` is one of this version of the protocol.
 constexpr bool known(core::FrameKind kind) noexcept {
-    return kind >= core::FrameKind::hello && kind <= core::FrameKind::finding;
+    return kind >= core::FrameKind::hello && kind <= core::FrameKind::members_seen;
 }
 
 /// Reads a control frame into `out`, or says which rule it breaks; `out` is then unspecified. `body` is as long as

@@ -48,6 +48,7 @@ Conditions::Conditions(core::Dice dice, std::size_t nodes) {
     }
     if (nodes > 2 && chance(30)) seeds = 2;
     if (nodes > 2 && chance(40)) translated = 1 + (chance(30) && nodes > 3 ? dice.below(nodes / 2 - 1) : 0);
+    members = chance(50);
     const std::uint64_t pick = dice.below(100);
     end = pick < 50 ? End::whole : pick < 75 && nodes > 2 ? End::majority : End::pair;
 }

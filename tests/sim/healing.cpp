@@ -156,6 +156,7 @@ bool World::well(std::string* why) {
             if (peer.state != PeerState::alive) return *why = who + "suspects " + short_id(peer.id), false;
             if (runs_.at(peer.id)->engine->self().tags != peer.tags) return *why = who + "has old tags", false;
         }
+        if (!members_well(*node, why)) return false;
         for (const auto& gauge : node->engine->gauges()) {
             if (gauge.outbox_bytes == 0) continue;
             return *why = who + "has unacknowledged messages to " + short_id(gauge.id), false;
@@ -170,6 +171,7 @@ World::Traffic World::traffic() const {
         sum.dials.push_back(node->dials);
         if (machines_[node->index].frozen) continue;
         sum.lists += node->engine->counters().lists_sent;
+        sum.member_lists += node->member_lists;
         for (const auto& gauge : node->engine->gauges()) sum.attachments += gauge.attachments;
     }
     return sum;
@@ -184,6 +186,9 @@ bool World::rest() {
     const auto& [since, before] = *resting_;
     if (now_ < since + window) return false;
     const Traffic after = traffic();
+    if (after.member_lists != before.member_lists && after.attachments == before.attachments) {
+        fail("at rest members are told again");
+    }
     const bool moved = after.attachments != before.attachments;
     if (moved && each_link_is_probed()) fail("sessions move between links without need");
     if (after.lists != before.lists) {

@@ -11,6 +11,7 @@ void World::load() {
     if (healed_) return;
     for (auto& node : nodes_) {
         if (chance(0.7)) send_something(*node);
+        if (conditions_.members && members_.below(3) == 0) change_a_member(*node);
     }
     at(between(5ms, conditions_.between_sends), [this] { load(); });
 }

@@ -240,6 +240,8 @@ void World::carry_out(Node& node, core::Action& action) {
     } else if (auto* done = std::get_if<core::AddDone>(&action)) {
         note(who + "add: " + (done->error == errc{} ? "done" : make_error_code(done->error).message()));
         check_answer(node, *done);
+    } else if (auto* members = std::get_if<core::MembersChanged>(&action)) {
+        members_changed(node, *members);
     } else if (auto* finished = std::get_if<core::LeaveDone>(&action)) {
         left(node, *finished);
     } else if (auto* line = std::get_if<core::LogLine>(&action)) {

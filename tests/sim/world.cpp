@@ -21,6 +21,7 @@ World::World(Plan plan)
       conditions_(plan.stalled == 0 ? Conditions(dice(3), plan.nodes) : Conditions()),
       faults_(dice(1)),
       random_(dice(2)),
+      members_(dice(4)),
       network_(plan.nodes),
       disturbances_(plan.nodes) {
     result_.hash = 0xcbf29ce484222325;

@@ -49,6 +49,7 @@ struct Result {
     std::uint64_t restarts = 0;
     std::uint64_t leaves = 0;
     std::uint64_t faults = 0;
+    std::uint64_t member_changes = 0;  ///< as all nodes were told
     /// Reports that a peer has failed or is unreachable, and those of them that only a disturbed link or dial excuses.
     std::uint64_t failures = 0;
     std::uint64_t false_failures = 0;
@@ -121,6 +122,11 @@ private:
     void check_farewell(const Node& node, std::uint64_t unacknowledged);
     void check_ledgers();
 
+    // members.cpp: shared membership
+    void change_a_member(Node& node);
+    void members_changed(Node& node, const core::MembersChanged& action);
+    bool members_well(const Node& node, std::string* why) const;
+
     // dials.cpp: who answers where
     void dial(Node& node, const core::Dial& dial);
     void knock(Node& node, core::LinkId link, const Address& address, int attempt);
@@ -166,6 +172,7 @@ private:
     bool rest();
     struct Traffic {
         std::uint64_t lists = 0;
+        std::uint64_t member_lists = 0;
         std::uint64_t attachments = 0;
         std::vector<std::uint64_t> dials;
     };
@@ -199,10 +206,12 @@ private:
     Result result_;
     core::Dice faults_;
     core::Dice random_;
+    core::Dice members_;
     Network network_;
     Disturbances disturbances_;
     Time now_{};
     std::uint64_t order_ = 0;
+    std::uint64_t last_member_change_ = 0;
     bool healed_ = false;
     std::vector<Event> events_;  ///< a heap
     std::vector<Machine> machines_;

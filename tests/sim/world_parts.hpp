@@ -93,6 +93,12 @@ struct World::Node {
     Time ticked{};
     std::uint64_t ticks = 0;  ///< at that time
 
+    std::map<MemberId, std::uint64_t> enrolled;  ///< its own members, with the number of the last change of each
+    std::map<PeerId, std::map<MemberId, std::uint64_t>> members;  ///< of others, as it was told
+    std::map<std::pair<PeerId, MemberId>, std::uint64_t> newest_member;  ///< the newest that it was ever told
+    bool members_complete = true;
+    std::uint64_t member_lists = 0;  ///< that it has sent
+
     std::set<PeerId> in_view;
     std::set<PeerId> departed;
     std::set<PeerId> failed;       ///< peers that it has said to have failed
@@ -145,6 +151,10 @@ struct World::Sink final : core::OutputSink {
             world.note("n" + std::to_string(index) + (lost ? " loses a list of " : " sends a list of ") +
                        std::to_string(list->peers.size()));
             if (lost) return;
+        }
+        if (std::holds_alternative<core::MemberList>(frame)) {
+            ++world.nodes_[index]->member_lists;
+            if (!world.healed_ && world.chance(world.conditions_.lost_lists)) return;
         }
         wire::encode(frame, out);
     }

@@ -1,0 +1,135 @@
+#include "core/engine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace cluster::core {
+
+namespace {
+
+bool reads_members(std::uint64_t features) {
+    return (features & feature_members) != 0;
+}
+
+}  // namespace
+
+// What the application asks for.
+
+errc Engine::put_member(RecordRef record) {
+    if (leaving_) return errc::closed;
+    const errc error = registry_.put(std::move(record));
+    if (error == errc{}) tell_members();
+    return error;
+}
+
+void Engine::erase_member(const MemberId& id) {
+    if (leaving_ || !registry_.erase(id)) return;
+    if (registry_.withdrawals() > max_members) {
+        // Whoever is so far behind is told anew.
+        for (auto& [number, link] : links_) {
+            if (link.feed.told != registry_.version()) link.feed = {};
+        }
+        registry_.passed(registry_.version());
+    }
+    tell_members();
+}
+
+bool Engine::members_seen(std::uint64_t version) {
+    const bool seen = std::all_of(view_.begin(), view_.end(), [&](const Pair* pair) {
+        return !reads_members(pair->features) || pair->members_seen >= version;
+    });
+    if (!seen) members_awaited_ = true;
+    return seen;
+}
+
+bool Engine::members_complete() const {
+    return std::all_of(view_.begin(), view_.end(), [&](const Pair* pair) {
+        return !reads_members(pair->features) || registry_.complete(pair->id);
+    });
+}
+
+// What travels.
+
+void Engine::tell_members() {
+    for (Pair* pair : view_) {
+        Link* link = attached_link(*pair);
+        if (link != nullptr && reads_members(pair->features)) ready(*link);
+    }
+}
+
+/// True if there is more than `budget`.
+bool Engine::write_members(const Pair& pair, Link& link, std::size_t budget, OutputSink& sink, Time now) {
+    if (!reads_members(pair.features)) return false;
+    if (std::exchange(link.members_seen_due, false)) sink.frame(MembersSeen{registry_.held(pair.id)});
+    for (std::size_t written = 0; registry_.due(link.feed);) {
+        if (written >= budget) return true;
+        const MemberList list = registry_.next(link.feed, now);
+        written += list.size();
+        sink.frame(list);
+    }
+    return false;
+}
+
+void Engine::on(Link& link, MemberList&& list, Time now) {
+    if (!usable(link, now)) return;
+    Pair& pair = *link.pair;
+    std::vector<MemberChange> changes;
+    if (!registry_.accept(pair.id, std::move(list), changes)) return;
+    report_members(std::move(changes));
+    if (!registry_.within_limits(pair.id)) return break_rule(link, Rule::too_many_members, now);
+    link.members_seen_due = true;
+    ready(link);
+}
+
+void Engine::on(Link& link, MembersSeen&& seen, Time now) {
+    if (!usable(link, now)) return;
+    if (seen.version > link.feed.told) return;  // of what an earlier link was told
+    link.feed.seen = std::max(link.feed.seen, seen.version);
+    link.pair->members_seen = std::max(link.pair->members_seen, seen.version);
+    members_progress();
+}
+
+/// Somebody knows more, or counts no more.
+void Engine::members_progress() {
+    if (std::exchange(members_awaited_, false)) actions_.push_back(MembersSeenByMore{});
+}
+
+/// What was told and not acknowledged for a heartbeat did not arrive, so it is told anew.
+void Engine::repeat_members(Time now) {
+    for (Pair* pair : view_) {
+        Link* link = attached_link(*pair);
+        if (link == nullptr || !reads_members(pair->features)) continue;
+        Registry::Feed& feed = link->feed;
+        if (registry_.due(feed) || feed.seen == feed.told || now - feed.sent < options_.heartbeat) continue;
+        feed = {};
+        ready(*link);
+    }
+    std::uint64_t passed = registry_.version();
+    for (const auto& [id, link] : links_) {
+        if (link.state != LinkState::attached || link.feed.whole || !reads_members(link.pair->features)) continue;
+        passed = std::min(passed, std::max(link.feed.told, link.feed.begun));
+    }
+    registry_.passed(passed);
+}
+
+// What the application is told.
+
+void Engine::report_members(std::vector<MemberChange> changes) {
+    const bool complete = members_complete();
+    const bool as_before = std::exchange(members_complete_, complete) == complete;
+    if (changes.empty() && as_before) return;
+    if (!leaving_) actions_.push_back(MembersChanged{std::move(changes), complete});
+}
+
+void Engine::doubt_members(const Pair& pair, bool suspect) {
+    if (registry_.has_members(pair.id)) actions_.push_back(MembersInDoubt{pair.id, suspect});
+}
+
+void Engine::forget_members(const Pair& pair, bool graceful) {
+    std::vector<MemberChange> changes;
+    registry_.forget(pair.id, graceful, changes);
+    report_members(std::move(changes));
+    members_progress();
+}
+
+}  // namespace cluster::core

@@ -1,0 +1,166 @@
+#include "core/registry.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace cluster::core {
+
+namespace {
+
+std::vector<std::uint8_t> to_wire(const std::vector<std::byte>& data) {
+    std::vector<std::uint8_t> bytes(data.size());
+    if (!data.empty()) std::memcpy(bytes.data(), data.data(), data.size());
+    return bytes;
+}
+
+bool same(const std::vector<std::byte>& data, const std::vector<std::uint8_t>& bytes) {
+    return data.size() == bytes.size() && (data.empty() || std::memcmp(data.data(), bytes.data(), data.size()) == 0);
+}
+
+RecordRef to_record(const PeerId& owner, const MemberEntry& entry) {
+    detail::MemberRecord record{entry.id, owner, std::vector<std::byte>(entry.data.size())};
+    if (!entry.data.empty()) std::memcpy(record.data.data(), entry.data.data(), entry.data.size());
+    return std::make_shared<const detail::MemberRecord>(std::move(record));
+}
+
+}  // namespace
+
+// Own members.
+
+void Registry::record_change(const MemberId& id, RecordRef record) {
+    changes_.emplace_hint(changes_.end(), ++version_, Change{id, std::move(record)});
+}
+
+errc Registry::put(RecordRef record) {
+    const auto found = own_.find(record->id);
+    const std::size_t before = found == own_.end() ? 0 : changes_.at(found->second).record->data.size();
+    const std::uint64_t bytes = bytes_ - before + record->data.size();
+    if (bytes > max_member_bytes || (found == own_.end() && own_.size() == max_members)) return errc::too_many_members;
+    bytes_ = bytes;
+    if (found != own_.end()) changes_.erase(found->second);
+    const MemberId id = record->id;
+    record_change(id, std::move(record));
+    own_[id] = version_;
+    return {};
+}
+
+bool Registry::erase(const MemberId& id) {
+    const auto found = own_.find(id);
+    if (found == own_.end()) return false;
+    const auto change = changes_.find(found->second);
+    bytes_ -= change->second.record->data.size();
+    changes_.erase(change);
+    own_.erase(found);
+    record_change(id, nullptr);
+    ++withdrawals_;
+    return true;
+}
+
+MemberList Registry::next(Feed& feed, Time now) {
+    MemberList list;
+    list.whole = std::exchange(feed.whole, false);
+    if (list.whole) feed = {.whole = false, .told = 0, .begun = version_, .seen = 0, .sent = {}};
+    list.from = feed.told;
+    std::size_t size = 0;
+    auto change = changes_.upper_bound(feed.told);
+    for (; change != changes_.end(); ++change) {
+        const auto& [version, what] = *change;
+        if (what.record == nullptr && version <= feed.begun) continue;
+        const std::size_t cost = 32 + (what.record == nullptr ? 0 : what.record->data.size());
+        const bool full = size + cost > max_control_body || list.members.size() == max_listed_members;
+        if (full && !list.members.empty()) break;
+        size += cost;
+        feed.told = version;
+        list.members.push_back({what.id, what.record != nullptr, {}});
+        if (what.record != nullptr) list.members.back().data = to_wire(what.record->data);
+    }
+    list.complete = change == changes_.end();
+    if (list.complete) feed.told = version_;
+    list.to = feed.told;
+    feed.sent = now;
+    return list;
+}
+
+void Registry::passed(std::uint64_t version) {
+    if (withdrawals_ == 0) return;
+    for (auto each = changes_.begin(); each != changes_.end() && each->first <= version;) {
+        if (each->second.record != nullptr) {
+            ++each;
+            continue;
+        }
+        each = changes_.erase(each);
+        --withdrawals_;
+    }
+}
+
+// The members of others.
+
+bool Registry::accept(const PeerId& id, MemberList&& list, std::vector<MemberChange>& out) {
+    Owner& owner = owners_[id];
+    if (list.whole) {
+        ++owner.round;
+    } else if (list.from != owner.version || owner.round == 0) {
+        return false;
+    }
+    owner.version = list.to;
+    const auto forget = [&](auto found) {
+        owner.bytes -= found->second.record->data.size();
+        out.push_back({std::move(found->second.record), false, true});
+        return owner.members.erase(found);
+    };
+    for (const MemberEntry& entry : list.members) {
+        const auto found = owner.members.find(entry.id);
+        if (!entry.enrolled) {
+            if (found != owner.members.end()) forget(found);
+            continue;
+        }
+        if (found != owner.members.end() && same(found->second.record->data, entry.data)) {
+            found->second.round = owner.round;
+            continue;
+        }
+        Kept& kept = found != owner.members.end() ? found->second : owner.members[entry.id];
+        if (kept.record != nullptr) owner.bytes -= kept.record->data.size();
+        owner.bytes += entry.data.size();
+        kept = {to_record(id, entry), owner.round};
+        out.push_back({kept.record, true, false});
+    }
+    if (!list.complete) return true;
+    // What the set did not contain was withdrawn while nobody could tell.
+    if (std::exchange(owner.swept, owner.round) != owner.round) {
+        for (auto each = owner.members.begin(); each != owner.members.end();) {
+            each = each->second.round == owner.round ? std::next(each) : forget(each);
+        }
+    }
+    return true;
+}
+
+bool Registry::within_limits(const PeerId& id) const {
+    const auto found = owners_.find(id);
+    return found == owners_.end() ||
+           (found->second.members.size() <= max_members && found->second.bytes <= max_member_bytes);
+}
+
+std::uint64_t Registry::held(const PeerId& id) const {
+    const auto found = owners_.find(id);
+    return found == owners_.end() ? 0 : found->second.version;
+}
+
+bool Registry::has_members(const PeerId& id) const {
+    const auto found = owners_.find(id);
+    return found != owners_.end() && !found->second.members.empty();
+}
+
+bool Registry::complete(const PeerId& id) const {
+    const auto found = owners_.find(id);
+    return found != owners_.end() && found->second.swept != 0;
+}
+
+void Registry::forget(const PeerId& id, bool graceful, std::vector<MemberChange>& out) {
+    const auto found = owners_.find(id);
+    if (found == owners_.end()) return;
+    for (auto& [member, kept] : found->second.members) out.push_back({std::move(kept.record), false, graceful});
+    owners_.erase(found);
+}
+
+}  // namespace cluster::core

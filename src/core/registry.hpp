@@ -1,0 +1,104 @@
+#pragma once
+
+#include "core/frame.hpp"
+#include "core/time.hpp"
+
+#include <cluster/error.hpp>
+#include <cluster/member.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace cluster::core {
+
+using RecordRef = std::shared_ptr<const detail::MemberRecord>;
+
+/// A member that joined or changed, or is gone.
+struct MemberChange {
+    RecordRef record;
+    bool present = true;
+    bool graceful = false;  ///< of one that is gone: it was withdrawn, or its owner left
+};
+
+/// Shared membership: the members that this node has enrolled, and those that each peer has told of. Not thread-safe.
+///
+/// Records are written by their owner only and travel over the owner's own links only. So nothing is relayed or merged,
+/// nobody can speak for another, and members go with their owner: no tombstone outlives the links that need it. What
+/// travels is state, not a stream: between two writes to a link a member that changed often is told once.
+///
+/// 1. Each change of an own member takes the next version. An enrolled member is in `changes_` under the version of its
+///    last change, a withdrawn one until all links have been told of it.
+/// 2. A link that was told up to a version needs exactly the changes above it. A new link begins at 0 and needs no
+///    withdrawals from before; the peer forgets whatever it held that does not come again.
+class Registry {
+public:
+    // Own members.
+
+    /// Enrols it, or changes what it says: the next version. Zero, or `errc::too_many_members`.
+    errc put(RecordRef record);
+    /// False if it is not enrolled.
+    bool erase(const MemberId& id);
+    /// Of the last change; 1 before the first, so that even an empty set is acknowledged.
+    std::uint64_t version() const noexcept { return version_; }
+    std::size_t own() const noexcept { return own_.size(); }
+
+    /// How far one link has been told.
+    struct Feed {
+        bool whole = true;        ///< what comes next begins the complete set
+        std::uint64_t told = 0;
+        std::uint64_t begun = 0;  ///< withdrawals up to here are not told: the set was begun without them
+        std::uint64_t seen = 0;   ///< acknowledged by the peer
+        Time sent{};
+    };
+    bool due(const Feed& feed) const noexcept { return feed.whole || feed.told != version_; }
+    /// The next frame for a link for which one is due.
+    MemberList next(Feed& feed, Time now);
+    std::size_t withdrawals() const noexcept { return withdrawals_; }
+    /// Every link has been told up to `version`.
+    void passed(std::uint64_t version);
+
+    // The members of others.
+
+    /// `out` gets what changed. False where a frame before this one is missing: nothing was changed, and the owner will
+    /// begin anew when nobody acknowledges.
+    bool accept(const PeerId& owner, MemberList&& list, std::vector<MemberChange>& out);
+    /// Whether the owner keeps to what one node may enrol.
+    bool within_limits(const PeerId& owner) const;
+    /// What to acknowledge; 0 if nothing.
+    std::uint64_t held(const PeerId& owner) const;
+    bool has_members(const PeerId& owner) const;
+    /// It has told of all its members at least once.
+    bool complete(const PeerId& owner) const;
+    void forget(const PeerId& owner, bool graceful, std::vector<MemberChange>& out);
+
+private:
+    struct Change {
+        MemberId id;
+        RecordRef record;  ///< null: withdrawn
+    };
+    struct Kept {
+        RecordRef record;
+        std::uint64_t round = 0;
+    };
+    struct Owner {
+        std::map<MemberId, Kept> members;
+        std::uint64_t bytes = 0;
+        std::uint64_t version = 0;
+        std::uint64_t round = 0;  ///< how many complete sets were begun
+        std::uint64_t swept = 0;  ///< which of them was the last that ended; 0: none
+    };
+    void record_change(const MemberId& id, RecordRef record);
+
+    std::map<std::uint64_t, Change> changes_;
+    std::map<MemberId, std::uint64_t> own_;  ///< the version of each that is enrolled
+    std::uint64_t version_ = 1;
+    std::uint64_t bytes_ = 0;
+    std::size_t withdrawals_ = 0;
+    std::map<PeerId, Owner> owners_;
+};
+
+}  // namespace cluster::core
