@@ -45,6 +45,9 @@ struct Node {
     std::vector<std::string> lines;
     std::optional<LeaveDone> left;
     std::size_t room_freed = 0;
+    std::map<PeerId, std::map<MemberId, std::string>> members;  ///< of others
+    bool members_complete = true;
+    std::vector<std::string> member_news;  ///< "has a", "left a", "expired a", "doubts 2", "trusts 2", "seen"
 
     Engine* operator->() const { return engine.get(); }
     void read();
@@ -55,6 +58,8 @@ struct Node {
     std::size_t said(std::string_view text) const;
     Engine::Outcome send(const PeerId& to, std::string_view text, bool skip_full = false);
     Engine::Outcome broadcast(std::string_view text, bool skip_full = false);
+    errc enroll(const MemberId& member, std::string_view data);
+    void withdraw(const MemberId& member);
 };
 
 /// A connection between two engines; side 0 dialled.

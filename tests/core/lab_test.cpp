@@ -44,7 +44,7 @@ PeerId id_of(std::uint8_t first) {
 std::string name_of(const Control& frame) {
     static constexpr const char* names[] = {"HELLO", "OFFER",   "ATTACH", "ATTACHED", "GAP", "ACK",
                                             "GOODBYE", "REFUSE", "PEERS",  "PING",     "PONG",
-                                            "INQUIRY", "FINDING"};
+                                            "INQUIRY", "FINDING", "MEMBERS", "MEMBERS_SEEN"};
     return names[frame.index()];
 }
 
@@ -102,6 +102,19 @@ Engine::Outcome Node::broadcast(std::string_view text, bool skip_full) {
     const auto outcome = engine->broadcast({std::as_bytes(std::span(text)), {}}, skip_full);
     lab->settle();
     return outcome;
+}
+
+errc Node::enroll(const MemberId& member, std::string_view data) {
+    detail::MemberRecord record{member, id, std::vector<std::byte>(data.size())};
+    std::memcpy(record.data.data(), data.data(), data.size());
+    const errc error = engine->put_member(std::make_shared<const detail::MemberRecord>(std::move(record)));
+    lab->settle();
+    return error;
+}
+
+void Node::withdraw(const MemberId& member) {
+    engine->erase_member(member);
+    lab->settle();
 }
 
 std::size_t Wire::count(int side, std::string_view name) const {
@@ -335,6 +348,22 @@ void Lab::carry_out(Node& node, Action& action) {
         node.left = *gone;
     } else if (const auto* line = std::get_if<LogLine>(&action)) {
         node.lines.push_back(line->text);
+    } else if (const auto* members = std::get_if<MembersChanged>(&action)) {
+        node.members_complete = members->complete;
+        for (const MemberChange& change : members->changes) {
+            const auto& record = *change.record;
+            const std::string data(reinterpret_cast<const char*>(record.data.data()), record.data.size());
+            if (change.present) {
+                node.members[record.owner][record.id] = data;
+            } else {
+                node.members[record.owner].erase(record.id);
+            }
+            node.member_news.push_back((change.present ? "has " : change.graceful ? "left " : "expired ") + data);
+        }
+    } else if (const auto* doubt = std::get_if<MembersInDoubt>(&action)) {
+        node.member_news.push_back((doubt->suspect ? "doubts " : "trusts ") + first_byte(doubt->owner));
+    } else if (std::holds_alternative<MembersSeenByMore>(action)) {
+        node.member_news.push_back("seen");
     } else if (std::holds_alternative<RoomFreed>(action)) {
         ++node.room_freed;
     }

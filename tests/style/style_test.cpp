@@ -127,7 +127,8 @@ bool may_include(const File& file, const Include& include) {
         return target == "public";
     }
     const bool value_header =
-        one_of(include.name, {"cluster/address.hpp", "cluster/error.hpp", "cluster/export.hpp", "cluster/peer.hpp"});
+        one_of(include.name, {"cluster/address.hpp", "cluster/error.hpp", "cluster/export.hpp", "cluster/member.hpp",
+                              "cluster/peer.hpp"});
     if (file.in("src/core/")) return value_header || target == "core";
     if (file.in("src/wire/"))
         return value_header || include.name == "cluster/codec.hpp" || one_of(target, {"core", "wire"});

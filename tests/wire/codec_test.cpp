@@ -110,6 +110,13 @@ core::Hello some_hello() {
     return hello;
 }
 
+core::MemberList some_members() {
+    core::MemberEntry primary;
+    primary.id.bytes.fill(0x77);
+    for (const char c : std::string_view("primary")) primary.data.push_back(static_cast<std::uint8_t>(c));
+    return {true, true, 0, 2, {primary}};
+}
+
 struct Example {
     std::string name;
     core::Control frame;
@@ -143,6 +150,8 @@ std::vector<Example> examples() {
         {"pong", core::Pong{7}},
         {"inquiry", core::Inquiry{carol.id, true}},
         {"finding", core::Finding{carol.id, false}},
+        {"members", some_members()},
+        {"members-seen", core::MembersSeen{2}},
     };
 }
 
@@ -227,9 +236,9 @@ TEST_SUITE("codec") {
     TEST_CASE("PROTOCOL.md has an example of every kind of frame") {
         std::set<core::FrameKind> kinds;
         for (const auto& [name, bytes] : dumps()) kinds.insert(core::FrameHeader::read(bytes.data()).kind);
-        CHECK(kinds.size() == 14);
+        CHECK(kinds.size() == 16);
         CHECK(*kinds.begin() == core::FrameKind::hello);
-        CHECK(*kinds.rbegin() == core::FrameKind::finding);
+        CHECK(*kinds.rbegin() == core::FrameKind::members_seen);
     }
 
     TEST_CASE("frames are appended to what is there") {
