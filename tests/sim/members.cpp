@@ -26,7 +26,7 @@ void World::change_a_member(Node& node) {
     id.bytes[0] = static_cast<std::uint8_t>(members_.below(6));
     std::copy_n(node.id.bytes.begin(), 8, id.bytes.begin() + 8);
     if (members_.below(4) == 0) {
-        node.enrolled.erase(id);
+        if (node.enrolled.erase(id) != 0) node.withdrawn[id] = ++last_member_change_;
         node.engine->erase_member(id);
     } else {
         const std::uint64_t number = ++last_member_change_;
@@ -49,9 +49,19 @@ void World::members_changed(Node& node, const core::MembersChanged& action) {
         const auto found = members.find(record.id);
         if (!change.present) {
             if (found == members.end()) return fail(who() + "is told that a member is gone that was not there");
+            const Node& owner = *runs_.at(record.owner);
+            if (!change.graceful) {
+                if (node.in_view.contains(record.owner)) return fail(who() + "loses a member of a peer in view");
+            } else if (!owner.leaving) {
+                const auto withdrawn = owner.withdrawn.find(record.id);
+                if (withdrawn == owner.withdrawn.end() || withdrawn->second < found->second) {
+                    return fail(who() + "is told that a member was withdrawn, which was not");
+                }
+            }
             members.erase(found);
             continue;
         }
+        if (!node.in_view.contains(record.owner)) return fail(who() + "is told of a member of a peer out of view");
         const std::uint64_t number = number_in(change.record);
         std::uint64_t& newest = node.newest_member[{record.owner, record.id}];
         if (number < newest) return fail(who() + "is told of a member as it was before");

@@ -94,6 +94,7 @@ struct World::Node {
     std::uint64_t ticks = 0;  ///< at that time
 
     std::map<MemberId, std::uint64_t> enrolled;  ///< its own members, with the number of the last change of each
+    std::map<MemberId, std::uint64_t> withdrawn;  ///< when, by the same count, each was withdrawn last
     std::map<PeerId, std::map<MemberId, std::uint64_t>> members;  ///< of others, as it was told
     std::map<std::pair<PeerId, MemberId>, std::uint64_t> newest_member;  ///< the newest that it was ever told
     bool members_complete = true;
