@@ -40,6 +40,8 @@ public:
             case errc::protocol_error: return "the other side broke a rule of the protocol";
             case errc::connection_lost: return "the connection broke before the outcome was known";
             case errc::malformed_message: return "the bytes are not a value of that type";
+            case errc::member_data_too_large: return "the data of the member is longer than allowed";
+            case errc::too_many_members: return "this node has as many members as it may have";
             case errc::system_failure: return "the system refused";
         }
         return "unknown error " + std::to_string(value);
@@ -59,7 +61,8 @@ public:
             case errc::out_of_descriptors: return std::errc::too_many_files_open;
             case errc::not_in_view: return std::errc::not_connected;
             case errc::outbox_full: return std::errc::no_buffer_space;
-            case errc::message_too_large: return std::errc::message_size;
+            case errc::message_too_large:
+            case errc::member_data_too_large: return std::errc::message_size;
             case errc::would_block: return std::errc::operation_would_block;
             case errc::malformed_message: return std::errc::bad_message;
             case errc::protocol_error: return std::errc::protocol_error;

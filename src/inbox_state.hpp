@@ -52,8 +52,8 @@ struct SharedBatch {
 ///    messages have been woken and not yet tried to claim.
 class InboxState {
 public:
-    static constexpr Deadline no_wait = Deadline::min();
-    static constexpr Deadline for_ever = Deadline::max();
+    static constexpr Deadline no_wait = detail::no_wait;
+    static constexpr Deadline for_ever = detail::for_ever;
 
     /// Credit that readers have freed is worth reporting from so many bytes per session on.
     static constexpr std::uint64_t report_from = core::CreditPool::report_from;

@@ -39,6 +39,7 @@ TEST_CASE("errors compare with those of the standard library where they mean the
     CHECK(code(errc::permission_denied) == std::errc::permission_denied);
     CHECK(code(errc::out_of_descriptors) == std::errc::too_many_files_open);
     CHECK(code(errc::message_too_large) == std::errc::message_size);
+    CHECK(code(errc::member_data_too_large) == std::errc::message_size);
     CHECK(code(errc::would_block) == std::errc::operation_would_block);
     CHECK(code(errc::connection_lost) == std::errc::connection_reset);
     CHECK(code(errc::outbox_full) == std::errc::no_buffer_space);

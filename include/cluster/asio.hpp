@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cluster/inbox.hpp>
+#include <cluster/membership.hpp>
 #include <cluster/node.hpp>
 #include <cluster/operation.hpp>
 
@@ -28,8 +29,9 @@
 #include <unordered_map>
 #include <utility>
 
-// What a node and its inbox offer to programs that use Asio (without Boost): `async_receive`, `async_receive_for`,
-// `async_add`, `async_wait_for_peers`, `async_send`, `async_broadcast` and `async_close`, for any completion token.
+// What a node, its inbox and its members offer to programs that use Asio (without Boost): `async_receive`,
+// `async_receive_for`, `async_next`, `async_add`, `async_wait_for_peers`, `async_send`, `async_broadcast` and
+// `async_close`, for any completion token.
 //
 //     inbox.async_receive([](std::error_code error, cluster::Message message) { ... });        // a callback
 //     std::future<cluster::Message> next = inbox.async_receive(asio::use_future);              // a future
@@ -42,13 +44,13 @@
 //
 // Cancelling: every operation honours total, partial and terminal cancellation through the handler's slot, and then
 // completes with `asio::error::operation_aborted`. It has either its whole effect and its result or neither: no message
-// is lost, none is half sent. Exceptions: `async_add` may have linked the nodes although it was cancelled, and
-// `async_close` cannot be cancelled.
+// and no update is lost, none is half sent. Exceptions: `async_add` may have linked the nodes although it was
+// cancelled, and `async_close` cannot be cancelled.
 //
-// Lifetimes: node, inbox and payload may go while an operation waits; a closed node completes it with `errc::closed`.
-// ~Node waits until handlers without an executor have run, except on the callback thread and on an I/O thread.
-// When the execution context of the handler goes first, the handler is destroyed and not called, as Asio does it with
-// operations of its own; a message that it might have got goes to the next who asks.
+// Lifetimes: node, inbox, watch and payload may go while an operation waits; a closed node completes it with
+// `errc::closed`. ~Node waits until handlers without an executor have run, except on the callback thread and on an I/O
+// thread. When the execution context of the handler goes first, the handler is destroyed and not called, as Asio does
+// it with operations of its own; a message that it might have got goes to the next who asks.
 //
 // This header is compiled with the application's Asio. The library has another one inside, in a namespace of its own;
 // the two need not be of the same version. Tested from 1.22 on. With clang 14 and Asio before 1.28, coroutines need
@@ -119,13 +121,15 @@ private:
 };
 
 /// An operation with its handler, and the way to where that runs: `in_place` means wherever the result is found, which
-/// is for handlers that run no code of the application.
-template <class Base, class Handler, bool in_place>
+/// is for handlers that run no code of the application. `Source`, an `Inbox` or a `MemberWatch`, knows the callback
+/// thread.
+template <class Base, class Source, class Handler, bool in_place>
 class Bound : public Base,
               public Abandonable,
-              public std::enable_shared_from_this<Bound<Base, Handler, in_place>> {
+              public std::enable_shared_from_this<Bound<Base, Source, Handler, in_place>> {
 public:
-    Bound(Inbox inbox, Handler&& handler) : inbox_(std::move(inbox)), call_(std::in_place, std::move(handler)) {}
+    Bound(Source source, Handler&& handler)
+        : source_(std::move(source)), call_(std::in_place, std::move(handler)) {}
 
     ~Bound() override {
         if (waiters_) waiters_->remove(this);
@@ -136,7 +140,7 @@ public:
             go_on();
         } else if constexpr (!posts) {
             const auto turn = std::make_shared<Turn>(this->shared_from_this());
-            if (!inbox_.call_back([turn] { (*turn)(); })) asio::post(asio::system_executor(), [turn] { (*turn)(); });
+            if (!source_.call_back([turn] { (*turn)(); })) asio::post(asio::system_executor(), [turn] { (*turn)(); });
         } else {
             // Before the context ends it waits for this lock, to abandon what still waits.
             std::unique_lock lock(mutex_);
@@ -195,7 +199,7 @@ protected:
         }
     }
 
-    Inbox inbox_;
+    Source source_;
 
 private:
     struct Call {
@@ -240,12 +244,13 @@ private:
     std::optional<Call> call_;
 };
 
-/// Waits for a message. It claims one only where its handler runs, immediately before it is called: so an operation
-/// that is cancelled or destroyed after it was woken has nothing to give back, and wakes another in its place.
-template <class Handler, bool in_place>
-class Receiving final : public Bound<Operation, Handler, in_place> {
+/// Waits for a message, or for an update. It claims one only where its handler runs, immediately before it is called:
+/// so an operation that is cancelled or destroyed after it was woken has nothing to give back, and wakes another in its
+/// place.
+template <class Source, class Handler, bool in_place>
+class Receiving final : public Bound<Operation, Source, Handler, in_place> {
 public:
-    using Bound<Operation, Handler, in_place>::Bound;
+    using Bound<Operation, Source, Handler, in_place>::Bound;
 
     void start(std::optional<std::chrono::nanoseconds> limit) {
         this->prepare();
@@ -262,46 +267,47 @@ public:
     void abandon() noexcept override {
         timer_.reset();
         Base::abandon();
-        this->inbox_.stop_waiting(*this);
+        this->source_.stop_waiting(*this);
     }
 
 private:
-    using Base = Bound<Operation, Handler, in_place>;
+    using Base = Bound<Operation, Source, Handler, in_place>;
+    using Value = typename decltype(std::declval<Source&>().try_take())::value_type;
     using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
                                              typename Base::TimerExecutor>;
     enum class Ending { none, expired, cancelled };
 
     void go_on() override {
-        Inbox& inbox = this->inbox_;
+        Source& source = this->source_;
         const Ending ending = ending_;
         if (ending == Ending::cancelled) {
-            inbox.pass_on();
-            finish(errc::cancelled, Message());
-        } else if (std::optional<Message> message = inbox.try_receive()) {
-            finish(std::error_code(), std::move(*message));
-        } else if (inbox.at_end()) {
-            finish(errc::closed, Message());
+            source.pass_on();
+            finish(errc::cancelled, Value());
+        } else if (std::optional<Value> value = source.try_take()) {
+            finish(std::error_code(), std::move(*value));
+        } else if (source.at_end()) {
+            finish(errc::closed, Value());
         } else if (ending == Ending::expired) {
-            finish(errc::timed_out, Message());
+            finish(errc::timed_out, Value());
         } else {
             wait();
         }
     }
-    void dropped() noexcept override { this->inbox_.pass_on(); }
+    void dropped() noexcept override { this->source_.pass_on(); }
     void stop() override { end(Ending::cancelled); }
 
     void wait() {
-        this->inbox_.wait(this->shared_from_this());
+        this->source_.wait(this->shared_from_this());
         // It may have been ended before it waited.
-        if (ending_ != Ending::none && this->inbox_.stop_waiting(*this)) this->wake();
+        if (ending_ != Ending::none && this->source_.stop_waiting(*this)) this->wake();
     }
     void end(Ending ending) {
         ending_ = ending;
-        if (this->inbox_.stop_waiting(*this)) this->wake();
+        if (this->source_.stop_waiting(*this)) this->wake();
     }
-    void finish(std::error_code code, Message&& message) {
+    void finish(std::error_code code, Value&& value) {
         timer_.reset();
-        this->complete(code, std::move(message));
+        this->complete(code, std::move(value));
     }
 
     std::atomic<Ending> ending_{Ending::none};
@@ -310,9 +316,9 @@ private:
 
 /// Waits for a result. `Signature` is its handler's.
 template <class Base, class Signature, class Handler, bool in_place>
-class Finishing final : public Bound<Base, Handler, in_place> {
+class Finishing final : public Bound<Base, Inbox, Handler, in_place> {
 public:
-    using Bound<Base, Handler, in_place>::Bound;
+    using Bound<Base, Inbox, Handler, in_place>::Bound;
 
     template <class Start>
     void start(Start& start) {
@@ -357,7 +363,7 @@ auto Inbox::receive_within(std::optional<std::chrono::nanoseconds> limit, Token&
     return asio::async_initiate<Token, void(std::error_code, Message)>(
         detail::Initiation{[inbox = *this, limit](auto&& handler) {
             using Handler = std::decay_t<decltype(handler)>;
-            std::make_shared<detail::Receiving<Handler, in_place>>(inbox, std::move(handler))->start(limit);
+            std::make_shared<detail::Receiving<Inbox, Handler, in_place>>(inbox, std::move(handler))->start(limit);
         }},
         token);
 }
@@ -370,6 +376,18 @@ auto Inbox::async_receive(Token&& token) const {
 template <class Token>
 auto Inbox::async_receive_for(std::chrono::nanoseconds duration, Token&& token) const {
     return receive_within(duration, token);
+}
+
+template <class Token>
+auto MemberWatch::async_next(Token&& token) const {
+    constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
+    return asio::async_initiate<Token, void(std::error_code, MemberUpdate)>(
+        detail::Initiation{[watch = *this](auto&& handler) {
+            using Handler = std::decay_t<decltype(handler)>;
+            std::make_shared<detail::Receiving<MemberWatch, Handler, in_place>>(watch, std::move(handler))
+                ->start(std::nullopt);
+        }},
+        token);
 }
 
 template <class Operation, class Signature, class Start, class Token>

@@ -76,6 +76,10 @@ enum class errc {
     /// The bytes are not a value of the type that was asked for, or the value cannot be sent because it could not be
     /// read again. Nothing was changed; the message can still be read in another way.
     malformed_message,
+    /// The data of a member is longer than `max_member_data`. Nothing was changed: it keeps the data it had.
+    member_data_too_large,
+    /// This node has as many enrolled members as it may have. This one was not enrolled; its data is kept.
+    too_many_members,
     /// The system refused something that none of the above describes, such as memory; the log has its text where the
     /// library did it by itself.
     system_failure,

@@ -16,9 +16,9 @@ namespace cluster {
 namespace detail {
 class InboxState;
 class InboxReader;
-template <class Base, class Handler, bool in_place>
+template <class Base, class Source, class Handler, bool in_place>
 class Bound;
-template <class Handler, bool in_place>
+template <class Source, class Handler, bool in_place>
 class Receiving;
 }  // namespace detail
 
@@ -85,13 +85,14 @@ public:
     explicit Inbox(std::shared_ptr<detail::InboxState> state) noexcept;
 
 private:
-    template <class Base, class Handler, bool in_place>
+    template <class Base, class Source, class Handler, bool in_place>
     friend class detail::Bound;
-    template <class Handler, bool in_place>
+    template <class Source, class Handler, bool in_place>
     friend class detail::Receiving;
 
     template <class Token>
     auto receive_within(std::optional<std::chrono::nanoseconds> limit, Token& token) const;
+    std::optional<Message> try_take() { return try_receive(); }
     void wait(std::shared_ptr<detail::Operation> operation) const;
     bool stop_waiting(const detail::Operation& operation) const;
     void pass_on() const;

@@ -9,6 +9,7 @@
 #include <cluster/options.hpp>
 #include <cluster/peer.hpp>
 #include <cluster/stats.hpp>
+#include <cluster/subscription.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -24,28 +25,7 @@ namespace cluster {
 
 namespace detail {
 class NodeState;
-class Registration;
-}  // namespace detail
-
-/// Keeps a callback registered as long as it lives. Its destructor waits for a running call to end, except when it is
-/// that very call which destroys it, and on an I/O thread. Safe to outlive the node. May be destroyed from any thread.
-class [[nodiscard]] CLUSTER_EXPORT Subscription {
-public:
-    Subscription() noexcept = default;
-    Subscription(Subscription&&) noexcept = default;
-    Subscription& operator=(Subscription&& other) noexcept;
-    ~Subscription();
-
-    /// Ends it now; what the destructor does.
-    void reset();
-
-    /// For the library's own use.
-    explicit Subscription(std::shared_ptr<detail::Registration> registration) noexcept
-        : registration_(std::move(registration)) {}
-
-private:
-    std::shared_ptr<detail::Registration> registration_;
-};
+}
 
 /// Messages to one peer that this node gives up sending. Where a session ends, what was never sent and what was not
 /// acknowledged are reported one after the other.
