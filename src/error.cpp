@@ -28,7 +28,6 @@ public:
             case errc::removed: return "the peer has parted from this node";
             case errc::leaving: return "one of the two nodes is leaving";
             case errc::too_many_peers: return "one of the two nodes has as many peers as it may have";
-            case errc::too_many_members: return "this node has as many members as one node may have";
             case errc::not_in_view: return "no peer with that id is in view";
             case errc::outbox_full: return "an outbox has no room";
             case errc::message_too_large: return "the message is longer than allowed";

@@ -141,6 +141,14 @@ void Node::set_tags(Tags tags) {
     state_->set_tags(std::move(tags));
 }
 
+Membership Node::create_membership() {
+    return Membership(state_->members());
+}
+
+Members Node::members() const {
+    return Members(state_->members()->state());
+}
+
 Unacknowledged Node::close() {
     return state_->close();
 }

@@ -141,21 +141,25 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     state->on_throw_ = [weak](std::string_view what) {
         if (const auto self_again = weak.lock()) self_again->handler_threw(what);
     };
+    const auto call_back = [loop = state->loop_, calls = state->handler_calls_,
+                            on_throw = state->on_throw_](std::function<void()> work) {
+        calls->begin();
+        const bool accepted = loop->call([work = std::move(work), calls, on_throw]() mutable {
+            call_guarded(on_throw, work);
+            work = {};  // what the handler refers to may be gone when nobody waits any more
+            calls->end();
+        });
+        if (!accepted) calls->end();
+        return accepted;
+    };
     state->inbox_ = std::make_shared<InboxState>(
         [weak] {
             const auto self_again = weak.lock();
             if (self_again) asio::post(self_again->loop_->io(), [self_again] { self_again->return_credit(); });
         },
-        [loop = state->loop_, calls = state->handler_calls_, on_throw = state->on_throw_](std::function<void()> work) {
-            calls->begin();
-            const bool accepted = loop->call([work = std::move(work), calls, on_throw]() mutable {
-                call_guarded(on_throw, work);
-                work = {};  // what the handler refers to may be gone when nobody waits any more
-                calls->end();
-            });
-            if (!accepted) calls->end();
-            return accepted;
-        });
+        call_back);
+    state->members_ = std::make_shared<NodeMembers>(state->id_, options.max_member_data, state->driver_,
+                                                    std::make_shared<MembersState>(call_back, state->on_throw_));
     state->sends_ = std::make_shared<SendQueue>(
         state->loop_,
         [weak](const SendQueue::Receiver& to, const Engine::Body& body, bool last) {
@@ -197,6 +201,12 @@ void NodeState::carry_out(core::Action&& action) {
         callbacks_->given_up({lost->peer, lost->messages, lost->bytes, lost->reason});
     } else if (auto* answer = std::get_if<core::AddDone>(&action)) {
         answered(std::move(*answer));
+    } else if (auto* members = std::get_if<core::MembersChanged>(&action)) {
+        members_->changed(std::move(*members));
+    } else if (const auto* doubt = std::get_if<core::MembersInDoubt>(&action)) {
+        members_->in_doubt(doubt->owner, doubt->suspect);
+    } else if (std::holds_alternative<core::MembersSeenByMore>(action)) {
+        members_->seen_by_more();
     } else if (std::holds_alternative<core::RoomFreed>(action)) {
         sends_->serve();
         change_.happen();
@@ -210,6 +220,7 @@ void NodeState::carry_out(core::Action&& action) {
 void NodeState::peer_gone(const Peer& peer, RemovalReason reason) {
     callbacks_->peer_removed(peer, reason);
     return_credit();  // what was taken of a session that has ended may be too little for readers to report
+    members_->in_doubt(peer.id, false);
     const bool parted = reason == RemovalReason::left || reason == RemovalReason::removed ||
                         reason == RemovalReason::refused;
     if (peers_file_ && parted) peers_file_->departed(peer.id);
@@ -265,6 +276,7 @@ void NodeState::left(const core::LeaveDone& done) {
     if (peers_file_) peers_file_->end();
     inbox_->end();
     inbox_->detach();
+    members_->end();
     sends_->end();
     std::vector<std::shared_ptr<Operation>> woken;
     {

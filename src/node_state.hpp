@@ -7,6 +7,7 @@
 #include "net/context.hpp"
 #include "net/driver.hpp"
 #include "net/peers_file.hpp"
+#include "node_members.hpp"
 #include "send_queue.hpp"
 
 #include <cluster/node.hpp>
@@ -129,6 +130,7 @@ public:
     const std::shared_ptr<InboxState>& inbox() const noexcept { return inbox_; }
     void on_message(MessageHandler::Function handler);
     Callbacks& callbacks() noexcept { return *callbacks_; }
+    const std::shared_ptr<NodeMembers>& members() const noexcept { return members_; }
 
     Unacknowledged close();
     Stats stats() const;
@@ -169,6 +171,7 @@ private:
     std::shared_ptr<net::Driver> driver_;
     std::shared_ptr<InboxState> inbox_;
     std::shared_ptr<Callbacks> callbacks_;
+    std::shared_ptr<NodeMembers> members_;
     std::shared_ptr<SendQueue> sends_;
     std::shared_ptr<HandlerCalls> handler_calls_ = std::make_shared<HandlerCalls>();
     MessageHandler handler_;

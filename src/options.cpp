@@ -111,6 +111,8 @@ void check_sizes(const Options& options) {
             "max_message is " + text_of(options.max_message) + "; use 64 KiB to 512 MiB");
     require(options.max_peers >= 1 && options.max_peers <= most_peers,
             "max_peers is " + std::to_string(options.max_peers) + "; use 1 to 4096");
+    require(options.max_member_data <= core::max_member_data,
+            "max_member_data is " + text_of(options.max_member_data) + "; use at most 64 KiB");
     require(options.inbox_bytes >= inbox_per_peer * options.max_peers,
             "inbox_bytes (" + text_of(options.inbox_bytes) + ") must be at least 256 KiB for each of max_peers (" +
                 std::to_string(options.max_peers) + "), which is " + text_of(inbox_per_peer * options.max_peers) +

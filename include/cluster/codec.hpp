@@ -2,6 +2,7 @@
 
 #include <cluster/address.hpp>
 #include <cluster/error.hpp>
+#include <cluster/member.hpp>
 #include <cluster/message.hpp>
 #include <cluster/peer.hpp>
 
@@ -74,6 +75,10 @@ T decode(std::span<const std::byte> bytes, std::error_code& error);
 /// Ids and addresses are fields like any other, in every archive of cereal.
 template <class Archive>
 void serialize(Archive& archive, PeerId& id) {
+    archive(id.bytes);
+}
+template <class Archive>
+void serialize(Archive& archive, MemberId& id) {
     archive(id.bytes);
 }
 template <class Archive>

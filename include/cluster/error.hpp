@@ -49,8 +49,6 @@ enum class errc {
     leaving,
     /// This node or the other one has `max_peers` peers already. Nothing was changed.
     too_many_peers,
-    /// This node has enrolled as many members as one node may, or their data takes 64 MiB. Nothing was changed.
-    too_many_members,
     /// No peer with that id is in view. Nothing was queued.
     not_in_view,
     /// The outbox of at least one receiver, or of the node as a whole, has no room now. Nothing was queued for anyone.
@@ -78,7 +76,8 @@ enum class errc {
     malformed_message,
     /// The data of a member is longer than `max_member_data`. Nothing was changed: it keeps the data it had.
     member_data_too_large,
-    /// This node has as many enrolled members as it may have. This one was not enrolled; its data is kept.
+    /// This node has enrolled 65,536 members, or their data takes 64 MiB. This one was not enrolled, or its data not
+    /// published; it is kept.
     too_many_members,
     /// The system refused something that none of the above describes, such as memory; the log has its text where the
     /// library did it by itself.

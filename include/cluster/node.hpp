@@ -4,6 +4,7 @@
 #include <cluster/error.hpp>
 #include <cluster/export.hpp>
 #include <cluster/inbox.hpp>
+#include <cluster/membership.hpp>
 #include <cluster/message.hpp>
 #include <cluster/operation.hpp>
 #include <cluster/options.hpp>
@@ -131,6 +132,11 @@ public:
 
     /// Publishes other tags. Throws `errc::invalid_options` where they exceed their limits (see `Tags`).
     void set_tags(Tags tags);
+
+    /// A new membership with an id of its own, withdrawn and without data. See <cluster/membership.hpp>.
+    Membership create_membership();
+    /// The members that all nodes in view have enrolled, this one among them.
+    Members members() const;
 
     /// Leaves gracefully: waits at most `linger` for acknowledgements, says goodbye, ends the inbox. What was accepted
     /// can still be read. Further calls return the same result. On an I/O thread it only starts closing and returns

@@ -352,7 +352,7 @@ struct MemberEntry {
 
     template <class Archive>
     void serialize(Archive& archive) {
-        archive(id.bytes, enrolled, data);
+        archive(id, enrolled, data);
     }
     friend bool operator==(const MemberEntry&, const MemberEntry&) = default;
 };
