@@ -488,10 +488,10 @@ inline void callbacks_that_act(const Make& make) {
     Membership counter = subject->create_membership();
     counter.enroll();
     support::Events<int> done;
-    Subscription subscription = subject->members().on_change([&](const MemberUpdate& update) {
-        if (update.view.empty()) return;  // it is seen later than it is enrolled
-        const std::string text(update.view[0].text());
-        const int count = text.empty() ? 0 : std::stoi(text);
+    Subscription subscription;
+    subscription = subject->members().on_change([&](const MemberUpdate& update) {
+        if (update.changes.empty() || update.view[0].text().empty()) return;
+        const int count = std::stoi(std::string(update.view[0].text()));
         if (count < 100) {
             counter.set_data(std::to_string(count + 1));
         } else {
@@ -500,6 +500,7 @@ inline void callbacks_that_act(const Make& make) {
         }
         throw count;
     });
+    counter.set_data("1");
     CHECK(done.take() == 100);
     counter.set_data("101");
     CHECK(done.size() == 0);
