@@ -3,8 +3,18 @@
 #include <cluster/testing.hpp>
 #include <doctest/doctest.h>
 
+#include <array>
+#include <atomic>
+#include <iterator>
+#include <memory>
+#include <optional>
 #include <set>
 #include <sstream>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <type_traits>
+#include <vector>
 
 using namespace cluster;
 using namespace cluster::support;
@@ -122,6 +132,9 @@ TEST_CASE("membership in memory: a member id is a random UUID whose text can be 
         CHECK_FALSE(MemberId::parse(wrong).has_value());
     }
 }
+
+static_assert(std::input_iterator<MemberWatch::Iterator>);
+static_assert(!std::is_copy_constructible_v<Membership> && std::is_nothrow_move_constructible_v<Membership>);
 
 TEST_CASE("membership in memory: what is not a member is empty") {
     const Member none;

@@ -20,7 +20,7 @@ enum class errc {
     host_unreachable,
     /// Time ran out. For `add`: no answer within `connect_timeout`; the peer may or may not appear later, because it
     /// may have accepted us. For `broadcast` and `send`: there was no room within `send_timeout` and nothing was queued
-    /// for anyone.
+    /// for anyone. For `enroll` and `withdraw`: it has been done, but some peers may not know of it yet.
     timed_out,
     /// Another socket listens on that port. The node was not created.
     address_in_use,
@@ -58,7 +58,8 @@ enum class errc {
     /// The call would have to wait, and it was made on the I/O thread of a `Runtime`, where waiting would stop all its
     /// nodes. Nothing was changed. Call it from a thread of your own or from a callback.
     would_block,
-    /// The node has been closed. Nothing was changed.
+    /// The node has been closed. Nothing was changed; of `enroll` and `withdraw` with `seen_by::all_peers` it may have
+    /// been done before that.
     closed,
     /// The caller cancelled the operation before it had a result. Of `async_broadcast` and `async_send`: nothing was
     /// queued for anyone. Of `async_add`: the peer may or may not appear later. Handlers of `<cluster/asio.hpp>` get

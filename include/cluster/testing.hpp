@@ -28,9 +28,10 @@
 //   It is always complete, and `seen_by::all_peers` never waits.
 // - Each membership belongs to a node of its own, which exists by name only, unless you say whose it is.
 // - There is no thread. A callback of `Members::on_change` runs on the thread that makes the change, before the call
-//   that makes it returns, and for the first time before `on_change` returns: so a test need not wait for it. It may
-//   change members itself, and is then called again afterwards. While it runs, changes by other threads do not wait; it
-//   is called for them on the thread on which it runs. What it throws is written to standard error.
+//   that makes it returns, so that a test need not wait for it; and for the first time before `on_change` itself
+//   returns, when there is no `Subscription` yet. It may change members, and is then called again afterwards. While
+//   it runs, changes by other threads do not wait; it is called for them on the thread on which it runs already. What
+//   it throws is written to standard error.
 // - A handler of `MemberWatch::async_next` that has no executor runs on `asio::system_executor`.
 
 namespace cluster::testing {

@@ -176,6 +176,7 @@ TEST_CASE("async_next: its context may end before it does, and the cluster, too"
     CHECK(results.size() == 0);
     CHECK(watch.try_next()->view.size() == 1);
     watch.async_next(into(results));
+    test->cluster.close();
     test.reset();
     CHECK(results.take() == Result(errc::closed, 0));
 }
