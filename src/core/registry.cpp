@@ -34,6 +34,7 @@ void Registry::record_change(const MemberId& id, RecordRef record) {
 
 errc Registry::put(RecordRef record) {
     const auto found = own_.find(record->id);
+    if (found != own_.end() && changes_.at(found->second).record->data == record->data) return {};
     const std::size_t before = found == own_.end() ? 0 : changes_.at(found->second).record->data.size();
     const std::uint64_t bytes = bytes_ - before + record->data.size();
     if (bytes > max_member_bytes || (found == own_.end() && own_.size() == max_members)) return errc::too_many_members;

@@ -38,7 +38,7 @@ class Registry {
 public:
     // Own members.
 
-    /// Enrols it, or changes what it says: the next version. Zero, or `errc::too_many_members`.
+    /// Enrols it, or changes what it says; what is as it was is no change. Zero, or `errc::too_many_members`.
     errc put(RecordRef record);
     /// False if it is not enrolled.
     bool erase(const MemberId& id);
