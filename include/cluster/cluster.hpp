@@ -9,6 +9,7 @@
 #include <cluster/node.hpp>
 #include <cluster/options.hpp>
 #include <cluster/peer.hpp>
+#include <cluster/ring.hpp>
 #include <cluster/runtime.hpp>
 #include <cluster/stats.hpp>
 #include <cluster/subscription.hpp>
