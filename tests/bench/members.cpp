@@ -240,8 +240,9 @@ void measure_arrival(std::size_t rounds) {
         .add("values", times)
         .add("met", times.median() <= most_seconds)
         .print();
-    bench::print_row({"a new node knows 10,000 members of 1 KiB on 20 nodes", bench::text_of(times.median()) + " s", "-",
-                      "≤ 1 s", bench::met(times.median() <= most_seconds)});
+    bench::print_row({"a new node knows 10,000 members of 1 KiB on 20 nodes",
+                      bench::text_of(times.median()) + " s", "-", "≤ 1 s",
+                      bench::met(times.median() <= most_seconds)});
 }
 
 }  // namespace
