@@ -41,6 +41,9 @@ public:
             case errc::malformed_message: return "the bytes are not a value of that type";
             case errc::member_data_too_large: return "the data of the member is longer than allowed";
             case errc::too_many_members: return "this node has as many members as it may have";
+            case errc::too_many_requests: return "this node waits for as many replies as it may";
+            case errc::not_a_request: return "the message is not a request, so nobody waits for a reply to it";
+            case errc::unsupported: return "the peer knows no requests; run a newer version of this library there";
             case errc::system_failure: return "the system refused";
         }
         return "unknown error " + std::to_string(value);

@@ -2,6 +2,7 @@
 
 #include "core/frame.hpp"
 #include "net/io_thread.hpp"
+#include "replier.hpp"
 
 #include <cluster/error.hpp>
 
@@ -49,6 +50,10 @@ bool InboxState::put_together(Batch& batch) {
     before.messages += batch.messages;
     before.charge += batch.charge;
     return true;
+}
+
+InboxState::~InboxState() {
+    if (replier_ != nullptr) replier_->release();
 }
 
 bool InboxState::push(std::span<Batch> batches) {
@@ -255,17 +260,27 @@ bool InboxReader::claim() {
     std::size_t position = shared.position.load(std::memory_order_relaxed);
     std::size_t after = 0;
     std::span<const std::byte> payload;
+    std::uint8_t flags = 0;
     do {
         if (position == shared.end) return false;
         if (batch.lost != 0) {
             after = shared.end;
         } else {
             const std::byte* frame = batch.frames.data() + position;
-            payload = {frame + FrameHeader::size, FrameHeader::read(frame).length};
+            const FrameHeader header = FrameHeader::read(frame);
+            payload = {frame + FrameHeader::size, header.length};
+            flags = header.flags;
             after = position + FrameHeader::size + payload.size();
         }
     } while (!shared.position.compare_exchange_weak(position, after, std::memory_order_relaxed));
-    std::construct_at(&message_, batch.from, batch.block.get(), payload, batch.lost);
+    Replier* replier = nullptr;
+    std::uint64_t call = 0;
+    if (batch.lost == 0 && (flags & core::flag_call) != 0) {
+        replier = state_->replier();
+        call = core::read_call(payload.data());
+        payload = payload.subspan(core::call_size);
+    }
+    std::construct_at(&message_, batch.from, batch.block.get(), payload, batch.lost, replier, call);
     if (after == shared.end) state_->finish(batch_);
     return true;
 }
@@ -282,9 +297,9 @@ bool InboxReader::next_batch(Deadline deadline) {
 }
 
 Message InboxReader::take() const noexcept {
-    if (message_.size() == 0) return Message(message_.from(), nullptr, {}, message_.lost());
-    core::BlockRef block = batch_->batch.block;
-    return Message(message_.from(), block.detach(), message_.bytes(), message_.lost());
+    core::BlockRef block = message_.size() == 0 ? core::BlockRef() : batch_->batch.block;
+    if (message_.replier_ != nullptr) message_.replier_->retain();
+    return Message(message_.from_, block.detach(), message_.bytes(), message_.lost_, message_.replier_, message_.call_);
 }
 
 }  // namespace cluster::detail

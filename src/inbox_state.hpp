@@ -68,8 +68,12 @@ public:
     /// and then not again before `taken`. It must not throw, nor call `detach`.
     /// `call_back` calls a function on the callback thread; false if that has ended.
     using CallBack = std::function<bool(std::function<void()>)>;
-    explicit InboxState(std::function<void()> on_taken, CallBack call_back = {})
-        : call_back_(std::move(call_back)), on_taken_(std::move(on_taken)) {}
+    /// `replier` may be null where no requests come; one reference to it is taken over.
+    explicit InboxState(std::function<void()> on_taken, CallBack call_back = {}, Replier* replier = nullptr)
+        : call_back_(std::move(call_back)), on_taken_(std::move(on_taken)), replier_(replier) {}
+    InboxState(const InboxState&) = delete;
+    InboxState& operator=(const InboxState&) = delete;
+    ~InboxState();
 
     // For the node.
 
@@ -107,6 +111,8 @@ public:
     bool stop_waiting(const Operation& operation);
     /// To be called by an operation that was woken and has not tried to claim: wakes another one in its place.
     void pass_on();
+    /// Of requests.
+    Replier* replier() const noexcept { return replier_; }
     bool call_back(std::function<void()> work) const { return call_back_ && call_back_(std::move(work)); }
 
 private:
@@ -135,6 +141,7 @@ private:
 
     const CallBack call_back_;
     std::function<void()> on_taken_;
+    Replier* const replier_;
     std::size_t reporting_ = 0;  ///< readers inside `on_taken_`, which stays as it is until they have left
     bool told_ = false;          ///< `on_taken_` was called since the last `taken`
     bool detached_ = false;
@@ -165,8 +172,8 @@ private:
 
     std::shared_ptr<InboxState> state_;
     std::shared_ptr<SharedBatch> batch_;
-    /// Borrows the reference that `batch_` has to the block, which saves two atomic operations per message. It may
-    /// therefore never be destroyed or assigned, only be replaced by constructing another in its place.
+    /// Borrows the reference that `batch_` has to the block, which saves two atomic operations per message, and that of
+    /// `state_` to the replier. It may therefore never be destroyed or assigned, only be replaced by constructing another in its place.
     union {
         Message message_;
     };

@@ -5,7 +5,7 @@
 #include "membership_host.hpp"
 #include "net/io_thread.hpp"
 #include "net/system.hpp"
-#include "node_state.hpp"
+#include "waited.hpp"
 
 #include <algorithm>
 #include <mutex>

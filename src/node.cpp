@@ -109,6 +109,22 @@ TryResult Node::try_send(const PeerId& to, Payload payload) {
     return state_->try_queue(&to, payload);
 }
 
+Message Node::request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout) {
+    std::error_code error;
+    Message reply = state_->request(to, payload, timeout, error);
+    if (error) throw_if(error, "asking " + to.to_string());
+    return reply;
+}
+
+Message Node::request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout, std::error_code& error) {
+    return state_->request(to, payload, timeout, error);
+}
+
+void Node::request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout,
+                   std::function<void(std::error_code, const Message&)> handler) {
+    state_->request(to, payload, timeout, std::move(handler));
+}
+
 Inbox Node::inbox() const {
     return Inbox(state_->inbox());
 }
@@ -168,6 +184,11 @@ void Node::start_wait(const State& state, std::size_t count, std::shared_ptr<det
 void Node::start_send(const State& state, const std::optional<PeerId>& to, const Outgoing& payload,
                       std::shared_ptr<detail::SendOperation> operation) {
     state->start_send(to, payload, std::move(operation));
+}
+
+void Node::start_request(const State& state, const PeerId& to, const Outgoing& payload,
+                         std::chrono::nanoseconds timeout, std::shared_ptr<detail::RequestOperation> operation) {
+    state->start_request(to, *payload, timeout, std::move(operation));
 }
 
 void Node::start_close(const State& state, std::shared_ptr<detail::CloseOperation> operation) {

@@ -5,6 +5,8 @@
 #include "net/listener.hpp"
 #include "net/system.hpp"
 #include "options_check.hpp"
+#include "replier.hpp"
+#include "waited.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -157,7 +159,11 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             const auto self_again = weak.lock();
             if (self_again) asio::post(self_again->loop_->io(), [self_again] { self_again->return_credit(); });
         },
-        call_back);
+        call_back,
+        new Replier([weak](const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error) {
+            error = errc::closed;
+            if (const auto self_again = weak.lock()) self_again->reply(to, call, payload, error);
+        }));
     state->members_ = std::make_shared<NodeMembers>(state->id_, options.max_member_data, state->driver_,
                                                     std::make_shared<MembersState>(call_back, state->on_throw_));
     state->sends_ = std::make_shared<SendQueue>(
@@ -172,6 +178,8 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             if (const auto self_again = weak.lock()) self_again->log_no_room(outcome);
         },
         options.send_timeout, options.total_outbox_bytes);
+    state->requests_ = std::make_shared<NodeRequests>(state->loop_, state->sends_, state->handler_calls_,
+                                                      state->on_throw_);
     state->callbacks_ = std::make_shared<Callbacks>(state->loop_, state->on_throw_, [driver = state->driver_] {
         return driver->with_engine([](Engine& engine, core::Time) { return engine.peers(); });
     });
@@ -189,6 +197,8 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
 void NodeState::carry_out(core::Action&& action) {
     if (auto* batch = std::get_if<core::Deliver>(&action)) {
         deliver(std::move(*batch));
+    } else if (const auto* replied = std::get_if<core::Replied>(&action)) {
+        requests_->replied(replied->batch);
     } else if (const auto* added = std::get_if<core::PeerAdded>(&action)) {
         callbacks_->peer_added(added->peer);
         peer_came();
@@ -221,6 +231,7 @@ void NodeState::peer_gone(const Peer& peer, RemovalReason reason) {
     callbacks_->peer_removed(peer, reason);
     return_credit();  // what was taken of a session that has ended may be too little for readers to report
     members_->in_doubt(peer.id, false);
+    requests_->peer_gone(peer.id);
     const bool parted = reason == RemovalReason::left || reason == RemovalReason::removed ||
                         reason == RemovalReason::refused;
     if (peers_file_ && parted) peers_file_->departed(peer.id);
@@ -277,6 +288,7 @@ void NodeState::left(const core::LeaveDone& done) {
     inbox_->end();
     inbox_->detach();
     members_->end();
+    requests_->end();
     sends_->end();
     std::vector<std::shared_ptr<Operation>> woken;
     {
@@ -433,8 +445,7 @@ Engine::Outcome NodeState::attempt(const PeerId* to, const Engine::Body& body, b
     });
 }
 
-std::size_t NodeState::queue(const PeerId* to, Payload& payload, std::error_code& error) {
-    const Engine::Body body = body_of(payload);
+std::size_t NodeState::queue(const PeerId* to, const Engine::Body& body, std::error_code& error) {
     std::uint64_t seen = change_.count();
     Engine::Outcome outcome = attempt(to, body, false);
     if (outcome.error == errc::outbox_full && send_timeout_ > std::chrono::nanoseconds(0)) {
@@ -480,6 +491,34 @@ std::shared_ptr<const Outgoing> NodeState::hand_over(Payload& payload) const {
 void NodeState::start_send(const std::optional<PeerId>& to, const std::shared_ptr<const Outgoing>& payload,
                            std::shared_ptr<SendOperation> operation) {
     sends_->start(to, payload, std::move(operation));
+}
+
+void NodeState::start_request(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout,
+                              std::shared_ptr<RequestOperation> operation) {
+    requests_->start(to, payload, timeout, std::move(operation));
+}
+
+Message NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout,
+                           std::error_code& error) {
+    error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
+    if (error) return {};
+    const auto operation = std::make_shared<Waited<RequestOperation>>();
+    requests_->start(to, *hand_over(payload), timeout, operation);
+    operation->wait(Deadline::max());
+    error = operation->error;
+    return std::move(operation->result);
+}
+
+void NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout,
+                        NodeRequests::Handler handler) {
+    requests_->start(to, *hand_over(payload), timeout, std::move(handler));
+}
+
+void NodeState::reply(const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error) {
+    Engine::Body body = body_of(payload);
+    body.call = call;
+    body.reply = true;
+    queue(&to, body, error);
 }
 
 TryResult NodeState::try_queue(const PeerId* to, Payload& payload) {
@@ -594,48 +633,6 @@ void Change::wait(std::uint64_t seen, Deadline deadline) {
     } else {
         happened_.wait_until(lock, deadline, more);
     }
-}
-
-void MessageHandler::set(Function function) {
-    std::unique_lock lock(mutex_);
-    if (net::on_io_thread() && runs_elsewhere()) {
-        throw std::system_error(make_error_code(errc::would_block), "waiting for a handler on an I/O thread");
-    }
-    replace(lock, std::move(function), true);
-}
-
-void MessageHandler::clear() noexcept {
-    std::unique_lock lock(mutex_);
-    replace(lock, {}, !net::on_io_thread());
-}
-
-void MessageHandler::replace(std::unique_lock<std::mutex>& lock, Function function, bool wait) {
-    auto former = std::exchange(function_, function ? std::make_shared<const Function>(std::move(function)) : nullptr);
-    set_.store(function_ != nullptr, std::memory_order_release);
-    version_.fetch_add(1, std::memory_order_release);
-    if (wait) idle_.wait(lock, [this] { return !runs_elsewhere(); });
-    lock.unlock();  // before `former` dies, which runs code of the application
-}
-
-void MessageHandler::serve(const std::shared_ptr<InboxState>& inbox, const OnThrow& on_throw) {
-    std::shared_ptr<const Function> function;
-    std::uint64_t version = 0;
-    {
-        const std::lock_guard lock(mutex_);
-        if (function_ == nullptr) return;
-        function = function_;
-        version = version_;
-        inside_ = std::this_thread::get_id();
-    }
-    InboxReader reader(inbox);
-    while (version_.load(std::memory_order_acquire) == version && reader.next(InboxState::no_wait)) {
-        call_guarded(on_throw, *function, reader.message());
-    }
-    {
-        const std::lock_guard lock(mutex_);
-        inside_ = {};
-    }
-    idle_.notify_all();
 }
 
 }  // namespace cluster::detail

@@ -4,10 +4,12 @@
 #include "deadline.hpp"
 #include "inbox_state.hpp"
 #include "log.hpp"
+#include "message_handler.hpp"
 #include "net/context.hpp"
 #include "net/driver.hpp"
 #include "net/peers_file.hpp"
 #include "node_members.hpp"
+#include "node_requests.hpp"
 #include "send_queue.hpp"
 
 #include <cluster/node.hpp>
@@ -30,30 +32,6 @@
 
 namespace cluster::detail {
 
-/// An operation that a thread waits for.
-template <class Base>
-class Waited final : public Base {
-public:
-    void wake() noexcept override {
-        const std::lock_guard lock(mutex_);
-        woken_ = true;
-        changed_.notify_all();  // under the lock: the one who waits may destroy this next
-    }
-    /// False if it takes longer.
-    bool wait(Deadline deadline) {
-        std::unique_lock lock(mutex_);
-        const auto woken = [this] { return woken_; };
-        if (deadline != Deadline::max()) return changed_.wait_until(lock, deadline, woken);
-        changed_.wait(lock, woken);
-        return true;
-    }
-
-private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    bool woken_ = false;
-};
-
 /// Lets threads wait until something has changed. Thread-safe. Whoever waits first notes how often it has, then looks
 /// whether what it waits for is there, and then waits for the next time: so no change is missed.
 class Change {
@@ -67,34 +45,6 @@ private:
     std::mutex mutex_;
     std::condition_variable happened_;
     std::atomic<std::uint64_t> count_{0};
-};
-
-/// The handler that takes the place of the inbox's readers, if one is set: a reader that lives on the I/O thread.
-/// Thread-safe.
-class MessageHandler {
-public:
-    using Function = std::function<void(const Message&)>;
-    using OnThrow = std::function<void(std::string_view)>;
-
-    /// The former one is not running when this returns, unless it called this. Throws `errc::would_block` where it runs
-    /// and this is the I/O thread of another runtime.
-    void set(Function function);
-    /// As a destructor would do it: never throws, and does not wait on an I/O thread.
-    void clear() noexcept;
-    bool is_set() const noexcept { return set_.load(std::memory_order_acquire); }
-    /// On the I/O thread: hands over what is in the inbox.
-    void serve(const std::shared_ptr<InboxState>& inbox, const OnThrow& on_throw);
-
-private:
-    bool runs_elsewhere() const { return inside_ != std::thread::id() && inside_ != std::this_thread::get_id(); }
-    void replace(std::unique_lock<std::mutex>& lock, Function function, bool wait);
-
-    std::mutex mutex_;
-    std::condition_variable idle_;
-    std::shared_ptr<const Function> function_;
-    std::thread::id inside_;
-    std::atomic<bool> set_{false};
-    std::atomic<std::uint64_t> version_{0};  ///< of `function_`
 };
 
 /// What a `Node` stands for. Thread-safe. Kept alive by the node until it is destroyed, by the driver until the node
@@ -116,14 +66,21 @@ public:
     void set_tags(Tags tags);
 
     /// To all in view if `to` is null.
-    std::size_t queue(const PeerId* to, Payload& payload, std::error_code& error);
+    std::size_t queue(const PeerId* to, Payload& payload, std::error_code& error) {
+        return queue(to, body_of(payload), error);
+    }
     TryResult try_queue(const PeerId* to, Payload& payload);
+
+    Message request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout, std::error_code& error);
+    void request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout, NodeRequests::Handler handler);
 
     // Each of these wakes its operation when it has a result.
     void start_add(const Address& address, std::shared_ptr<AddOperation> operation);
     void start_wait(std::size_t count, std::shared_ptr<WaitOperation> operation);
     void start_send(const std::optional<PeerId>& to, const std::shared_ptr<const Outgoing>& payload,
                     std::shared_ptr<SendOperation> operation);
+    void start_request(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout,
+                       std::shared_ptr<RequestOperation> operation);
     void start_close(std::shared_ptr<CloseOperation> operation);
     std::shared_ptr<const Outgoing> hand_over(Payload& payload) const;
 
@@ -153,6 +110,8 @@ private:
     void peer_came();
     void answered(core::AddDone&& answer);
     void cancel_wait(const WaitOperation& operation);
+    std::size_t queue(const PeerId* to, const core::Engine::Body& body, std::error_code& error);
+    void reply(const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error);
     core::Engine::Outcome attempt(const PeerId* to, const core::Engine::Body& body, bool skip_full);
     core::Engine::Outcome last_attempt(const PeerId* to, const core::Engine::Body& body);
     void log_no_room(const core::Engine::Outcome& outcome);
@@ -173,6 +132,7 @@ private:
     std::shared_ptr<Callbacks> callbacks_;
     std::shared_ptr<NodeMembers> members_;
     std::shared_ptr<SendQueue> sends_;
+    std::shared_ptr<NodeRequests> requests_;
     std::shared_ptr<HandlerCalls> handler_calls_ = std::make_shared<HandlerCalls>();
     MessageHandler handler_;
     MessageHandler::OnThrow on_throw_;

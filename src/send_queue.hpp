@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -25,6 +26,13 @@ public:
     /// `kept` holds the bytes where `body` has no owner: small ones are copied once more when they are queued.
     Outgoing(core::Engine::Body body, core::BlockRef kept) : body_(std::move(body)), kept_(std::move(kept)) {}
     const core::Engine::Body& body() const noexcept { return body_; }
+
+    /// The same bytes as a request.
+    std::shared_ptr<const Outgoing> as_request(std::uint64_t call) const {
+        auto request = std::make_shared<Outgoing>(*this);
+        request->body_.call = call;
+        return request;
+    }
 
 private:
     core::Engine::Body body_;
@@ -58,6 +66,8 @@ public:
           timer_(loop_->io()) {}
 
     void start(const Receiver& to, std::shared_ptr<const Outgoing> payload, std::shared_ptr<SendOperation> operation);
+    /// It ends with `errc::cancelled`, unless it has a result or was not started.
+    void cancel(const SendOperation& operation);
     /// On the I/O thread: there may be room.
     void serve();
     /// On the I/O thread: the node has left.
@@ -86,7 +96,6 @@ private:
 
     bool settle(SendOperation& operation, const Receiver& to, const Outgoing& payload, bool last, Outcomes& in_vain);
     void report(const Outcomes& in_vain) const;
-    void cancel(const SendOperation& operation);
     void arm();
 
     const std::shared_ptr<net::Loop> loop_;

@@ -30,8 +30,8 @@
 #include <utility>
 
 // What a node, its inbox and its members offer to programs that use Asio (without Boost): `async_receive`,
-// `async_receive_for`, `async_next`, `async_add`, `async_wait_for_peers`, `async_send`, `async_broadcast` and
-// `async_close`, for any completion token.
+// `async_receive_for`, `async_next`, `async_add`, `async_wait_for_peers`, `async_send`, `async_broadcast`,
+// `async_request` and `async_close`, for any completion token.
 //
 //     inbox.async_receive([](std::error_code error, cluster::Message message) { ... });        // a callback
 //     std::future<cluster::Message> next = inbox.async_receive(asio::use_future);              // a future
@@ -45,7 +45,7 @@
 // Cancelling: every operation honours total, partial and terminal cancellation through the handler's slot, and then
 // completes with `asio::error::operation_aborted`. It has either its whole effect and its result or neither: no message
 // and no update is lost, none is half sent. Exceptions: `async_add` may have linked the nodes although it was
-// cancelled, and `async_close` cannot be cancelled.
+// cancelled, a request may be carried out although `async_request` was, and `async_close` cannot be cancelled.
 //
 // Lifetimes: node, inbox, watch and payload may go while an operation waits; a closed node completes it with
 // `errc::closed`. ~Node waits until handlers without an executor have run, except on the callback thread and on an I/O
@@ -440,6 +440,15 @@ auto Node::async_send(const PeerId& to, Payload payload, Token&& token) {
     return initiate<detail::SendOperation, void(std::error_code)>(
         [state = state_, to, outgoing = hand_over(payload)](auto operation) {
             start_send(state, to, outgoing, std::move(operation));
+        },
+        token);
+}
+
+template <class Token>
+auto Node::async_request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout, Token&& token) {
+    return initiate<detail::RequestOperation, void(std::error_code, Message)>(
+        [state = state_, to, timeout, outgoing = hand_over(payload)](auto operation) {
+            start_request(state, to, outgoing, timeout, std::move(operation));
         },
         token);
 }

@@ -20,7 +20,8 @@ enum class errc {
     host_unreachable,
     /// Time ran out. For `add`: no answer within `connect_timeout`; the peer may or may not appear later, because it
     /// may have accepted us. For `broadcast` and `send`: there was no room within `send_timeout` and nothing was queued
-    /// for anyone. For `enroll` and `withdraw`: it has been done, but some peers may not know of it yet.
+    /// for anyone. For `enroll` and `withdraw`: it has been done, but some peers may not know of it yet. For `request`:
+    /// no reply came; what was asked for may or may not have happened, and may still happen.
     timed_out,
     /// Another socket listens on that port. The node was not created.
     address_in_use,
@@ -53,7 +54,8 @@ enum class errc {
     not_in_view,
     /// The outbox of at least one receiver, or of the node as a whole, has no room now. Nothing was queued for anyone.
     outbox_full,
-    /// The message is longer than `max_message`, ours or that of a receiver. Nothing was queued for anyone.
+    /// The message is longer than `max_message`, ours or that of a receiver; of a request or a reply, it is longer than
+    /// that without 8 bytes. Nothing was queued for anyone.
     message_too_large,
     /// The call would have to wait, and it was made on the I/O thread of a `Runtime`, where waiting would stop all its
     /// nodes. Nothing was changed. Call it from a thread of your own or from a callback.
@@ -70,7 +72,9 @@ enum class errc {
     invalid_options,
     /// The other side broke a rule of the protocol. That connection was closed; the warning in the log names the rule.
     protocol_error,
-    /// The connection broke before the outcome was known. It is dialled again where the peer is still wanted.
+    /// The connection broke before the outcome was known. It is dialled again where the peer is still wanted. For
+    /// `request`: the peer has gone out of view; what was asked for may or may not have happened, and may still happen
+    /// should it come back.
     connection_lost,
     /// The bytes are not a value of the type that was asked for, or the value cannot be sent because it could not be
     /// read again. Nothing was changed; the message can still be read in another way.
@@ -80,6 +84,12 @@ enum class errc {
     /// This node has enrolled 65,536 members, or their data takes 64 MiB. This one was not enrolled, or its data not
     /// published; it is kept.
     too_many_members,
+    /// This node waits for 65,536 replies already. Nothing was queued.
+    too_many_requests,
+    /// `Message::reply` to a message that is no request. Nothing was queued.
+    not_a_request,
+    /// The peer runs a version of this library that knows no requests. Nothing was queued.
+    unsupported,
     /// The system refused something that none of the above describes, such as memory; the log has its text where the
     /// library did it by itself.
     system_failure,

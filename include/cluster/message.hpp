@@ -14,11 +14,16 @@
 
 namespace cluster {
 
+class Payload;
+
 namespace core {
 class Block;
 }
 
 namespace detail {
+
+class InboxReader;
+class Replier;
 
 /// What `Message::as` does; <cluster/codec.hpp> takes the place of this.
 template <class T, class = void>
@@ -66,16 +71,38 @@ public:
     /// missing, which the sender has given up and was told about (see `GivenUp`).
     std::uint64_t lost() const noexcept { return lost_; }
 
-    /// Takes over one reference to `block`, which must contain `bytes`. For the library's own use.
-    Message(const PeerId& from, core::Block* block, std::span<const std::byte> bytes, std::uint64_t lost) noexcept
-        : from_(from), block_(block), data_(bytes.data()), size_(bytes.size()), lost_(lost) {}
+    /// The sender waits for a reply (see `Node::request`).
+    bool wants_reply() const noexcept { return call_ != 0; }
+
+    /// Replies to a request; the first reply to it counts, and whoever does not reply lets the sender's time run out.
+    /// From any thread, as long as this message or a copy of it lives. Queues `payload` as `Node::send` does and waits
+    /// as that does for room; replies have an outbox of their own, of `outbox_bytes`, per peer. An unread inbox on the
+    /// other side does not hold them up. Fails with `not_a_request`, `not_in_view` if the sender has gone, `closed`,
+    /// `timed_out`, `would_block`, and with `message_too_large` if longer than `max_message` without 8 bytes.
+    void reply(Payload payload) const;
+    void reply(Payload payload, std::error_code& error) const;
+
+    /// Takes over one reference to `block`, which must contain `bytes`, and one to `replier`. For the library's own use.
+    Message(const PeerId& from, core::Block* block, std::span<const std::byte> bytes, std::uint64_t lost,
+            detail::Replier* replier = nullptr, std::uint64_t call = 0) noexcept
+        : from_(from),
+          block_(block),
+          data_(bytes.data()),
+          size_(bytes.size()),
+          lost_(lost),
+          replier_(replier),
+          call_(call) {}
 
 private:
+    friend class detail::InboxReader;
+
     PeerId from_{};
     core::Block* block_ = nullptr;
     const std::byte* data_ = nullptr;
     std::size_t size_ = 0;
     std::uint64_t lost_ = 0;
+    detail::Replier* replier_ = nullptr;
+    std::uint64_t call_ = 0;
 };
 
 /// What is to be sent: a view that must stay valid during the call, or a buffer that is handed over.

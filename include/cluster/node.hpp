@@ -111,6 +111,19 @@ public:
     TryResult try_broadcast(Payload payload);
     TryResult try_send(const PeerId& to, Payload payload);
 
+    /// Sends `payload` to one peer, in order with what `send` and `broadcast` queue, and waits for what
+    /// `Message::reply` answers there, for at most `timeout`. Replies do not pass through the inbox: the thread that
+    /// reads it may wait for one, and an unread inbox on this side does not hold them up. Fails with `timed_out` or
+    /// `connection_lost`, after either of which it may or may not have been carried out; or with `not_in_view`,
+    /// `message_too_large` (`payload` is longer than `max_message` without 8 bytes), `too_many_requests`, `unsupported`,
+    /// `closed` or `would_block`, after which it has not.
+    Message request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout);
+    Message request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout, std::error_code& error);
+    /// The same without waiting, for the lowest latency: `handler` is called once on the I/O thread, where it must not
+    /// block, and never from within this call. The message is empty where there is an error.
+    void request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout,
+                 std::function<void(std::error_code, const Message&)> handler);
+
     Inbox inbox() const;
 
     /// Instead of the inbox, for the lowest latency: `handler` is called on the I/O thread for each message, first for
@@ -170,6 +183,11 @@ public:
     template <class Token>
     auto async_send(const PeerId& to, Payload payload, Token&& token);
 
+    /// Completes with `void(std::error_code, Message)`. See `request`; where it is cancelled, it may have been carried
+    /// out. Where there is no room it waits as `async_send` does.
+    template <class Token>
+    auto async_request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout, Token&& token);
+
     /// Completes with `void(std::error_code, Unacknowledged)`, never with an error. Cancelling it does nothing.
     template <class Token>
     auto async_close(Token&& token);
@@ -185,6 +203,8 @@ private:
     static void start_wait(const State& state, std::size_t count, std::shared_ptr<detail::WaitOperation> operation);
     static void start_send(const State& state, const std::optional<PeerId>& to, const Outgoing& payload,
                            std::shared_ptr<detail::SendOperation> operation);
+    static void start_request(const State& state, const PeerId& to, const Outgoing& payload,
+                              std::chrono::nanoseconds timeout, std::shared_ptr<detail::RequestOperation> operation);
     static void start_close(const State& state, std::shared_ptr<detail::CloseOperation> operation);
 
     State state_;

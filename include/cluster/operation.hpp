@@ -2,6 +2,7 @@
 
 #include <cluster/error.hpp>
 #include <cluster/export.hpp>
+#include <cluster/message.hpp>
 #include <cluster/peer.hpp>
 
 #include <cstddef>
@@ -54,6 +55,7 @@ struct Nothing {};
 using AddOperation = ResultOperation<Peer>;
 using SendOperation = ResultOperation<std::size_t>;
 using WaitOperation = ResultOperation<Nothing>;
+using RequestOperation = ResultOperation<Message>;
 using CloseOperation = ResultOperation<Unacknowledged>;
 
 /// A payload that has been copied or taken over, so that the caller's memory is no longer needed.

@@ -44,6 +44,11 @@ struct Deliver {
     Batch batch;
 };
 
+/// Replies, to be handed to whoever waits for them.
+struct Replied {
+    Batch batch;
+};
+
 struct PeerAdded {
     Peer peer;
 };
@@ -103,7 +108,7 @@ struct LogLine {
     std::string text;
 };
 
-using Action = std::variant<Dial, Resolve, Close, Deliver, PeerAdded, PeerRemoved, PeersChanged, Surrender, AddDone,
-                            RoomFreed, MembersChanged, MembersInDoubt, MembersSeenByMore, LeaveDone, LogLine>;
+using Action = std::variant<Dial, Resolve, Close, Deliver, Replied, PeerAdded, PeerRemoved, PeersChanged, Surrender,
+                            AddDone, RoomFreed, MembersChanged, MembersInDoubt, MembersSeenByMore, LeaveDone, LogLine>;
 
 }  // namespace cluster::core

@@ -94,19 +94,19 @@ void Engine::answer_adds(Pair& pair) {
 
 /// Whether all of `pairs` can take `body`. On success `error` is zero.
 Engine::Outcome Engine::room(std::span<Pair* const> pairs, const Body& body) {
-    const std::size_t chunks = body.bytes.empty() ? 1 : (body.bytes.size() + max_chunk - 1) / max_chunk;
-    const std::size_t size = body.bytes.size() + chunks * FrameHeader::size;
+    const std::size_t chunks = body.size() == 0 ? 1 : (body.size() + max_chunk - 1) / max_chunk;
+    const std::size_t size = body.size() + chunks * FrameHeader::size;
     Outcome outcome;
-    if (body.bytes.size() > options_.max_message) {
+    if (body.size() > options_.max_message) {
         outcome.error = errc::message_too_large;
         return outcome;
     }
     for (Pair* pair : pairs) {
-        if (body.bytes.size() > pair->max_message) {
-            outcome.error = errc::message_too_large;
-            return outcome;
-        }
-        if (pair->session->user().out.size() + size > options_.outbox_bytes) outcome.full.push_back(pair->id);
+        if (body.size() > pair->max_message) outcome.error = errc::message_too_large;
+        if (body.call != 0 && (pair->features & feature_calls) == 0) outcome.error = errc::unsupported;
+        if (outcome.error != errc{}) return outcome;
+        const Outbox& out = pair->session->channel(body.channel())->out;
+        if (out.size() + size > options_.outbox_bytes) outcome.full.push_back(pair->id);
     }
     // The segment that is being filled does not count, so that even an idle node has room for a longest message.
     const std::size_t most = options_.total_outbox_bytes + Arena::segment_size;
@@ -128,34 +128,39 @@ void Engine::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<c
     const Span whole = body.owner && body.bytes.size() == body.owner->size() && !body.bytes.empty()
                            ? arena_.adopt(body.owner)
                            : Span();
+    const auto out = [&](Pair* pair) -> Outbox& { return pair->session->channel(body.channel())->out; };
     std::size_t at = 0;
     std::uint64_t size = 0;
     do {
-        const std::size_t chunk = std::min(max_chunk, body.bytes.size() - at);
+        const std::size_t prefix = at == 0 && body.call != 0 ? call_size : 0;
+        const std::size_t chunk = std::min(max_chunk - prefix, body.bytes.size() - at);
         const bool more = at + chunk < body.bytes.size();
-        std::array<std::byte, FrameHeader::size> header;
-        FrameHeader{static_cast<std::uint32_t>(chunk), FrameKind::data, more ? flag_more : std::uint8_t{0},
-                    user_channel}
-            .write(header.data());
+        const int flags = (more ? flag_more : 0) | (body.call != 0 ? flag_call : 0);
+        std::array<std::byte, FrameHeader::size + call_size> buffer;
+        FrameHeader{static_cast<std::uint32_t>(prefix + chunk), FrameKind::data, static_cast<std::uint8_t>(flags),
+                    body.channel()}
+            .write(buffer.data());
+        if (prefix != 0) write_call(body.call, buffer.data() + FrameHeader::size);
+        const std::span header(buffer.data(), FrameHeader::size + prefix);
         if (whole.segment() != nullptr) {
             const Span head = arena_.append(header, {});
             const Span part = whole.part(at, at + chunk);
             for (Pair* pair : pairs) {
-                if (!skips(pair)) pair->session->user().out.append(head, part);
+                if (!skips(pair)) out(pair).append(head, part);
             }
         } else {
             const Span frame = arena_.append(header, body.bytes.subspan(at, chunk));
             for (Pair* pair : pairs) {
-                if (!skips(pair)) pair->session->user().out.append(frame);
+                if (!skips(pair)) out(pair).append(frame);
             }
         }
-        size += FrameHeader::size + chunk;
+        size += header.size() + chunk;
         at += chunk;
     } while (at < body.bytes.size());
 
     for (Pair* pair : pairs) {
         if (skips(pair)) {
-            pair->session->user().out.append_gap(size, 1);
+            out(pair).append_gap(size, 1);
             ++counters_.messages_given_up;
             actions_.push_back(Surrender{describe(*pair), 1, size, errc::outbox_full});
         }
@@ -302,7 +307,7 @@ void Engine::queue_goodbyes(Time now) {
     for (Pair* pair : view_) {
         Link* link = attached_link(*pair);
         if (link == nullptr || link->state != LinkState::attached) continue;
-        if (pair->session->user().out.empty() || linger_over_) say_goodbye(*link, Farewell::leaving, now);
+        if (pair->session->settled() || linger_over_) say_goodbye(*link, Farewell::leaving, now);
     }
 }
 
@@ -320,7 +325,8 @@ void Engine::finish_leaving() {
     // Sessions out of view, too, may hold what nobody acknowledged.
     for (auto& [id, pair] : pairs_) {
         if (!pair.session) continue;
-        const Outbox::Settled settled = pair.session->user().out.unacknowledged();
+        Outbox::Settled settled;
+        for (const Session::Channel& channel : pair.session->channels()) settled += channel.out.unacknowledged();
         if (settled.messages == 0) continue;
         unacknowledged_.messages += settled.messages;
         unacknowledged_.bytes += settled.bytes;

@@ -104,9 +104,14 @@ public:
     struct Body {
         std::span<const std::byte> bytes;
         BlockRef owner;
+        std::uint64_t call = 0;  ///< not 0: it wants a reply, or is the reply, to the call of this number
+        bool reply = false;
+
+        std::uint16_t channel() const noexcept { return reply ? reply_channel : user_channel; }
+        std::size_t size() const noexcept { return bytes.size() + (call == 0 ? 0 : call_size); }
     };
     struct Outcome {
-        errc error{};  ///< outbox_full, not_in_view, message_too_large, closed; zero for success
+        errc error{};  ///< outbox_full, not_in_view, message_too_large, unsupported, closed; zero for success
         std::size_t count = 0;
         std::vector<PeerId> full;  ///< whose outbox has no room; empty where it is the node's
     };

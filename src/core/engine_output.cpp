@@ -40,7 +40,7 @@ bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
         hello.resume_for_ms = static_cast<std::uint64_t>(
             std::chrono::duration_cast<std::chrono::milliseconds>(options_.resume_for).count());
         hello.max_message = options_.max_message;
-        hello.features = feature_members;
+        hello.features = feature_members | feature_calls;
         hello.observed = link->remote;
         hello.self = visible(self(), *link);
         sink.frame(hello);
@@ -149,7 +149,8 @@ Attach Engine::make_attach(Pair& pair, const Link& link) {
 
 void Engine::compact() {
     for (auto& [id, pair] : pairs_) {
-        if (pair.session) pair.session->user().out.compact(arena_);
+        if (!pair.session) continue;
+        for (Session::Channel& channel : pair.session->channels()) channel.out.compact(arena_);
     }
 }
 

@@ -204,11 +204,17 @@ bool Engine::received(LinkId id, const DataRun& run, Time now) {
         return false;
     }
     pair.bytes_received += run.frames.size();
+    const bool replies = channel->id == reply_channel;
+    if (replies) pair.session->take_replies(batches_);
     for (Batch& batch : batches_) {
         counters_.messages_received += batch.messages;
-        actions_.push_back(Deliver{std::move(batch)});
+        if (replies) {
+            actions_.push_back(Replied{std::move(batch)});
+        } else {
+            actions_.push_back(Deliver{std::move(batch)});
+        }
     }
-    if (channel->in.partial()) credit_.grow(pair.session->share(), channel->in, false);
+    if (!replies && channel->in.partial()) credit_.grow(pair.session->share(), channel->in, false);
     after_data(pair, *link, now);
     return true;
 }
@@ -248,7 +254,10 @@ void Engine::on(Link& link, Gap&& gap, Time now) {
     batches_.clear();
     if (const auto rule = channel->in.skip(gap, stamp(pair), batches_)) return break_rule(link, *rule, now);
     counters_.messages_lost += gap.messages;
-    for (Batch& batch : batches_) actions_.push_back(Deliver{std::move(batch)});
+    // A reply that will not come is missed by whoever waits for it, in time.
+    if (channel->id == user_channel) {
+        for (Batch& batch : batches_) actions_.push_back(Deliver{std::move(batch)});
+    }
     after_data(pair, link, now);
 }
 

@@ -85,7 +85,9 @@ std::vector<Engine::PeerGauges> Engine::gauges() const {
     for (const Pair* pair : view_) {
         const Facts* facts = roster_.find(pair->id);
         const Session::Channel& user = pair->session->user();
-        gauges.push_back({pair->id, facts == nullptr ? std::string() : facts->name, user.out.size(),
+        std::uint64_t outbox_bytes = 0;
+        for (const Session::Channel& channel : pair->session->channels()) outbox_bytes += channel.out.size();
+        gauges.push_back({pair->id, facts == nullptr ? std::string() : facts->name, outbox_bytes,
                           user.in.received() - user.in.consumed(), pair->bytes_sent, pair->bytes_received,
                           pair->attachments, pair->round_trip});
     }
@@ -195,7 +197,9 @@ void Engine::take_over_addresses(const Pair& pair, Time now) {
 /// Gives up what is queued for the pair and tells the application.
 void Engine::surrender(Pair& pair, errc reason) {
     if (!pair.session) return;
-    report_given_up(pair, pair.session->user().out.give_up(), reason);
+    Outbox::Settled settled;
+    for (Session::Channel& channel : pair.session->channels()) settled += channel.out.give_up();
+    report_given_up(pair, settled, reason);
 }
 
 void Engine::report_given_up(const Pair& pair, const Outbox::Settled& settled, errc reason) {

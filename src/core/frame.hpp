@@ -44,6 +44,9 @@ enum class FrameKind : std::uint8_t {
 
 /// DATA: more chunks of the same message follow on this channel.
 inline constexpr std::uint8_t flag_more = 0x01;
+/// DATA: the message begins with the number of a call, a `u64`. On the user channel it wants a reply; on the reply
+/// channel, where all messages are of this kind, it is that reply.
+inline constexpr std::uint8_t flag_call = 0x02;
 /// A receiver that does not know this kind of frame skips it.
 inline constexpr std::uint8_t flag_skippable = 0x80;
 
@@ -107,8 +110,22 @@ inline constexpr std::uint16_t protocol_version = 1;
 
 /// In `Hello::features`: MEMBERS are read and acknowledged.
 inline constexpr std::uint64_t feature_members = 0x01;
+/// In `Hello::features`: messages that want a reply are read, and replies come on the reply channel.
+inline constexpr std::uint64_t feature_calls = 0x02;
 
 inline constexpr std::uint16_t user_channel = 0;
+inline constexpr std::uint16_t reply_channel = 1;
+
+inline constexpr std::size_t call_size = 8;  ///< of the number that a message with `flag_call` begins with
+
+inline std::uint64_t read_call(const std::byte* from) noexcept {
+    std::uint64_t call = 0;
+    std::memcpy(&call, from, call_size);
+    return call;
+}
+inline void write_call(std::uint64_t call, std::byte* to) noexcept {
+    std::memcpy(to, &call, call_size);
+}
 
 using Nonce = std::array<std::uint8_t, 16>;
 using Token = std::array<std::uint8_t, 16>;

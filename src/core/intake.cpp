@@ -19,9 +19,23 @@ void keep(Batch& batch, const BlockRef& block, std::span<const std::byte> frames
     }
 }
 
+/// Whether each of the frames, which are alike, has room for the number of its call, if they are of that kind.
+bool well_formed(std::span<const std::byte> frames) {
+    if ((FrameHeader::read(frames.data()).flags & flag_call) == 0) return true;
+    for (std::size_t at = 0; at < frames.size();) {
+        const std::size_t length = FrameHeader::read(frames.data() + at).length;
+        if (length < call_size) return false;
+        at += FrameHeader::size + length;
+    }
+    return true;
+}
+
 }  // namespace
 
-std::optional<Rule> Intake::add_part(std::span<const std::byte> body) {
+std::optional<Rule> Intake::add_part(std::uint8_t flags, std::span<const std::byte> body) {
+    const auto kind = static_cast<std::uint8_t>(flags & ~flag_more);
+    if (partial() && kind != parts_flags_) return Rule::wrong_flags;
+    parts_flags_ = kind;
     const std::size_t had = parts_size_ == 0 ? FrameHeader::size : parts_size_;
     const std::size_t needed = had + body.size();
     if (needed - FrameHeader::size > max_message_) return Rule::message_too_long;
@@ -39,8 +53,10 @@ std::optional<Rule> Intake::add_part(std::span<const std::byte> body) {
     return std::nullopt;
 }
 
-void Intake::finish(Batch& stamp, std::vector<Batch>& out) {
-    FrameHeader{static_cast<std::uint32_t>(parts_size_ - FrameHeader::size)}.write(parts_->data());
+std::optional<Rule> Intake::finish(Batch& stamp, std::vector<Batch>& out) {
+    FrameHeader{static_cast<std::uint32_t>(parts_size_ - FrameHeader::size), FrameKind::data, parts_flags_}.write(
+        parts_->data());
+    if (!well_formed({parts_->data(), parts_size_})) return Rule::malformed_body;
     last_size_ = std::exchange(parts_size_, 0);
     Batch& batch = out.emplace_back(stamp);
     // Who keeps a message keeps no more than twice its length.
@@ -49,6 +65,7 @@ void Intake::finish(Batch& stamp, std::vector<Batch>& out) {
     batch.messages = 1;
     batch.charge = std::exchange(parts_charge_, 0);
     blocks_->keep(std::exchange(parts_, {}));
+    return std::nullopt;
 }
 
 std::optional<Rule> Intake::accept(const DataRun& run, Batch stamp, std::vector<Batch>& out) {
@@ -57,12 +74,15 @@ std::optional<Rule> Intake::accept(const DataRun& run, Batch stamp, std::vector<
     std::uint64_t messages = run.messages;
     if (run.more || partial()) {
         const FrameHeader first = FrameHeader::read(frames.data());
-        if (auto rule = add_part(frames.subspan(FrameHeader::size, first.length))) return rule;
-        if (!run.more) finish(stamp, out);
+        if (auto rule = add_part(first.flags, frames.subspan(FrameHeader::size, first.length))) return rule;
+        if (!run.more) {
+            if (auto rule = finish(stamp, out)) return rule;
+        }
         frames = frames.subspan(FrameHeader::size + first.length);
         --messages;
     }
     if (!frames.empty()) {
+        if (!well_formed(frames)) return Rule::malformed_body;
         Batch& batch = out.emplace_back(stamp);
         keep(batch, run.block, frames);
         batch.messages = messages;

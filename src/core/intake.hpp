@@ -52,8 +52,8 @@ public:
     std::uint64_t partial_charge() const noexcept { return parts_charge_; }
 
 private:
-    std::optional<Rule> add_part(std::span<const std::byte> body);
-    void finish(Batch& stamp, std::vector<Batch>& out);
+    std::optional<Rule> add_part(std::uint8_t flags, std::span<const std::byte> body);
+    std::optional<Rule> finish(Batch& stamp, std::vector<Batch>& out);
 
     BlockPool* blocks_;
     std::size_t max_message_;
@@ -66,6 +66,7 @@ private:
     std::size_t parts_size_ = 0;  ///< of these; 0: no message has begun
     std::size_t last_size_ = 0;   ///< of the last message that came in parts: the next may be as long
     std::uint64_t parts_charge_ = 0;
+    std::uint8_t parts_flags_ = 0;  ///< of its frames, without `flag_more`
 };
 
 }  // namespace cluster::core

@@ -46,6 +46,12 @@ public:
     struct Settled {
         std::uint64_t messages = 0;
         std::uint64_t bytes = 0;
+
+        Settled& operator+=(const Settled& other) noexcept {
+            messages += other.messages;
+            bytes += other.bytes;
+            return *this;
+        }
     };
     /// Turns everything that is not acknowledged into a gap, and says what that was.
     Settled give_up();

@@ -107,6 +107,16 @@ bool Session::has_output() const noexcept {
     return std::any_of(channels_.begin(), channels_.end(), [](const Channel& channel) { return channel.out.ready(); });
 }
 
+bool Session::settled() const noexcept {
+    return std::all_of(channels_.begin(), channels_.end(), [](const Channel& channel) { return channel.out.empty(); });
+}
+
+void Session::take_replies(std::span<const Batch> batches) {
+    Intake& replies = channels_[reply_channel].in;
+    for (const Batch& batch : batches) replies.consume(batch.charge);
+    replies.allow(replies.received() + reply_window);
+}
+
 Proof prove(const Token& token, const Nonce& speaker, const Nonce& listener, ProofUse use) noexcept {
     std::array<std::uint8_t, 33> message{};
     std::copy(speaker.begin(), speaker.end(), message.begin());

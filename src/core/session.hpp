@@ -22,6 +22,9 @@ using LinkId = std::uint64_t;  ///< 0: none
 /// The rules are numbered in wire/PROTOCOL.md.
 class Session {
 public:
+    /// What a peer may send of replies before it hears from us.
+    static constexpr std::uint64_t reply_window = std::uint64_t{1} << 20;
+
     /// How far the pair has come; on the larger id's side there is no `proposed` and no `attaching`.
     enum class State : std::uint8_t { proposed, attaching, attached, detached };
 
@@ -34,6 +37,8 @@ public:
     Session(std::uint64_t number, bool decides, std::size_t max_message, BlockPool& blocks)
         : number_(number), decides_(decides) {
         channels_.push_back({user_channel, {}, Intake(max_message, blocks)});
+        channels_.push_back({reply_channel, {}, Intake(max_message, blocks)});
+        take_replies();
     }
 
     std::uint64_t number() const noexcept { return number_; }
@@ -75,8 +80,8 @@ public:
     // The channels.
     std::vector<Channel>& channels() noexcept { return channels_; }
     const std::vector<Channel>& channels() const noexcept { return channels_; }
-    Channel& user() noexcept { return channels_.front(); }
-    const Channel& user() const noexcept { return channels_.front(); }
+    Channel& user() noexcept { return channels_[user_channel]; }
+    const Channel& user() const noexcept { return channels_[user_channel]; }
     Channel* channel(std::uint16_t id) noexcept;
 
     /// What ATTACH and ATTACHED state: all channels.
@@ -88,6 +93,12 @@ public:
     std::optional<Rule> rewind(std::span<const Offset> offsets);
     std::optional<Rule> acknowledge(std::span<const Offset> offsets);
     bool has_output() const noexcept;
+    /// The peer has acknowledged all messages.
+    bool settled() const noexcept;
+
+    /// Replies are handed over as they come, so their credit does not depend on readers: it grows with what has come,
+    /// but for what is still to be handed over. To be called with the batches of the reply channel.
+    void take_replies(std::span<const Batch> batches = {});
 
     CreditPool::Share& share() noexcept { return share_; }
 

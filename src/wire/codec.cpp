@@ -235,8 +235,10 @@ std::optional<Rule> check(const FrameHeader& header, bool greeted) noexcept {
     if (header.length > (greeted ? longest_body(header.kind) : core::max_hello_body)) return Rule::frame_too_long;
     if (!known(header.kind)) return std::nullopt;
     if (header.kind == FrameKind::data) {
-        if ((header.flags & ~core::flag_more) != 0) return Rule::wrong_flags;
-        if (header.flags == core::flag_more && header.length == 0) return Rule::malformed_body;
+        if ((header.flags & ~(core::flag_more | core::flag_call)) != 0) return Rule::wrong_flags;
+        const bool call = (header.flags & core::flag_call) != 0;
+        if (!call && header.channel == core::reply_channel) return Rule::wrong_flags;
+        if ((header.flags & core::flag_more) != 0 && header.length == 0) return Rule::malformed_body;
         return std::nullopt;
     }
     if ((header.flags & ~core::flag_skippable) != 0) return Rule::wrong_flags;

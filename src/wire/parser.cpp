@@ -47,7 +47,7 @@ Parser::Item Parser::next(const core::BlockRef& block, std::size_t& begin, std::
 
         if (header.kind == core::FrameKind::data) {
             core::DataRun run{.block = block, .frames = {data + begin, size}, .messages = 1, .channel = header.channel};
-            run.more = header.flags == core::flag_more;
+            run.more = (header.flags & core::flag_more) != 0;
             if (!run.more && greeted_) {
                 run.messages = 0;
                 run.frames = {data + begin, length_of_run({data + begin, end - begin}, run.messages)};

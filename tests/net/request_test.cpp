@@ -1,0 +1,354 @@
+#include "net/support.hpp"
+
+#include <cluster/cluster.hpp>
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+using namespace cluster;
+using namespace cluster::support;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Two nodes that have each other in view.
+struct Pair {
+    Node ann;
+    Node bob;
+
+    explicit Pair(Options options = quick()) : ann(options), bob(options) {
+        bob.add(ann.address());
+        REQUIRE(ann.wait_for_peers(1, patience));
+    }
+};
+
+/// A thread that replies to each request in the inbox of `node` with its text and "!".
+class Echo {
+public:
+    explicit Echo(Node& node)
+        : node_(node), thread_([inbox = node.inbox()]() mutable {
+              for (const Message& message : inbox) {
+                  std::error_code ignored;
+                  if (message.wants_reply()) message.reply(std::string(message.text()) + "!", ignored);
+              }
+          }) {}
+    ~Echo() {
+        node_.close();
+        thread_.join();
+    }
+
+private:
+    Node& node_;
+    std::thread thread_;
+};
+
+using Result = std::pair<std::error_code, std::string>;
+
+auto into(Events<Result>& results) {
+    return [&results](std::error_code error, const Message& reply) {
+        results.put({error, std::string(reply.text())});
+    };
+}
+
+}  // namespace
+
+TEST_CASE("request: the reply comes back to the one who asked, from the peer it asked") {
+    Pair nodes;
+    Echo echo(nodes.bob);
+    const Message reply = nodes.ann.request(nodes.bob.id(), "hello", patience);
+    CHECK(reply.text() == "hello!");
+    CHECK(reply.from() == nodes.bob.id());
+    CHECK_FALSE(reply.wants_reply());
+    CHECK(nodes.ann.request(nodes.bob.id(), "", patience).text() == "!");
+    CHECK_FALSE(nodes.ann.inbox().try_receive());
+}
+
+TEST_CASE("request: any length up to 8 bytes less than the longest message, both ways") {
+    Options options = quick();
+    options.max_message = std::size_t{1} << 20;
+    Pair nodes(options);
+    nodes.bob.on_message([](const Message& message) { message.reply(message.bytes()); });
+    for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{65527}, std::size_t{65528},
+                                   std::size_t{65529}, std::size_t{200000}, options.max_message - 8}) {
+        CAPTURE(size);
+        std::string text(size, 'x');
+        if (size > 2) text[size / 2] = 'y', text[size - 1] = 'z';
+        CHECK(nodes.ann.request(nodes.bob.id(), text, patience).text() == text);
+        CHECK(nodes.ann.request(nodes.bob.id(), std::string(text), patience).text() == text);
+    }
+    std::error_code error;
+    nodes.ann.request(nodes.bob.id(), std::string(options.max_message - 7, 'x'), patience, error);
+    CHECK(error == errc::message_too_large);
+}
+
+TEST_CASE("request: many from many threads each get their own reply") {
+    Pair nodes;
+    nodes.bob.on_message([](const Message& message) { message.reply(message.bytes()); });
+    std::atomic<int> right{0};
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < 4; ++thread) {
+        threads.emplace_back([&, thread] {
+            for (int i = 0; i < 200; ++i) {
+                const std::string text = std::to_string(thread) + " " + std::to_string(i);
+                if (nodes.ann.request(nodes.bob.id(), text, patience).text() == text) ++right;
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(right == 800);
+}
+
+TEST_CASE("request: it comes in order with other messages, and is one that wants a reply") {
+    Pair nodes;
+    Events<Result> results;
+    nodes.ann.send(nodes.bob.id(), "first");
+    nodes.ann.request(nodes.bob.id(), "second", patience, into(results));
+    nodes.ann.broadcast("third");
+    Inbox inbox = nodes.bob.inbox();
+    std::vector<std::pair<std::string, bool>> seen;
+    std::optional<Message> kept;
+    for (int i = 0; i < 3; ++i) {
+        std::optional<Message> message = inbox.receive_for(patience);
+        REQUIRE(message);
+        seen.emplace_back(message->text(), message->wants_reply());
+        if (message->wants_reply()) kept = *message;
+    }
+    CHECK(seen == std::vector<std::pair<std::string, bool>>{{"first", false}, {"second", true}, {"third", false}});
+    REQUIRE(kept);
+    Message moved = std::move(*kept);
+    CHECK_FALSE(kept->wants_reply());
+    moved.reply("reply");
+    CHECK(results.take() == Result({}, "reply"));
+}
+
+TEST_CASE("request: two nodes whose readers wait for each other's replies, while neither reads") {
+    Pair nodes;
+    // Each fills what the other may receive, so that nothing more of the user's gets through.
+    const std::string filler(60000, 'f');
+    for (int i = 0; i < 4; ++i) {
+        nodes.ann.send(nodes.bob.id(), filler);
+        nodes.bob.send(nodes.ann.id(), filler);
+    }
+    Events<Result> results;
+    nodes.ann.request(nodes.bob.id(), "for bob", patience, into(results));
+    Inbox inbox = nodes.bob.inbox();
+    std::optional<Message> request;
+    while (!request || !request->wants_reply()) {
+        request = inbox.receive_for(patience);
+        REQUIRE(request);
+    }
+    TryResult full;
+    while ((full = nodes.bob.try_send(nodes.ann.id(), filler))) {
+    }
+    CHECK(full.error == errc::outbox_full);
+    request->reply("in spite of that");
+    CHECK(results.take() == Result({}, "in spite of that"));
+    CHECK(nodes.ann.inbox().try_receive());
+}
+
+TEST_CASE("request: the thread that reads the inbox may ask, and its handler may, too") {
+    Pair nodes;
+    Echo echo(nodes.bob);
+    std::string text;
+    std::thread reader([&] {
+        for (const Message& message : nodes.ann.inbox()) {
+            text = nodes.ann.request(message.from(), message.bytes(), patience).text();
+            nodes.ann.close();
+        }
+    });
+    nodes.bob.send(nodes.ann.id(), "ask me");
+    reader.join();
+    CHECK(text == "ask me!");
+
+    Pair others;
+    Events<Result> results;
+    Echo other_echo(others.bob);
+    others.ann.on_message([&](const Message& message) {
+        std::error_code error;
+        others.ann.request(message.from(), "", patience, error);
+        results.put({error, ""});
+        others.ann.request(message.from(), message.bytes(), patience, into(results));
+    });
+    others.bob.send(others.ann.id(), "ask me");
+    CHECK(results.take() == Result(errc::would_block, ""));
+    CHECK(results.take() == Result({}, "ask me!"));
+}
+
+TEST_CASE("request: without a reply it ends with its time, and a late reply bothers nobody") {
+    Pair nodes;
+    std::error_code error;
+    const auto begin = std::chrono::steady_clock::now();
+    CHECK(nodes.ann.request(nodes.bob.id(), "nobody reads this", 50ms, error).size() == 0);
+    CHECK(error == errc::timed_out);
+    CHECK(std::chrono::steady_clock::now() - begin >= 50ms);
+    Events<Result> results;
+    nodes.ann.request(nodes.bob.id(), "long", 10min, into(results));
+    nodes.ann.request(nodes.bob.id(), "short", 1ms, into(results));
+    CHECK(results.take() == Result(errc::timed_out, ""));
+
+    Inbox inbox = nodes.bob.inbox();
+    for (int i = 0; i < 3; ++i) {
+        const std::optional<Message> message = inbox.receive_for(patience);
+        REQUIRE(message);
+        message->reply(message->text());
+    }
+    CHECK(results.take() == Result({}, "long"));
+    CHECK(results.size() == 0);
+    CHECK_THROWS_AS(nodes.ann.request(nodes.bob.id(), "", -1s), std::system_error);
+}
+
+TEST_CASE("request: of several replies the first one counts") {
+    Pair nodes;
+    nodes.bob.on_message([](const Message& message) {
+        message.reply("one");
+        message.reply("two");
+    });
+    Events<Result> results;
+    for (int i = 0; i < 10; ++i) nodes.ann.request(nodes.bob.id(), "", patience, into(results));
+    for (int i = 0; i < 10; ++i) CHECK(results.take() == Result({}, "one"));
+    CHECK(nodes.ann.request(nodes.bob.id(), "", patience).text() == "one");
+    CHECK(results.size() == 0);
+}
+
+TEST_CASE("request: it fails at once where the peer is not in view, and when it goes") {
+    Pair nodes;
+    std::error_code error;
+    nodes.ann.request(nodes.ann.id(), "", patience, error);
+    CHECK(error == errc::not_in_view);
+    nodes.ann.request(PeerId{}, "", patience, error);
+    CHECK(error == errc::not_in_view);
+
+    Events<Result> results;
+    nodes.ann.request(PeerId{}, "", patience, into(results));
+    CHECK(results.take() == Result(errc::not_in_view, ""));
+    nodes.ann.request(nodes.bob.id(), "asked", patience, into(results));
+    const std::optional<Message> asked = nodes.bob.inbox().receive_for(patience);
+    REQUIRE(asked);
+    nodes.bob.close();
+    CHECK(results.take() == Result(errc::connection_lost, ""));
+    asked->reply("too late", error);
+    CHECK(error == errc::closed);
+}
+
+TEST_CASE("request: the node that asks closes") {
+    Pair nodes;
+    Events<Result> results;
+    nodes.ann.request(nodes.bob.id(), "asked", patience, into(results));
+    std::thread waits([&] {
+        std::error_code error;
+        nodes.ann.request(nodes.bob.id(), "asked", patience, error);
+        results.put({error, "sync"});
+    });
+    Inbox inbox = nodes.bob.inbox();
+    const std::optional<Message> asked = inbox.receive_for(patience);
+    REQUIRE(asked);
+    REQUIRE(inbox.receive_for(patience));
+    nodes.ann.close();
+    std::vector<std::string> ended;
+    for (int i = 0; i < 2; ++i) {
+        const std::optional<Result> result = results.take();
+        REQUIRE(result);
+        CHECK(result->first == errc::closed);
+    }
+    waits.join();
+    std::error_code error;
+    nodes.ann.request(nodes.bob.id(), "", patience, error);
+    CHECK(error == errc::closed);
+    nodes.ann.request(nodes.bob.id(), "", patience, into(results));
+    CHECK(results.take() == Result(errc::closed, ""));
+    asked->reply("nobody is there", error);
+    CHECK((error == errc::not_in_view || !error));
+}
+
+TEST_CASE("request: a message may be replied to after its node and its inbox are gone, in vain") {
+    std::optional<Message> kept;
+    Node ann(quick());
+    {
+        Node bob(quick());
+        bob.add(ann.address());
+        REQUIRE(ann.wait_for_peers(1, patience));
+        Events<Result> results;
+        ann.request(bob.id(), "asked", 10ms, into(results));
+        kept = bob.inbox().receive_for(patience);
+        results.take();
+    }
+    REQUIRE(kept);
+    CHECK(kept->wants_reply());
+    std::error_code error;
+    kept->reply("in vain", error);
+    CHECK(error == errc::closed);
+    CHECK_THROWS_AS(kept->reply("in vain"), std::system_error);
+}
+
+TEST_CASE("request: what is no request cannot be replied to") {
+    Pair nodes;
+    nodes.ann.send(nodes.bob.id(), "just so");
+    const std::optional<Message> message = nodes.bob.inbox().receive_for(patience);
+    REQUIRE(message);
+    std::error_code error;
+    CHECK_FALSE(message->wants_reply());
+    message->reply("why", error);
+    CHECK(error == errc::not_a_request);
+    CHECK_THROWS_AS(Message().reply("why"), std::system_error);
+}
+
+TEST_CASE("request: so many may wait, and one more is refused") {
+    Pair nodes;
+    nodes.bob.on_message([](const Message&) {});
+    constexpr int most = 65536;
+    std::atomic<int> ended{0};
+    for (int i = 0; i < most; ++i) {
+        nodes.ann.request(nodes.bob.id(), "", 1h, [&](std::error_code, const Message&) { ++ended; });
+    }
+    std::error_code error;
+    nodes.ann.request(nodes.bob.id(), "", 1h, error);
+    CHECK(error == errc::too_many_requests);
+    nodes.ann.close();
+    CHECK(ended == most);
+}
+
+TEST_CASE("request: one that waits for room is given up with its time") {
+    Options options = quick();
+    options.outbox_bytes = 1 << 20;
+    options.max_message = 1 << 18;
+    options.send_timeout = 100ms;
+    Pair nodes(options);
+    const std::string filler(100000, 'f');
+    std::error_code full;
+    while (!full) nodes.ann.send(nodes.bob.id(), filler, full);
+    CHECK(full == errc::timed_out);
+    const std::string large(200000, 'r');
+    Events<Result> results;
+    nodes.ann.request(nodes.bob.id(), large, 20ms, into(results));
+    CHECK(results.take() == Result(errc::timed_out, ""));
+    nodes.ann.request(nodes.bob.id(), "has room", patience, into(results));
+    Inbox inbox = nodes.bob.inbox();
+    for (;;) {
+        const std::optional<Message> message = inbox.receive_for(patience);
+        REQUIRE(message);
+        CHECK(message->size() < large.size());
+        if (!message->wants_reply()) continue;
+        message->reply("found");
+        break;
+    }
+    CHECK(results.take() == Result({}, "found"));
+}
+
+TEST_CASE("request: what its handler throws is caught and counted") {
+    Pair nodes;
+    Echo echo(nodes.bob);
+    Events<Result> results;
+    nodes.ann.request(nodes.bob.id(), "", patience, [](std::error_code, const Message&) { throw 1; });
+    nodes.ann.request(nodes.bob.id(), "next", patience, into(results));
+    CHECK(results.take() == Result({}, "next!"));
+    CHECK(nodes.ann.stats().handler_exceptions == 1);
+}
