@@ -173,7 +173,8 @@ private:
     std::shared_ptr<InboxState> state_;
     std::shared_ptr<SharedBatch> batch_;
     /// Borrows the reference that `batch_` has to the block, which saves two atomic operations per message, and that of
-    /// `state_` to the replier. It may therefore never be destroyed or assigned, only be replaced by constructing another in its place.
+    /// `state_` to the replier. It may therefore never be destroyed or assigned, only be replaced by constructing
+    /// another in its place.
     union {
         Message message_;
     };

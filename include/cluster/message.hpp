@@ -82,7 +82,8 @@ public:
     void reply(Payload payload) const;
     void reply(Payload payload, std::error_code& error) const;
 
-    /// Takes over one reference to `block`, which must contain `bytes`, and one to `replier`. For the library's own use.
+    /// Takes over one reference to `block`, which must contain `bytes`, and one to `replier`. For the library's own
+    /// use.
     Message(const PeerId& from, core::Block* block, std::span<const std::byte> bytes, std::uint64_t lost,
             detail::Replier* replier = nullptr, std::uint64_t call = 0) noexcept
         : from_(from),

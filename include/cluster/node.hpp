@@ -115,8 +115,8 @@ public:
     /// `Message::reply` answers there, for at most `timeout`. Replies do not pass through the inbox: the thread that
     /// reads it may wait for one, and an unread inbox on this side does not hold them up. Fails with `timed_out` or
     /// `connection_lost`, after either of which it may or may not have been carried out; or with `not_in_view`,
-    /// `message_too_large` (`payload` is longer than `max_message` without 8 bytes), `too_many_requests`, `unsupported`,
-    /// `closed` or `would_block`, after which it has not.
+    /// `message_too_large` (longer than `max_message` without 8 bytes), `too_many_requests`, `unsupported`, `closed` or
+    /// `would_block`, after which it has not.
     Message request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout);
     Message request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout, std::error_code& error);
     /// The same without waiting, for the lowest latency: `handler` is called once on the I/O thread, where it must not

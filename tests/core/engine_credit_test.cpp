@@ -103,6 +103,8 @@ TEST_CASE("sessions that never come to anything leave no credit behind") {
     Puppet& peer = lab.puppet(node, 2);
     peer.lead({});
     REQUIRE(node.sees(peer.id));
-    REQUIRE(peer.last<Attached>().offsets.size() == 1);
-    CHECK(peer.last<Attached>().offsets[0].limit == CreditPool::base_window);
+    const std::vector<Offset>& offsets = peer.last<Attached>().offsets;
+    REQUIRE(offsets.size() == 2);
+    CHECK(offsets[0].limit == CreditPool::base_window);
+    CHECK(offsets[1] == Offset{reply_channel, 0, Session::reply_window});
 }

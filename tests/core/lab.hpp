@@ -37,7 +37,9 @@ struct Node {
     bool reads = true;
     std::unique_ptr<Engine> engine;
 
-    std::vector<std::string> inbox;  ///< payloads, and "gap 3" for a gap of at most three
+    /// Payloads, "7: text" where a reply to call 7 is wanted, and "gap 3" for a gap of at most three.
+    std::vector<std::string> inbox;
+    std::vector<std::string> replies;  ///< "7: text" for the reply to call 7
     std::deque<Batch> unread;
     std::vector<std::string> news;   ///< "added", "removed left" and so on, each with the first byte of the peer's id
     std::vector<Surrender> surrendered;
@@ -58,6 +60,8 @@ struct Node {
     std::size_t said(std::string_view text) const;
     Engine::Outcome send(const PeerId& to, std::string_view text, bool skip_full = false);
     Engine::Outcome broadcast(std::string_view text, bool skip_full = false);
+    Engine::Outcome ask(const PeerId& to, std::uint64_t call, std::string_view text);
+    Engine::Outcome reply(const PeerId& to, std::uint64_t call, std::string_view text);
     errc enroll(const MemberId& member, std::string_view data);
     void withdraw(const MemberId& member);
 };

@@ -56,19 +56,29 @@ std::vector<std::byte> data_frame(std::string_view payload, bool more) {
     return frame;
 }
 
+/// What stands in `batch`, as `Node::inbox` and `Node::replies` have it.
+void append_messages(const Batch& batch, std::vector<std::string>& out) {
+    if (batch.lost != 0) out.push_back("gap " + std::to_string(batch.lost));
+    for (auto frames = batch.frames; !frames.empty();) {
+        const FrameHeader header = FrameHeader::read(frames.data());
+        auto payload = frames.subspan(FrameHeader::size, header.length);
+        frames = frames.subspan(FrameHeader::size + header.length);
+        std::string& text = out.emplace_back();
+        if ((header.flags & flag_call) != 0) {
+            text = std::to_string(read_call(payload.data())) + ": ";
+            payload = payload.subspan(call_size);
+        }
+        text.append(reinterpret_cast<const char*>(payload.data()), payload.size());
+    }
+}
+
 // Nodes.
 
 void Node::read() {
     while (!unread.empty()) {
         const Batch batch = std::move(unread.front());
         unread.pop_front();
-        if (batch.lost != 0) inbox.push_back("gap " + std::to_string(batch.lost));
-        for (auto frames = batch.frames; !frames.empty();) {
-            const FrameHeader header = FrameHeader::read(frames.data());
-            const auto payload = frames.subspan(FrameHeader::size, header.length);
-            inbox.emplace_back(reinterpret_cast<const char*>(payload.data()), payload.size());
-            frames = frames.subspan(FrameHeader::size + header.length);
-        }
+        append_messages(batch, inbox);
         engine->taken(batch.session, batch.charge, lab->now);
     }
 }
@@ -100,6 +110,18 @@ Engine::Outcome Node::send(const PeerId& to, std::string_view text, bool skip_fu
 
 Engine::Outcome Node::broadcast(std::string_view text, bool skip_full) {
     const auto outcome = engine->broadcast({std::as_bytes(std::span(text)), {}}, skip_full);
+    lab->settle();
+    return outcome;
+}
+
+Engine::Outcome Node::ask(const PeerId& to, std::uint64_t call, std::string_view text) {
+    const auto outcome = engine->send(to, {std::as_bytes(std::span(text)), {}, call}, false);
+    lab->settle();
+    return outcome;
+}
+
+Engine::Outcome Node::reply(const PeerId& to, std::uint64_t call, std::string_view text) {
+    const auto outcome = engine->send(to, {std::as_bytes(std::span(text)), {}, call, true}, false);
     lab->settle();
     return outcome;
 }
@@ -336,6 +358,8 @@ void Lab::carry_out(Node& node, Action& action) {
     } else if (auto* deliver = std::get_if<Deliver>(&action)) {
         node.unread.push_back(std::move(deliver->batch));
         if (node.reads) node.read();
+    } else if (const auto* replied = std::get_if<Replied>(&action)) {
+        append_messages(replied->batch, node.replies);
     } else if (const auto* added = std::get_if<PeerAdded>(&action)) {
         node.news.push_back("added " + first_byte(added->peer.id));
     } else if (const auto* removed = std::get_if<PeerRemoved>(&action)) {
@@ -439,7 +463,7 @@ bool Lab::receive(Node& node, LinkId link, Packet& packet, Time now) {
     for (std::size_t at = 0; at < all.size();) {
         const FrameHeader first = FrameHeader::read(all.data() + at);
         DataRun run{.block = block, .frames = {}, .messages = 0, .channel = first.channel};
-        run.more = first.flags == flag_more;
+        run.more = (first.flags & flag_more) != 0;
         std::size_t end = at;
         do {
             const FrameHeader header = FrameHeader::read(all.data() + end);

@@ -241,12 +241,13 @@ TEST_CASE("an attach states all channels, an acknowledgement those that have cha
     Session session(1, true, 1000, blocks);
     session.user().in.allow(500);
     CHECK(session.acknowledgement_due());
-    CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 500}});
+    const Offset replies{reply_channel, 0, Session::reply_window};
+    CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 500}, replies});
     CHECK_FALSE(session.acknowledgement_due());
     CHECK(session.changed_offsets().empty());
     session.user().in.allow(600);
     CHECK(session.acknowledgement_due());
     CHECK(session.changed_offsets() == std::vector<Offset>{{user_channel, 0, 600}});
     CHECK(session.changed_offsets().empty());
-    CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 600}});
+    CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 600}, replies});
 }

@@ -228,9 +228,15 @@ TEST_SUITE("codec") {
             CHECK(out == example.frame);
             dumps.erase(example.name);
         }
-        CHECK(dumps.size() == 1);
+        CHECK(dumps.size() == 3);
         const std::string_view greeting = "Hello, world!";
         CHECK(dumps["data"] == framed({.kind = core::FrameKind::data}, Body().raw(greeting).bytes()));
+        const std::string_view number("\7\0\0\0\0\0\0\0", core::call_size);
+        CHECK(dumps["data-request"] == framed({.kind = core::FrameKind::data, .flags = core::flag_call},
+                                              Body().raw(number).raw(std::string_view("time")).bytes()));
+        CHECK(dumps["data-reply"] ==
+              framed({.kind = core::FrameKind::data, .flags = core::flag_call, .channel = core::reply_channel},
+                     Body().raw(number).raw(std::string_view("12:30")).bytes()));
     }
 
     TEST_CASE("PROTOCOL.md has an example of every kind of frame") {

@@ -131,7 +131,7 @@ Bytes varied_stream() {
     control(core::Offer{});
     for (std::size_t i = 0; i != 50; ++i) data(stream, i);
     control(core::Ack{{{0, 100, 200}}});
-    for (std::size_t i = 0; i != 20; ++i) data(stream, 64, static_cast<std::uint16_t>(i / 7));
+    for (std::size_t i = 0; i != 20; ++i) data(stream, 64, static_cast<std::uint16_t>(i / 7), core::flag_call);
     data(stream, 1000, 0, core::flag_more);
     control(core::Ping{1, 2});
     data(stream, core::max_chunk, 0, core::flag_more);
@@ -279,12 +279,23 @@ TEST_SUITE("parser") {
             const auto with = [flags](core::FrameKind kind) {
                 return broken_by_header({.length = 1, .kind = kind, .flags = static_cast<std::uint8_t>(flags)}, true);
             };
-            CHECK((with(core::FrameKind::data) == core::Rule::wrong_flags) == (flags > 1));
+            CHECK((with(core::FrameKind::data) == core::Rule::wrong_flags) == (flags > 3));
             CHECK((with(core::FrameKind::ack) == core::Rule::wrong_flags) == (flags != 0 && flags != 0x80));
         }
         CHECK(broken_by_header({.length = 8, .kind = core::FrameKind::ack, .channel = 1}, true) ==
               core::Rule::wrong_flags);
         CHECK_FALSE(broken_by_header({.length = 8, .kind = core::FrameKind::gap, .channel = 1}, true));
+        for (const unsigned more : {0u, 1u}) {
+            const auto reply = [&](unsigned flags) {
+                return broken_by_header({.length = 8,
+                                         .kind = core::FrameKind::data,
+                                         .flags = static_cast<std::uint8_t>(flags | more),
+                                         .channel = core::reply_channel},
+                                        true);
+            };
+            CHECK(reply(0) == core::Rule::wrong_flags);
+            CHECK_FALSE(reply(core::flag_call));
+        }
     }
 
     TEST_CASE("a control frame that does not decode breaks a rule") {
