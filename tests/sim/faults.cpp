@@ -51,6 +51,7 @@ Conditions::Conditions(core::Dice dice, std::size_t nodes) {
     members = chance(50);
     const std::uint64_t pick = dice.below(100);
     end = pick < 50 ? End::whole : pick < 75 && nodes > 2 ? End::majority : End::pair;
+    requests = chance(50);
 }
 
 Fault Conditions::draw(core::Dice& dice) const {

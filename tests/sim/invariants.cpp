@@ -15,8 +15,9 @@ void World::check_step(Node& node) {
 }
 
 void World::check_outboxes(const Node& node) {
+    const std::size_t most = conditions_.requests ? 2 * outbox_bytes : outbox_bytes;  // replies have as much again
     for (const auto& gauge : node.engine->gauges()) {
-        if (gauge.outbox_bytes > outbox_bytes) {
+        if (gauge.outbox_bytes > most) {
             fail("n" + std::to_string(node.index) + " holds more for " + short_id(gauge.id) + " than allowed");
         }
     }
@@ -60,7 +61,8 @@ void World::check_surrender(const Node& node, const core::Surrender& surrender) 
     for (const core::Batch& batch : leaver.inbox) {
         if (batch.from == node.id) arrived += batch.messages;
     }
-    const std::uint64_t open = ledgers_[{node.id, leaver.id}].expected.size();
+    const Ledger& ledger = ledgers_[{node.id, leaver.id}];
+    const std::uint64_t open = ledger.expected.size() + ledger.replies.size();
     if (surrender.messages + arrived <= open) return;
     fail("n" + std::to_string(node.index) + " gives up " + std::to_string(surrender.messages) + " messages to " +
          short_id(leaver.id) + ", which leaves with " + std::to_string(open - std::min(arrived, open)) + " missing");

@@ -38,6 +38,7 @@ void World::send_something(Node& node) {
     std::vector<PeerId> to;
     if (random_.below(3) == 0 && !peers.empty()) {
         to = {peers[random_.below(peers.size())]};
+        body.call = call_of(number);
         outcome = node.engine->send(to[0], body, skip);
     } else {
         to = peers;
@@ -75,8 +76,11 @@ void World::read_inbox(Node& node) {
         const auto who = [&] { return "n" + std::to_string(node.index) + " from " + short_id(batch.from); };
         for (auto frames = batch.frames; !frames.empty();) {
             const core::FrameHeader header = core::FrameHeader::read(frames.data());
-            const auto payload = frames.subspan(core::FrameHeader::size, header.length);
+            auto payload = frames.subspan(core::FrameHeader::size, header.length);
             frames = frames.subspan(core::FrameHeader::size + header.length);
+            const bool request = (header.flags & core::flag_call) != 0;
+            const std::uint64_t call = request ? core::read_call(payload.data()) : 0;
+            if (request) payload = payload.subspan(core::call_size);
             std::uint64_t number = 0;
             if (payload.size() < 8) return fail(who() + ": altered");
             std::memcpy(&number, payload.data(), 8);
@@ -93,12 +97,13 @@ void World::read_inbox(Node& node) {
                             (ledger.expected.empty() ? "none" : std::to_string(ledger.expected.front().number)));
             }
             const auto fill = static_cast<std::byte>(number);
-            if (payload.size() != ledger.expected.front().size ||
+            if (payload.size() != ledger.expected.front().size || (request && call != number) ||
                 std::any_of(payload.begin() + 8, payload.end(), [&](std::byte each) { return each != fill; })) {
                 return fail(who() + ": altered");
             }
             ledger.expected.pop_front();
             ++result_.delivered;
+            if (request) reply(node, batch.from, call);
         }
         node.engine->taken(batch.session, batch.charge, clock(node));
     }
@@ -117,7 +122,7 @@ void World::check_farewell(const Node& node, std::uint64_t unacknowledged) {
             if (batch.from == node.id) waiting += batch.messages;
         }
         const std::uint64_t owed = found->second.owed();
-        missing += owed - std::min(waiting, owed);
+        missing += owed - std::min(waiting, owed) + found->second.owed_replies();
         surrendered += found->second.surrendered;
     }
     if (missing > unacknowledged + surrendered) {
@@ -136,8 +141,9 @@ void World::check_ledgers() {
             const Ledger& ledger = found->second;
             const std::string pair = "n" + std::to_string(from->index) + " to n" + std::to_string(to->index) + ": ";
             const std::uint64_t missing = ledger.missing + ledger.owed();
-            if (missing > ledger.surrendered) {
-                fail(pair + std::to_string(missing) + " messages are missing, the sender was told of " +
+            const std::uint64_t replies = ledger.missing_replies + ledger.owed_replies();
+            if (missing + replies > ledger.surrendered) {
+                fail(pair + std::to_string(missing + replies) + " messages are missing, the sender was told of " +
                      std::to_string(ledger.surrendered));
             }
             if (missing > ledger.gaps) {

@@ -221,6 +221,8 @@ void World::carry_out(Node& node, core::Action& action) {
     } else if (auto* deliver = std::get_if<core::Deliver>(&action)) {
         if (!node.in_view.contains(deliver->batch.from) && !node.leaving) fail(who + "hears from a peer out of view");
         receive(node, std::move(deliver->batch));
+    } else if (auto* answer = std::get_if<core::Replied>(&action)) {
+        replied(node, answer->batch);
     } else if (auto* added = std::get_if<core::PeerAdded>(&action)) {
         note(who + "added " + short_id(added->peer.id));
         if (!node.in_view.insert(added->peer.id).second) fail(who + "adds a peer twice");

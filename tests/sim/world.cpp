@@ -22,6 +22,7 @@ World::World(Plan plan)
       faults_(dice(1)),
       random_(dice(2)),
       members_(dice(4)),
+      calls_(dice(5)),
       network_(plan.nodes),
       disturbances_(plan.nodes) {
     result_.hash = 0xcbf29ce484222325;

@@ -127,6 +127,11 @@ private:
     void members_changed(Node& node, const core::MembersChanged& action);
     bool members_well(const Node& node, std::string* why) const;
 
+    // requests.cpp
+    std::uint64_t call_of(std::uint64_t number);
+    void reply(Node& node, const PeerId& to, std::uint64_t call);
+    void replied(Node& node, const core::Batch& batch);
+
     // dials.cpp: who answers where
     void dial(Node& node, const core::Dial& dial);
     void knock(Node& node, core::LinkId link, const Address& address, int attempt);
@@ -207,6 +212,7 @@ private:
     core::Dice faults_;
     core::Dice random_;
     core::Dice members_;
+    core::Dice calls_;
     Network network_;
     Disturbances disturbances_;
     Time now_{};

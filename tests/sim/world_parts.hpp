@@ -32,8 +32,10 @@ struct World::Ledger {
         std::size_t size;
     };
     std::deque<Entry> expected;
+    std::deque<Entry> replies;
     std::uint64_t skippable = 0;    ///< messages that gaps allow to be missing
     std::uint64_t missing = 0;      ///< messages that were found missing
+    std::uint64_t missing_replies = 0;
     std::uint64_t surrendered = 0;  ///< as the sender was told
     std::uint64_t gaps = 0;         ///< as the receiver was told
     /// The session ended because one of them removed the other, which both are told: messages up to this one may be
@@ -42,9 +44,13 @@ struct World::Ledger {
     bool parting = false;           ///< until the sender has the receiver in view again, all may
 
     bool may_miss(const Entry& entry) const { return parting || entry.number <= parted; }
-    std::uint64_t owed() const {
+    std::uint64_t owed() const { return count(expected); }
+    std::uint64_t owed_replies() const { return count(replies); }
+
+private:
+    std::uint64_t count(const std::deque<Entry>& entries) const {
         return static_cast<std::uint64_t>(
-            std::count_if(expected.begin(), expected.end(), [&](const Entry& each) { return !may_miss(each); }));
+            std::count_if(entries.begin(), entries.end(), [&](const Entry& each) { return !may_miss(each); }));
     }
 };
 
