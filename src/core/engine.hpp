@@ -428,6 +428,7 @@ private:
     void on(Link& link, MemberList&& list, Time now);
     void on(Link& link, MembersSeen&& seen, Time now);
     bool members_complete() const;
+    bool owes_members_seen(const Pair& pair);
     void tell_members();
     bool write_members(const Pair& pair, Link& link, std::size_t budget, OutputSink& sink, Time now);
     void repeat_members(Time now);

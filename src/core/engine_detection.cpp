@@ -41,7 +41,7 @@ void Engine::beat(Time now) {
         if (Pair* pair = longest_silent()) probe(*pair, false, now);
     }
     for (Pair* pair : view_) {
-        const bool owes_an_ack = !pair->session->settled();
+        const bool owes_an_ack = !pair->session->settled() || owes_members_seen(*pair);
         if (owes_an_ack && now - pair->watch.heard >= options_.heartbeat) probe(*pair, false, now);
         if (pair->state == PeerState::suspect) ask(*pair, witnesses, now);
     }

@@ -94,6 +94,12 @@ void Engine::members_progress() {
     if (std::exchange(members_awaited_, false)) actions_.push_back(MembersSeenByMore{});
 }
 
+/// Whether the peer has not acknowledged, on its present link, all of this node's members.
+bool Engine::owes_members_seen(const Pair& pair) {
+    const Link* link = attached_link(pair);
+    return link != nullptr && reads_members(pair.features) && link->feed.seen != registry_.version();
+}
+
 /// What was told and not acknowledged for a heartbeat did not arrive, so it is told anew.
 void Engine::repeat_members(Time now) {
     for (Pair* pair : view_) {

@@ -194,6 +194,22 @@ TEST_CASE("members: what is not acknowledged within a heartbeat is told anew, an
     CHECK(peer.last<MemberList>().members.size() == 1);
 }
 
+TEST_CASE("members: a half-open link is found soon when a change on it is not acknowledged") {
+    Three lab;
+    Node& zoe = lab.start(4);
+    lab.join(lab.ann, zoe);
+    REQUIRE(lab.wait([&] { return lab.bob.sees(zoe.id) && lab.eve.sees(zoe.id); }));
+    lab.advance(50ms);
+    // Neither is next to the other on the ring, and a round in which each link is probed takes eight heartbeats: one
+    // of two changes in a row would have to wait for it.
+    for (const char* data : {"a", "b"}) {
+        Wire& wire = *lab.wires(&lab.ann, &lab.eve).at(0);
+        wire.held[0] = wire.held[1] = true;
+        lab.ann.enroll(member(1), data);
+        CHECK(lab.wait([&] { return lab.at(lab.eve, lab.ann) == data + std::string(" "); }, 3500ms));
+    }
+}
+
 TEST_CASE("members: who acknowledges what it was never told is not believed") {
     Lab lab;
     Node& ann = lab.start(1);

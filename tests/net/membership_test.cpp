@@ -33,7 +33,12 @@ protected:
 /// Members of one node, watched at another.
 class TwoNodes final : public OneNode {
 public:
-    TwoNodes() { bob_.add(ann_.address()); }
+    TwoNodes() {
+        bob_.add(ann_.address());
+        // From now on only what a test does is news.
+        MemberWatch watch = bob_.members().watch();
+        while (!watch.next_for(patience).value().view.complete()) continue;
+    }
 
     Members members() override { return bob_.members(); }
     void close() override { bob_.close(); }
