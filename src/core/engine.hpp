@@ -270,6 +270,7 @@ private:
         std::uint64_t max_message = 0;
         std::uint64_t features = 0;
         std::uint64_t members_seen = 0;  ///< the version of this node's members that it has acknowledged
+        bool members_known = false;      ///< it has told of all of its own
         Duration resume_for{};
         std::uint64_t unsettled = 0;   ///< messages of its former session
         Time entered{};                ///< when it was last attached

@@ -44,7 +44,7 @@ bool Engine::members_seen(std::uint64_t version) {
 
 bool Engine::members_complete() const {
     return std::all_of(view_.begin(), view_.end(), [&](const Pair* pair) {
-        return !reads_members(pair->features) || registry_.complete(pair->id);
+        return !reads_members(pair->features) || pair->members_known;
     });
 }
 
@@ -75,6 +75,7 @@ void Engine::on(Link& link, MemberList&& list, Time now) {
     Pair& pair = *link.pair;
     std::vector<MemberChange> changes;
     if (!registry_.accept(pair.id, std::move(list), changes)) return;
+    pair.members_known = registry_.complete(pair.id);
     report_members(std::move(changes));
     if (!registry_.within_limits(pair.id)) return break_rule(link, Rule::too_many_members, now);
     link.members_seen_due = true;
@@ -84,7 +85,10 @@ void Engine::on(Link& link, MemberList&& list, Time now) {
 void Engine::on(Link& link, MembersSeen&& seen, Time now) {
     if (!usable(link, now)) return;
     if (seen.version > link.feed.told) return;  // of what an earlier link was told
-    link.feed.seen = std::max(link.feed.seen, seen.version);
+    if (seen.version > link.feed.seen) {
+        link.feed.seen = seen.version;
+        link.feed.sent = now;  // a slow link on which it goes on is not told anew
+    }
     link.pair->members_seen = std::max(link.pair->members_seen, seen.version);
     members_progress();
 }

@@ -171,6 +171,7 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
         actions_.push_back(PeersChanged{});
     }
     pair.members_seen = 0;
+    pair.members_known = false;
     forget_members(pair, reason == RemovalReason::left);
     plan_.unbind(pair.id, now);
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);

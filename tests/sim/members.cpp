@@ -78,10 +78,11 @@ bool World::members_well(const Node& node, std::string* why) const {
     const std::string who = "n" + std::to_string(node.index) + " ";
     if (!node.members_complete) return *why = who + "does not know whether it knows all members", false;
     for (const PeerId& id : node.in_view) {
-        if (!belongs_together(node.index, runs_.at(id)->index)) continue;
+        const Node& other = *runs_.at(id);
+        if (!belongs_together(node.index, other.index)) continue;
         const auto found = node.members.find(id);
         const bool none = found == node.members.end() || found->second.empty();
-        const auto& enrolled = runs_.at(id)->enrolled;
+        const auto& enrolled = other.enrolled;
         if (none ? !enrolled.empty() : found->second != enrolled) {
             return *why = who + "has other members of " + short_id(id) + " than that one has enrolled", false;
         }
