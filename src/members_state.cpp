@@ -128,13 +128,16 @@ bool MembersState::erase(const Change& change) {
     return true;
 }
 
-/// Under the lock: a new version. The view of the one before is the caller's, to be let go of under no lock.
-Woken MembersState::changed(std::shared_ptr<const MemberList>& outdated) {
+/// Makes a new version, and ends the lock: whoever is woken needs it, and so does whoever has to let go of the view
+/// before.
+Woken MembersState::changed(std::unique_lock<std::mutex>& lock) {
     ++version_;
-    outdated = std::move(view_);
-    view_.reset();
-    if (waiting_threads_ > 0) changed_.notify_all();
-    return take_waiting(waiting_.begin());
+    const std::shared_ptr<const MemberList> outdated = std::exchange(view_, nullptr);
+    const bool threads = waiting_threads_ > 0;
+    Woken woken = take_waiting(waiting_.begin());
+    lock.unlock();
+    if (threads) changed_.notify_all();
+    return woken;
 }
 
 /// Under the lock: those from `first` on wait no more.
@@ -146,33 +149,30 @@ Woken MembersState::take_waiting(std::vector<Waiting>::iterator first) {
 }
 
 Woken MembersState::apply(std::span<const Change> changes) {
-    std::shared_ptr<const MemberList> outdated;
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     if (closed_) return {};
     bool any = false;
     for (const Change& change : changes) {
         if (change.present ? put(change.record) : erase(change)) any = true;
     }
-    return any ? changed(outdated) : Woken();
+    return any ? changed(lock) : Woken();
 }
 
 Woken MembersState::set_complete(bool complete) {
-    std::shared_ptr<const MemberList> outdated;
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     if (closed_ || complete_ == complete) return {};
     complete_ = complete;
-    return changed(outdated);
+    return changed(lock);
 }
 
 Woken MembersState::set_suspect(const PeerId& id, bool suspect) {
-    std::shared_ptr<const MemberList> outdated;
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     if (closed_) return {};
     Owner& owner = owners_[id];
     const bool shown = owner.members > 0 && owner.suspect != suspect;
     owner.suspect = suspect;
     if (!suspect && owner.members == 0) owners_.erase(id);
-    return shown ? changed(outdated) : Woken();
+    return shown ? changed(lock) : Woken();
 }
 
 void MembersState::close() {

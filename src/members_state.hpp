@@ -140,7 +140,7 @@ private:
 
     bool put(const std::shared_ptr<const MemberRecord>& record);
     bool erase(const Change& change);
-    Woken changed(std::shared_ptr<const MemberList>& outdated);
+    Woken changed(std::unique_lock<std::mutex>& lock);
     Woken take_waiting(std::vector<Waiting>::iterator first);
 
     const CallBack call_back_;

@@ -186,9 +186,11 @@ public:
         Woken woken;  // outlives the lock
         const std::lock_guard lock(mutex_);
         if (record->data == record_->data) return {};
+        if (enrolled_) {
+            const std::error_code error = host_->put(record, woken);
+            if (error && error != errc::closed) return error;  // that the node has closed takes nothing from the data
+        }
         record_ = std::move(record);
-        // It can only fail because the node has closed, which takes nothing from the data.
-        if (enrolled_) host_->put(record_, woken);
         return {};
     }
 

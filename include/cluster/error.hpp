@@ -81,8 +81,8 @@ enum class errc {
     malformed_message,
     /// The data of a member is longer than `max_member_data`. Nothing was changed: it keeps the data it had.
     member_data_too_large,
-    /// This node has enrolled 65,536 members, or their data takes 64 MiB. This one was not enrolled, or its data not
-    /// published; it is kept.
+    /// This node has enrolled 65,536 members, or their data would take more than 64 MiB. Nothing was changed: a member
+    /// keeps the data it had.
     too_many_members,
     /// This node waits for 65,536 replies already. Nothing was queued.
     too_many_requests,

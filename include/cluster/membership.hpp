@@ -240,8 +240,9 @@ public:
     bool enrolled() const;
 
     /// Any bytes, at most `max_member_data`, else it fails with `errc::member_data_too_large`. While it is enrolled,
-    /// all get them, and the view of this node shows them when this returns; else they are kept until it is. Data that
-    /// is the same already is no change. Harmless after the node has closed.
+    /// all get them, and the view of this node shows them when this returns, unless it fails with
+    /// `errc::too_many_members`; else they are kept until it is. Data that is the same already is no change. Harmless
+    /// after the node has closed.
     void set_data(Payload data);
     void set_data(Payload data, std::error_code& error);
 

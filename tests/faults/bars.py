@@ -36,19 +36,21 @@ class Crowd:
         self.here, self.count, self.host = here, 0, Host()
         self.others = [here.start("abcdefg"[i], nodes=(NODES - 1) // 7) for i in range(7)]
         here.all_in_view(30)
+        here.all_shown(30)
 
     def victim(self, rest):
         self.count += 1
         victim = self.here.start(f"victim{self.count}_", self.host)
         self.here.all_in_view(30)
+        self.here.all_shown(30)
         pause(rest)
         return victim
 
     def missed(self, victim, at, most=30):
-        """The seconds until the last one has reported it."""
-        took = self.here.all_removed(most, at, victim, by=self.others)
+        """The seconds until the last one has reported it, and until the last one shows its member no more."""
+        took = [self.here.all_removed(most, at, victim, by=self.others, what=what)[-1] for what in ("removed", "gone")]
         self.here.none_removed(by=self.others, of=self.others)
-        return took[-1]
+        return took
 
 def kill(here, crowd, runs=7, rest=4):
     took = []
@@ -101,17 +103,19 @@ def main():
     enter()
     print(f"machine: {os.cpu_count()} cores, Linux {os.uname().release}, load {os.getloadavg()[0]:.2f}")
     program = os.path.abspath(sys.argv[1])
-    ways = {"kill": (kill, f"a process of {NODES} killed: the last has noticed", 0.05),
+    ways = {"kill": (kill, f"a process of {NODES} killed", 0.05),
             "fresh": (lambda here, crowd: kill(here, crowd, rest=0), "the same, as soon as it was in view", 0.25),
-            "silent": (silent, f"a host of {NODES} silent: the last has noticed", 4),
-            "leave": (leave, f"a process of {NODES} leaves: the last knows", 0.01)}
+            "silent": (silent, f"a host of {NODES} silent", 4),
+            "leave": (leave, f"a process of {NODES} leaves", 0.01)}
     if set(figures) & set(ways):
         with world(program) as here:
             crowd = Crowd(here)
             for name in figures:
                 if name in ways:
                     measure, what, bar = ways[name]
-                    report(name, what, measure(here, crowd), bar)
+                    nodes, members = zip(*measure(here, crowd))
+                    report(name, f"{what}: the last has noticed", nodes, bar)
+                    report(f"{name}_member", f"{what}: the last shows its member no more", members, bar)
     for name, seconds, runs, bar in ("heal", 5, 5, 1), ("heal_late", 60, 1, RECONNECT_MAX + 1):
         if name in figures:
             with world(program) as here:

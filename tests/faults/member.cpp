@@ -1,6 +1,6 @@
-// One process of the fault tests: some nodes that share a Runtime, told what to do by lines on standard input. Every
-// line on standard output is a JSON object: an event, stamped in nanoseconds of the steady clock, which all processes
-// of a machine share, or the reply to a command. world.py is the other side.
+// One process of the fault tests: some nodes that share a Runtime, each with a member enrolled, told what to do by
+// lines on standard input. Every line on standard output is a JSON object: an event, stamped in nanoseconds of the
+// steady clock, which all processes of a machine share, or the reply to a command. world.py is the other side.
 //
 // Words `name=value` on the command line: name (of the nodes, followed by their number), nodes, host, seeds (separated
 // by commas), preset, log (a file), and a number of milliseconds for any of heartbeat, suspicion, reconnect_max.
@@ -119,6 +119,11 @@ public:
         removed_ = node_.on_peer_removed(
             [this](const Peer& peer, RemovalReason why) { tell("removed", peer.id, to_string(why)); });
         changed_ = node_.on_peers_changed([this](const std::vector<Peer>& peers) { changed(peers); });
+        members_ = node_.members().on_change([this](const MemberUpdate& update) {
+            for (const MemberChange& change : update.changes) tell(change);
+        });
+        membership_.set_data(name_);
+        membership_.enroll();
     }
 
     const std::string& name() const { return name_; }
@@ -184,6 +189,12 @@ private:
              << "\",\"why\":\"" << why << "\"}";
         output_.put(line.str());
     }
+    /// Each node has one member, so it is named by its owner.
+    void tell(const MemberChange& change) {
+        if (change.event == MemberEvent::updated) return;
+        const bool shown = change.event == MemberEvent::joined;
+        tell(shown ? "shown" : "gone", change.member.owner(), to_string(change.event));
+    }
     void changed(const std::vector<Peer>& peers) {
         std::map<PeerId, PeerState> states;
         for (const Peer& peer : peers) {
@@ -222,6 +233,8 @@ private:
     Subscription added_;
     Subscription removed_;
     Subscription changed_;
+    Subscription members_;
+    Membership membership_{node_.create_membership()};
 };
 
 using Members = std::vector<std::unique_ptr<Member>>;

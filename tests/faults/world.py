@@ -180,6 +180,7 @@ class World:
         self.program, self.logs = program, logs
         self.members, self.events, self.names = [], [], {}
         self.view = collections.defaultdict(dict)  # of each node: the id of each peer in view, and since when
+        self.shown = collections.defaultdict(set)  # of each node: whose members its view of them shows, its own, too
         self.begun = time.monotonic_ns()
 
     def start(self, name, host=None, environment=None, **options):
@@ -195,6 +196,10 @@ class World:
             self.view[event.node][event.peer] = event.at
         elif event.event == "removed":
             self.view[event.node].pop(event.peer, None)
+        elif event.event == "shown":
+            self.shown[event.node].add(event.peer)
+        elif event.event == "gone":
+            self.shown[event.node].discard(event.peer)
 
     def alive(self):
         return [member for member in self.members if not member.left]
@@ -216,6 +221,11 @@ class World:
         until(lambda: all(self.sees(node, ids) for node in nodes), seconds, f"all {len(nodes)} nodes see each other")
         return max(at for node in nodes for at in self.view[node].values())
 
+    def all_shown(self, seconds, members=None):
+        """Waits until each of them shows the members of all of them and of nobody else."""
+        ids, nodes = self.ids(members), self.nodes(members)
+        until(lambda: all(self.shown[node] == ids for node in nodes), seconds, f"{len(nodes)} nodes show all members")
+
     def removals(self, since=0, by=None, of=None):
         """What was removed since then, by nodes of these members, of nodes of those."""
         observers, ids = set(self.nodes(by or self.members)), self.ids(of or self.members)
@@ -227,18 +237,19 @@ class World:
         if found := self.removals(since, by, of):
             raise Failure("nobody had to go: " + "; ".join(map(self.text, found[:10])))
 
-    def all_removed(self, seconds, since, of, by=None, why=None):
-        """Waits until each of these has removed all nodes of that member. The seconds that each took."""
+    def all_removed(self, seconds, since, of, by=None, why=None, what="removed"):
+        """Waits until each of these has removed all nodes of that process, or shows the members of none of them any
+        more, which are `gone`. The seconds that each took."""
         observers, ids = self.nodes(by), self.ids([of])
 
         def first():
             found = {}
             for event in self.events:
-                if event.event == "removed" and event.at >= since and event.peer in ids and event.node in observers:
+                if event.event == what and event.at >= since and event.peer in ids and event.node in observers:
                     found.setdefault((event.node, event.peer), event)
             return found.values() if len(found) == len(observers) * len(ids) else None
 
-        found = until(first, seconds, f"all have removed {of.name}")
+        found = until(first, seconds, f"{of.name} is {what} everywhere")
         if why and (others := [event for event in found if event.why not in why]):
             raise Failure("for another reason: " + "; ".join(map(self.text, others[:10])))
         return sorted((event.at - since) / SECOND for event in found)
@@ -282,7 +293,9 @@ class World:
         return sum(sums["sent"] for sums in pairs.values())
 
     def views_hold(self):
-        """Each node says itself that all others are in view, and alive; soon, where one is still being looked for."""
+        """Each node says itself that all others are in view, and alive; soon, where one is still being looked for. And
+        it shows the members of all."""
+        self.all_shown(10)
         end = time.monotonic() + 10
         while True:
             wrong = []

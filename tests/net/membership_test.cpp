@@ -279,3 +279,25 @@ TEST_CASE("membership of nodes: enrolling may not wait on an I/O thread") {
     CHECK(errors.take() == errc::would_block);
     ann.on_message({});
 }
+
+TEST_CASE("membership of nodes: data beyond what one node may enrol are refused, and a member keeps the data it had") {
+    Node ann(quick());
+    const std::string longest(std::size_t{64} << 10, 'x');
+    std::vector<Membership> all;
+    for (int i = 0; i < 1024; ++i) {  // 64 MiB
+        all.push_back(ann.create_membership());
+        all.back().set_data(longest);
+        all.back().enroll();
+    }
+    Membership last = ann.create_membership();
+    last.enroll();
+    std::error_code error;
+    last.set_data("a", error);
+    CHECK(error == errc::too_many_members);
+    CHECK(last.data().empty());
+    CHECK(ann.members().snapshot().find(last.id())->data().empty());
+    all.back().set_data("");
+    last.set_data("a");
+    CHECK(last.data().size() == 1);
+    CHECK(ann.members().snapshot().find(last.id())->text() == "a");
+}
