@@ -87,7 +87,7 @@ void Engine::on(Link& link, MembersSeen&& seen, Time now) {
     if (seen.version > link.feed.told) return;  // of what an earlier link was told
     if (seen.version > link.feed.seen) {
         link.feed.seen = seen.version;
-        link.feed.sent = now;  // a slow link on which it goes on is not told anew
+        link.feed.waits = now;
     }
     link.pair->members_seen = std::max(link.pair->members_seen, seen.version);
     members_progress();
@@ -104,13 +104,13 @@ bool Engine::owes_members_seen(const Pair& pair) {
     return link != nullptr && reads_members(pair.features) && link->feed.seen != registry_.version();
 }
 
-/// What was told and not acknowledged for a heartbeat did not arrive, so it is told anew.
+/// Where something was told and no acknowledgement came for a heartbeat, it did not arrive, so all is told anew.
 void Engine::repeat_members(Time now) {
     for (Pair* pair : view_) {
         Link* link = attached_link(*pair);
         if (link == nullptr || !reads_members(pair->features)) continue;
         Registry::Feed& feed = link->feed;
-        if (registry_.due(feed) || feed.seen == feed.told || now - feed.sent < options_.heartbeat) continue;
+        if (feed.whole || feed.seen == feed.told || now - feed.waits < options_.heartbeat) continue;
         feed = {};
         ready(*link);
     }

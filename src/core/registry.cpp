@@ -61,7 +61,8 @@ bool Registry::erase(const MemberId& id) {
 MemberList Registry::next(Feed& feed, Time now) {
     MemberList list;
     list.whole = std::exchange(feed.whole, false);
-    if (list.whole) feed = {.whole = false, .told = 0, .begun = version_, .seen = 0, .sent = {}};
+    if (list.whole) feed = {.whole = false, .told = 0, .begun = version_, .seen = 0, .waits = {}};
+    if (feed.seen == feed.told) feed.waits = now;
     list.from = feed.told;
     std::size_t size = 0;
     auto change = changes_.upper_bound(feed.told);
@@ -79,7 +80,6 @@ MemberList Registry::next(Feed& feed, Time now) {
     list.complete = change == changes_.end();
     if (list.complete) feed.told = version_;
     list.to = feed.told;
-    feed.sent = now;
     return list;
 }
 

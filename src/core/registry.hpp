@@ -52,7 +52,7 @@ public:
         std::uint64_t told = 0;
         std::uint64_t begun = 0;  ///< withdrawals up to here are not told: the set was begun without them
         std::uint64_t seen = 0;   ///< acknowledged by the peer
-        Time sent{};
+        Time waits{};             ///< for an acknowledgement, since something was told or the last one came
     };
     bool due(const Feed& feed) const noexcept { return feed.whole || feed.told != version_; }
     /// The next frame for a link for which one is due.

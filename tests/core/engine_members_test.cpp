@@ -210,6 +210,46 @@ TEST_CASE("members: a half-open link is found soon when a change on it is not ac
     }
 }
 
+TEST_CASE("members: what is not acknowledged is told anew although more is told all the time") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    ann.enroll(member(1), "a");
+    Puppet& peer = lab.puppet(ann, 9);
+    peer.hello.features = feature_members;
+    peer.join();
+    for (int i = 0; i < 10; ++i) {
+        ann.enroll(member(2), std::to_string(i));
+        lab.advance(200ms);
+        peer.say(Pong{});
+    }
+    std::size_t begun = 0;
+    for (const Packet& packet : peer.heard) {
+        const auto* control = std::get_if<Control>(&packet);
+        const auto* list = control == nullptr ? nullptr : std::get_if<MemberList>(control);
+        if (list != nullptr && list->whole) ++begun;
+    }
+    CHECK(begun >= 2);
+    CHECK(begun <= 3);
+}
+
+TEST_CASE("members: nothing is told anew to a peer that goes on acknowledging") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    for (std::uint8_t i = 1; i <= 8; ++i) ann.enroll(member(i), "a");
+    Puppet& peer = lab.puppet(ann, 9);
+    peer.hello.features = feature_members;
+    peer.join();
+    const MemberList all = peer.last<MemberList>();
+    REQUIRE(all.complete);
+    for (std::uint64_t version = all.to - 7; version <= all.to; ++version) {
+        peer.say(MembersSeen{version});
+        lab.advance(800ms);
+        peer.say(Pong{});
+    }
+    CHECK(ann->members_seen(all.to));
+    CHECK(peer.count<MemberList>() == 1);
+}
+
 TEST_CASE("members: who acknowledges what it was never told is not believed") {
     Lab lab;
     Node& ann = lab.start(1);
