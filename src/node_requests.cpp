@@ -16,11 +16,8 @@ namespace cluster::detail {
 /// A request that its handler waits for on the I/O thread.
 class NodeRequests::Handled final : public RequestOperation, public std::enable_shared_from_this<Handled> {
 public:
-    Handled(Handler handler, const NodeRequests& from)
-        : handler_(std::move(handler)),
-          loop_(from.loop_),
-          handler_calls_(from.handler_calls_),
-          on_throw_(from.on_throw_) {}
+    Handled(Handler handler, std::shared_ptr<NodeRequests> requests)
+        : handler_(std::move(handler)), requests_(std::move(requests)) {}
 
     /// On the I/O thread once the call that started it has returned.
     void wake() noexcept override {
@@ -29,37 +26,38 @@ public:
     /// The call that starts it is about to return.
     void started() {
         if (at_.exchange(At::waits) != At::ended) return;
-        handler_calls_->begin();
-        asio::post(loop_->io(), [self = shared_from_this()] {
+        requests_->handler_calls_->begin();
+        asio::post(requests_->loop_->io(), [self = shared_from_this()] {
             self->call();
-            self->handler_calls_->end();
+            self->requests_->handler_calls_->end();
         });
     }
 
 private:
     void call() {
-        call_guarded(on_throw_, std::exchange(handler_, nullptr), error, result);
+        call_guarded(requests_->on_throw_, std::exchange(handler_, nullptr), error, result);
     }
 
     enum class At { starts, waits, ended };
     std::atomic<At> at_{At::starts};
     Handler handler_;
-    const std::shared_ptr<net::Loop> loop_;
-    const std::shared_ptr<HandlerCalls> handler_calls_;
-    const OnThrow on_throw_;
+    const std::shared_ptr<NodeRequests> requests_;
 };
 
-/// A request on its way to the outbox. That it is queued means nothing yet; that it is not ends it.
+/// A request on its way to the outbox. That it is queued means nothing yet; that it is not, or that a gap is in its
+/// place, ends it.
 class NodeRequests::Sending final : public SendOperation {
 public:
     explicit Sending(std::weak_ptr<NodeRequests> requests) : requests_(std::move(requests)) {}
 
     void wake() noexcept override {
+        if (!error && result == 0) error = errc::timed_out;
         if (!error) return;
         if (const auto requests = requests_.lock()) requests->fail(call, error);
     }
 
-    std::uint64_t call = 0;  ///< set before anybody else knows of it
+    std::uint64_t call = 0;          ///< set before anybody else knows of it
+    std::atomic<bool> ended{false};  ///< the request: what still waits for room is not to be sent
 
 private:
     const std::weak_ptr<NodeRequests> requests_;
@@ -90,11 +88,12 @@ void NodeRequests::start(const PeerId& to, const Outgoing& payload, std::chrono:
     }
     if (sooner) asio::post(loop_->io(), [self = shared_from_this()] { self->arm(); });
     sends_->start(to, payload.as_request(sending->call), sending);
+    if (sending->ended) sends_->cancel(*sending);
 }
 
 void NodeRequests::start(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout,
                          Handler handler) {
-    const auto handled = std::make_shared<Handled>(std::move(handler), *this);
+    const auto handled = std::make_shared<Handled>(std::move(handler), shared_from_this());
     start(to, payload, timeout, std::static_pointer_cast<RequestOperation>(handled));
     handled->started();
 }
@@ -120,6 +119,12 @@ void NodeRequests::replied(const core::Batch& batch) {
     }
 }
 
+/// It may be just about to wait for room.
+void NodeRequests::keep_back(Sending& sending) {
+    sending.ended = true;
+    sends_->cancel(sending);
+}
+
 void NodeRequests::fail(const std::vector<Waiter>& waiters, std::error_code error) {
     for (const Waiter& each : waiters) {
         each.operation->error = error;
@@ -134,7 +139,7 @@ void NodeRequests::fail(std::uint64_t call, std::error_code error) {
         waiter = calls_.end(call);
     }
     if (!waiter) return;
-    sends_->cancel(*waiter->sending);
+    keep_back(*waiter->sending);
     fail({*waiter}, error);
 }
 
@@ -176,7 +181,7 @@ void NodeRequests::expire() {
         over = calls_.expire(std::chrono::steady_clock::now().time_since_epoch());
         armed_ = calls_.deadline();
     }
-    for (const Waiter& each : over) sends_->cancel(*each.sending);
+    for (const Waiter& each : over) keep_back(*each.sending);
     fail(over, errc::timed_out);
     arm();
 }

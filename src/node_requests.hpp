@@ -21,7 +21,8 @@
 
 namespace cluster::detail {
 
-/// The requests of one node, from their start to their reply. Thread-safe. Kept alive by its timer.
+/// The requests of one node, from their start to their reply. Thread-safe. Kept alive by its timer and by handlers that
+/// wait.
 ///
 /// 1. A request is queued as any message, and waits for room at most as long as for its reply.
 /// 2. It ends once: by its reply, by an error that kept it from being queued, by its time, by its peer going out of
@@ -58,6 +59,7 @@ private:
         std::shared_ptr<RequestOperation> operation;
         std::shared_ptr<Sending> sending;
     };
+    void keep_back(Sending& sending);
     static void fail(const std::vector<Waiter>& waiters, std::error_code error);
     void fail(std::uint64_t call, std::error_code error);
     void arm();

@@ -15,9 +15,6 @@ void wake(const std::vector<std::shared_ptr<SendOperation>>& operations) {
 
 void SendQueue::start(const Receiver& to, std::shared_ptr<const Outgoing> payload,
                       std::shared_ptr<SendOperation> operation) {
-    operation->cancel = [weak = weak_from_this(), raw = operation.get()] {
-        if (const auto self = weak.lock()) self->cancel(*raw);
-    };
     bool first = false;
     Outcomes in_vain;
     {
@@ -30,6 +27,9 @@ void SendQueue::start(const Receiver& to, std::shared_ptr<const Outgoing> payloa
             } else {
                 first = waiting_.empty();
                 bytes_ += size;
+                operation->cancel = [weak = weak_from_this(), raw = operation.get()] {
+                    if (const auto self = weak.lock()) self->cancel(*raw);
+                };
                 awaited_.add(to);
                 waiting_.push_back({std::move(operation), to, std::move(payload), deadline_after(send_timeout_)});
             }

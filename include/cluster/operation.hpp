@@ -45,7 +45,7 @@ class ResultOperation : public Operation {
 public:
     std::error_code error;
     Result result{};
-    /// Set when it starts, unless it fails at once. Ends it with `errc::cancelled` if it has no result yet. May be
+    /// Set when it starts, unless it ends at once. Ends it with `errc::cancelled` if it has no result yet. May be
     /// called on any thread.
     std::function<void()> cancel;
 };

@@ -38,6 +38,11 @@ std::error_code error_of(std::future<T> future) {
     }
 }
 
+template <class T>
+bool waits(const std::future<T>& future) {
+    return future.wait_for(std::chrono::seconds(0)) != std::future_status::ready;
+}
+
 /// Runs `io` until it has nothing to do; false if that takes too long.
 inline bool run(asio::io_context& io) {
     io.restart();
@@ -61,6 +66,49 @@ struct Pair {
             if (std::chrono::steady_clock::now() > deadline) throw std::runtime_error("the inbox stayed empty");
             std::this_thread::yield();
         }
+    }
+};
+
+inline constexpr std::size_t long_size = 100'000;
+
+/// Room for a few long messages, in nodes that give each other time.
+inline Options tight() {
+    Options options = quick();
+    options.heartbeat = std::chrono::seconds(5);
+    options.suspicion = patience * 2;
+    options.max_message = std::size_t{256} << 10;
+    options.outbox_bytes = std::size_t{512} << 10;
+    options.total_outbox_bytes = std::size_t{1} << 20;
+    options.max_peers = 4;
+    options.inbox_bytes = std::size_t{1} << 20;
+    return options;
+}
+
+/// A sender, and a receiver that takes nothing, and acknowledges nothing, until it is let go.
+struct Stuck {
+    Events<std::string> received;
+    std::promise<void> gate;
+    Pair pair;
+    int accepted = 0;
+
+    explicit Stuck(Options of_ann = tight()) : pair(std::move(of_ann), tight()) {
+        Events<int> inside;
+        auto open = gate.get_future().share();
+        pair.bob.on_message([this, &inside, open](const Message& message) {
+            if (message.text() == "first") inside.put(0);
+            open.wait();
+            received.put(message.lost() != 0 ? "gap" : std::string(message.text()));
+        });
+        pair.ann.broadcast("first");
+        if (!inside.take()) throw std::runtime_error("nothing was received");
+        while (pair.ann.try_send(pair.bob.id(), std::string(long_size, 'x'))) ++accepted;
+    }
+    /// The receiver goes on; true if it gets what was accepted so far.
+    bool let_go() {
+        gate.set_value();
+        bool right = received.take() == "first";
+        for (int i = 0; i < accepted; ++i) right = right && received.take() == std::string(long_size, 'x');
+        return right;
     }
 };
 
