@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <future>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -131,7 +132,9 @@ TEST_CASE("request: it comes in order with other messages, and is one that wants
 }
 
 TEST_CASE("request: two nodes whose readers wait for each other's replies, while neither reads") {
-    Pair nodes;
+    Options options = quick();
+    options.linger = 0ns;  // what lies unread would be waited for
+    Pair nodes(options);
     // Each fills what the other may receive, so that nothing more of the user's gets through.
     const std::string filler(60000, 'f');
     for (int i = 0; i < 4; ++i) {
@@ -341,6 +344,45 @@ TEST_CASE("request: one that waits for room is given up with its time") {
         break;
     }
     CHECK(results.take() == Result({}, "found"));
+}
+
+TEST_CASE("request: one whose time is over just when it begins to wait for room is not sent later") {
+    Options options = narrow();
+    options.heartbeat = 5s;
+    options.suspicion = patience * 2;
+    Pair nodes(options);
+    Events<std::string> received;
+    std::promise<void> gate;
+    nodes.bob.on_message([&, open = gate.get_future().share()](const Message& message) {
+        received.put(std::string(message.text()));
+        open.wait();
+    });
+    nodes.ann.send(nodes.bob.id(), "first");
+    REQUIRE(received.take() == "first");
+    const std::string large(40000, 'x');
+    while (nodes.ann.try_send(nodes.bob.id(), large)) {
+    }
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < 8; ++thread) {
+        threads.emplace_back([&] {
+            const std::string text = "late" + large;
+            for (int i = 0; i < 1500; ++i) {
+                std::error_code error;
+                nodes.ann.request(nodes.bob.id(), text, std::chrono::microseconds(i % 20), error);
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    gate.set_value();
+    nodes.ann.request(nodes.bob.id(), "last", 1h, [](std::error_code, const Message&) {});
+    int late = 0;
+    for (std::string text; text != "last";) {
+        std::optional<std::string> next = received.take();
+        REQUIRE(next);
+        text = std::move(*next);
+        if (text.starts_with("late")) ++late;
+    }
+    CHECK(late == 0);
 }
 
 TEST_CASE("request: what its handler throws is caught and counted") {
