@@ -37,7 +37,7 @@ public:
             case errc::cancelled: return "the operation was cancelled";
             case errc::invalid_options: return "the options are wrong or contradict each other";
             case errc::protocol_error: return "the other side broke a rule of the protocol";
-            case errc::connection_lost: return "the connection broke before the outcome was known";
+            case errc::connection_lost: return "the connection or the peer was lost before the outcome was known";
             case errc::malformed_message: return "the bytes are not a value of that type";
             case errc::member_data_too_large: return "the data of the member is longer than allowed";
             case errc::too_many_members: return "this node has as many members as it may have";

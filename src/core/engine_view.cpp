@@ -166,13 +166,13 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
                                                         : PeerState::failed;
     if (pair.session) credit_.lend(pair.session->share(), pair.session->user().in);
     serve_waiting(now);
+    pair.members_seen = 0;
+    pair.members_known = false;
+    forget_members(pair, reason == RemovalReason::left);  // first, so that nobody finds members of a peer that is gone
     if (!leaving_) {
         actions_.push_back(PeerRemoved{describe(pair), reason});
         actions_.push_back(PeersChanged{});
     }
-    pair.members_seen = 0;
-    pair.members_known = false;
-    forget_members(pair, reason == RemovalReason::left);
     plan_.unbind(pair.id, now);
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);
     room_freed();  // whoever waits for this peer's room waits no longer

@@ -49,7 +49,8 @@ struct Node {
     std::size_t room_freed = 0;
     std::map<PeerId, std::map<MemberId, std::string>> members;  ///< of others
     bool members_complete = true;
-    std::vector<std::string> member_news;  ///< "has a", "left a", "expired a", "doubts 2", "trusts 2", "seen"
+    /// "has a", "left a", "expired a", "doubts 2", "trusts 2", "outlive 2" where they should be gone, "seen"
+    std::vector<std::string> member_news;
 
     Engine* operator->() const { return engine.get(); }
     void read();

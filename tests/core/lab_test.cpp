@@ -364,6 +364,8 @@ void Lab::carry_out(Node& node, Action& action) {
         node.news.push_back("added " + first_byte(added->peer.id));
     } else if (const auto* removed = std::get_if<PeerRemoved>(&action)) {
         node.news.push_back(std::string(to_string(removed->reason)) + " " + first_byte(removed->peer.id));
+        const bool outlived = !node.members[removed->peer.id].empty();
+        if (outlived) node.member_news.push_back("outlive " + first_byte(removed->peer.id));
     } else if (const auto* surrender = std::get_if<Surrender>(&action)) {
         node.surrendered.push_back(*surrender);
     } else if (const auto* done = std::get_if<AddDone>(&action)) {
