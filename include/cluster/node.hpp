@@ -151,9 +151,9 @@ public:
     /// The members that all nodes in view have enrolled, this one among them.
     Members members() const;
 
-    /// Leaves gracefully: waits at most `linger` for acknowledgements, says goodbye, ends the inbox. Replies made before
-    /// are waited for, too; requests that have none by then fail where they were made. What was accepted can still be
-    /// read. Further calls return the same result. On an I/O thread it only starts closing and returns nothing
+    /// Leaves gracefully: waits at most `linger` for acknowledgements, says goodbye, ends the inbox. Replies made
+    /// before are waited for, too; requests that have none by then fail where they were made. What was accepted can
+    /// still be read. Further calls return the same result. On an I/O thread it only starts closing and returns nothing
     /// unacknowledged. Callbacks for what happened before may still run when it returns; log lines have been written.
     Unacknowledged close();
 

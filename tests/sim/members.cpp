@@ -51,7 +51,7 @@ void World::members_changed(Node& node, const core::MembersChanged& action) {
             if (found == members.end()) return fail(who() + "is told that a member is gone that was not there");
             const Node& owner = *runs_.at(record.owner);
             if (!change.graceful) {
-                if (node.engine->peer(record.owner)) return fail(who() + "loses a member of a peer in view");
+                node.bereft = record.owner;
             } else if (!owner.leaving) {
                 const auto withdrawn = owner.withdrawn.find(record.id);
                 if (withdrawn == owner.withdrawn.end() || withdrawn->second < found->second) {

@@ -202,6 +202,10 @@ void World::schedule_tick(Node& node) {
 
 void World::carry_out(Node& node, core::Action& action) {
     const std::string who = "n" + std::to_string(node.index) + " ";
+    if (const auto bereft = std::exchange(node.bereft, std::nullopt)) {
+        const auto* gone = std::get_if<core::PeerRemoved>(&action);
+        if (gone == nullptr || gone->peer.id != *bereft) fail(who + "loses members of a peer that stays in view");
+    }
     if (auto* dialled = std::get_if<core::Dial>(&action)) {
         dial(node, *dialled);
     } else if (auto* resolve = std::get_if<core::Resolve>(&action)) {

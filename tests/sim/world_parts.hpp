@@ -104,6 +104,7 @@ struct World::Node {
     std::map<PeerId, std::map<MemberId, std::uint64_t>> members;  ///< of others, as it was told
     std::map<std::pair<PeerId, MemberId>, std::uint64_t> newest_member;  ///< the newest that it was ever told
     bool members_complete = true;
+    std::optional<PeerId> bereft;  ///< its members expired, so it must be the next to be removed
     std::uint64_t member_lists = 0;  ///< that it has sent
 
     std::set<PeerId> in_view;
