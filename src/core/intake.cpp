@@ -19,26 +19,27 @@ void keep(Batch& batch, const BlockRef& block, std::span<const std::byte> frames
     }
 }
 
-/// Whether each of the frames, which are alike, has room for the number of its call, if they are of that kind.
+/// Whether each of the frames, which are alike, begins with the number of its call, if they are of that kind.
 bool well_formed(std::span<const std::byte> frames) {
-    if ((FrameHeader::read(frames.data()).flags & flag_call) == 0) return true;
+    if (frames.empty() || (FrameHeader::read(frames.data()).flags & flag_call) == 0) return true;
     for (std::size_t at = 0; at < frames.size();) {
         const std::size_t length = FrameHeader::read(frames.data() + at).length;
-        if (length < call_size) return false;
+        if (length < call_size || read_call(frames.data() + at + FrameHeader::size) == 0) return false;
         at += FrameHeader::size + length;
     }
     return true;
 }
 
+std::uint8_t kind_of(const FrameHeader& header) {
+    return static_cast<std::uint8_t>(header.flags & ~flag_more);
+}
+
 }  // namespace
 
-std::optional<Rule> Intake::add_part(std::uint8_t flags, std::span<const std::byte> body) {
-    const auto kind = static_cast<std::uint8_t>(flags & ~flag_more);
-    if (partial() && kind != parts_flags_) return Rule::wrong_flags;
-    parts_flags_ = kind;
+void Intake::add_part(std::uint8_t flags, std::span<const std::byte> body) {
+    parts_flags_ = flags;
     const std::size_t had = parts_size_ == 0 ? FrameHeader::size : parts_size_;
     const std::size_t needed = had + body.size();
-    if (needed - FrameHeader::size > max_message_) return Rule::message_too_long;
     if (!parts_ || needed > parts_->size()) {
         BlockRef larger = blocks_->take(needed + needed / 2, 2 * std::max(needed, last_size_));
         if (parts_) {
@@ -50,13 +51,11 @@ std::optional<Rule> Intake::add_part(std::uint8_t flags, std::span<const std::by
     if (!body.empty()) std::memcpy(parts_->data() + had, body.data(), body.size());
     parts_size_ = needed;
     parts_charge_ += FrameHeader::size + body.size();
-    return std::nullopt;
 }
 
-std::optional<Rule> Intake::finish(Batch& stamp, std::vector<Batch>& out) {
+void Intake::finish(Batch& stamp, std::vector<Batch>& out) {
     FrameHeader{static_cast<std::uint32_t>(parts_size_ - FrameHeader::size), FrameKind::data, parts_flags_}.write(
         parts_->data());
-    if (!well_formed({parts_->data(), parts_size_})) return Rule::malformed_body;
     last_size_ = std::exchange(parts_size_, 0);
     Batch& batch = out.emplace_back(stamp);
     // Who keeps a message keeps no more than twice its length.
@@ -65,24 +64,35 @@ std::optional<Rule> Intake::finish(Batch& stamp, std::vector<Batch>& out) {
     batch.messages = 1;
     batch.charge = std::exchange(parts_charge_, 0);
     blocks_->keep(std::exchange(parts_, {}));
+}
+
+std::optional<Rule> Intake::check(const DataRun& run) const {
+    std::span<const std::byte> whole = run.frames;
+    if (whole.size() > limit_ - received_) return Rule::beyond_credit;
+    if (run.more || partial()) {
+        const FrameHeader first = FrameHeader::read(whole.data());
+        if (partial() && kind_of(first) != parts_flags_) return Rule::wrong_flags;
+        const std::size_t had = partial() ? parts_size_ - FrameHeader::size : 0;
+        if (had + first.length > max_message_) return Rule::message_too_long;
+        if (!partial() && !well_formed(whole.first(FrameHeader::size + first.length))) return Rule::malformed_body;
+        whole = whole.subspan(FrameHeader::size + first.length);
+    }
+    if (!well_formed(whole)) return Rule::malformed_body;
     return std::nullopt;
 }
 
 std::optional<Rule> Intake::accept(const DataRun& run, Batch stamp, std::vector<Batch>& out) {
+    if (const auto rule = check(run)) return rule;
     std::span<const std::byte> frames = run.frames;
-    if (frames.size() > limit_ - received_) return Rule::beyond_credit;
     std::uint64_t messages = run.messages;
     if (run.more || partial()) {
         const FrameHeader first = FrameHeader::read(frames.data());
-        if (auto rule = add_part(first.flags, frames.subspan(FrameHeader::size, first.length))) return rule;
-        if (!run.more) {
-            if (auto rule = finish(stamp, out)) return rule;
-        }
+        add_part(kind_of(first), frames.subspan(FrameHeader::size, first.length));
+        if (!run.more) finish(stamp, out);
         frames = frames.subspan(FrameHeader::size + first.length);
         --messages;
     }
     if (!frames.empty()) {
-        if (!well_formed(frames)) return Rule::malformed_body;
         Batch& batch = out.emplace_back(stamp);
         keep(batch, run.block, frames);
         batch.messages = messages;

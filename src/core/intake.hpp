@@ -21,7 +21,8 @@ public:
     /// `blocks`, which outlives it, gives the memory for messages that come in parts.
     Intake(std::size_t max_message, BlockPool& blocks) noexcept : blocks_(&blocks), max_message_(max_message) {}
 
-    /// Takes frames that follow what was received so far, and appends what is complete to `out`.
+    /// Takes frames that follow what was received so far, and appends what is complete to `out`. After a broken rule
+    /// nothing has been taken.
     std::optional<Rule> accept(const DataRun& run, Batch stamp, std::vector<Batch>& out);
     /// The peer has given up what lies between `received()` and `to`. What was begun is thrown away.
     std::optional<Rule> skip(const Gap& gap, Batch stamp, std::vector<Batch>& out);
@@ -52,8 +53,9 @@ public:
     std::uint64_t partial_charge() const noexcept { return parts_charge_; }
 
 private:
-    std::optional<Rule> add_part(std::uint8_t flags, std::span<const std::byte> body);
-    std::optional<Rule> finish(Batch& stamp, std::vector<Batch>& out);
+    std::optional<Rule> check(const DataRun& run) const;
+    void add_part(std::uint8_t flags, std::span<const std::byte> body);
+    void finish(Batch& stamp, std::vector<Batch>& out);
 
     BlockPool* blocks_;
     std::size_t max_message_;

@@ -220,6 +220,44 @@ TEST_CASE("a message in chunks longer than the limit is refused as soon as it is
     CHECK(receiver.out.empty());
 }
 
+TEST_CASE("after a broken rule nothing has been taken") {
+    const auto call = [](std::initializer_list<std::size_t> sizes, bool more, std::uint8_t number = 1) {
+        Bytes bytes;
+        for (const std::size_t size : sizes) {
+            const std::size_t at = bytes.size();
+            put(bytes, std::string(size, '\0'), more);
+            bytes[at + 5] |= std::byte{flag_call};
+            if (size > 0) bytes[at + FrameHeader::size] = std::byte{number};
+        }
+        DataRun run;
+        run.block = Block::adopt(std::move(bytes));
+        run.frames = {run.block->data(), run.block->size()};
+        run.messages = sizes.size();
+        run.more = more;
+        return run;
+    };
+    Receiver receiver;
+    CHECK(receiver.take(call({7}, true)) == Rule::malformed_body);
+    CHECK(receiver.take(call({8}, true, 0)) == Rule::malformed_body);
+    CHECK(receiver.take(call({20, 7}, false)) == Rule::malformed_body);
+    CHECK(receiver.take(call({20}, false, 0)) == Rule::malformed_body);
+    CHECK_FALSE(receiver.in.partial());
+    CHECK(receiver.in.received() == 0);
+
+    REQUIRE(receiver.take(call({8}, true)) == std::nullopt);
+    CHECK(receiver.take(run_of({"goes on otherwise"})) == Rule::wrong_flags);
+    CHECK(receiver.take(call({0, 7}, false)) == Rule::malformed_body);
+    CHECK(receiver.in.partial());
+    CHECK(receiver.in.received() == 16);
+    CHECK(receiver.in.partial_charge() == 16);
+    CHECK(receiver.out.empty());
+
+    REQUIRE(receiver.take(call({0, 8}, false)) == std::nullopt);
+    REQUIRE(receiver.out.size() == 2);
+    CHECK(receiver.out[0].charge == 24);
+    CHECK(receiver.in.received() == 40);
+}
+
 TEST_CASE("a message in chunks of just the longest length is taken") {
     Receiver receiver(100000, 10);
     REQUIRE(receiver.take(run_of({"12345"}, true)) == std::nullopt);
