@@ -84,7 +84,8 @@ public:
     const Member* begin() const noexcept;
     const Member* end() const noexcept { return begin() + size(); }
     const Member& operator[](std::size_t index) const noexcept { return begin()[index]; }
-    /// Null where there is none. Valid as long as this view or a copy of it lives.
+    /// Null where there is none. Valid as long as this view or a copy of it lives. Ids are random; should two nodes
+    /// claim the same one all the same, it is that of the smaller peer id.
     const Member* find(const MemberId& id) const noexcept;
 
     /// For the library's own use.
@@ -225,9 +226,10 @@ enum class seen_by : std::uint8_t {
 /// effect. What has been moved from may only be destroyed or assigned to.
 ///
 /// Functions with a `std::error_code&` do not throw; the others throw `std::system_error`. `enroll` and `withdraw` fail
-/// with `errc::would_block`, and change nothing, where they would have to wait on an I/O thread. With `all_peers` they
-/// may fail although it has been done: with `errc::timed_out` some peers may not know of it yet, with `errc::closed`
-/// the node was closed meanwhile. Without a time they wait until each peer has acknowledged it or is out of view.
+/// with `errc::would_block`, and change nothing, where they are to wait for others on an I/O thread. With `all_peers`
+/// they may fail although it has been done: with `errc::timed_out` some peers may not know of it yet, with
+/// `errc::closed` the node was closed meanwhile. Without a time they wait until each peer has acknowledged it or is out
+/// of view.
 class CLUSTER_EXPORT Membership {
 public:
     Membership(Membership&&) noexcept;
@@ -246,8 +248,8 @@ public:
     void set_data(Payload data);
     void set_data(Payload data, std::error_code& error);
 
-    /// Registers it, with the data it has. Enrolled already: changes nothing. Fails with `errc::too_many_members`, or
-    /// with `errc::closed` after the node has closed.
+    /// Registers it, with the data it has. Enrolled already: changes nothing. Fails with `errc::too_many_members` where
+    /// this node has enrolled 65,536 already, or 64 MiB of data, and with `errc::closed` after the node has closed.
     void enroll(seen_by who = seen_by::this_node, std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max());
     void enroll(seen_by who, std::chrono::nanoseconds timeout, std::error_code& error);
     void enroll(seen_by who, std::error_code& error) { enroll(who, std::chrono::nanoseconds::max(), error); }

@@ -32,6 +32,7 @@
 //   returns, when there is no `Subscription` yet. It may change members, and is then called again afterwards. While
 //   it runs, changes by other threads do not wait; it is called for them on the thread on which it runs already. What
 //   it throws is written to standard error.
+// - The most members are those of all together (`MemoryLimits`), however much data they have.
 // - A handler of `MemberWatch::async_next` that has no executor runs on `asio::system_executor`.
 
 namespace cluster::testing {

@@ -433,6 +433,7 @@ private:
     void tell_members();
     bool write_members(const Pair& pair, Link& link, std::size_t budget, OutputSink& sink, Time now);
     void repeat_members(Time now);
+    void forget_withdrawals();
     void members_progress();
     void report_members(std::vector<MemberChange> changes);
     void doubt_members(const Pair& pair, bool suspect);

@@ -24,12 +24,13 @@ errc Engine::put_member(RecordRef record) {
 
 void Engine::erase_member(const MemberId& id) {
     if (leaving_ || !registry_.erase(id)) return;
+    if (registry_.withdrawals() > max_members) forget_withdrawals();
     if (registry_.withdrawals() > max_members) {
-        // Whoever is so far behind is told anew.
+        // Whoever lacks more than this last one is told anew.
         for (auto& [number, link] : links_) {
-            if (link.feed.told != registry_.version()) link.feed = {};
+            if (link.feed.told + 1 < registry_.version()) link.feed = {};
         }
-        registry_.passed(registry_.version());
+        registry_.passed(registry_.version() - 1);
     }
     tell_members();
 }
@@ -77,18 +78,24 @@ void Engine::on(Link& link, MemberList&& list, Time now) {
     if (!registry_.accept(pair.id, std::move(list), changes)) return;
     pair.members_known = registry_.complete(pair.id);
     report_members(std::move(changes));
-    if (!registry_.within_limits(pair.id)) return break_rule(link, Rule::too_many_members, now);
+    if (!registry_.within_limits(pair.id)) {
+        pair.members_known = false;
+        forget_members(pair, false);
+        return break_rule(link, Rule::too_many_members, now);
+    }
     link.members_seen_due = true;
     ready(link);
 }
 
 void Engine::on(Link& link, MembersSeen&& seen, Time now) {
     if (!usable(link, now)) return;
-    if (seen.version > link.feed.told) return;  // of what an earlier link was told
+    if (seen.version > link.feed.told) return;  // of what it was told before it was told anew
     if (seen.version > link.feed.seen) {
         link.feed.seen = seen.version;
         link.feed.waits = now;
     }
+    // A complete set says what was withdrawn by leaving it out, which counts at its end.
+    if (link.feed.ended == 0 || seen.version < link.feed.ended) return;
     link.pair->members_seen = std::max(link.pair->members_seen, seen.version);
     members_progress();
 }
@@ -110,10 +117,18 @@ void Engine::repeat_members(Time now) {
         Link* link = attached_link(*pair);
         if (link == nullptr || !reads_members(pair->features)) continue;
         Registry::Feed& feed = link->feed;
-        if (feed.whole || feed.seen == feed.told || now - feed.waits < options_.heartbeat) continue;
+        // What lies before it in a queue delays an acknowledgement, too.
+        const Duration patience = std::max(options_.heartbeat, 4 * pair->round_trip);
+        if (feed.whole || feed.seen == feed.told || now - feed.waits < patience) continue;
         feed = {};
         ready(*link);
     }
+    forget_withdrawals();
+}
+
+/// Nobody needs to be told of those that all links were told of.
+void Engine::forget_withdrawals() {
+    if (registry_.withdrawals() == 0) return;
     std::uint64_t passed = registry_.version();
     for (const auto& [id, link] : links_) {
         if (link.state != LinkState::attached || link.feed.whole || !reads_members(link.pair->features)) continue;

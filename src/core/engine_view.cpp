@@ -138,6 +138,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     link.list_due = true;
     link.list_sent = now;
     link.feed = {};
+    pair.members_seen = 0;  // it may have taken this node for dead, and forgotten its members
     ready(link);
     if (pair.in_view) return;
     pair.in_view = true;
@@ -146,10 +147,10 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     view_.insert(std::lower_bound(view_.begin(), view_.end(), pair.id,
                                   [](const Pair* each, const PeerId& id) { return each->id < id; }),
                  &pair);
+    report_members({});  // first, so that nobody who meets it takes what is known for complete
     if (!leaving_) actions_.push_back(PeerAdded{describe(pair)});
     actions_.push_back(PeersChanged{});
     log(Severity::info, "peer_added " + who(pair) + " address=" + link.remote.to_string());
-    report_members({});
     if (std::exchange(pair.first_hand, false)) announce(pair.id, now);
 }
 
@@ -168,7 +169,7 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     serve_waiting(now);
     pair.members_seen = 0;
     pair.members_known = false;
-    forget_members(pair, reason == RemovalReason::left);  // first, so that nobody finds members of a peer that is gone
+    forget_members(pair, reason == RemovalReason::left);  // first: nobody finds members of a peer said to be gone
     if (!leaving_) {
         actions_.push_back(PeerRemoved{describe(pair), reason});
         actions_.push_back(PeersChanged{});

@@ -41,6 +41,7 @@ errc Registry::put(RecordRef record) {
     bytes_ = bytes;
     if (found != own_.end()) changes_.erase(found->second);
     const MemberId id = record->id;
+    if (const auto former = withdrawn_.extract(id)) changes_.erase(former.mapped());
     record_change(id, std::move(record));
     own_[id] = version_;
     return {};
@@ -54,14 +55,14 @@ bool Registry::erase(const MemberId& id) {
     changes_.erase(change);
     own_.erase(found);
     record_change(id, nullptr);
-    ++withdrawals_;
+    withdrawn_[id] = version_;
     return true;
 }
 
 MemberList Registry::next(Feed& feed, Time now) {
     MemberList list;
     list.whole = std::exchange(feed.whole, false);
-    if (list.whole) feed = {.whole = false, .told = 0, .begun = version_, .seen = 0, .waits = {}};
+    if (list.whole) feed = {.whole = false, .told = 0, .begun = version_, .ended = 0, .seen = 0, .waits = {}};
     if (feed.seen == feed.told) feed.waits = now;
     list.from = feed.told;
     std::size_t size = 0;
@@ -79,19 +80,19 @@ MemberList Registry::next(Feed& feed, Time now) {
     }
     list.complete = change == changes_.end();
     if (list.complete) feed.told = version_;
+    if (list.complete && feed.ended == 0) feed.ended = version_;
     list.to = feed.told;
     return list;
 }
 
 void Registry::passed(std::uint64_t version) {
-    if (withdrawals_ == 0) return;
-    for (auto each = changes_.begin(); each != changes_.end() && each->first <= version;) {
-        if (each->second.record != nullptr) {
+    for (auto each = withdrawn_.begin(); each != withdrawn_.end();) {
+        if (each->second > version) {
             ++each;
             continue;
         }
-        each = changes_.erase(each);
-        --withdrawals_;
+        changes_.erase(each->second);
+        each = withdrawn_.erase(each);
     }
 }
 
@@ -126,9 +127,10 @@ bool Registry::accept(const PeerId& id, MemberList&& list, std::vector<MemberCha
         kept = {to_record(id, entry), owner.round};
         out.push_back({kept.record, true, false});
     }
-    if (!list.complete) return true;
-    // What the set did not contain was withdrawn while nobody could tell.
-    if (std::exchange(owner.swept, owner.round) != owner.round) {
+    // What the set does not contain was withdrawn while nobody could tell; unless there is too much, that is seen at
+    // its end.
+    const bool ends = list.complete && std::exchange(owner.swept, owner.round) != owner.round;
+    if (ends || (owner.swept != owner.round && !within_limits(owner))) {
         for (auto each = owner.members.begin(); each != owner.members.end();) {
             each = each->second.round == owner.round ? std::next(each) : forget(each);
         }
@@ -136,10 +138,13 @@ bool Registry::accept(const PeerId& id, MemberList&& list, std::vector<MemberCha
     return true;
 }
 
+bool Registry::within_limits(const Owner& owner) {
+    return owner.members.size() <= 2 * max_members && owner.bytes <= 2 * max_member_bytes;
+}
+
 bool Registry::within_limits(const PeerId& id) const {
     const auto found = owners_.find(id);
-    return found == owners_.end() ||
-           (found->second.members.size() <= max_members && found->second.bytes <= max_member_bytes);
+    return found == owners_.end() || within_limits(found->second);
 }
 
 std::uint64_t Registry::held(const PeerId& id) const {

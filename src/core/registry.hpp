@@ -51,13 +51,14 @@ public:
         bool whole = true;        ///< what comes next begins the complete set
         std::uint64_t told = 0;
         std::uint64_t begun = 0;  ///< withdrawals up to here are not told: the set was begun without them
+        std::uint64_t ended = 0;  ///< where the complete set ended; 0: it has not. Until then nothing is known for sure
         std::uint64_t seen = 0;   ///< acknowledged by the peer
         Time waits{};             ///< for an acknowledgement, since something was told or the last one came
     };
     bool due(const Feed& feed) const noexcept { return feed.whole || feed.told != version_; }
     /// The next frame for a link for which one is due.
     MemberList next(Feed& feed, Time now);
-    std::size_t withdrawals() const noexcept { return withdrawals_; }
+    std::size_t withdrawals() const noexcept { return withdrawn_.size(); }
     /// Every link has been told up to `version`.
     void passed(std::uint64_t version);
 
@@ -66,7 +67,8 @@ public:
     /// `out` gets what changed. False where a frame before this one is missing: nothing was changed, and the owner will
     /// begin anew when nobody acknowledges.
     bool accept(const PeerId& owner, MemberList&& list, std::vector<MemberChange>& out);
-    /// Whether the owner keeps to what one node may enrol.
+    /// False if it has told of more than twice what one node may enrol. So much may be there for a while: what has
+    /// taken the place of other members may be told before they are withdrawn.
     bool within_limits(const PeerId& owner) const;
     /// What to acknowledge; 0 if nothing.
     std::uint64_t held(const PeerId& owner) const;
@@ -92,12 +94,13 @@ private:
         std::uint64_t swept = 0;  ///< which of them was the last that ended; 0: none
     };
     void record_change(const MemberId& id, RecordRef record);
+    static bool within_limits(const Owner& owner);
 
     std::map<std::uint64_t, Change> changes_;
     std::map<MemberId, std::uint64_t> own_;  ///< the version of each that is enrolled
     std::uint64_t version_ = 1;
     std::uint64_t bytes_ = 0;
-    std::size_t withdrawals_ = 0;
+    std::map<MemberId, std::uint64_t> withdrawn_;  ///< the version of each that is not, until all links were told
     std::map<PeerId, Owner> owners_;
 };
 

@@ -271,7 +271,7 @@ TEST_CASE("members: whoever claims more of them than one node may have is discon
     greedy.join();
     std::uint64_t version = 0;
     const std::vector<std::uint8_t> most(max_member_data);
-    for (std::size_t i = 0; i <= max_member_bytes / max_member_data && !greedy.closed(); ++i) {
+    for (std::size_t i = 0; i <= 2 * max_member_bytes / max_member_data && !greedy.closed(); ++i) {
         MemberId id;
         id.bytes[0] = static_cast<std::uint8_t>(i);
         id.bytes[1] = static_cast<std::uint8_t>(i >> 8);
@@ -281,8 +281,43 @@ TEST_CASE("members: whoever claims more of them than one node may have is discon
     CHECK(greedy.closed());
     CHECK(ann->counters().protocol_errors == 1);
     CHECK(ann.said("rule=too_many_members") == 1);
+    CHECK(ann.members[greedy.id].empty());
     REQUIRE(lab.wait([&] { return !ann.sees(greedy.id); }));
     CHECK(ann.members[greedy.id].empty());
+}
+
+TEST_CASE("members: what was withdrawn before a complete set has gone when that set has been told, not before") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    for (std::uint8_t i = 1; i <= 3; ++i) ann.enroll(member(i), std::string(60000, static_cast<char>('a' + i)));
+    ann.withdraw(member(1));
+    const std::uint64_t withdrawn = ann->members_version();
+    for (std::uint8_t i = 2; i <= 3; ++i) ann.enroll(member(i), std::string(60000, static_cast<char>('k' + i)));
+    Puppet& peer = lab.puppet(ann, 9);
+    peer.hello.features = feature_members;
+    peer.join();
+    REQUIRE(peer.count<MemberList>() == 2);
+    CHECK(peer.last<MemberList>().complete);
+    peer.say(MembersSeen{withdrawn + 1});
+    CHECK_FALSE(ann->members_seen(withdrawn));
+    peer.say(MembersSeen{withdrawn + 2});
+    CHECK(ann->members_seen(withdrawn));
+}
+
+TEST_CASE("members: a peer that comes back on a new link has acknowledged nothing yet") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    Node& bob = lab.start(2);
+    lab.join(ann, bob);
+    ann.enroll(member(1), "a");
+    const std::uint64_t version = ann->members_version();
+    CHECK(ann->members_seen(version));
+    lab.hold_wires = true;
+    lab.cut(*lab.wires(&ann, &bob).at(0));
+    REQUIRE(lab.wait([&] { return !lab.wires(&ann, &bob).empty(); }));
+    for (Wire* wire : lab.wires(&ann, &bob)) wire->held[0] = wire->held[1] = false;
+    REQUIRE(lab.wait([&] { return ann->members_seen(version); }));
+    CHECK(Three::at(bob, ann) == "a ");
 }
 
 TEST_CASE("members: one that two nodes claim belongs to each of them, and neither touches the other's") {

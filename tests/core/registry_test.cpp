@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -181,6 +182,63 @@ TEST_CASE("registry: members go with their owner, and come again with the next l
     feed = {};
     listener.follow(source, feed);
     CHECK(listener.news.back() == "1=b");
+}
+
+TEST_CASE("registry: a member that comes and goes again and again is told once") {
+    Registry source;
+    Listener listener;
+    Registry::Feed feed;
+    listener.follow(source, feed);
+    for (int i = 0; i < 100; ++i) {
+        source.put(record(1, std::to_string(i)));
+        source.erase(record(1, "")->id);
+    }
+    CHECK(source.withdrawals() == 1);
+    source.put(record(1, "stays"));
+    CHECK(source.withdrawals() == 0);
+    const MemberList list = source.next(feed, Time());
+    CHECK(list.members.size() == 1);
+    CHECK(list.complete);
+}
+
+TEST_CASE("registry: sets that are begun again and again, each with other members, stay within the limits") {
+    const auto numbered = [](std::size_t number) {
+        MemberId id;
+        for (std::size_t i = 0; i < 4; ++i) id.bytes[i] = static_cast<std::uint8_t>(number >> (8 * i));
+        return id;
+    };
+    Registry source;
+    Registry listener;
+    const PeerId owner;
+    std::set<MemberId> shown;
+    std::size_t enrolled = 0;
+    for (int round = 0; round < 5; ++round) {
+        for (std::size_t i = 0; i < max_members; ++i, ++enrolled) {
+            if (round > 0) REQUIRE(source.erase(numbered(enrolled - max_members)));
+            REQUIRE(source.put(std::make_shared<const detail::MemberRecord>(
+                        detail::MemberRecord{numbered(enrolled), owner, {}})) == errc{});
+        }
+        // The end of each set but the last one is lost.
+        Registry::Feed feed;
+        while (source.due(feed)) {
+            MemberList list = source.next(feed, Time());
+            if (list.complete && round < 4) break;
+            std::vector<MemberChange> changes;
+            REQUIRE(listener.accept(owner, std::move(list), changes));
+            for (const MemberChange& change : changes) {
+                if (change.present) {
+                    CHECK(shown.insert(change.record->id).second);
+                } else {
+                    CHECK(shown.erase(change.record->id) == 1);
+                }
+            }
+            REQUIRE(listener.within_limits(owner));
+            REQUIRE(shown.size() <= 2 * max_members);
+        }
+    }
+    CHECK(shown.size() == max_members);
+    CHECK(shown.contains(numbered(enrolled - 1)));
+    CHECK(shown.contains(numbered(enrolled - max_members)));
 }
 
 TEST_CASE("registry: one node enrols so many members and so many bytes at most") {
