@@ -518,7 +518,8 @@ void NodeState::reply(const PeerId& to, std::uint64_t call, Payload& payload, st
     Engine::Body body = body_of(payload);
     body.call = call;
     body.reply = true;
-    queue(&to, body, error);
+    const std::size_t count = queue(&to, body, error);
+    if (count == 0 && !error) error = errc::timed_out;  // it was given up
 }
 
 TryResult NodeState::try_queue(const PeerId* to, Payload& payload) {

@@ -60,8 +60,8 @@ enum class errc {
     /// The call would have to wait, and it was made on the I/O thread of a `Runtime`, where waiting would stop all its
     /// nodes. Nothing was changed. Call it from a thread of your own or from a callback.
     would_block,
-    /// The node has been closed. Nothing was changed; of `enroll` and `withdraw` with `seen_by::all_peers` it may have
-    /// been done before that.
+    /// The node has been closed. Nothing was changed; of `enroll` and `withdraw` with `seen_by::all_peers`, and of a
+    /// `request` that waited for its reply, it may have been done before that.
     closed,
     /// The caller cancelled the operation before it had a result. Of `async_broadcast` and `async_send`: nothing was
     /// queued for anyone. Of `async_add`: the peer may or may not appear later. Handlers of `<cluster/asio.hpp>` get

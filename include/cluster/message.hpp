@@ -76,9 +76,10 @@ public:
 
     /// Replies to a request; the first reply to it counts, and whoever does not reply lets the sender's time run out.
     /// From any thread, as long as this message or a copy of it lives. Queues `payload` as `Node::send` does and waits
-    /// as that does for room; replies have an outbox of their own, of `outbox_bytes`, per peer. An unread inbox on the
-    /// other side does not hold them up. Fails with `not_a_request`, `not_in_view` if the sender has gone, `closed`,
-    /// `timed_out`, `would_block`, and with `message_too_large` if longer than `max_message` without 8 bytes.
+    /// as that does for room; replies have an outbox of their own for each peer, of `outbox_bytes`, and may take as
+    /// much beyond `total_outbox_bytes`: an unread inbox on the other side does not hold them up. Fails with
+    /// `not_a_request`, `not_in_view` if the sender has gone, `closed`, `timed_out`, `would_block`, `outbox_full`, and
+    /// with `message_too_large` if longer than `max_message` without 8 bytes.
     void reply(Payload payload) const;
     void reply(Payload payload, std::error_code& error) const;
 

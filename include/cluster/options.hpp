@@ -101,10 +101,13 @@ struct CLUSTER_EXPORT Options {
     /// Messages received and not yet taken, over all peers. A quarter is kept for finishing long messages, half is
     /// shared out as 128 KiB for each of `max_peers`, the rest goes to those who send most. At least
     /// `max_peers` x 256 KiB and 4 x `max_message`. A message longer than 64 KiB may lie in a block twice its length.
+    /// Replies are not in it: of each peer one that comes in parts is kept until it is whole.
     std::size_t inbox_bytes = std::size_t{64} << 20;
-    /// Messages accepted for one peer and not yet acknowledged. At least `max_message` and 64 KiB for headers.
+    /// Messages accepted for one peer and not yet acknowledged; and, apart from them, as much of replies. At least
+    /// `max_message` and 64 KiB for headers.
     std::size_t outbox_bytes = std::size_t{32} << 20;
-    /// The same over all peers; what goes to several peers counts once. At least `outbox_bytes`.
+    /// The same over all peers; what goes to several peers counts once. Replies may take `outbox_bytes` more. At least
+    /// `outbox_bytes`.
     std::size_t total_outbox_bytes = std::size_t{256} << 20;
     /// The longest message, in either direction; 64 KiB to 512 MiB. Every peer learns it.
     std::size_t max_message = std::size_t{16} << 20;

@@ -108,8 +108,10 @@ Engine::Outcome Engine::room(std::span<Pair* const> pairs, const Body& body) {
         const Outbox& out = pair->session->channel(body.channel())->out;
         if (out.size() + size > options_.outbox_bytes) outcome.full.push_back(pair->id);
     }
-    // The segment that is being filled does not count, so that even an idle node has room for a longest message.
-    const std::size_t most = options_.total_outbox_bytes + Arena::segment_size;
+    // The segment that is being filled does not count, so that even an idle node has room for a longest message; and
+    // messages leave room for replies, without which two nodes might wait for each other.
+    const std::size_t most =
+        options_.total_outbox_bytes + Arena::segment_size + (body.reply ? options_.outbox_bytes : 0);
     if (arena_.pinned() + size > most && arena_.wasteful()) compact();
     const bool total_full = arena_.pinned() + size > most;
     if (!outcome.full.empty() || total_full) {

@@ -76,6 +76,7 @@ void Engine::on(Link& link, Attached&& attached, Time now) {
     Pair& pair = *link.pair;
     if (attached.epoch != pair.session->epoch()) return break_rule(link, Rule::wrong_epoch, now);
     if (const auto rule = pair.session->rewind(attached.offsets)) return break_rule(link, *rule, now);
+    room_freed();
     const bool first = !pair.session->confirmed();
     pair.session->confirm();
     attach(link, now);
@@ -111,6 +112,7 @@ void Engine::on(Link& link, Attach&& attach, Time now) {
     if (fresh) pair.session->set_token(attach.token);
     pair.session->accept_epoch(attach.epoch);
     if (const auto rule = pair.session->rewind(attach.offsets)) return break_rule(link, *rule, now);
+    room_freed();
     this->attach(link, now);
     link.attached_due = true;
     ready(link);
@@ -286,7 +288,8 @@ void Engine::on(Link& link, Ping&& ping, Time now) {
 
 void Engine::on(Link& link, Pong&& pong, Time now) {
     if (!usable(link, now)) return;
-    if (pong.sequence == link.ping_sequence) link.pair->round_trip = now - link.ping_sent;
+    const bool asked = link.ping_sequence != 0;
+    if (asked && pong.sequence == link.ping_sequence) link.pair->round_trip = now - link.ping_sent;
 }
 
 // The end.

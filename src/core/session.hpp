@@ -96,8 +96,8 @@ public:
     /// The peer has acknowledged all messages.
     bool settled() const noexcept;
 
-    /// Replies are handed over as they come, so their credit does not depend on readers: it grows with what has come,
-    /// but for what is still to be handed over. To be called with the batches of the reply channel.
+    /// Replies are handed over as they come, so their credit does not depend on readers: it grows with what has come.
+    /// To be called with the batches of the reply channel.
     void take_replies(std::span<const Batch> batches = {});
 
     CreditPool::Share& share() noexcept { return share_; }

@@ -107,6 +107,30 @@ TEST_CASE("replies have an outbox of their own, and what is given up of it is re
     CHECK(bob.surrendered[0].bytes > (sent - 1) * text.size());
 }
 
+TEST_CASE("messages that fill all outboxes leave room for replies") {
+    Lab lab;
+    lab.options.outbox_bytes = 1 << 20;
+    lab.options.total_outbox_bytes = 1 << 20;
+    lab.options.max_message = 1 << 16;
+    Node& ann = lab.start(1);
+    Node& bob = lab.start(2);
+    Node& eve = lab.start(3);
+    lab.join(ann, bob);
+    lab.join(bob, eve);
+    for (Node* node : {&ann, &eve}) node->reads = false;
+    const std::string text(60000, 'm');
+    for (const PeerId& to : {ann.id, eve.id}) {
+        while (bob.send(to, text).error == errc{}) {
+        }
+    }
+    CHECK(bob.send(ann.id, text).error == errc::outbox_full);
+    CHECK(bob.send(eve.id, text).error == errc::outbox_full);
+    CHECK(bob.reply(ann.id, 1, text).error == errc{});
+    CHECK(bob.reply(eve.id, 2, text).error == errc{});
+    CHECK(ann.replies.size() == 1);
+    CHECK(eve.replies.size() == 1);
+}
+
 TEST_CASE("replies survive the loss of links, each comes once and in order") {
     Two lab;
     Texts expected;

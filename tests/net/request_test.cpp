@@ -385,6 +385,26 @@ TEST_CASE("request: one whose time is over just when it begins to wait for room 
     CHECK(late == 0);
 }
 
+TEST_CASE("request: with give_up a reply for which there is no room is known to be given up") {
+    Options options = quick();
+    options.outbox_bytes = 1 << 20;
+    options.max_message = 1 << 18;
+    options.send_timeout = 20ms;
+    options.linger = 0ms;
+    options.when_full = WhenFull::give_up;
+    Pair nodes(options);
+    Events<int> go_on;
+    // The first reply keeps its I/O thread from taking more of them.
+    nodes.ann.request(nodes.bob.id(), "", patience, [&](std::error_code, const Message&) { go_on.take(); });
+    const std::optional<Message> message = nodes.bob.inbox().receive_for(patience);
+    REQUIRE(message);
+    const std::string large(200000, 'r');
+    std::error_code error;
+    for (int i = 0; i < 100 && !error; ++i) message->reply(large, error);
+    CHECK(error == errc::timed_out);
+    go_on.put(1);
+}
+
 TEST_CASE("request: what its handler throws is caught and counted") {
     Pair nodes;
     Echo echo(nodes.bob);

@@ -9,7 +9,10 @@ using namespace std::chrono_literals;
 void World::check_step(Node& node) {
     const auto who = [&] { return "n" + std::to_string(node.index) + " "; };
     if (node.inbox_charge > node.inbox_limit) fail(who() + "holds more in its inbox than allowed");
-    if (node.engine->pinned() > total_outbox_bytes + core::Arena::segment_size) fail(who() + "pins more than allowed");
+    const std::size_t replies = conditions_.requests ? outbox_bytes : 0;
+    if (node.engine->pinned() > total_outbox_bytes + replies + core::Arena::segment_size) {
+        fail(who() + "pins more than allowed");
+    }
     if (node.engine->link_count() > node.link_limit + rumoured_) fail(who() + "has more links than allowed");
     if (node.engine->counters().protocol_errors != 0) fail(who() + "sees a rule broken");
 }
