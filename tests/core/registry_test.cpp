@@ -25,7 +25,7 @@ MemberId id_of(std::uint8_t first) {
 
 RecordRef record(std::uint8_t first, std::string_view text) {
     detail::MemberRecord made{id_of(first), PeerId(), std::vector<std::byte>(text.size())};
-    std::memcpy(made.data.data(), text.data(), text.size());
+    if (!text.empty()) std::memcpy(made.data.data(), text.data(), text.size());
     return std::make_shared<const detail::MemberRecord>(std::move(made));
 }
 
