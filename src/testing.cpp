@@ -7,6 +7,7 @@
 
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -36,6 +37,7 @@ public:
         if (closed_) return errc::closed;
         if (!enrolled_.contains(record->id) && enrolled_.size() >= limits_.max_members) return errc::too_many_members;
         enrolled_[record->id] = record;
+        if (expired_.contains(record->owner)) return {};
         const MembersState::Change change{record, true, false};
         woken.add(members_->apply({&change, 1}));
         return {};
@@ -46,7 +48,7 @@ public:
         const auto found = enrolled_.find(id);
         if (found == enrolled_.end()) return;
         const MembersState::Change change{found->second, false, true};
-        woken.add(members_->apply({&change, 1}));
+        if (!expired_.contains(found->second->owner)) woken.add(members_->apply({&change, 1}));
         enrolled_.erase(found);
     }
 
@@ -63,7 +65,12 @@ public:
         Woken woken;  // outlives the lock
         const std::lock_guard lock(mutex_);
         const PeerId* const owner = owner_of(id);
-        if (owner == nullptr) return false;
+        if (owner == nullptr || expired_.contains(*owner) != present) return false;
+        if (present) {
+            expired_.erase(*owner);
+        } else {
+            expired_.insert(*owner);
+        }
         std::vector<MembersState::Change> changes;
         for (const auto& [each, record] : enrolled_) {
             if (record->owner == *owner) changes.push_back({record, present, false});
@@ -100,6 +107,7 @@ private:
 
     mutable std::mutex mutex_;
     std::map<MemberId, std::shared_ptr<const MemberRecord>> enrolled_;
+    std::set<PeerId> expired_;  ///< owners of whom nothing is shown
     bool closed_ = false;
 };
 

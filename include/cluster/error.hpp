@@ -50,7 +50,7 @@ enum class errc {
     leaving,
     /// This node or the other one has `max_peers` peers already. Nothing was changed.
     too_many_peers,
-    /// No peer with that id is in view. Nothing was queued.
+    /// No peer with that id is in view; this node itself is none. Nothing was queued.
     not_in_view,
     /// The outbox of at least one receiver, or of the node as a whole, has no room now. Nothing was queued for anyone.
     outbox_full,

@@ -111,17 +111,18 @@ public:
     TryResult try_broadcast(Payload payload);
     TryResult try_send(const PeerId& to, Payload payload);
 
-    /// Sends `payload` to one peer and waits for what `Message::reply` answers there, for at most `timeout`. It is
-    /// queued in order with what `send` and `broadcast` queue, unless it has to wait for room, which it does as
-    /// `async_send`. Replies do not pass through the inbox: the thread that reads it may wait for one, and an unread
-    /// inbox on this side does not hold them up. Fails with `timed_out`, `connection_lost`, or `closed` where this node
-    /// closes meanwhile, after each of which it may or may not have been carried out; or with `not_in_view`,
-    /// `message_too_large` (longer than `max_message` without 8 bytes), `outbox_full` (too many wait for room),
-    /// `too_many_requests`, `unsupported` or `would_block`, after which it has not.
+    /// Sends `payload` to one peer, not this node itself, and waits for what `Message::reply` answers there, for at
+    /// most `timeout`. It is queued in order with what `send` and `broadcast` queue, unless it has to wait for room,
+    /// which it does as `async_send`. Replies do not pass through the inbox: the thread that reads it may wait for one,
+    /// and an unread inbox on this side does not hold them up. Fails with `timed_out`, `connection_lost`, or `closed`
+    /// where this node closes meanwhile, after each of which it may or may not have been carried out; or with
+    /// `not_in_view`, `message_too_large` (longer than `max_message` without 8 bytes), `outbox_full` (too many wait for
+    /// room), `too_many_requests`, `unsupported` or `would_block`, after which it has not.
     Message request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout);
     Message request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout, std::error_code& error);
     /// The same without waiting, for the lowest latency: `handler` is called once on the I/O thread, where it must not
-    /// block, and never from within this call. The message is empty where there is an error.
+    /// block, and never from within this call; ~Node waits until it has run. The message is empty where there is an
+    /// error.
     void request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout,
                  std::function<void(std::error_code, const Message&)> handler);
 

@@ -113,8 +113,8 @@ struct CLUSTER_EXPORT Options {
     std::size_t max_message = std::size_t{16} << 20;
     /// Peers in view plus those being greeted; 4096 at most. More are refused with `errc::too_many_peers`.
     std::size_t max_peers = 256;
-    /// The data of one member (see <cluster/membership.hpp>) may be so long, at most 64 KiB. Every node keeps the
-    /// members of all.
+    /// The data of one member that this node enrols (see <cluster/membership.hpp>) may be so long, at most 64 KiB.
+    /// Every node keeps the members of all, however long they are.
     std::size_t max_member_data = std::size_t{64} << 10;
 
     /// Where log lines go: called on the node's threads or the calling thread, one line at a time and never on behalf

@@ -64,10 +64,10 @@ public:
     void close();
 
     // Failures. Each concerns the owner of that member, and with it all other members that the owner has. False, and
-    // nothing happens, where that member is not enrolled, or the cluster is closed.
+    // nothing happens, where that member is not enrolled, or the cluster is closed, or it is so already.
 
-    /// The owner has failed: its members are gone. They are still enrolled as far as it knows, so each returns with
-    /// `restore`, and when it is enrolled again or given other data.
+    /// The owner has failed: its members are gone. They are still enrolled as far as it knows; what it enrols, changes
+    /// and withdraws meanwhile shows with `restore`.
     bool expire(const MemberId& id);
     /// The owner is heard from again: its members are back, with the newest data.
     bool restore(const MemberId& id);
