@@ -94,7 +94,7 @@ void Engine::on(Link& link, MembersSeen&& seen, Time now) {
         link.feed.seen = seen.version;
         link.feed.waits = now;
     }
-    // A complete set says what was withdrawn by leaving it out, which counts at its end.
+    // Before the end of the complete set frames are counted, not versions.
     if (link.feed.ended == 0 || seen.version < link.feed.ended) return;
     link.pair->members_seen = std::max(link.pair->members_seen, seen.version);
     members_progress();

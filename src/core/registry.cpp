@@ -24,6 +24,17 @@ RecordRef to_record(const PeerId& owner, const MemberEntry& entry) {
     return std::make_shared<const detail::MemberRecord>(std::move(record));
 }
 
+/// False if there is no room for it in the frame.
+bool add(MemberList& list, std::size_t& size, const MemberId& id, const RecordRef& record) {
+    const std::size_t cost = 32 + (record == nullptr ? 0 : record->data.size());
+    const bool full = size + cost > max_control_body || list.members.size() == max_listed_members;
+    if (full && !list.members.empty()) return false;
+    size += cost;
+    list.members.push_back({id, record != nullptr, {}});
+    if (record != nullptr) list.members.back().data = to_wire(record->data);
+    return true;
+}
+
 }  // namespace
 
 // Own members.
@@ -34,23 +45,24 @@ void Registry::record_change(const MemberId& id, RecordRef record) {
 
 errc Registry::put(RecordRef record) {
     const auto found = own_.find(record->id);
-    if (found != own_.end() && changes_.at(found->second).record->data == record->data) return {};
-    const std::size_t before = found == own_.end() ? 0 : changes_.at(found->second).record->data.size();
-    const std::uint64_t bytes = bytes_ - before + record->data.size();
-    if (bytes > max_member_bytes || (found == own_.end() && own_.size() == max_members)) return errc::too_many_members;
+    const bool is_new = found == own_.end();
+    const detail::MemberRecord* former = is_new ? nullptr : changes_.at(found->second.version).record.get();
+    if (!is_new && former->data == record->data) return {};
+    const std::uint64_t bytes = bytes_ - (is_new ? 0 : former->data.size()) + record->data.size();
+    if (bytes > max_member_bytes || (is_new && own_.size() == max_members)) return errc::too_many_members;
     bytes_ = bytes;
-    if (found != own_.end()) changes_.erase(found->second);
     const MemberId id = record->id;
-    if (const auto former = withdrawn_.extract(id)) changes_.erase(former.mapped());
+    if (!is_new) changes_.erase(found->second.version);
+    if (const auto withdrawn = withdrawn_.extract(id)) changes_.erase(withdrawn.mapped());
     record_change(id, std::move(record));
-    own_[id] = version_;
+    own_[id] = {version_, is_new ? version_ : found->second.enrolled};
     return {};
 }
 
 bool Registry::erase(const MemberId& id) {
     const auto found = own_.find(id);
     if (found == own_.end()) return false;
-    const auto change = changes_.find(found->second);
+    const auto change = changes_.find(found->second.version);
     bytes_ -= change->second.record->data.size();
     changes_.erase(change);
     own_.erase(found);
@@ -59,28 +71,45 @@ bool Registry::erase(const MemberId& id) {
     return true;
 }
 
-MemberList Registry::next(Feed& feed, Time now) {
-    MemberList list;
-    list.whole = std::exchange(feed.whole, false);
-    if (list.whole) feed = {.whole = false, .told = 0, .begun = version_, .ended = 0, .seen = 0, .waits = {}};
-    if (feed.seen == feed.told) feed.waits = now;
-    list.from = feed.told;
+/// The complete set, in the order of ids: so it has an end, however fast members change meanwhile. What changes after
+/// it was begun is told once more behind it. Until then frames are counted in place of versions; there are fewer.
+void Registry::add_members(Feed& feed, MemberList& list) const {
+    std::size_t size = 0;
+    auto each = feed.last ? own_.upper_bound(*feed.last) : own_.begin();
+    for (; each != own_.end(); ++each) {
+        const auto& [id, own] = *each;
+        if (own.enrolled > feed.begun) continue;
+        if (!add(list, size, id, changes_.at(own.version).record)) break;
+        feed.last = id;
+    }
+    list.complete = each == own_.end();
+    feed.told = list.complete ? feed.begun : feed.told + 1;
+    if (list.complete) feed.ended = feed.begun;
+}
+
+void Registry::add_changes(Feed& feed, MemberList& list) const {
     std::size_t size = 0;
     auto change = changes_.upper_bound(feed.told);
-    for (; change != changes_.end(); ++change) {
-        const auto& [version, what] = *change;
-        if (what.record == nullptr && version <= feed.begun) continue;
-        const std::size_t cost = 32 + (what.record == nullptr ? 0 : what.record->data.size());
-        const bool full = size + cost > max_control_body || list.members.size() == max_listed_members;
-        if (full && !list.members.empty()) break;
-        size += cost;
-        feed.told = version;
-        list.members.push_back({what.id, what.record != nullptr, {}});
-        if (what.record != nullptr) list.members.back().data = to_wire(what.record->data);
+    for (; change != changes_.end() && add(list, size, change->second.id, change->second.record); ++change) {
+        feed.told = change->first;
     }
     list.complete = change == changes_.end();
     if (list.complete) feed.told = version_;
-    if (list.complete && feed.ended == 0) feed.ended = version_;
+}
+
+MemberList Registry::next(Feed& feed, Time now) {
+    MemberList list;
+    list.whole = feed.whole;
+    if (list.whole) {
+        feed = {.whole = false, .told = 0, .begun = version_, .ended = 0, .seen = 0, .waits = {}, .last = {}};
+    }
+    if (feed.seen == feed.told) feed.waits = now;
+    list.from = feed.told;
+    if (feed.ended == 0) {
+        add_members(feed, list);
+    } else {
+        add_changes(feed, list);
+    }
     list.to = feed.told;
     return list;
 }

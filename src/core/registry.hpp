@@ -50,10 +50,11 @@ public:
     struct Feed {
         bool whole = true;        ///< what comes next begins the complete set
         std::uint64_t told = 0;
-        std::uint64_t begun = 0;  ///< withdrawals up to here are not told: the set was begun without them
+        std::uint64_t begun = 0;  ///< the complete set is that of this version, each member as it is when it is told
         std::uint64_t ended = 0;  ///< where the complete set ended; 0: it has not. Until then nothing is known for sure
         std::uint64_t seen = 0;   ///< acknowledged by the peer
         Time waits{};             ///< for an acknowledgement, since something was told or the last one came
+        std::optional<MemberId> last;  ///< of the complete set, while it is told
     };
     bool due(const Feed& feed) const noexcept { return feed.whole || feed.told != version_; }
     /// The next frame for a link for which one is due.
@@ -93,11 +94,17 @@ private:
         std::uint64_t round = 0;  ///< how many complete sets were begun
         std::uint64_t swept = 0;  ///< which of them was the last that ended; 0: none
     };
+    struct Own {
+        std::uint64_t version = 0;   ///< of its last change
+        std::uint64_t enrolled = 0;  ///< the version with which it was
+    };
     void record_change(const MemberId& id, RecordRef record);
+    void add_members(Feed& feed, MemberList& list) const;
+    void add_changes(Feed& feed, MemberList& list) const;
     static bool within_limits(const Owner& owner);
 
     std::map<std::uint64_t, Change> changes_;
-    std::map<MemberId, std::uint64_t> own_;  ///< the version of each that is enrolled
+    std::map<MemberId, Own> own_;  ///< that are enrolled
     std::uint64_t version_ = 1;
     std::uint64_t bytes_ = 0;
     std::map<MemberId, std::uint64_t> withdrawn_;  ///< the version of each that is not, until all links were told

@@ -184,6 +184,32 @@ TEST_CASE("registry: members go with their owner, and come again with the next l
     CHECK(listener.news.back() == "1=b");
 }
 
+TEST_CASE("registry: the complete set has an end however fast members change, and what changed comes behind it") {
+    Registry source;
+    Listener listener;
+    Registry::Feed feed;
+    const auto change_all = [&](char to) {
+        for (std::uint8_t i = 1; i <= 50; ++i) source.put(record(i, std::string(40000, to)));
+    };
+    change_all('a');
+    std::size_t frames = 0;
+    for (char to = 'b'; !listener.registry.complete(listener.owner); ++to, ++frames) {
+        REQUIRE(frames < 50);
+        REQUIRE(listener.take(source.next(feed, Time())));
+        if (frames == 20) source.erase(id_of(50));
+        change_all(static_cast<char>('a' + to % 26));
+    }
+    CHECK(frames >= 49);
+    source.erase(id_of(49));
+    listener.follow(source, feed);
+    CHECK(listener.registry.held(listener.owner) == source.version());
+    Members expected;
+    for (std::uint8_t i = 1; i <= 50; ++i) {
+        if (i != 49) expected[i] = listener.members[1];
+    }
+    CHECK(listener.members == expected);
+}
+
 TEST_CASE("registry: a member that comes and goes again and again is told once") {
     Registry source;
     Listener listener;
