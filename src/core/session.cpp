@@ -50,8 +50,7 @@ Session::State Session::state() const noexcept {
 }
 
 Session::Channel* Session::channel(std::uint16_t id) noexcept {
-    const auto found = std::find_if(channels_.begin(), channels_.end(), [&](const Channel& c) { return c.id == id; });
-    return found == channels_.end() ? nullptr : &*found;
+    return id < channels_.size() ? &channels_[id] : nullptr;
 }
 
 std::vector<Offset> Session::state_offsets() {

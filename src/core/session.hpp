@@ -111,7 +111,7 @@ private:
     std::uint64_t epoch_ = 0;
     LinkId attached_ = 0;
     LinkId attaching_ = 0;
-    std::vector<Channel> channels_;
+    std::vector<Channel> channels_;  ///< each at the place of its id
     CreditPool::Share share_{.session = number_};
 };
 
