@@ -50,7 +50,8 @@
 // Lifetimes: node, inbox, watch and payload may go while an operation waits; a closed node completes it with
 // `errc::closed`. ~Node waits until handlers without an executor have run, except on the callback thread and on an I/O
 // thread. When the execution context of the handler goes first, the handler is destroyed and not called, as Asio does
-// it with operations of its own; a message that it might have got goes to the next who asks.
+// it with operations of its own, and the operation is cancelled; a message that it might have got goes to the next who
+// asks.
 //
 // This header is compiled with the application's Asio. The library has another one inside, in a namespace of its own;
 // the two need not be of the same version. Tested from 1.22 on. With clang 14 and Asio before 1.28, coroutines need
@@ -324,6 +325,11 @@ public:
     void start(Start& start) {
         this->prepare();
         start(std::static_pointer_cast<Base>(this->shared_from_this()));
+    }
+
+    void abandon() noexcept override {
+        Bound<Base, Inbox, Handler, in_place>::abandon();
+        stop();  // nobody waits for what it would do
     }
 
 private:

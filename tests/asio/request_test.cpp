@@ -388,6 +388,20 @@ TEST_CASE("async_request: where its context ends first, its handler is destroyed
     CHECK(results.size() == 0);
 }
 
+TEST_CASE("async_request: those whose context has ended wait no longer") {
+    Asked nodes;
+    nodes.bob.on_message([](const Message&) {});
+    {
+        asio::io_context context;
+        for (int i = 0; i < 65536; ++i) {
+            nodes.ann.async_request(nodes.bob.id(), "", 1h,
+                                    asio::bind_executor(context, [](std::error_code, const Message&) {}));
+        }
+        CHECK(error_of(nodes.ann.async_request(nodes.bob.id(), "", 1ms, asio::use_future)) == errc::too_many_requests);
+    }
+    CHECK(error_of(nodes.ann.async_request(nodes.bob.id(), "", 1ms, asio::use_future)) == errc::timed_out);
+}
+
 TEST_CASE("async_request: its context and its peer end while replies come") {
     for (int i = 0; i < 20; ++i) {
         Node ann(quick());
