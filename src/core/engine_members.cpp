@@ -94,7 +94,7 @@ void Engine::on(Link& link, MembersSeen&& seen, Time now) {
         link.feed.seen = seen.version;
         link.feed.waits = now;
     }
-    // Before the end of the complete set frames are counted, not versions.
+    // Before the end of the complete set frames are numbered, which says nothing about versions.
     if (link.feed.ended == 0 || seen.version < link.feed.ended) return;
     link.pair->members_seen = std::max(link.pair->members_seen, seen.version);
     members_progress();
@@ -132,7 +132,7 @@ void Engine::forget_withdrawals() {
     std::uint64_t passed = registry_.version();
     for (const auto& [id, link] : links_) {
         if (link.state != LinkState::attached || link.feed.whole || !reads_members(link.pair->features)) continue;
-        passed = std::min(passed, std::max(link.feed.told, link.feed.begun));
+        passed = std::min(passed, link.feed.ended == 0 ? link.feed.begun : link.feed.told);
     }
     registry_.passed(passed);
 }

@@ -24,6 +24,8 @@ RecordRef to_record(const PeerId& owner, const MemberEntry& entry) {
     return std::make_shared<const detail::MemberRecord>(std::move(record));
 }
 
+constexpr std::uint64_t first_number = std::uint64_t{1} << 62;  // no version comes so far
+
 /// False if there is no room for it in the frame.
 bool add(MemberList& list, std::size_t& size, const MemberId& id, const RecordRef& record) {
     const std::size_t cost = 32 + (record == nullptr ? 0 : record->data.size());
@@ -72,8 +74,9 @@ bool Registry::erase(const MemberId& id) {
 }
 
 /// The complete set, in the order of ids: so it has an end, however fast members change meanwhile. What changes after
-/// it was begun is told once more behind it. Until then frames are counted in place of versions; there are fewer.
-void Registry::add_members(Feed& feed, MemberList& list) const {
+/// it was begun is told once more behind it. Until then each frame has a number of its own in place of a version, so
+/// that none of another set can be taken for the next one.
+void Registry::add_members(Feed& feed, MemberList& list) {
     std::size_t size = 0;
     auto each = feed.last ? own_.upper_bound(*feed.last) : own_.begin();
     for (; each != own_.end(); ++each) {
@@ -83,8 +86,9 @@ void Registry::add_members(Feed& feed, MemberList& list) const {
         feed.last = id;
     }
     list.complete = each == own_.end();
-    feed.told = list.complete ? feed.begun : feed.told + 1;
+    feed.told = list.complete ? feed.begun : first_number + ++numbered_;
     if (list.complete) feed.ended = feed.begun;
+    if (list.complete) feed.seen = 0;
 }
 
 void Registry::add_changes(Feed& feed, MemberList& list) const {

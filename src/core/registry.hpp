@@ -99,13 +99,14 @@ private:
         std::uint64_t enrolled = 0;  ///< the version with which it was
     };
     void record_change(const MemberId& id, RecordRef record);
-    void add_members(Feed& feed, MemberList& list) const;
+    void add_members(Feed& feed, MemberList& list);
     void add_changes(Feed& feed, MemberList& list) const;
     static bool within_limits(const Owner& owner);
 
     std::map<std::uint64_t, Change> changes_;
     std::map<MemberId, Own> own_;  ///< that are enrolled
     std::uint64_t version_ = 1;
+    std::uint64_t numbered_ = 0;  ///< frames of complete sets
     std::uint64_t bytes_ = 0;
     std::map<MemberId, std::uint64_t> withdrawn_;  ///< the version of each that is not, until all links were told
     std::map<PeerId, Owner> owners_;

@@ -143,7 +143,7 @@ std::optional<Rule> broken_by(const core::MembersSeen&) {
 }
 
 std::optional<Rule> broken_by(const core::MemberList& list) {
-    if (list.members.size() > core::max_listed_members || list.to < list.from) return Rule::malformed_body;
+    if (list.members.size() > core::max_listed_members) return Rule::malformed_body;
     if (list.whole && list.from != 0) return Rule::malformed_body;
     const auto valid = [](const core::MemberEntry& entry) {
         return entry.data.size() <= core::max_member_data && (entry.enrolled || entry.data.empty());
