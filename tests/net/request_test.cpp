@@ -392,8 +392,8 @@ TEST_CASE("request: with give_up a reply for which there is no room is known to 
     options.send_timeout = 20ms;
     options.linger = 0ms;
     options.when_full = WhenFull::give_up;
-    Pair nodes(options);
     Events<int> go_on;
+    Pair nodes(options);
     // The first reply keeps its I/O thread from taking more of them.
     nodes.ann.request(nodes.bob.id(), "", patience, [&](std::error_code, const Message&) { go_on.take(); });
     const std::optional<Message> message = nodes.bob.inbox().receive_for(patience);
