@@ -121,6 +121,7 @@ public:
 
     bool remove(const PeerId& id, Time now);
     void set_tags(Tags tags, Time now);
+
     // Shared membership. What this node itself enrols and withdraws is not reported by an action.
     /// Zero, `errc::too_many_members` or `errc::closed`.
     errc put_member(RecordRef record);
@@ -437,7 +438,7 @@ private:
     void members_progress();
     void report_members(std::vector<MemberChange> changes);
     void doubt_members(const Pair& pair, bool suspect);
-    void forget_members(const Pair& pair, bool graceful);
+    void forget_members(Pair& pair, bool graceful);
 
     // engine_output.cpp: what is to be written and done
     void write_list(std::span<const Facts* const> facts, const Link& link, OutputSink& sink);

@@ -28,7 +28,7 @@ void Engine::erase_member(const MemberId& id) {
     if (registry_.withdrawals() > max_members) {
         // Whoever lacks more than this last one is told anew.
         for (auto& [number, link] : links_) {
-            if (link.feed.told + 1 < registry_.version()) link.feed = {};
+            if (link.feed.settled() + 1 < registry_.version()) link.feed = {};
         }
         registry_.passed(registry_.version() - 1);
     }
@@ -79,7 +79,6 @@ void Engine::on(Link& link, MemberList&& list, Time now) {
     pair.members_known = registry_.complete(pair.id);
     report_members(std::move(changes));
     if (!registry_.within_limits(pair.id)) {
-        pair.members_known = false;
         forget_members(pair, false);
         return break_rule(link, Rule::too_many_members, now);
     }
@@ -132,7 +131,7 @@ void Engine::forget_withdrawals() {
     std::uint64_t passed = registry_.version();
     for (const auto& [id, link] : links_) {
         if (link.state != LinkState::attached || link.feed.whole || !reads_members(link.pair->features)) continue;
-        passed = std::min(passed, link.feed.ended == 0 ? link.feed.begun : link.feed.told);
+        passed = std::min(passed, link.feed.settled());
     }
     registry_.passed(passed);
 }
@@ -150,7 +149,8 @@ void Engine::doubt_members(const Pair& pair, bool suspect) {
     if (registry_.has_members(pair.id)) actions_.push_back(MembersInDoubt{pair.id, suspect});
 }
 
-void Engine::forget_members(const Pair& pair, bool graceful) {
+void Engine::forget_members(Pair& pair, bool graceful) {
+    pair.members_known = false;
     std::vector<MemberChange> changes;
     registry_.forget(pair.id, graceful, changes);
     report_members(std::move(changes));

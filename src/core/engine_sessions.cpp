@@ -76,7 +76,6 @@ void Engine::on(Link& link, Attached&& attached, Time now) {
     Pair& pair = *link.pair;
     if (attached.epoch != pair.session->epoch()) return break_rule(link, Rule::wrong_epoch, now);
     if (const auto rule = pair.session->rewind(attached.offsets)) return break_rule(link, *rule, now);
-    room_freed();
     const bool first = !pair.session->confirmed();
     pair.session->confirm();
     attach(link, now);
@@ -112,7 +111,6 @@ void Engine::on(Link& link, Attach&& attach, Time now) {
     if (fresh) pair.session->set_token(attach.token);
     pair.session->accept_epoch(attach.epoch);
     if (const auto rule = pair.session->rewind(attach.offsets)) return break_rule(link, *rule, now);
-    room_freed();
     this->attach(link, now);
     link.attached_due = true;
     ready(link);
@@ -161,6 +159,7 @@ void Engine::attach(Link& link, Time now) {
     Pair& pair = *link.pair;
     pair.session->attach(link.id);
     link.state = LinkState::attached;
+    room_freed();  // the offsets just stated acknowledge, too
     believe(pair, *std::exchange(link.hello, nullptr), now);
     enter(pair, link, now);
     credit_.grow(pair.session->share(), pair.session->user().in, false);

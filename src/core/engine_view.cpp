@@ -168,7 +168,6 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     if (pair.session) credit_.lend(pair.session->share(), pair.session->user().in);
     serve_waiting(now);
     pair.members_seen = 0;
-    pair.members_known = false;
     forget_members(pair, reason == RemovalReason::left);  // first: nobody finds members of a peer said to be gone
     if (!leaving_) {
         actions_.push_back(PeerRemoved{describe(pair), reason});

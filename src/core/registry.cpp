@@ -86,9 +86,12 @@ void Registry::add_members(Feed& feed, MemberList& list) {
         feed.last = id;
     }
     list.complete = each == own_.end();
-    feed.told = list.complete ? feed.begun : first_number + ++numbered_;
-    if (list.complete) feed.ended = feed.begun;
-    if (list.complete) feed.seen = 0;
+    if (list.complete) {
+        feed.told = feed.ended = feed.begun;
+        feed.seen = 0;
+    } else {
+        feed.told = first_number + ++numbered_;
+    }
 }
 
 void Registry::add_changes(Feed& feed, MemberList& list) const {

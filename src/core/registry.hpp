@@ -55,6 +55,9 @@ public:
         std::uint64_t seen = 0;   ///< acknowledged by the peer
         Time waits{};             ///< for an acknowledgement, since something was told or the last one came
         std::optional<MemberId> last;  ///< of the complete set, while it is told
+
+        /// Of withdrawals up to this version the peer needs not be told.
+        std::uint64_t settled() const noexcept { return ended == 0 ? begun : told; }
     };
     bool due(const Feed& feed) const noexcept { return feed.whole || feed.told != version_; }
     /// The next frame for a link for which one is due.

@@ -210,6 +210,20 @@ TEST_CASE("registry: the complete set has an end however fast members change, an
     CHECK(listener.members == expected);
 }
 
+TEST_CASE("registry: while a set is told, withdrawals since it was begun are still to be told") {
+    Registry source;
+    for (std::uint8_t i = 1; i <= 3; ++i) source.put(record(i, std::string(60000, 'x')));
+    const std::uint64_t begun = source.version();
+    Registry::Feed feed;
+    REQUIRE_FALSE(source.next(feed, Time()).complete);
+    source.erase(id_of(1));
+    CHECK(feed.settled() == begun);
+    source.passed(feed.settled());
+    CHECK(source.withdrawals() == 1);
+    while (source.due(feed)) source.next(feed, Time());
+    CHECK(feed.settled() == source.version());
+}
+
 TEST_CASE("registry: a member that comes and goes again and again is told once") {
     Registry source;
     Listener listener;
