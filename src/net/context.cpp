@@ -71,8 +71,8 @@ Context::Context() {
 Context::~Context() {
     loop_->finish();
     const bool on_own_callback = loop_->on_callback_thread();
-    // The I/O thread ends at once, since the nodes have left, unless the system is still looking for a name.
-    if (on_io_thread() || loop_->lookups != 0) {
+    // The I/O thread ends at once, since the nodes have left.
+    if (on_io_thread()) {
         io_thread_.detach();
     } else {
         io_thread_.join();

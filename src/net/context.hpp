@@ -2,6 +2,7 @@
 
 #include "core/block.hpp"
 #include "net/asio.hpp"
+#include "net/resolver.hpp"
 
 #include <atomic>
 #include <condition_variable>
@@ -80,8 +81,10 @@ public:
 
     bool on_callback_thread() const noexcept { return callback_thread_ == std::this_thread::get_id(); }
 
-    /// How many names are being looked up, which nothing can interrupt.
-    std::atomic<int> lookups{0};
+    /// For names that the application gave: seeds, and what it adds.
+    Resolver& resolver() noexcept { return resolver_; }
+    /// For names that peers publish, which may be as many and as slow as they like.
+    Resolver& resolver_for_peers() noexcept { return resolver_for_peers_; }
 
     // For the threads.
     void run_io();
@@ -93,6 +96,8 @@ private:
     asio::io_context io_;
     asio::executor_work_guard<asio::io_context::executor_type> io_work_;
     ReadBuffer read_buffer_;
+    Resolver resolver_{io_};
+    Resolver resolver_for_peers_{io_};
 
     std::mutex mutex_;
     std::condition_variable called_;

@@ -33,7 +33,6 @@ Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineO
     : loop_(std::move(loop)),
       engine_(std::move(options), now()),
       acceptor_(std::move(acceptor)),
-      resolver_(loop_->io()),
       timer_(loop_->io()),
       accept_pause_(loop_->io()) {}
 
@@ -110,8 +109,8 @@ void Driver::dial(core::Dial&& dial) {
     connections_[dial.link] = std::make_shared<Connection>(shared_from_this(), dial.link, tcp::socket(loop_->io()));
     if (const std::optional<tcp::endpoint> endpoint = to_endpoint(dial.address)) return connect(dial, {*endpoint});
     // A peer has published a name.
-    look_up(dial.address, [this, dial](const std::error_code& error, std::deque<tcp::endpoint> endpoints) {
-        if (error) return dialled(dial.link, dial.address, error);
+    loop_->resolver_for_peers().look_up(dial.address, weak_from_this(), [this, dial](Resolver::Endpoints endpoints) {
+        if (endpoints.empty()) return dialled(dial.link, dial.address, asio::error::host_not_found);
         // One that never answers must not stand before the others each time.
         std::array<std::uint8_t, 1> pick{};
         fill_random(pick);
@@ -121,7 +120,7 @@ void Driver::dial(core::Dial&& dial) {
     });
 }
 
-void Driver::connect(const core::Dial& dial, std::deque<tcp::endpoint> endpoints) {
+void Driver::connect(const core::Dial& dial, Resolver::Endpoints endpoints) {
     const auto found = connections_.find(dial.link);
     if (found == connections_.end()) return;
     const auto connected = [this, link = dial.link, address = dial.address](const std::error_code& error) {
@@ -148,37 +147,25 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
     connection->start();
 }
 
+/// What is no name waits for no look-up, and needs no thread for one.
 void Driver::resolve(core::Resolve&& resolve) {
-    look_up(resolve.name, [this, target = resolve.target](const std::error_code& error,
-                                                          const std::deque<tcp::endpoint>& endpoints) {
-        std::vector<Address> addresses;
-        for (const tcp::endpoint& endpoint : endpoints) addresses.push_back(to_address(endpoint));
-        serve([&](core::Engine& engine, core::Time time) {
-            engine.resolved(target, std::move(addresses), error ? errc::unresolvable_host : errc{}, time);
-        });
+    const std::uint64_t target = resolve.target;
+    if (const std::optional<tcp::endpoint> endpoint = to_endpoint(resolve.name)) {
+        asio::post(loop_->io(), [self = shared_from_this(), target, endpoint] { self->resolved(target, {*endpoint}); });
+        return;
+    }
+    loop_->resolver().look_up(resolve.name, weak_from_this(), [this, target](const Resolver::Endpoints& endpoints) {
+        resolved(target, endpoints);
     });
 }
 
-/// The resolver handles one name after the other: however often a name is asked for, it waits there once.
-void Driver::look_up(const Address& name, LookedUp then) {
-    std::vector<LookedUp>& waiting = looking_up_[name];
-    waiting.push_back(std::move(then));
-    if (waiting.size() > 1) return;
-    ++loop_->lookups;
-    resolver_.async_resolve(
-        name.host, std::to_string(name.port), tcp::resolver::numeric_service,
-        [self = shared_from_this(), name](std::error_code error, const tcp::resolver::results_type& results) {
-            --self->loop_->lookups;
-            std::deque<tcp::endpoint> endpoints;
-            for (const auto& entry : results) {
-                if (std::find(endpoints.begin(), endpoints.end(), entry.endpoint()) == endpoints.end()) {
-                    endpoints.push_back(entry.endpoint());
-                }
-            }
-            if (!error && endpoints.empty()) error = asio::error::host_not_found;
-            const auto asked = self->looking_up_.extract(name);
-            for (const LookedUp& each : asked.mapped()) each(error, endpoints);
-        });
+void Driver::resolved(std::uint64_t target, const Resolver::Endpoints& endpoints) {
+    std::vector<Address> addresses;
+    for (const tcp::endpoint& endpoint : endpoints) addresses.push_back(to_address(endpoint));
+    serve([&](core::Engine& engine, core::Time time) {
+        const errc error = addresses.empty() ? errc::unresolvable_host : errc{};
+        engine.resolved(target, std::move(addresses), error, time);
+    });
 }
 
 void Driver::close(const core::Close& close) {
@@ -206,7 +193,6 @@ void Driver::finish() {
     acceptor_.close(ignored);
     accept_pause_.cancel();
     timer_.cancel();
-    resolver_.cancel();
     for (const auto& [link, connection] : connections_) connection->close();
     connections_.clear();
     observer_.reset();

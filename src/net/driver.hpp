@@ -5,14 +5,12 @@
 #include "net/asio.hpp"
 #include "net/context.hpp"
 #include "net/io_thread.hpp"
+#include "net/resolver.hpp"
 
 #include <cluster/error.hpp>
 
 #include <atomic>
 #include <chrono>
-#include <deque>
-#include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -151,11 +149,10 @@ private:
 
     void carry_out(core::Action&& action);
     void dial(core::Dial&& dial);
-    void connect(const core::Dial& dial, std::deque<asio::ip::tcp::endpoint> endpoints);
+    void connect(const core::Dial& dial, Resolver::Endpoints endpoints);
     void dialled(core::LinkId link, const Address& address, const std::error_code& error);
     void resolve(core::Resolve&& resolve);
-    using LookedUp = std::function<void(const std::error_code& error, std::deque<asio::ip::tcp::endpoint> endpoints)>;
-    void look_up(const Address& name, LookedUp then);
+    void resolved(std::uint64_t target, const Resolver::Endpoints& endpoints);
     void close(const core::Close& close);
     void finish();
 
@@ -174,8 +171,6 @@ private:
     // Of the I/O thread.
     std::shared_ptr<Observer> observer_;
     asio::ip::tcp::acceptor acceptor_;
-    asio::ip::tcp::resolver resolver_;
-    std::map<Address, std::vector<LookedUp>> looking_up_;  ///< who waits for which name
     asio::steady_timer timer_;
     asio::steady_timer accept_pause_;
     bool accepting_failed_ = false;

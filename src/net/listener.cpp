@@ -2,8 +2,8 @@
 
 #include "core/frame.hpp"
 #include "net/addresses.hpp"
+#include "net/resolver.hpp"
 
-#include <string>
 #include <system_error>
 
 namespace cluster::net {
@@ -12,13 +12,11 @@ namespace {
 
 using asio::ip::tcp;
 
-std::vector<tcp::endpoint> endpoints_of(asio::io_context& io, const Address& where) {
+Resolver::Endpoints endpoints_of(const Address& where) {
     if (const auto numeric = to_endpoint(where)) return {*numeric};
-    tcp::resolver resolver(io);
-    std::vector<tcp::endpoint> found;
-    for (const auto& entry : resolver.resolve(where.host, std::to_string(where.port), tcp::resolver::numeric_service)) {
-        found.push_back(entry.endpoint());
-    }
+    std::error_code error;
+    const Resolver::Endpoints found = Resolver::look_up_now(where, error);
+    if (error) throw std::system_error(error);
     return found;
 }
 
@@ -40,7 +38,7 @@ tcp::acceptor open(asio::io_context& io, const tcp::endpoint& endpoint) {
 tcp::acceptor listen(asio::io_context& io, const Address& where) {
     std::error_code error = make_error_code(errc::unresolvable_host);
     try {
-        for (const tcp::endpoint& endpoint : endpoints_of(io, where)) {
+        for (const tcp::endpoint& endpoint : endpoints_of(where)) {
             try {
                 return open(io, endpoint);
             } catch (const std::system_error& failure) {

@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 
-from world import SECOND, Failure, Host, enter, pause, skip, world
+from world import SECOND, Failure, Host, command, enter, pause, skip, world
 
 # What the lan preset promises.
 DETECTION = 4
@@ -215,6 +215,33 @@ def stalls(here):
     here.none_removed(by=well, of=well)
     settled(here, at, RECONNECT_MAX + 1)
     here.none_removed(by=well, of=well)
+
+def no_name_server(here):
+    """From here on every look-up asks a host that does not answer."""
+    silent = Host()
+    silent.filter(inbound="udp dport 53 drop; tcp dport 53 drop")
+    path = os.path.join(here.logs, "resolv.conf")
+    with open(path, "w") as file:
+        file.write(f"nameserver {silent.address}\n")
+    command("mount", "--bind", path, "/etc/resolv.conf")
+
+@claim("while the name server is silent, a numeric seed behind dead names is found at once, and leaving waits for none")
+def names(here):
+    no_name_server(here)
+    first = here.start("a")
+    at = time.monotonic_ns()
+    dead = [f"dead{i}.example:7000" for i in range(20)]
+    last = here.start("b", seeds=",".join([*dead, first.host.address + ":7000"]))
+    took = (here.all_in_view(10) - at) / SECOND
+    print(f"linked {took:.3f} s after the start")
+    if took > 2:
+        raise Failure("the numeric seed waited for the names")
+    at = time.monotonic_ns()
+    last.leave()
+    took = (time.monotonic_ns() - at) / SECOND
+    print(f"ended {took:.3f} s after it was told to leave")
+    if took > 3:
+        raise Failure("the end waited for the names")
 
 def step_machine(seconds):
     """Steps the machine's own wall clock by so many seconds, to and fro."""

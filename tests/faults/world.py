@@ -185,7 +185,8 @@ class World:
 
     def start(self, name, host=None, environment=None, **options):
         host = host or Host()
-        options["seeds"] = (self.members[0].host if self.members else host).address + ":7000"  # the first finds itself
+        first = self.members[0].host if self.members else host
+        options.setdefault("seeds", first.address + ":7000")  # the first finds itself
         member = Member(self, name, host, options, environment or {})
         self.members.append(member)
         return member
