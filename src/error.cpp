@@ -43,7 +43,8 @@ public:
             case errc::too_many_members: return "this node has as many members as it may have";
             case errc::too_many_requests: return "this node waits for as many replies as it may";
             case errc::not_a_request: return "the message is not a request, so nobody waits for a reply to it";
-            case errc::unsupported: return "the peer knows no requests; run a newer version of this library there";
+            case errc::unsupported: return "the peer does not know that; run a newer version of this library there";
+            case errc::unanswered: return "the peer has dropped the request without a reply";
             case errc::system_failure: return "the system refused";
         }
         return "unknown error " + std::to_string(value);
@@ -74,11 +75,22 @@ public:
     }
 };
 
+class ReplyCategory final : public std::error_category {
+public:
+    const char* name() const noexcept override { return "cluster.reply"; }
+    std::string message(int value) const override { return "the peer replied with error " + std::to_string(value); }
+};
+
 }  // namespace
 
 const std::error_category& error_category() noexcept {
     // Never destroyed: an error may still be looked at while the process ends.
     static const Category& category = *new Category;
+    return category;
+}
+
+const std::error_category& reply_category() noexcept {
+    static const ReplyCategory& category = *new ReplyCategory;
     return category;
 }
 

@@ -278,14 +278,13 @@ bool InboxReader::claim() {
             after = position + FrameHeader::size + payload.size();
         }
     } while (!shared.position.compare_exchange_weak(position, after, std::memory_order_relaxed));
-    Replier* replier = nullptr;
-    std::uint64_t call = 0;
-    if (batch.lost == 0 && (flags & core::flag_call) != 0) {
-        replier = state_->replier();
-        call = core::read_call(payload.data());
+    if ((flags & core::flag_call) != 0) {
+        if (Replier* replier = state_->replier()) {
+            question_ = new Question(*replier, batch.from, core::read_call(payload.data()));
+        }
         payload = payload.subspan(core::call_size);
     }
-    std::construct_at(&message_, batch.from, batch.block.get(), payload, batch.lost, replier, call);
+    std::construct_at(&message_, batch.from, batch.block.get(), payload, batch.lost, question_);
     if (after == shared.end) state_->finish(batch_);
     return true;
 }
@@ -303,8 +302,12 @@ bool InboxReader::next_batch(Deadline deadline) {
 
 Message InboxReader::take() const noexcept {
     core::BlockRef block = message_.size() == 0 ? core::BlockRef() : batch_->batch.block;
-    if (message_.replier_ != nullptr) message_.replier_->retain();
-    return Message(message_.from_, block.detach(), message_.bytes(), message_.lost_, message_.replier_, message_.call_);
+    if (question_ != nullptr) question_->retain();
+    return Message(message_.from_, block.detach(), message_.bytes(), message_.lost_, question_);
+}
+
+void InboxReader::drop_question() noexcept {
+    std::exchange(question_, nullptr)->release();
 }
 
 }  // namespace cluster::detail

@@ -23,6 +23,9 @@
 
 namespace cluster::detail {
 
+class Question;
+class Replier;
+
 /// A batch that several readers share; each claims the next message by moving `position`, without a lock.
 ///
 /// Thread-safe. Readers hold it, and with it its block, for as long as they look at a message of it.
@@ -183,10 +186,11 @@ public:
     explicit InboxReader(std::shared_ptr<InboxState> state) noexcept : state_(std::move(state)), message_() {}
     InboxReader(const InboxReader&) = delete;
     InboxReader& operator=(const InboxReader&) = delete;
-    ~InboxReader() {}
+    ~InboxReader() { let_go(); }
 
     /// Claims the next message, waiting for it until `deadline`; false as `InboxState::next` returns null.
     bool next(Deadline deadline) {
+        let_go();
         if (batch_ != nullptr && claim()) return true;
         return next_batch(deadline);
     }
@@ -197,14 +201,20 @@ public:
     Message take() const noexcept;
 
 private:
+    /// What was claimed last is gone for this reader: whoever asked it learns at once if nobody has replied.
+    void let_go() noexcept {
+        if (question_ != nullptr) drop_question();
+    }
+    void drop_question() noexcept;
     bool claim();
     bool next_batch(Deadline deadline);
 
     std::shared_ptr<InboxState> state_;
     std::shared_ptr<SharedBatch> batch_;
-    /// Borrows the reference that `batch_` has to the block, which saves two atomic operations per message, and that of
-    /// `state_` to the replier. It may therefore never be destroyed or assigned, only be replaced by constructing
-    /// another in its place.
+    Question* question_ = nullptr;  ///< of `message_`, if it is a request
+    /// Borrows the references that `batch_` has to the block, which saves two atomic operations per message, and that
+    /// this reader has to the question. It may therefore never be destroyed or assigned, only be replaced by
+    /// constructing another in its place.
     union {
         Message message_;
     };

@@ -64,6 +64,7 @@ core::EngineOptions engine_options(const Options& options, core::Facts self, std
     return {
         .cluster = options.cluster,
         .self = std::move(self),
+        .observer = options.observer,
         .publish_observed = wildcard && options.advertise.empty(),
         .seeds = parse(options.seeds),
         .remembered = std::move(remembered),
@@ -86,11 +87,17 @@ core::EngineOptions engine_options(const Options& options, core::Facts self, std
     };
 }
 
-/// Whom a sender waited for in vain.
-std::string no_room(const std::vector<PeerId>& full) {
-    std::string line = "no_room";
-    for (const PeerId& id : full) line += " peer=" + id.to_string();
-    return line + (full.empty() ? " why=\"total_outbox_bytes are in use\"" : " why=\"not acknowledged in time\"");
+/// The body of a reply that there is none: a code, and a text, which is cut off between two characters of UTF-8.
+std::vector<std::byte> failure_of(int code, std::span<const std::byte> text) {
+    if (text.size() > core::max_error_text) {
+        std::size_t size = core::max_error_text;
+        while (size > 0 && (text[size] & std::byte{0xc0}) == std::byte{0x80}) --size;
+        text = text.first(size);
+    }
+    std::vector<std::byte> body(core::code_size);
+    core::write_code(code, body.data());
+    body.insert(body.end(), text.begin(), text.end());
+    return body;
 }
 
 /// `address` in its normal form, if it is one that can be dialled.
@@ -160,19 +167,25 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             if (self_again) asio::post(self_again->loop_->io(), [self_again] { self_again->return_credit(); });
         },
         call_back,
-        new Replier([weak](const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error) {
-            error = errc::closed;
-            if (const auto self_again = weak.lock()) self_again->reply(to, call, payload, error);
-        }));
+        new Replier(
+            [weak](const PeerId& to, std::uint64_t call, int code, Payload& payload, std::error_code& error) {
+                error = errc::closed;
+                const auto self_again = weak.lock();
+                if (self_again) self_again->reply(to, call, code, payload, error);
+            },
+            [weak](const PeerId& to, std::uint64_t call) {
+                const auto self_again = weak.lock();
+                if (!self_again) return;
+                asio::post(self_again->loop_->io(), [self_again, to, call] { self_again->dropped(to, call); });
+            }));
     state->members_ = std::make_shared<NodeMembers>(state->id_, options.max_member_data, state->driver_,
                                                     std::make_shared<MembersState>(call_back, state->on_throw_));
     state->sends_ = std::make_shared<SendQueue>(
         state->loop_,
-        [weak](const SendQueue::Receiver& to, const Engine::Body& body, bool last) {
+        [weak](const SendQueue::Receivers& to, const Engine::Body& body, bool last) {
             const auto self_again = weak.lock();
             if (!self_again) return Engine::Outcome{errc::closed, 0, {}};
-            const PeerId* const receiver = to ? &*to : nullptr;
-            return last ? self_again->last_attempt(receiver, body) : self_again->attempt(receiver, body, false);
+            return last ? self_again->last_attempt(to, body) : self_again->attempt(to, body, false);
         },
         [weak](const Engine::Outcome& outcome) {
             if (const auto self_again = weak.lock()) self_again->log_no_room(outcome);
@@ -217,6 +230,8 @@ void NodeState::carry_out(core::Action&& action) {
         members_->in_doubt(doubt->owner, doubt->suspect);
     } else if (std::holds_alternative<core::MembersSeenByMore>(action)) {
         members_->seen_by_more();
+    } else if (std::holds_alternative<core::Settled>(action)) {
+        settled();
     } else if (std::holds_alternative<core::RoomFreed>(action)) {
         sends_->serve();
         change_.happen();
@@ -246,19 +261,27 @@ void NodeState::serve_handler() {
     handler_.serve(inbox_, on_throw_);
 }
 
-void NodeState::peer_came() {
+void NodeState::end_waits(const std::function<bool(const PeersWait&)>& ended) {
     std::vector<PeersWait> done;
     {
         const std::lock_guard lock(mutex_);
-        if (waits_.empty()) return;
-        const std::size_t count =
-            driver_->with_engine([](Engine& engine, core::Time) { return engine.peer_count(); });
-        const auto there = std::partition(waits_.begin(), waits_.end(),
-                                          [&](const PeersWait& each) { return each.count > count; });
+        const auto there = std::stable_partition(waits_.begin(), waits_.end(), std::not_fn(ended));
         std::move(there, waits_.end(), std::back_inserter(done));
         waits_.erase(there, waits_.end());
     }
     for (const PeersWait& each : done) each.operation->wake();
+}
+
+void NodeState::peer_came() {
+    end_waits([this](const PeersWait& each) {
+        return each.count && driver_->with_engine([&](Engine& engine, core::Time) {
+            return engine.peer_count() >= *each.count;
+        });
+    });
+}
+
+void NodeState::settled() {
+    end_waits([](const PeersWait& each) { return !each.count; });
 }
 
 void NodeState::answered(core::AddDone&& answer) {
@@ -359,14 +382,15 @@ void NodeState::start_add(const Address& address, std::shared_ptr<AddOperation> 
     operation->wake();
 }
 
-void NodeState::start_wait(std::size_t count, std::shared_ptr<WaitOperation> operation) {
+void NodeState::start_wait(std::optional<std::size_t> count, std::shared_ptr<WaitOperation> operation) {
     operation->cancel = [weak = weak_from_this(), raw = operation.get()] {
         if (const auto self = weak.lock()) self->cancel_wait(*raw);
     };
     {
         const std::lock_guard lock(mutex_);
-        const bool there = driver_->with_engine(
-            [&](Engine& engine, core::Time) { return engine.peer_count() >= count; });
+        const bool there = driver_->with_engine([&](Engine& engine, core::Time) {
+            return count ? engine.peer_count() >= *count : !left_ && engine.settled();
+        });
         if (!there && left_) operation->error = errc::closed;
         if (!there && !left_) {
             waits_.push_back({count, std::move(operation)});
@@ -390,7 +414,7 @@ void NodeState::cancel_wait(const WaitOperation& operation) {
     cancelled->wake();
 }
 
-bool NodeState::wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout) {
+bool NodeState::wait_for(std::optional<std::size_t> count, std::chrono::nanoseconds timeout) {
     const Deadline deadline = deadline_after(timeout);
     const auto operation = std::make_shared<Waited<WaitOperation>>();
     start_wait(count, operation);
@@ -439,13 +463,12 @@ Engine::Body NodeState::body_of(Payload& payload) const {
     return {bytes, std::move(block)};
 }
 
-Engine::Outcome NodeState::attempt(const PeerId* to, const Engine::Body& body, bool skip_full) {
-    return driver_->enqueue([&](Engine& engine) {
-        return to != nullptr ? engine.send(*to, body, skip_full) : engine.broadcast(body, skip_full);
-    });
+Engine::Outcome NodeState::attempt(const To& to, const Engine::Body& body, bool skip_full) {
+    return driver_->enqueue(
+        [&](Engine& engine) { return to ? engine.send(*to, body, skip_full) : engine.broadcast(body, skip_full); });
 }
 
-std::size_t NodeState::queue(const PeerId* to, const Engine::Body& body, std::error_code& error) {
+std::size_t NodeState::queue(const To& to, const Engine::Body& body, std::error_code& error, std::string* full) {
     std::uint64_t seen = change_.count();
     Engine::Outcome outcome = attempt(to, body, false);
     if (outcome.error == errc::outbox_full && send_timeout_ > std::chrono::nanoseconds(0)) {
@@ -461,20 +484,30 @@ std::size_t NodeState::queue(const PeerId* to, const Engine::Body& body, std::er
         }
     }
     if (outcome.error == errc::outbox_full) outcome = last_attempt(to, body);
-    if (outcome.error == errc::timed_out) log_no_room(outcome);
+    if (outcome.error == errc::timed_out) {
+        std::string text = log_no_room(outcome);
+        if (full != nullptr) *full = std::move(text);
+    }
     error = to_code(outcome.error);
     return outcome.count;
 }
 
 /// Time is over: as `when_full` says.
-Engine::Outcome NodeState::last_attempt(const PeerId* to, const Engine::Body& body) {
+Engine::Outcome NodeState::last_attempt(const To& to, const Engine::Body& body) {
     Engine::Outcome outcome = attempt(to, body, when_full_ == WhenFull::give_up);
     if (outcome.error == errc::outbox_full) outcome.error = errc::timed_out;
     return outcome;
 }
 
-void NodeState::log_no_room(const Engine::Outcome& outcome) {
-    log_.write(core::Severity::warning, no_room(outcome.full));
+/// Says whom a sender waited for in vain, and returns the line.
+std::string NodeState::log_no_room(const Engine::Outcome& outcome) {
+    std::string line = "no_room";
+    driver_->with_engine([&](Engine& engine, core::Time) {
+        for (const PeerId& id : outcome.full) line += ' ' + engine.who(id);
+    });
+    line += outcome.full.empty() ? " why=\"total_outbox_bytes are in use\"" : " why=\"not acknowledged in time\"";
+    log_.write(core::Severity::warning, line);
+    return line;
 }
 
 std::shared_ptr<const Outgoing> NodeState::hand_over(Payload& payload) const {
@@ -488,9 +521,9 @@ std::shared_ptr<const Outgoing> NodeState::hand_over(Payload& payload) const {
     return std::make_shared<const Outgoing>(std::move(body), std::move(kept));
 }
 
-void NodeState::start_send(const std::optional<PeerId>& to, const std::shared_ptr<const Outgoing>& payload,
+void NodeState::start_send(SendQueue::Receivers to, const std::shared_ptr<const Outgoing>& payload,
                            std::shared_ptr<SendOperation> operation) {
-    sends_->start(to, payload, std::move(operation));
+    sends_->start(std::move(to), payload, std::move(operation));
 }
 
 void NodeState::start_request(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout,
@@ -514,15 +547,60 @@ void NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanosec
     requests_->start(to, *hand_over(payload), timeout, std::move(handler));
 }
 
-void NodeState::reply(const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error) {
-    Engine::Body body = body_of(payload);
+std::vector<Answer> NodeState::request_all(Payload& payload, std::chrono::nanoseconds timeout, std::error_code& error) {
+    error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
+    if (error) return {};
+    const auto operation = std::make_shared<Waited<RequestAllOperation>>();
+    start_request_all(*hand_over(payload), timeout, operation);
+    operation->wait(Deadline::max());
+    error = operation->error;
+    return std::move(operation->result);
+}
+
+void NodeState::start_request_all(const Outgoing& payload, std::chrono::nanoseconds timeout,
+                                  std::shared_ptr<RequestAllOperation> operation) {
+    bool closed = false;
+    std::vector<Peer> peers = driver_->with_engine([&](Engine& engine, core::Time) {
+        closed = engine.leaving();
+        return engine.audience();
+    });
+    if (closed) {
+        operation->error = errc::closed;
+        return operation->wake();
+    }
+    requests_->start_all(std::move(peers), payload, timeout, std::move(operation));
+}
+
+void NodeState::reply(const PeerId& to, std::uint64_t call, int code, Payload& payload, std::error_code& error) {
+    std::vector<std::byte> failure;
+    Engine::Body body;
+    if (code == 0) {
+        body = body_of(payload);
+    } else {
+        failure = failure_of(code, payload.view());
+        body = {failure, {}};
+        body.error = true;
+    }
     body.call = call;
     body.reply = true;
-    const std::size_t count = queue(&to, body, error);
+    const std::size_t count = queue(std::span(&to, 1), body, error, nullptr);
     if (count == 0 && !error) error = errc::timed_out;  // it was given up
 }
 
-TryResult NodeState::try_queue(const PeerId* to, Payload& payload) {
+/// It waits for room as an asynchronous send does. If there is none, the time of whoever asked runs out.
+void NodeState::dropped(const PeerId& to, std::uint64_t call) {
+    struct Unheard final : SendOperation {
+        void wake() noexcept override {}
+    };
+    core::BlockRef kept = core::Block::copy(failure_of(0, {}));
+    Engine::Body body{{kept->data(), kept->size()}, {}};
+    body.call = call;
+    body.reply = body.error = true;
+    sends_->start({{to}}, std::make_shared<const Outgoing>(std::move(body), std::move(kept)),
+                  std::make_shared<Unheard>());
+}
+
+TryResult NodeState::try_queue(const To& to, Payload& payload) {
     Engine::Outcome outcome = attempt(to, body_of(payload), false);
     return {to_code(outcome.error), outcome.count, std::move(outcome.full)};
 }

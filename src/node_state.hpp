@@ -24,6 +24,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -59,28 +60,36 @@ public:
     std::vector<Address> addresses() const;
 
     Peer add(const Address& address, std::error_code& error);
-    bool wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout);
+    bool wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout) { return wait_for(count, timeout); }
+    bool wait_until_settled(std::chrono::nanoseconds timeout) { return wait_for(std::nullopt, timeout); }
     std::vector<Peer> peers() const;
     std::optional<Peer> peer(const PeerId& id) const;
     bool remove(const PeerId& id);
     void set_tags(Tags tags);
 
-    /// To all in view if `to` is null.
-    std::size_t queue(const PeerId* to, Payload& payload, std::error_code& error) {
-        return queue(to, body_of(payload), error);
+    /// To whom; nothing: whom a broadcast reaches.
+    using To = std::optional<std::span<const PeerId>>;
+    /// `full`, if not null, is made the text that says who has no room after `errc::timed_out`.
+    std::size_t queue(const To& to, Payload& payload, std::error_code& error, std::string* full = nullptr) {
+        return queue(to, body_of(payload), error, full);
     }
-    TryResult try_queue(const PeerId* to, Payload& payload);
+    TryResult try_queue(const To& to, Payload& payload);
 
     Message request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout, std::error_code& error);
     void request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout, NodeRequests::Handler handler);
 
+    std::vector<Answer> request_all(Payload& payload, std::chrono::nanoseconds timeout, std::error_code& error);
+
     // Each of these wakes its operation when it has a result.
     void start_add(const Address& address, std::shared_ptr<AddOperation> operation);
-    void start_wait(std::size_t count, std::shared_ptr<WaitOperation> operation);
-    void start_send(const std::optional<PeerId>& to, const std::shared_ptr<const Outgoing>& payload,
+    /// For so many peers, or, without a number, until the engine is settled.
+    void start_wait(std::optional<std::size_t> count, std::shared_ptr<WaitOperation> operation);
+    void start_send(SendQueue::Receivers to, const std::shared_ptr<const Outgoing>& payload,
                     std::shared_ptr<SendOperation> operation);
     void start_request(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout,
                        std::shared_ptr<RequestOperation> operation);
+    void start_request_all(const Outgoing& payload, std::chrono::nanoseconds timeout,
+                           std::shared_ptr<RequestAllOperation> operation);
     void start_close(std::shared_ptr<CloseOperation> operation);
     std::shared_ptr<const Outgoing> hand_over(Payload& payload) const;
 
@@ -107,14 +116,17 @@ private:
     void serve_handler();
     void return_credit();
     void handler_threw(std::string_view what);
+    bool wait_for(std::optional<std::size_t> count, std::chrono::nanoseconds timeout);
     void peer_came();
+    void settled();
     void answered(core::AddDone&& answer);
     void cancel_wait(const WaitOperation& operation);
-    std::size_t queue(const PeerId* to, const core::Engine::Body& body, std::error_code& error);
-    void reply(const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error);
-    core::Engine::Outcome attempt(const PeerId* to, const core::Engine::Body& body, bool skip_full);
-    core::Engine::Outcome last_attempt(const PeerId* to, const core::Engine::Body& body);
-    void log_no_room(const core::Engine::Outcome& outcome);
+    std::size_t queue(const To& to, const core::Engine::Body& body, std::error_code& error, std::string* full);
+    void reply(const PeerId& to, std::uint64_t call, int code, Payload& payload, std::error_code& error);
+    void dropped(const PeerId& to, std::uint64_t call);
+    core::Engine::Outcome attempt(const To& to, const core::Engine::Body& body, bool skip_full);
+    core::Engine::Outcome last_attempt(const To& to, const core::Engine::Body& body);
+    std::string log_no_room(const core::Engine::Outcome& outcome);
     core::Engine::Body body_of(Payload& payload) const;
 
     const PeerId id_;
@@ -140,9 +152,10 @@ private:
     std::atomic<std::uint64_t> handler_exceptions_{0};
 
     struct PeersWait {
-        std::size_t count = 0;
+        std::optional<std::size_t> count;  ///< nothing: until the engine is settled
         std::shared_ptr<WaitOperation> operation;
     };
+    void end_waits(const std::function<bool(const PeersWait&)>& ended);
 
     Change change_;
     std::mutex mutex_;  ///< may be held while the engine is used, not the other way round

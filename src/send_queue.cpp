@@ -13,15 +13,15 @@ void wake(const std::vector<std::shared_ptr<SendOperation>>& operations) {
 
 }  // namespace
 
-void SendQueue::start(const Receiver& to, std::shared_ptr<const Outgoing> payload,
-                      std::shared_ptr<SendOperation> operation) {
+void SendQueue::start(Receivers to, std::shared_ptr<const Outgoing> payload, std::shared_ptr<SendOperation> operation) {
     bool first = false;
     Outcomes in_vain;
     {
         const std::lock_guard lock(mutex_);
         const std::size_t size = payload->body().bytes.size();
         const bool may_wait = send_timeout_ > std::chrono::nanoseconds(0);
-        if (awaited_.overlaps(to) || !settle(*operation, to, *payload, !may_wait, in_vain)) {
+        Awaited& awaited = awaited_[payload->body().reply ? 1 : 0];
+        if (awaited.overlaps(to) || !settle(*operation, to, *payload, !may_wait, in_vain)) {
             if (waiting_.size() == most_waiting || bytes_ + size > most_bytes_) {
                 operation->error = errc::outbox_full;
             } else {
@@ -30,8 +30,9 @@ void SendQueue::start(const Receiver& to, std::shared_ptr<const Outgoing> payloa
                 operation->cancel = [weak = weak_from_this(), raw = operation.get()] {
                     if (const auto self = weak.lock()) self->cancel(*raw);
                 };
-                awaited_.add(to);
-                waiting_.push_back({std::move(operation), to, std::move(payload), deadline_after(send_timeout_)});
+                awaited.add(to);
+                waiting_.push_back(
+                    {std::move(operation), std::move(to), std::move(payload), deadline_after(send_timeout_)});
             }
         }
     }
@@ -44,7 +45,7 @@ void SendQueue::start(const Receiver& to, std::shared_ptr<const Outgoing> payloa
 }
 
 /// False if there is no room yet; else `operation` has its result.
-bool SendQueue::settle(SendOperation& operation, const Receiver& to, const Outgoing& payload, bool last,
+bool SendQueue::settle(SendOperation& operation, const Receivers& to, const Outgoing& payload, bool last,
                        Outcomes& in_vain) {
     core::Engine::Outcome outcome = attempt_(to, payload.body(), last);
     if (outcome.error == errc::outbox_full) return false;
@@ -67,11 +68,12 @@ void SendQueue::serve() {
         awaited_ = {};
         for (Waiting& each : std::exchange(waiting_, {})) {
             const bool last = each.deadline <= now;
-            if (!awaited_.overlaps(each.to) && settle(*each.operation, each.to, *each.payload, last, in_vain)) {
+            Awaited& awaited = awaited_[each.payload->body().reply ? 1 : 0];
+            if (!awaited.overlaps(each.to) && settle(*each.operation, each.to, *each.payload, last, in_vain)) {
                 bytes_ -= each.payload->body().bytes.size();
                 done.push_back(std::move(each.operation));
             } else {
-                awaited_.add(each.to);
+                awaited.add(each.to);
                 waiting_.push_back(std::move(each));
             }
         }

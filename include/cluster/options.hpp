@@ -58,6 +58,10 @@ struct CLUSTER_EXPORT Options {
     /// so. At most 1024 peers, the newest, and 256 KiB. The format is text; lines may be deleted, not changed. Of
     /// several nodes with the same file the last one to write wins, so give each its own.
     std::string peers_file = {};
+    /// For a program that only asks and looks on, and need not read its inbox: the node is in view, broadcasts, asks,
+    /// is asked and sent to as any other, but no broadcast comes to it, nor counts it. A peer of an older version does
+    /// not know that and sends it broadcasts, too.
+    bool observer = false;
     /// The threads to run on; without it the node has its own.
     std::optional<Runtime> runtime = {};
 

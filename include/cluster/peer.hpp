@@ -91,6 +91,8 @@ struct Peer {
     PeerState state = PeerState::alive;
     /// The stable name of the machine or role, the same after a restart; empty where the peer set none.
     std::string member;
+    /// Broadcasts do not go to it; see `Options::observer`. Known once it has been in view.
+    bool observer = false;
 
     friend bool operator==(const Peer&, const Peer&) = default;
 };

@@ -79,6 +79,9 @@ struct AddDone {
 /// An outbox that had refused a message has room again.
 struct RoomFreed {};
 
+/// `Engine::settled` was asked for in vain, and would now be true.
+struct Settled {};
+
 /// Members of others joined, changed, or are gone. `complete`: everybody in view has told of all members.
 struct MembersChanged {
     std::vector<MemberChange> changes;
@@ -108,7 +111,8 @@ struct LogLine {
     std::string text;
 };
 
-using Action = std::variant<Dial, Resolve, Close, Deliver, Replied, PeerAdded, PeerRemoved, PeersChanged, Surrender,
-                            AddDone, RoomFreed, MembersChanged, MembersInDoubt, MembersSeenByMore, LeaveDone, LogLine>;
+using Action =
+    std::variant<Dial, Resolve, Close, Deliver, Replied, PeerAdded, PeerRemoved, PeersChanged, Surrender, AddDone,
+                 RoomFreed, Settled, MembersChanged, MembersInDoubt, MembersSeenByMore, LeaveDone, LogLine>;
 
 }  // namespace cluster::core

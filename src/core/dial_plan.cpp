@@ -147,6 +147,7 @@ std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& ta
         return std::nullopt;
     }
     target.running = false;
+    target.was_tried = true;
     if (target.addresses.empty() && target.kind == Kind::peer) {
         target.due = never;  // it published nothing to dial; it has to come to us
         return std::nullopt;
@@ -201,6 +202,14 @@ void DialPlan::answered(Ticket ticket, const PeerId& peer) {
     target.peer = peer;
 }
 
+bool DialPlan::all_tried(const std::function<bool(const PeerId&)>& met) const {
+    return std::all_of(targets_.begin(), targets_.end(), [&](const auto& entry) {
+        const Target& target = entry.second;
+        const bool counts = target.kind == Kind::seed || target.kind == Kind::peer;
+        return !counts || target.was_tried || (target.peer && met(*target.peer));
+    });
+}
+
 const std::optional<PeerId>* DialPlan::bound(std::uint64_t target) const {
     const auto found = targets_.find(target);
     return found == targets_.end() ? nullptr : &found->second.peer;
@@ -234,6 +243,7 @@ void DialPlan::released(const PeerId& peer, bool known, Time now) {
         if (target.kind == Kind::check || target.peer != peer) continue;
         target.engaged = false;
         target.running = false;
+        target.was_tried = true;
         // A link that is lost is dialled again at once, but not one that is lost again and again.
         const bool at_once = target.was_attached && now - target.hurried >= reconnect_min_;
         target.due = at_once ? now : now + pause(target.rounds++);

@@ -105,6 +105,9 @@ public:
     std::optional<Round> failed(Ticket ticket, errc error, bool refused, Time now);
     /// A dial reached `peer`.
     void answered(Ticket ticket, const PeerId& peer);
+    /// Whether no seed and no peer is left that has not been tried once: until a round or a link has ended in vain, or
+    /// has led to somebody for whom `met` is true.
+    bool all_tried(const std::function<bool(const PeerId&)>& met) const;
     const std::optional<PeerId>* bound(std::uint64_t target) const;
     Kind kind(std::uint64_t target) const;
 
@@ -134,6 +137,7 @@ private:
         unsigned rounds = 0;  ///< in vain since it was last attached
         bool engaged = false;
         bool was_attached = false;
+        bool was_tried = false;  ///< a round or a link has ended in vain
         errc told{};     ///< how the last round in vain ended
         Time hurried{};  ///< when it was last dialled without a pause
         unsigned looks = second_looks;  ///< second looks taken since the link was lost

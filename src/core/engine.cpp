@@ -104,6 +104,7 @@ Engine::Outcome Engine::room(std::span<Pair* const> pairs, const Body& body) {
     for (Pair* pair : pairs) {
         if (body.size() > pair->max_message) outcome.error = errc::message_too_large;
         if (body.call != 0 && (pair->features & feature_calls) == 0) outcome.error = errc::unsupported;
+        if (body.error && (pair->features & feature_errors) == 0) outcome.error = errc::unsupported;
         if (outcome.error != errc{}) return outcome;
         const Outbox& out = pair->session->channel(body.channel())->out;
         if (out.size() + size > options_.outbox_bytes) outcome.full.push_back(pair->id);
@@ -137,7 +138,7 @@ void Engine::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<c
         const std::size_t prefix = at == 0 && body.call != 0 ? call_size : 0;
         const std::size_t chunk = std::min(max_chunk - prefix, body.bytes.size() - at);
         const bool more = at + chunk < body.bytes.size();
-        const int flags = (more ? flag_more : 0) | (body.call != 0 ? flag_call : 0);
+        const int flags = (more ? flag_more : 0) | (body.call != 0 ? flag_call : 0) | (body.error ? flag_error : 0);
         std::array<std::byte, FrameHeader::size + call_size> buffer;
         FrameHeader{static_cast<std::uint32_t>(prefix + chunk), FrameKind::data, static_cast<std::uint8_t>(flags),
                     body.channel()}
@@ -182,7 +183,7 @@ Engine::Outcome Engine::queue(std::span<Pair* const> pairs, const Body& body, bo
 
 Engine::Outcome Engine::broadcast(const Body& body, bool skip_full) {
     if (leaving_) return {errc::closed, 0, {}};
-    return queue(view_, body, skip_full);
+    return queue(audience_, body, skip_full);
 }
 
 Engine::Outcome Engine::send(const PeerId& to, const Body& body, bool skip_full) {
@@ -191,6 +192,20 @@ Engine::Outcome Engine::send(const PeerId& to, const Body& body, bool skip_full)
     if (found == pairs_.end() || !found->second.in_view) return {errc::not_in_view, 0, {}};
     Pair* const pair = &found->second;
     return queue({&pair, 1}, body, skip_full);
+}
+
+Engine::Outcome Engine::send(std::span<const PeerId> to, const Body& body, bool skip_full) {
+    if (to.size() == 1) return send(to.front(), body, skip_full);
+    if (leaving_) return {errc::closed, 0, {}};
+    std::vector<Pair*> pairs;
+    for (const PeerId& id : to) {
+        const auto found = pairs_.find(id);
+        if (found == pairs_.end() || !found->second.in_view) return {errc::not_in_view, 0, {}};
+        pairs.push_back(&found->second);
+    }
+    std::sort(pairs.begin(), pairs.end());
+    pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
+    return queue(pairs, body, skip_full);
 }
 
 void Engine::room_freed() {
@@ -497,6 +512,7 @@ void Engine::resolved(std::uint64_t target, std::vector<Address> addresses, errc
 }
 
 void Engine::round_failed(const DialPlan::Round& round, Time now) {
+    may_be_settled();
     if (round.kind == DialPlan::Kind::added) {
         for (const auto& [request, each] : requests_) {
             if (each.target != round.target) continue;

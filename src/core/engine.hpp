@@ -33,6 +33,8 @@ struct EngineOptions {
     std::string cluster;
     /// Who this node is; its version is 1.
     Facts self;
+    /// It gets no broadcasts.
+    bool observer = false;
     /// Addresses under which others see this node are published, too.
     bool publish_observed = false;
     std::vector<Address> seeds;
@@ -106,6 +108,7 @@ public:
         BlockRef owner;
         std::uint64_t call = 0;  ///< not 0: it wants a reply, or is the reply, to the call of this number
         bool reply = false;
+        bool error = false;  ///< of a reply: the bytes are a code and a text of at most `max_error_text` bytes
 
         std::uint16_t channel() const noexcept { return reply ? reply_channel : user_channel; }
         std::size_t size() const noexcept { return bytes.size() + (call == 0 ? 0 : call_size); }
@@ -115,9 +118,15 @@ public:
         std::size_t count = 0;
         std::vector<PeerId> full;  ///< whose outbox has no room; empty where it is the node's
     };
-    /// To all in view, all or none. With `skip_full` those without room get a gap in its place.
+    /// To all in view but observers, all or none. With `skip_full` those without room get a gap in its place.
     Outcome broadcast(const Body& body, bool skip_full);
     Outcome send(const PeerId& to, const Body& body, bool skip_full);
+    /// To several, all or none; to one that is named twice, once.
+    Outcome send(std::span<const PeerId> to, const Body& body, bool skip_full);
+    /// Whom a broadcast would reach now.
+    std::vector<Peer> audience() const;
+    /// `peer=... name="..."`, as log lines say it; without a name if it is not known.
+    std::string who(const PeerId& id) const;
 
     bool remove(const PeerId& id, Time now);
     void set_tags(Tags tags, Time now);
@@ -131,8 +140,13 @@ public:
     /// MembersSeenByMore comes when it is worth asking again.
     bool members_seen(std::uint64_t version);
 
+    /// Whether each seed has been tried once, all in view have told whom they have in view, and those have been tried
+    /// once, too. If not, a Settled comes when it is so.
+    bool settled();
+
     /// Answered by LeaveDone.
     void leave(Time now);
+    bool leaving() const noexcept { return leaving_; }
     /// The application has taken messages of `session` worth `bytes` of credit.
     void taken(std::uint64_t session, std::uint64_t bytes, Time now);
 
@@ -182,7 +196,7 @@ public:
     // What is to be done.
 
     void take_actions(std::vector<Action>& out);
-    bool has_actions() const noexcept { return !actions_.empty() || left_due_; }
+    bool has_actions() const noexcept { return !actions_.empty() || left_due_ || settle_due_; }
     /// Links that have something to write since the last call.
     void take_ready(std::vector<LinkId>& out);
     bool has_ready() const noexcept { return !ready_.empty(); }
@@ -272,6 +286,7 @@ private:
         std::uint64_t features = 0;
         std::uint64_t members_seen = 0;  ///< the version of this node's members that it has acknowledged
         bool members_known = false;      ///< it has told of all of its own
+        bool listed = false;             ///< it has told whom it has in view, or had two heartbeats for that
         Duration resume_for{};
         std::uint64_t unsettled = 0;   ///< messages of its former session
         Time entered{};                ///< when it was last attached
@@ -324,6 +339,10 @@ private:
     // engine_view.cpp: who is in view
     void enter(Pair& pair, Link& link, Time now);
     void leave_view(Pair& pair, RemovalReason reason, Time now);
+    void update_audience(Pair& pair);
+    bool is_settled() const;
+    /// Something has come or ended for which `settled` may have waited.
+    void may_be_settled() noexcept { settle_due_ = settling_; }
     void take_over_addresses(const Pair& pair, Time now);
     void surrender(Pair& pair, errc reason);
     void report_given_up(const Pair& pair, const Outbox::Settled& settled, errc reason);
@@ -462,6 +481,7 @@ private:
     std::map<PeerId, Pair> pairs_;
     std::unordered_map<std::uint64_t, Pair*> numbered_;  ///< pairs, and the pairs of sessions
     std::vector<Pair*> view_;                            ///< sorted by id
+    std::vector<Pair*> audience_;                        ///< of those the ones that are no observers, sorted as well
     std::map<std::uint64_t, Request> requests_;
     std::vector<PeerId> news_;
     std::vector<Action> actions_;
@@ -482,6 +502,8 @@ private:
     bool leaving_ = false;
     bool linger_over_ = false;
     bool left_ = false;
+    bool settling_ = false;    ///< somebody waits until it is settled
+    bool settle_due_ = false;  ///< and it may be
     bool left_due_ = false;  ///< ask `check_left`, but not while links are in use by a caller
     LeaveDone unacknowledged_;
 };

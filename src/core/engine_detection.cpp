@@ -44,7 +44,9 @@ void Engine::beat(Time now) {
         const bool owes_an_ack = !pair->session->settled() || owes_members_seen(*pair);
         if (owes_an_ack && now - pair->watch.heard >= options_.heartbeat) probe(*pair, false, now);
         if (pair->state == PeerState::suspect) ask(*pair, witnesses, now);
+        if (now - pair->entered >= 2 * options_.heartbeat) pair->listed = true;
     }
+    may_be_settled();
     repeat_members(now);
     std::size_t asked = 0;
     for (auto& [id, pair] : pairs_) {

@@ -198,6 +198,7 @@ void Engine::unlink(Link& link, Time now) {
     if (pair->links.empty()) {
         plan_.released(pair->id, pair->in_view, now);
         idle_.push_back(pair->id);
+        may_be_settled();
     }
     if (was_attaching) decide_waiting(*pair, now);
 }

@@ -21,6 +21,10 @@ void Engine::take_ready(std::vector<LinkId>& out) {
 void Engine::take_actions(std::vector<Action>& out) {
     sweep();
     if (left_due_) check_left();
+    if (std::exchange(settle_due_, false) && is_settled()) {
+        settling_ = false;
+        actions_.push_back(Settled{});
+    }
     out.clear();
     std::swap(out, actions_);
 }
@@ -40,7 +44,7 @@ bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
         hello.resume_for_ms = static_cast<std::uint64_t>(
             std::chrono::duration_cast<std::chrono::milliseconds>(options_.resume_for).count());
         hello.max_message = options_.max_message;
-        hello.features = feature_members | feature_calls;
+        hello.features = feature_members | feature_calls | feature_errors | (options_.observer ? feature_observer : 0);
         hello.observed = link->remote;
         hello.self = visible(self(), *link);
         sink.frame(hello);

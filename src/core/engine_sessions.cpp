@@ -276,6 +276,8 @@ void Engine::on(Link& link, PeerList&& list, Time now) {
     if (!usable(link, now)) return;
     ++counters_.lists_received;
     for (const Facts& facts : list.peers) learn(*link.pair, facts, now);
+    link.pair->listed = true;
+    may_be_settled();
 }
 
 void Engine::on(Link& link, Ping&& ping, Time now) {

@@ -30,6 +30,7 @@ Peer Engine::describe(const Pair& pair) const {
         if (!facts->addresses.empty()) peer.address = facts->addresses.front();
     }
     if (!pair.reached.host.empty()) peer.address = pair.reached;
+    peer.observer = (pair.features & feature_observer) != 0;
     return peer;
 }
 
@@ -52,6 +53,18 @@ std::string Engine::who(const Pair& pair) const {
     std::string text = "peer=" + pair.id.to_string();
     if (facts != nullptr) text += " name=\"" + facts->name + '"';
     return text;
+}
+
+std::string Engine::who(const PeerId& id) const {
+    const auto found = pairs_.find(id);
+    return found == pairs_.end() ? "peer=" + id.to_string() : who(found->second);
+}
+
+std::vector<Peer> Engine::audience() const {
+    std::vector<Peer> peers;
+    peers.reserve(audience_.size());
+    for (const Pair* pair : audience_) peers.push_back(describe(*pair));
+    return peers;
 }
 
 std::vector<Peer> Engine::peers() const {
@@ -111,12 +124,27 @@ std::size_t Engine::unreachable_count() const noexcept {
     }));
 }
 
+bool Engine::is_settled() const {
+    const auto met = [this](const PeerId& id) {
+        const auto found = pairs_.find(id);
+        return found != pairs_.end() && found->second.attachments != 0;
+    };
+    return std::all_of(view_.begin(), view_.end(), [](const Pair* pair) { return pair->listed; }) &&
+           plan_.all_tried(met);
+}
+
+bool Engine::settled() {
+    settling_ = !is_settled();
+    return !settling_;
+}
+
 /// The pair is attached on `link`: its peer is in view, or back to health.
 void Engine::enter(Pair& pair, Link& link, Time now) {
     answered(pair, now);
     pair.watch = {.heard = now};
     pair.refused.clear();
     pair.entered = now;
+    may_be_settled();
     ++pair.attachments;
     if (pair.attachments > 1) ++counters_.sessions_resumed;
     if (link.dialled) {
@@ -142,6 +170,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     ready(link);
     if (pair.in_view) return;
     pair.in_view = true;
+    update_audience(pair);
     pair.state = PeerState::alive;
     digest_.reset();
     view_.insert(std::lower_bound(view_.begin(), view_.end(), pair.id,
@@ -154,6 +183,16 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     if (std::exchange(pair.first_hand, false)) announce(pair.id, now);
 }
 
+/// Broadcasts go to whoever is in view and is no observer.
+void Engine::update_audience(Pair& pair) {
+    const bool listens = pair.in_view && (pair.features & feature_observer) == 0;
+    const auto place = std::lower_bound(audience_.begin(), audience_.end(), pair.id,
+                                        [](const Pair* each, const PeerId& id) { return each->id < id; });
+    const bool there = place != audience_.end() && *place == &pair;
+    if (listens && !there) audience_.insert(place, &pair);
+    if (!listens && there) audience_.erase(place);
+}
+
 void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     timers_.cancel({Timer::watch, pair.number});
     timers_.cancel({Timer::inquiry, pair.number});
@@ -162,6 +201,7 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     answer_askers(pair, false);
     const auto at = std::find(view_.begin(), view_.end(), &pair);
     view_.erase(at);
+    update_audience(pair);
     pair.state = reason == RemovalReason::left          ? PeerState::left
                  : reason == RemovalReason::unreachable ? PeerState::unreachable
                                                         : PeerState::failed;
@@ -223,6 +263,7 @@ void Engine::believe(Pair& pair, const Hello& hello, Time now) {
     if (roster_.find(pair.id) == nullptr) pair.first_hand = true;
     if (roster_.state(hello.self) && pair.in_view) actions_.push_back(PeersChanged{});
     pair.features = hello.features;
+    update_audience(pair);
     constexpr std::uint64_t longest = std::uint64_t{1} << 40;
     pair.max_message = std::max<std::uint64_t>(hello.max_message, max_chunk);  // everybody takes a single chunk
     pair.resume_for = std::min<Duration>(options_.resume_for,

@@ -68,6 +68,10 @@ void append_messages(const Batch& batch, std::vector<std::string>& out) {
             text = std::to_string(read_call(payload.data())) + ": ";
             payload = payload.subspan(call_size);
         }
+        if ((header.flags & flag_error) != 0) {
+            text.replace(text.size() - 2, 2, "! " + std::to_string(read_code(payload.data())) + " ");
+            payload = payload.subspan(code_size);
+        }
         text.append(reinterpret_cast<const char*>(payload.data()), payload.size());
     }
 }
@@ -122,6 +126,15 @@ Engine::Outcome Node::ask(const PeerId& to, std::uint64_t call, std::string_view
 
 Engine::Outcome Node::reply(const PeerId& to, std::uint64_t call, std::string_view text) {
     const auto outcome = engine->send(to, {std::as_bytes(std::span(text)), {}, call, true}, false);
+    lab->settle();
+    return outcome;
+}
+
+Engine::Outcome Node::reply_error(const PeerId& to, std::uint64_t call, std::int32_t code, std::string_view text) {
+    std::vector<std::byte> bytes(code_size + text.size());
+    write_code(code, bytes.data());
+    if (!text.empty()) std::memcpy(bytes.data() + code_size, text.data(), text.size());
+    const auto outcome = engine->send(to, {bytes, {}, call, true, true}, false);
     lab->settle();
     return outcome;
 }
@@ -390,6 +403,8 @@ void Lab::carry_out(Node& node, Action& action) {
         node.member_news.push_back((doubt->suspect ? "doubts " : "trusts ") + first_byte(doubt->owner));
     } else if (std::holds_alternative<MembersSeenByMore>(action)) {
         node.member_news.push_back("seen");
+    } else if (std::holds_alternative<Settled>(action)) {
+        ++node.settled;
     } else if (std::holds_alternative<RoomFreed>(action)) {
         ++node.room_freed;
     }

@@ -42,6 +42,7 @@ void World::send_something(Node& node) {
         outcome = node.engine->send(to[0], body, skip);
     } else {
         to = peers;
+        std::erase_if(to, [this](const PeerId& id) { return runs_.at(id)->observer; });
         outcome = node.engine->broadcast(body, skip);
     }
     if (outcome.error == errc{}) {

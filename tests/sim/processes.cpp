@@ -15,9 +15,11 @@ void World::start(std::size_t index) {
     for (auto& byte : node->id.bytes) byte = static_cast<std::uint8_t>(random_.next());
     node->address = machine.address;
     node->published = machine.published;
+    node->observer = machine.observer;
     core::EngineOptions options;
     options.cluster = "sim";
     options.self = {node->id, 1, "n" + std::to_string(index), "", {node->published}, {}};
+    options.observer = machine.observer;
     options.seeds = seeds_;
     if (index == 0 && seeds_.size() == 1) options.seeds.clear();
     options.heartbeat = conditions_.heartbeat;

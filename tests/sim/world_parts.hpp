@@ -60,6 +60,7 @@ struct World::Machine {
     Address published;    ///< what it tells others
     Address alias;        ///< where it can be dialled, too
     bool listens = true;  ///< false behind address translation
+    bool observer = false;
     bool frozen = false;  ///< not healed: not part of what must be well
 };
 
@@ -69,6 +70,7 @@ struct World::Node {
     PeerId id;
     Address address;
     Address published;
+    bool observer = false;
     std::unique_ptr<core::Engine> engine;
     std::map<core::LinkId, std::pair<std::uint64_t, int>> links;  ///< to connection and side
     std::set<core::LinkId> dialling;
