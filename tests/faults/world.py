@@ -40,14 +40,14 @@ def enter():
         return
     for tool, package in ("unshare", "util-linux"), ("ip", "iproute2"), ("ss", "iproute2"), ("nft", "nftables"):
         if not shutil.which(tool):
-            skip(f"there is no {tool}: apt-get install {package}")
+            skip(f"tests of faults need {tool}: apt-get install {package}")
     apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid():
         apart += ["--user", "--map-root-user"]
     needed = "ip link add x type bridge && nft add table inet x && mount -t tmpfs none /run"
     tried = subprocess.run([*apart, "sh", "-c", needed], capture_output=True, text=True)
     if tried.returncode:
-        skip("network namespaces are not permitted here: " + (tried.stderr.strip() or "no reason is told"))
+        skip("tests of faults need network namespaces, which are not permitted here: " + (tried.stderr.strip() or "no reason is told"))
     sys.stdout.flush()
     os.execvpe("unshare", [*apart, sys.executable, "-B", *sys.argv], {**os.environ, INSIDE: "yes"})
 
