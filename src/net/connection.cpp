@@ -2,6 +2,7 @@
 
 #include "net/addresses.hpp"
 #include "net/driver.hpp"
+#include "net/sockets.hpp"
 #include "wire/codec.hpp"
 
 #include <algorithm>
@@ -56,7 +57,7 @@ void Connection::connect(std::deque<tcp::endpoint> endpoints, Connected connecte
     endpoints.pop_front();
     std::error_code error;
     socket_.close(error);
-    socket_.open(endpoint.protocol(), error);
+    open(socket_, endpoint.protocol(), error);
     if (error) {
         error = telling(before, error);
         if (!endpoints.empty()) return connect(std::move(endpoints), std::move(connected), error);

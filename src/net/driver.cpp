@@ -2,6 +2,7 @@
 
 #include "net/addresses.hpp"
 #include "net/connection.hpp"
+#include "net/sockets.hpp"
 #include "net/system.hpp"
 
 #include <algorithm>
@@ -208,7 +209,7 @@ void Driver::accept() {
     for (int i = 0; i < most_accepts && acceptor_.is_open(); ++i) {
         tcp::socket socket(loop_->io());
         std::error_code error;
-        acceptor_.accept(socket, error);
+        net::accept(acceptor_, socket, error);
         if (error == asio::error::would_block || error == asio::error::try_again) break;
         if (error == asio::error::connection_aborted || error == asio::error::interrupted) continue;
         if (error) return pause_accepting(error);
