@@ -17,7 +17,10 @@ Subscription::~Subscription() {
 }
 
 void Subscription::reset() {
-    if (const auto registration = std::exchange(registration_, nullptr)) registration->end();
+    auto registration = std::exchange(registration_, nullptr);
+    if (!registration) return;
+    if (!registration->is_here()) return net::keep_for_ever(std::move(registration));
+    registration->end();
 }
 
 namespace detail {

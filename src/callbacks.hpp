@@ -1,6 +1,7 @@
 #pragma once
 
 #include "net/context.hpp"
+#include "net/system.hpp"
 
 #include <cluster/node.hpp>
 
@@ -58,6 +59,8 @@ class Registration {
 public:
     virtual ~Registration() = default;
 
+    /// False in a child made by `fork`, where nobody may wait for a call under way: it never ends.
+    bool is_here() const noexcept { return origin_.is_here(); }
     /// From now on it is not called. Waits for a call under way, unless that is what calls this, or this is an I/O
     /// thread, where nothing may wait.
     void end();
@@ -68,6 +71,7 @@ protected:
     void leave();
 
 private:
+    const net::Origin origin_;
     std::mutex mutex_;
     std::condition_variable left_;
     std::thread::id inside_;

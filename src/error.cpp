@@ -18,7 +18,9 @@ public:
             case errc::address_in_use: return "another socket listens on that port";
             case errc::address_not_available: return "this machine has no such address";
             case errc::permission_denied: return "the system does not permit it";
-            case errc::out_of_descriptors: return "no file descriptor is left";
+            case errc::out_of_descriptors:
+                return "no file descriptor is left; call cluster::raise_descriptor_limit() at the start, or raise the "
+                       "limit (ulimit -n)";
             case errc::not_a_cluster_node: return "what answers there is not a cluster node";
             case errc::wrong_cluster: return "the node belongs to another cluster";
             case errc::wrong_version: return "the node speaks no common version of the protocol";

@@ -162,7 +162,8 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
         call_back,
         new Replier([weak](const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error) {
             error = errc::closed;
-            if (const auto self_again = weak.lock()) self_again->reply(to, call, payload, error);
+            const auto self_again = weak.lock();
+            if (self_again && self_again->is_here()) self_again->reply(to, call, payload, error);
         }));
     state->members_ = std::make_shared<NodeMembers>(state->id_, options.max_member_data, state->driver_,
                                                     std::make_shared<MembersState>(call_back, state->on_throw_));

@@ -8,6 +8,7 @@
 #include "net/context.hpp"
 #include "net/driver.hpp"
 #include "net/peers_file.hpp"
+#include "net/system.hpp"
 #include "node_members.hpp"
 #include "node_requests.hpp"
 #include "send_queue.hpp"
@@ -54,6 +55,8 @@ public:
     /// Listens when it returns.
     static std::shared_ptr<NodeState> start(Options options);
 
+    /// False in a child made by `fork`, where nothing but the destructor of `Node` may be called.
+    bool is_here() const noexcept { return origin_.is_here(); }
     const PeerId& id() const noexcept { return id_; }
     const std::string& name() const noexcept { return name_; }
     std::vector<Address> addresses() const;
@@ -117,6 +120,7 @@ private:
     void log_no_room(const core::Engine::Outcome& outcome);
     core::Engine::Body body_of(Payload& payload) const;
 
+    const net::Origin origin_;
     const PeerId id_;
     const std::string name_;
     const std::chrono::nanoseconds send_timeout_;

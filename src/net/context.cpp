@@ -1,20 +1,26 @@
 #include "net/context.hpp"
 
+#include "net/addresses.hpp"
 #include "net/io_thread.hpp"
-#include "net/system.hpp"
 
+#include <cluster/error.hpp>
+
+#include <optional>
+#include <string>
+#include <system_error>
 #include <utility>
 
 namespace cluster::net {
 
 namespace {
 
-thread_local bool is_io_thread = false;
+/// Of an I/O thread. The thread that goes on in a child made by `fork` is none.
+thread_local std::optional<Origin> io_thread_of;
 
 }  // namespace
 
 bool on_io_thread() noexcept {
-    return is_io_thread;
+    return io_thread_of && io_thread_of->is_here();
 }
 
 bool Loop::call(std::function<void()> work) {
@@ -28,7 +34,7 @@ bool Loop::call(std::function<void()> work) {
 }
 
 void Loop::run_io() {
-    is_io_thread = true;
+    io_thread_of.emplace();
     io_.run();
 }
 
@@ -57,7 +63,16 @@ void Loop::finish() {
 }
 
 Context::Context() {
-    raise_descriptor_limit();
+    try {
+        start();
+    } catch (const std::system_error& failure) {
+        throw std::system_error(make_error_code(to_errc(failure.code())),
+                                "starting the threads of a runtime (" + failure.code().message() + ")");
+    }
+}
+
+void Context::start() {
+    loop_ = std::make_shared<Loop>();
     callback_thread_ = std::thread([loop = loop_] { loop->run_callbacks(); });
     try {
         io_thread_ = std::thread([loop = loop_] { loop->run_io(); });
@@ -69,6 +84,13 @@ Context::Context() {
 }
 
 Context::~Context() {
+    if (!origin_.is_here()) {
+        keep_for_ever(std::move(loop_));
+        for (std::thread* each : {&callback_thread_, &io_thread_}) {
+            keep_for_ever(std::make_shared<std::thread>(std::move(*each)));
+        }
+        return;
+    }
     loop_->finish();
     const bool on_own_callback = loop_->on_callback_thread();
     // The I/O thread ends at once, since the nodes have left.

@@ -3,6 +3,7 @@
 #include "core/block.hpp"
 #include "net/asio.hpp"
 #include "net/resolver.hpp"
+#include "net/system.hpp"
 
 #include <atomic>
 #include <condition_variable>
@@ -107,18 +108,23 @@ private:
 };
 
 /// What the handles of one `Runtime` share: the two threads. Thread-safe. Its destructor waits for the threads, except
-/// for the one it runs on, and on an I/O thread, where nothing may wait.
+/// for the one it runs on, and on an I/O thread, where nothing may wait. In a child made by `fork` it touches nothing.
 class Context {
 public:
+    /// Throws `std::system_error` with an `errc` if the system grants no thread, or none of what a thread waits with.
     Context();
     Context(const Context&) = delete;
     Context& operator=(const Context&) = delete;
     ~Context();
 
     const std::shared_ptr<Loop>& loop() const noexcept { return loop_; }
+    const Origin& origin() const noexcept { return origin_; }
 
 private:
-    std::shared_ptr<Loop> loop_ = std::make_shared<Loop>();
+    void start();
+
+    const Origin origin_;
+    std::shared_ptr<Loop> loop_;
     std::thread callback_thread_;
     std::thread io_thread_;
 };

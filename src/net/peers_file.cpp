@@ -75,6 +75,7 @@ int create(const std::string& path) {
 }
 
 std::error_code write_and_sync(File& file, std::string_view text) {
+    const QuietWriting quiet;
     while (!text.empty()) {
         const ssize_t count = uninterrupted([&] { return ::write(file.number(), text.data(), text.size()); });
         if (count < 0) return last_error();

@@ -214,7 +214,6 @@ void measure_mesh(const Size& size, bool shared_runtime) {
 
 int main(int count, char** values) {
     return bench::run(count, values, {}, [](std::span<char*> arguments) {
-        cluster::Runtime raises_the_limit_of_descriptors;
         const std::size_t runs = bench::option(arguments, "--runs", 20);
         for (const Size& size : {Size{10, runs, 0}, Size{50, runs, 0.3}, Size{100, (runs + 3) / 4, 1}}) {
             measure_mesh(size, true);
