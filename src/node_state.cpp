@@ -119,12 +119,13 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     const std::shared_ptr<NodeState> state(new NodeState(options, draw_id()));
     state->context_ = options.runtime ? options.runtime->context() : std::make_shared<net::Context>();
     state->loop_ = state->context_->loop();
+    state->log_timer_.emplace(state->loop_->io());
     const std::weak_ptr<NodeState> weak = state;
     if (!options.peers_file.empty()) {
         state->peers_file_ = std::make_shared<net::PeersFile>(
             options.peers_file, options.cluster, options.forget_after, state->loop_,
             [weak](core::Severity severity, const std::string& text) {
-                if (const auto self_again = weak.lock()) self_again->log_.write(severity, text);
+                if (const auto self_again = weak.lock()) self_again->log({severity, text});
             });
     }
 
@@ -223,8 +224,8 @@ void NodeState::carry_out(core::Action&& action) {
         change_.happen();
     } else if (const auto* done = std::get_if<core::LeaveDone>(&action)) {
         left(*done);
-    } else if (const auto* line = std::get_if<core::LogLine>(&action)) {
-        log_.write(line->severity, line->text);
+    } else if (auto* line = std::get_if<core::LogLine>(&action)) {
+        log(*line);
     }
 }
 
@@ -285,6 +286,8 @@ void NodeState::leave() {
 }
 
 void NodeState::left(const core::LeaveDone& done) {
+    log_timer_.reset();
+    log_.flush(true);
     if (peers_file_) peers_file_->end();
     inbox_->end();
     inbox_->detach();
@@ -321,7 +324,29 @@ void NodeState::return_credit() {
 
 void NodeState::handler_threw(std::string_view what) {
     ++handler_exceptions_;
-    log_.write(core::Severity::error, "handler_threw text=" + std::string(what));
+    std::string text = "handler_threw text=" + core::quoted(what);
+    log({.severity = core::Severity::error, .text = text, .cause = text});
+}
+
+void NodeState::log(core::LogLine line) {
+    log_.write(std::move(line));
+    const auto due = log_.due();
+    if (!due) return;
+    asio::post(loop_->io(), [weak = weak_from_this(), due = *due] {
+        if (const auto self = weak.lock()) self->wait_for_log(due);
+    });
+}
+
+/// On the I/O thread: what the log has counted is told when its time has come, or the node has left.
+void NodeState::wait_for_log(core::Time due) {
+    if (!log_timer_) return log_.flush(true);
+    log_timer_->expires_at(std::chrono::steady_clock::time_point(due));
+    log_timer_->async_wait([weak = weak_from_this()](const std::error_code& cancelled) {
+        const auto self = weak.lock();
+        if (cancelled || !self) return;
+        self->log_.flush();
+        if (const auto next = self->log_.due()) self->wait_for_log(*next);
+    });
 }
 
 // What the application wants.
@@ -475,7 +500,8 @@ Engine::Outcome NodeState::last_attempt(const PeerId* to, const Engine::Body& bo
 }
 
 void NodeState::log_no_room(const Engine::Outcome& outcome) {
-    log_.write(core::Severity::warning, no_room(outcome.full));
+    std::string text = no_room(outcome.full);
+    log({.severity = core::Severity::warning, .text = text, .cause = text});
 }
 
 std::shared_ptr<const Outgoing> NodeState::hand_over(Payload& payload) const {

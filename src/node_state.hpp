@@ -110,6 +110,8 @@ private:
     void serve_handler();
     void return_credit();
     void handler_threw(std::string_view what);
+    void log(core::LogLine line);
+    void wait_for_log(core::Time due);
     void peer_came();
     void answered(core::AddDone&& answer);
     void cancel_wait(const WaitOperation& operation);
@@ -141,6 +143,7 @@ private:
     MessageHandler handler_;
     MessageHandler::OnThrow on_throw_;
     std::vector<InboxState::Taken> taken_;  ///< of the I/O thread
+    std::optional<asio::steady_timer> log_timer_;  ///< of the I/O thread; none once the node has left
     std::atomic<std::uint64_t> handler_exceptions_{0};
 
     struct PeersWait {

@@ -118,7 +118,14 @@ struct CLUSTER_EXPORT Options {
     std::size_t max_member_data = std::size_t{64} << 10;
 
     /// Where log lines go: called on the node's threads or the calling thread, one line at a time and never on behalf
-    /// of a single message; must not block. Empty: warnings and errors to standard error.
+    /// of a single message; must not block. Empty: warnings and errors to standard error, each with the time of day. A
+    /// line for which nobody makes room there is lost, and the next one says so (`lines_lost=`).
+    ///
+    /// Of the same cause, such as a stranger that is refused again and again, the first line comes at once, and then
+    /// the newest with a count (`times=`): after a minute, and then after pauses that double up to an hour. The rest
+    /// comes when the node closes. Of each level, 200 lines may come at once and 20 per second, and of those that
+    /// strangers bring about 40 and 1; the next line tells how many were left out (`left_out=`). Names and other texts
+    /// of others stand in quotes, and what cannot be printed as `\xNN`.
     std::function<void(LogLevel, std::string_view)> log = {};
 
     /// For processes of one machine: quick to conclude, quick to dial again. Silence is known to all after at most

@@ -168,7 +168,7 @@ void Engine::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<c
         }
         if (Link* link = attached_link(*pair)) ready(*link);
     }
-    ++counters_.messages_sent;
+    if (!body.reply && skipped.size() < pairs.size()) ++counters_.messages_sent;
 }
 
 Engine::Outcome Engine::queue(std::span<Pair* const> pairs, const Body& body, bool skip_full) {
@@ -201,6 +201,7 @@ bool Engine::remove(const PeerId& id, Time now) {
     const auto found = pairs_.find(id);
     const Facts* facts = roster_.find(id);
     if ((found == pairs_.end() && facts == nullptr) || id == self().id || leaving_) return false;
+    const std::string line = "peer_removed peer=" + id.to_string() + (facts ? " name=" + quoted(facts->name) : "");
     Roster::Parted parted;
     parted.token_until = now + options_.forget_after;
     if (facts != nullptr) parted.addresses = facts->addresses;
@@ -224,7 +225,7 @@ bool Engine::remove(const PeerId& id, Time now) {
         drop_session(pair, parting, RemovalReason::removed, errc::removed, now);
     }
     roster_.forget(id);
-    log(Severity::info, "peer_removed peer=" + id.to_string());
+    log(Severity::info, line);
     return true;
 }
 
@@ -508,8 +509,8 @@ void Engine::round_failed(const DialPlan::Round& round, Time now) {
         const bool seed = round.kind == DialPlan::Kind::seed;
         const bool news = round.news && round.error != errc::self;
         log(!news ? Severity::debug : seed ? Severity::warning : Severity::info,
-            (seed ? "seed_unreachable address=" : "remembered_unreachable address=") + round.name.to_string() +
-                " why=\"" + make_error_code(round.error).message() + '"');
+            (seed ? "seed_unreachable address=" : "remembered_unreachable address=") + token(round.name) +
+                " why=" + quoted(make_error_code(round.error).message()));
         // Whoever was there in a former run is not there now, and who is need not be disturbed again.
         const bool taken = round.error == errc::wrong_cluster || round.error == errc::self;
         if (!seed && taken) plan_.drop(round.target);

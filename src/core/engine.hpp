@@ -328,6 +328,7 @@ private:
     void surrender(Pair& pair, errc reason);
     void report_given_up(const Pair& pair, const Outbox::Settled& settled, errc reason);
     std::string who(const Pair& pair) const;
+    std::string who(const Link& link) const;
     void believe(Pair& pair, const Hello& hello, Time now);
     void learn(const Pair& speaker, const Facts& facts, Time now);
     void observe(const std::string& host, Time now);
@@ -389,7 +390,9 @@ private:
     void bind_target(Link& link, Pair& pair, Time now);
     void end_target(Link& link, errc error, Time now);
     bool just_attached(const Pair* pair, Refusal reason, Time now) const;
-    void refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof = std::nullopt);
+    /// `details`: what the log says of it beside the reason.
+    void refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof = std::nullopt,
+                const std::string& details = {});
     void break_rule(Link& link, Rule rule, Time now);
     void unlink(Link& link, Time now);
     void drop(LinkId id, std::string_view why, errc error, Time now);
@@ -447,6 +450,9 @@ private:
     void compact();
     void ready(Link& link);
     void log(Severity severity, std::string text);
+    /// About a link, which is a stranger's until it is attached: anybody can claim to be a peer. The cause is the event,
+    /// the first word of `why` and the host.
+    void log(Severity severity, const Link& link, std::string_view event, const std::string& why);
 
     EngineOptions options_;
     Roster roster_;

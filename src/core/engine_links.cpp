@@ -82,7 +82,12 @@ Engine::Link& Engine::open(LinkId id, const Address& remote) {
 LinkId Engine::accepted(const Address& remote, Time now) {
     // Twice as many as there can be peers leaves room for simultaneous dials; the rest is for strangers.
     if (left_ || links_.size() >= 2 * options_.max_peers + 64) {
-        if (!left_) log(Severity::warning, "link_rejected address=" + remote.to_string() + " why=too_many_links");
+        if (!left_) {
+            actions_.push_back(LogLine{.severity = Severity::warning,
+                                       .text = "link_rejected address=" + token(remote) + " why=too_many_links",
+                                       .cause = "link_rejected",
+                                       .stranger = true});
+        }
         return 0;
     }
     Link& link = open(++last_number_, remote);
@@ -138,10 +143,8 @@ void Engine::drop(LinkId id, std::string_view why, errc error, Time now) {
     Link* link = find(id);
     if (link == nullptr) return;
     if (!why.empty()) {
-        log(link->state == LinkState::attached ? Severity::warning : Severity::info,
-            "link_closed address=" + link->remote.to_string() +
-                (link->pair != nullptr ? " peer=" + link->pair->id.to_string() : std::string()) +
-                " why=" + std::string(why));
+        log(link->state == LinkState::attached && why != "replaced" ? Severity::warning : Severity::info,
+            "link_closed address=" + token(link->remote) + who(*link) + " why=" + std::string(why));
     }
     end_target(*link, error, now);
     unlink(*link, now);
@@ -168,7 +171,14 @@ void Engine::link_ended(LinkId id, Time now) {
             drop(id, "no_hello", sought ? errc::connection_lost : errc::not_a_cluster_node, now);
             return;
         }
-        default: drop(id, "lost", errc::connection_lost, now); return;
+        default: {
+            // The one with the smaller id closes what it does not need: a link beside the one in use, or that one, for
+            // another over which it goes on.
+            const bool another = pair != nullptr && pair->links.size() > 1;
+            const bool used = link->state == LinkState::attached;
+            drop(id, !another ? "lost" : used ? "replaced" : "redundant", errc::connection_lost, now);
+            return;
+        }
     }
 }
 
@@ -244,9 +254,7 @@ void Engine::violated(LinkId id, Rule rule, Time now) {
 
 void Engine::break_rule(Link& link, Rule rule, Time now) {
     ++counters_.protocol_errors;
-    log(Severity::warning, "protocol_error address=" + link.remote.to_string() +
-                               (link.pair != nullptr ? " peer=" + link.pair->id.to_string() : std::string()) +
-                               " rule=" + std::string(core::to_string(rule)));
+    log(Severity::warning, link, "protocol_error", "rule=" + std::string(core::to_string(rule)));
     const bool greeting = link.state == LinkState::greeting;
     drop(link.id, "", greeting ? errc::not_a_cluster_node : errc::protocol_error, now);
 }
@@ -259,7 +267,14 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
             *reason == Refusal::removed && parted != nullptr && parted->token && !parted->told) {
             proof = prove(*parted->token, link.our_nonce, hello.nonce, ProofUse::removed);
         }
-        return refuse(link, *reason, now, proof);
+        std::string details = " name=" + quoted(hello.self.name);
+        if (*reason == Refusal::cluster) {
+            details += " ours=" + quoted(options_.cluster) + " theirs=" + quoted(hello.cluster);
+        } else if (*reason == Refusal::version) {
+            details += " ours=" + std::to_string(protocol_version) + " theirs=" + std::to_string(hello.version_min) +
+                       '-' + std::to_string(hello.version_max);
+        }
+        return refuse(link, *reason, now, proof, details);
     }
     if (requested(link) != nullptr) {
         roster_.unblock(hello.self.id);
@@ -363,10 +378,10 @@ bool Engine::just_attached(const Pair* pair, Refusal reason, Time now) const {
            pair->attachments <= 1 && now - pair->entered < options_.handshake_timeout;
 }
 
-void Engine::refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof) {
+void Engine::refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof, const std::string& details) {
     ++counters_.refusals_sent;
-    log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning,
-        "link_refused address=" + link.remote.to_string() + " reason=" + std::string(to_string(reason)));
+    log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning, link,
+        "link_refused", "reason=" + std::string(to_string(reason)) + details);
     link.refuse_due = Refuse{reason, proof, {}};
     end_target(link, error_of(reason), now);
     link.state = LinkState::refusing;
@@ -382,10 +397,9 @@ void Engine::on(Link& link, Refuse&& refuse, Time now) {
     }
     ++counters_.refusals_received;
     const Refusal reason = refuse.reason;
-    log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning,
-        "refused_by address=" + link.remote.to_string() +
-            (link.pair != nullptr ? " peer=" + link.pair->id.to_string() : std::string()) +
-            " reason=" + std::string(to_string(reason)));
+    log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning, link,
+        "refused_by",
+        "reason=" + std::string(to_string(reason)) + (refuse.text.empty() ? "" : " text=" + quoted(refuse.text)));
     refuse_adds(link, reason);
     Pair* pair = link.pair;
     const LinkId id = link.id;

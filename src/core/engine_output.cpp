@@ -29,6 +29,14 @@ void Engine::log(Severity severity, std::string text) {
     actions_.push_back(LogLine{severity, std::move(text)});
 }
 
+void Engine::log(Severity severity, const Link& link, std::string_view event, const std::string& why) {
+    const std::string name(event);
+    actions_.push_back(LogLine{.severity = severity,
+                               .text = name + " address=" + token(link.remote) + who(link) + ' ' + why,
+                               .cause = name + ' ' + why.substr(0, why.find(' ')) + ' ' + link.remote.host,
+                               .stranger = link.state != LinkState::attached});
+}
+
 bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
     Link* link = find(id);
     if (link == nullptr || link->state == LinkState::dialling) return false;

@@ -50,7 +50,7 @@ void Engine::fence(Pair& pair) {
     pair.session->lose(old->id);
     std::erase(pair.links, old->id);
     timers_.cancel({Timer::ack, pair.number});
-    log(Severity::info, "link_replaced peer=" + pair.id.to_string() + " address=" + old->remote.to_string());
+    log(Severity::info, "link_replaced " + who(pair) + " address=" + token(old->remote));
     close(*old);
 }
 

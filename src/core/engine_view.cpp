@@ -50,8 +50,15 @@ std::vector<Address> Engine::addresses_of(const PeerId& id) const {
 std::string Engine::who(const Pair& pair) const {
     const Facts* facts = roster_.find(pair.id);
     std::string text = "peer=" + pair.id.to_string();
-    if (facts != nullptr) text += " name=\"" + facts->name + '"';
+    if (facts != nullptr) text += " name=" + quoted(facts->name);
     return text;
+}
+
+/// Whom a link leads to, as far as that has been said there; with a space before it.
+std::string Engine::who(const Link& link) const {
+    if (link.pair == nullptr) return {};
+    const bool known = roster_.find(link.pair->id) != nullptr;
+    return ' ' + who(*link.pair) + (known || !link.hello ? "" : " name=" + quoted(link.hello->self.name));
 }
 
 std::vector<Peer> Engine::peers() const {
@@ -150,7 +157,9 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     report_members({});  // first, so that nobody who meets it takes what is known for complete
     if (!leaving_) actions_.push_back(PeerAdded{describe(pair)});
     actions_.push_back(PeersChanged{});
-    log(Severity::info, "peer_added " + who(pair) + " address=" + link.remote.to_string());
+    // Where a dial has reached it; behind a link that it dialled is a port of its own, where nobody can reach it.
+    log(Severity::info, "peer_added " + who(pair) + " address=" + token(describe(pair).address) +
+                            (link.dialled ? "" : " from=" + token(link.remote)));
     if (std::exchange(pair.first_hand, false)) announce(pair.id, now);
 }
 
@@ -214,7 +223,7 @@ void Engine::report_given_up(const Pair& pair, const Outbox::Settled& settled, e
     actions_.push_back(Surrender{describe(pair), settled.messages, settled.bytes, reason});
     log(Severity::warning, "messages_given_up " + who(pair) + " messages=" +
                                std::to_string(settled.messages) + " bytes=" + std::to_string(settled.bytes) +
-                               " why=\"" + make_error_code(reason).message() + '"');
+                               " why=" + quoted(make_error_code(reason).message()));
     room_freed();
 }
 

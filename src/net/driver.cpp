@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <utility>
 #include <variant>
 
 namespace cluster::net {
@@ -20,6 +21,13 @@ namespace {
 constexpr int most_rounds = 16;
 constexpr int most_accepts = 64;
 constexpr auto accept_pause = std::chrono::milliseconds(100);
+
+/// What to do where descriptors have run out.
+std::string remedy_for(errc reason) {
+    if (reason != errc::out_of_descriptors) return {};
+    return " descriptor_limit=" + std::to_string(descriptor_limit()) +
+           " remedy=\"call cluster::raise_descriptor_limit() at the start, or raise ulimit -n\"";
+}
 
 template <class... Functions>
 struct Overloaded : Functions... {
@@ -136,8 +144,10 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
     const std::shared_ptr<Connection> connection = found->second;
     if (error) {
         const errc reason = to_errc(error);
-        if (reason == errc::system_failure) {
-            warn("dial_failed address=" + address.to_string() + " text=\"" + error.message() + '"');
+        if (reason == errc::system_failure || reason == errc::out_of_descriptors) {
+            const std::string what =
+                "dial_failed address=" + core::token(address) + " text=" + core::quoted(error.message());
+            warn(what + remedy_for(reason), what, true);
         }
         connection->close();
         connections_.erase(found);
@@ -233,16 +243,18 @@ void Driver::accepted(tcp::socket socket) {
 
 /// Without descriptors a connection cannot even be refused: it waits in the system's queue.
 void Driver::pause_accepting(const std::error_code& error) {
-    if (!accepting_failed_) warn("accept_failed text=" + error.message());
-    accepting_failed_ = true;
+    if (!std::exchange(accepting_failed_, true)) {
+        warn("accept_failed text=" + core::quoted(error.message()) + remedy_for(to_errc(error)), "accept_failed");
+    }
     accept_pause_.expires_after(accept_pause);
     accept_pause_.async_wait([self = shared_from_this()](const std::error_code& cancelled) {
         if (!cancelled) self->accept();
     });
 }
 
-void Driver::warn(std::string text) {
-    if (observer_) observer_->carry_out(core::LogLine{core::Severity::warning, std::move(text)});
+void Driver::warn(std::string text, std::string cause, bool stranger) {
+    if (!observer_) return;
+    observer_->carry_out(core::LogLine{core::Severity::warning, std::move(text), std::move(cause), stranger});
 }
 
 }  // namespace cluster::net

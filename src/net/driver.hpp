@@ -160,7 +160,8 @@ private:
     void accept();
     void accepted(asio::ip::tcp::socket socket);
     void pause_accepting(const std::error_code& error);
-    void warn(std::string text);
+    /// Where `cause` is the same, it is the same again. `stranger`: it may concern somebody that others invented.
+    void warn(std::string text, std::string cause, bool stranger = false);
 
     const std::shared_ptr<Loop> loop_;
     SpinningMutex mutex_;

@@ -44,7 +44,8 @@ struct Node {
     std::vector<std::string> news;   ///< "added", "removed left" and so on, each with the first byte of the peer's id
     std::vector<Surrender> surrendered;
     std::map<std::uint64_t, AddDone> answers;
-    std::vector<std::string> lines;
+    std::vector<std::string> lines;  ///< what was logged
+    std::vector<LogLine> log;        ///< the same, with all that is known of it
     std::optional<LeaveDone> left;
     std::size_t room_freed = 0;
     std::map<PeerId, std::map<MemberId, std::string>> members;  ///< of others

@@ -374,6 +374,7 @@ void Lab::carry_out(Node& node, Action& action) {
         node.left = *gone;
     } else if (const auto* line = std::get_if<LogLine>(&action)) {
         node.lines.push_back(line->text);
+        node.log.push_back(*line);
     } else if (const auto* members = std::get_if<MembersChanged>(&action)) {
         node.members_complete = members->complete;
         for (const MemberChange& change : members->changes) {

@@ -380,7 +380,7 @@ TEST_CASE("peers file: when it cannot be written the log says so once, the node 
     places.start(0);
     fs::remove_all(places.folder / "state");
     places.start(1, {places.address[0].to_string()});
-    CHECK(places.lines[0].wait_for("peers_file_not_written path=\"" + places.file[0] + "\" text=No such file"));
+    CHECK(places.lines[0].wait_for("peers_file_not_written path=\"" + places.file[0] + "\" text=\"No such file"));
     CHECK(places.node[0]->broadcast("still here") == 1);
     fs::create_directory(places.folder / "state");
     places.start(2, {places.address[0].to_string()});
