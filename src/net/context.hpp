@@ -69,7 +69,9 @@ private:
 /// everything that has work under way, so that it outlives the nodes.
 class Loop {
 public:
-    Loop() : io_(1), io_work_(io_.get_executor()) {}
+    Loop() : io_(1), io_work_(io_.get_executor()) {
+        const asio::steady_timer first(io_);  // makes what the thread will wait with: whoever lacks it learns it now
+    }
     Loop(const Loop&) = delete;
     Loop& operator=(const Loop&) = delete;
 
