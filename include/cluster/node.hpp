@@ -141,8 +141,9 @@ public:
     Subscription on_peers_changed(std::function<void(const std::vector<Peer>&)> callback);
     Subscription on_given_up(std::function<void(const GivenUp&)> callback);
 
-    /// Parts from one peer: it goes out of view on both sides, and its id and addresses are blocked here until `add`.
-    /// Other nodes still list it. False if it is not known.
+    /// Parts from one peer: it goes out of view on both sides, and its id is blocked here until `add`. So is a process
+    /// that starts anew where this node found it by dialling; other peers that share its addresses are not. Other nodes
+    /// still list it. False if it is not known.
     bool remove(const PeerId& id);
 
     /// Publishes other tags. Throws `errc::invalid_options` where they exceed their limits (see `Tags`).

@@ -203,10 +203,10 @@ bool Engine::remove(const PeerId& id, Time now) {
     if ((found == pairs_.end() && facts == nullptr) || id == self().id || leaving_) return false;
     Roster::Parted parted;
     parted.token_until = now + options_.forget_after;
-    if (facts != nullptr) parted.addresses = facts->addresses;
+    if (facts != nullptr) parted.said = facts->addresses;
     if (found != pairs_.end()) {
         Pair& pair = found->second;
-        for (const Address& address : pair.proven) parted.addresses.push_back(address);
+        parted.found = pair.proven;
         if (pair.session && pair.session->token() && (pair.session->confirmed() || !pair.session->decides())) {
             parted.token = pair.session->token();
         }
@@ -436,11 +436,18 @@ void Engine::fire(Key key, Time now) {
     }
 }
 
+/// Whether this node has had a session with it, and so knows it by more than its addresses.
+bool Engine::met(const PeerId& id) const {
+    const auto found = pairs_.find(id);
+    return found != pairs_.end() && found->second.attachments != 0;
+}
+
 /// Whether whoever is sought at `address` is certainly not there.
 bool Engine::occupied(const PeerId& wanted, const Address& address) const {
     // A former run of this node had this node's addresses.
     const auto& own = self().addresses;
-    if (roster_.blocked(address) || std::find(own.begin(), own.end(), address) != own.end()) return true;
+    if (std::find(own.begin(), own.end(), address) != own.end()) return true;
+    if (!met(wanted) && roster_.blocked(address)) return true;
     return std::any_of(view_.begin(), view_.end(), [&](const Pair* pair) {
         return pair->id != wanted && pair->reached == address && pair->session->attached() != 0;
     });

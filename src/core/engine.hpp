@@ -315,6 +315,7 @@ private:
     void check_left();
     void fire(Key key, Time now);
     void dial_now(Time now);
+    bool met(const PeerId& id) const;
     bool occupied(const PeerId& wanted, const Address& address) const;
     void round_failed(const DialPlan::Round& round, Time now);
     void answer(std::uint64_t request, errc error);

@@ -318,7 +318,7 @@ std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello, T
     if (roster_.departed(id)) return Refusal::over;
     if (requested(link) == nullptr) {
         if (roster_.parted(id) != nullptr) return Refusal::removed;
-        if (roster_.blocked(hello.self.addresses)) return Refusal::removed;
+        if (!met(id) && roster_.blocked(hello.self.addresses)) return Refusal::removed;
     }
     const auto found = pairs_.find(id);
     const bool belongs = found != pairs_.end() && (found->second.in_view || !found->second.links.empty());
