@@ -36,6 +36,11 @@ void DialPlan::check(const PeerId& peer, const std::vector<Address>& addresses, 
     target.due = target.wanted = now;
 }
 
+std::size_t DialPlan::checks() const noexcept {
+    return static_cast<std::size_t>(std::count_if(
+        targets_.begin(), targets_.end(), [](const auto& entry) { return entry.second.kind == Kind::check; }));
+}
+
 void DialPlan::drop(const PeerId& peer) {
     std::erase_if(changed(), [&](const auto& entry) {
         return is_for_peer(entry.second.kind) && entry.second.peer == peer;

@@ -60,6 +60,8 @@ public:
     void seek(const PeerId& peer, const std::vector<Address>& addresses, Time not_before);
     /// Dials `peer` once although it has a link; `failed` or the engine ends that.
     void check(const PeerId& peer, const std::vector<Address>& addresses, Time now);
+    /// How many of those are planned or under way.
+    std::size_t checks() const noexcept;
     void drop(std::uint64_t target) { changed().erase(target); }
     void drop(const PeerId& peer);
     void drop(Kind kind);

@@ -372,6 +372,8 @@ private:
     void refused_at(const Refused& at, Time now);
     void verify(Pair& pair, Time now);
     static void found_at(Pair& pair, const Address& address);
+    void check_soon(const Pair& pair, Time now);
+    Duration check_pause() const;
     void check_somebody(Time now);
     void on(Link& link, Inquiry&& inquiry, Time now);
     void on(Link& link, Finding&& finding, Time now);
@@ -470,6 +472,9 @@ private:
     std::vector<Batch> batches_;
     std::vector<PeerId> idle_;  ///< pairs that may have become needless
     std::deque<PeerId> unproven_;  ///< peers that dialled us, to be checked
+    Time unproven_since_{};        ///< since when there are any
+    Time last_newcomer_{};         ///< when one was last attached by its own dial
+    std::int64_t newcomers_ = 0;   ///< of those, how many came less than a heartbeat after the one before
     std::uint64_t beats_ = 0;
     std::optional<std::uint64_t> digest_;  ///< until somebody comes into existence or leaves it
     std::uint64_t digest_of_ = 0;          ///< after so many changes of the roster

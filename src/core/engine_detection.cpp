@@ -14,8 +14,14 @@ constexpr std::uint64_t beats_per_round = 8;
 constexpr std::size_t witnesses = 3;
 /// A peer that refuses is held for alive so long while those who were asked about it do not answer.
 constexpr Duration hearing = std::chrono::milliseconds(200);
-/// From one check to the next: a mesh of n nodes needs about n times n / 2 of them.
-constexpr Duration check_pause = std::chrono::milliseconds(20);
+/// A mesh of n nodes needs about n times n / 2 checks, and one thread may have to do all of them: the newcomers come
+/// first. A node waits until none has come for so long, for each of those that came one after the other.
+constexpr Duration check_delay = std::chrono::milliseconds(4);
+constexpr Duration most_check_delay = std::chrono::milliseconds(100);
+/// Of that time, what lies between two checks of one node.
+constexpr int checks_per_delay = 10;
+/// Checks of one node that are under way: who is slow makes fewer of them.
+constexpr std::size_t most_checks = 4;
 /// Peers that others reach and we do not, about which is asked in each heartbeat.
 constexpr std::size_t most_unreachable = 64;
 /// Answers that wait on one link.
@@ -322,9 +328,24 @@ void Engine::verify(Pair& pair, Time now) {
     fail(pair, "refused_everywhere", now);
 }
 
+/// The peer has dialled us, so nobody knows yet where it can be dialled. Newcomers come first, but they do not keep us
+/// from checking for longer than a death would go unnoticed without it.
+void Engine::check_soon(const Pair& pair, Time now) {
+    if (now - last_newcomer_ >= options_.heartbeat) newcomers_ = 0;
+    ++newcomers_;
+    last_newcomer_ = now;
+    if (unproven_.empty()) unproven_since_ = now;
+    if (!contains(unproven_, pair.id)) unproven_.push_back(pair.id);
+    timers_.set({Timer::check, 0}, std::min(now + check_pause(), unproven_since_ + options_.suspicion));
+}
+
+Duration Engine::check_pause() const {
+    return std::min<Duration>(check_delay * newcomers_, most_check_delay);
+}
+
 /// Dials one of the peers that dialled us: should it die, its refusal will mean something.
 void Engine::check_somebody(Time now) {
-    while (!unproven_.empty()) {
+    while (!unproven_.empty() && plan_.checks() < most_checks) {
         const PeerId id = unproven_.front();
         unproven_.pop_front();
         const auto found = pairs_.find(id);
@@ -332,7 +353,7 @@ void Engine::check_somebody(Time now) {
         plan_.check(id, addresses_of(id), now);
         break;
     }
-    if (!unproven_.empty()) timers_.set({Timer::check, 0}, now + check_pause);
+    if (!unproven_.empty()) timers_.set({Timer::check, 0}, now + check_pause() / checks_per_delay);
 }
 
 }  // namespace cluster::core

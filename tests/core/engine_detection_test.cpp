@@ -70,6 +70,45 @@ TEST_CASE("a process that ends is failed by all at once, whoever had dialled who
     }
 }
 
+TEST_CASE("a process that ends a moment after it came is failed by all at once, whoever had dialled whom") {
+    for (std::size_t victim = 0; victim < 5; ++victim) {
+        CAPTURE(victim);
+        Mesh mesh(5, 50ms);
+        const Time before = mesh.now;
+        mesh.kill(mesh[victim]);
+        REQUIRE(mesh.wait([&] { return mesh.nobody_sees(mesh[victim]); }));
+        CHECK(mesh.now - before <= 50ms);
+    }
+}
+
+TEST_CASE("who dialled us is dialled back once, when no newcomer has come for a moment") {
+    Mesh mesh(6, 0s);
+    std::uint64_t before = 0;
+    for (Node* node : mesh.nodes) before += (*node)->counters().links_accepted;
+    CHECK(before == 15);
+    mesh.advance(5s);
+    std::uint64_t after = 0;
+    for (Node* node : mesh.nodes) after += (*node)->counters().links_accepted;
+    CHECK(after == 30);
+    mesh.advance(30s);
+    for (Node* node : mesh.nodes) after -= (*node)->counters().links_accepted;
+    CHECK(after == 0);
+    CHECK(mesh.wires().size() == 15);
+}
+
+TEST_CASE("newcomers without end do not keep a node from dialling back those who came before") {
+    Lab lab;
+    lab.options.max_peers = 200;
+    lab.options.inbox_bytes = 64 << 20;
+    lab.options.suspicion = 2s;
+    Node& ann = lab.start(1);
+    for (std::uint8_t i = 2; i < 152; ++i) {
+        lab.puppet(ann, i).join();
+        lab.advance(20ms);
+    }
+    CHECK(lab.dialled.size() > 10);
+}
+
 TEST_CASE("several that end together are failed at once: the dead are not waited for as witnesses") {
     Mesh mesh(5);
     const Time before = mesh.now;

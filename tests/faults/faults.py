@@ -62,7 +62,11 @@ def settled(here, since, most):
 @claim("a process killed with SIGKILL is out of view everywhere at once, and nobody else is")
 def kill(here):
     *others, victim = mesh(here, 5, nodes=2)
-    pause(2)  # who came within the last heartbeat has not been dialled yet, and would be missed only after suspicion
+    newcomer = here.start("newcomer", nodes=2)
+    here.all_in_view(20)
+    pause(0.1)  # within that time it has been dialled back everywhere
+    at = newcomer.signal(signal.SIGKILL)
+    print("a newcomer, removed: " + lasts(here.all_removed(1, at, newcomer, why=["failed"])))
     at = victim.signal(signal.SIGKILL)
     print("removed: " + lasts(here.all_removed(1, at, victim, why=["failed"])))
     streams_go_on(here)
