@@ -138,7 +138,8 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
                      .tags = options.tags};
     auto known = remembered(options, state->peers_file_.get(), self.addresses);
     state->driver_ = std::make_shared<net::Driver>(
-        state->loop_, std::move(acceptor), engine_options(options, std::move(self), std::move(known), wildcard));
+        state->loop_, std::move(acceptor), engine_options(options, std::move(self), std::move(known), wildcard),
+        options.keep_warm);
 
     state->on_throw_ = [weak](std::string_view what) {
         if (const auto self_again = weak.lock()) self_again->handler_threw(what);

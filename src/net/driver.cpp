@@ -29,8 +29,10 @@ Overloaded(Functions...) -> Overloaded<Functions...>;
 
 }  // namespace
 
-Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineOptions options)
+Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineOptions options,
+               std::chrono::nanoseconds keep_warm)
     : loop_(std::move(loop)),
+      keep_warm_(std::chrono::duration_cast<std::chrono::seconds>(keep_warm)),
       engine_(std::move(options), now()),
       acceptor_(std::move(acceptor)),
       timer_(loop_->io()),
@@ -144,6 +146,7 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
         return;
     }
     serve([&](core::Engine& engine, core::Time time) { engine.connected(link, connection->remote(), time); });
+    if (keep_warm_.count() != 0 && !connection->within_machine()) connection->keep_warm(keep_warm_);
     connection->start();
 }
 

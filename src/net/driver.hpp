@@ -91,7 +91,9 @@ class Driver : public std::enable_shared_from_this<Driver> {
 public:
     static core::Time now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }
 
-    Driver(std::shared_ptr<Loop> loop, asio::ip::tcp::acceptor acceptor, core::EngineOptions options);
+    /// `keep_warm`: see `Options`.
+    Driver(std::shared_ptr<Loop> loop, asio::ip::tcp::acceptor acceptor, core::EngineOptions options,
+           std::chrono::nanoseconds keep_warm);
     ~Driver();
 
     /// From any thread, once.
@@ -163,6 +165,7 @@ private:
     void warn(std::string text);
 
     const std::shared_ptr<Loop> loop_;
+    const std::chrono::seconds keep_warm_;
     SpinningMutex mutex_;
     core::Engine engine_;
     bool awake_ = true;               ///< under the mutex; true until `start` has been carried out

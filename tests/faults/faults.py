@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 
-from world import SECOND, Failure, Host, command, enter, pause, skip, world
+from world import SECOND, Failure, Host, command, enter, pause, skip, until, world
 
 # What the lan preset promises.
 DETECTION = 4
@@ -190,6 +190,33 @@ def half(here):
     here.none_removed(by=[walled], of=kept)
     walled.host.heal()
     settled(here, time.monotonic_ns(), RECONNECT_MAX + 1)
+
+@claim("a firewall that forgets connections within ten seconds forgets none, however long nodes have nothing to say")
+def forgetful(here):
+    hosts = [Host() for _ in range(6)]
+    for host in hosts:
+        host.forget(10)
+    for name, host in zip("abcdef", hosts):
+        here.start(name, host, nodes=2)
+    here.all_in_view(20)
+    pause(45)
+    suspicions = here.total("suspicions")
+    print(f"{suspicions} suspicions in 45 s")
+    if suspicions:
+        raise Failure("somebody was suspected")
+    at = time.monotonic_ns()
+    here.everybody("stream", 200, 100)
+    streams_go_on(here, 1)
+    here.none_removed()
+    settled(here, at, 1)
+
+    # One that forgets sooner than that is noticed: the first one had something to forget.
+    for host in hosts:
+        host.heal()
+        host.forget(2)
+    until(lambda: here.total("suspicions"), 30, "somebody is suspected")
+    for host in hosts:
+        host.heal()
 
 @claim("of twenty nodes four are stopped again and again: all return, and nobody well fails anybody well")
 def stalls(here):
