@@ -276,6 +276,15 @@ void DialPlan::hurry(const PeerId& peer, Duration pause, Time now) {
     }
 }
 
+void DialPlan::forgive(Duration lag, Time now) {
+    for (auto& [number, target] : changed()) {
+        if (!target.running || target.resolving) continue;
+        target.begun = std::min(target.begun + lag, now);
+        const bool waits = target.open > 0 && target.due != never;
+        if (waits) target.due = std::max(target.due, std::min(target.due + lag, now + stagger));
+    }
+}
+
 Duration DialPlan::pause(unsigned rounds) {
     Duration pause = reconnect_max_;
     if (rounds < 32 && reconnect_min_.count() <= (reconnect_max_.count() >> rounds)) {

@@ -122,6 +122,9 @@ public:
     /// ago.
     void hurry(const PeerId& peer, Duration pause, Time now);
 
+    /// Nobody could answer this node for so long, because it did not run: its dials get as much more time.
+    void forgive(Duration lag, Time now);
+
     /// Rounds ended by the plan itself, because every address was occupied.
     std::vector<Round> take_ended() { return std::exchange(ended_, {}); }
 

@@ -26,6 +26,9 @@ Duration dial_grace(std::size_t nodes) {
     return std::clamp<Duration>(each * (count * count), least, most);
 }
 
+/// For so many times that, where peers come one after the other all the time.
+constexpr int most_graces = 4;
+
 std::uint64_t roll(const RandomSource& random) {
     std::array<std::uint8_t, 8> bytes{};
     random(bytes);
@@ -453,14 +456,33 @@ bool Engine::occupied(const PeerId& wanted, const Address& address) const {
     });
 }
 
+/// How long a link may stay in its state.
+Duration Engine::patience(const Link& link) const {
+    switch (link.state) {
+        case LinkState::dialling:
+            if (plan_.kind(link.target) == DialPlan::Kind::added) return options_.connect_timeout;
+            // Whoever redials does not wait for the system's own attempts, which come ever more seldom.
+            return std::min(options_.connect_timeout, std::max<Duration>(options_.heartbeat, least_attempt));
+        case LinkState::attaching: return options_.attach_timeout;
+        case LinkState::attached:
+        case LinkState::parting:
+        case LinkState::refusing: return drain_timeout;
+        case LinkState::greeting:
+        case LinkState::greeted:
+        case LinkState::waiting:
+        case LinkState::offered: break;
+    }
+    return options_.handshake_timeout;
+}
+
 void Engine::dial_now(Time now) {
-    // Whoever redials does not wait for the system's own attempts, which come ever more seldom.
-    const Duration attempt = std::min(options_.connect_timeout, std::max<Duration>(options_.heartbeat, least_attempt));
     const auto is_occupied = [&](const PeerId& wanted, const Address& address) { return occupied(wanted, address); };
     const auto earliest = [&](const PeerId& id) {
         const auto found = pairs_.find(id);
         if (found == pairs_.end() || self().id < id) return Time();
-        return found->second.named + dial_grace(pairs_.size());
+        const Duration grace = dial_grace(pairs_.size());
+        // While others come, the one that is to dial us may not have had its turn yet.
+        return std::max(found->second.named, std::min(last_added_, found->second.named + most_graces * grace)) + grace;
     };
     while (const auto step = plan_.step(now, is_occupied, earliest)) {
         if (step->resolve) {
@@ -474,8 +496,7 @@ void Engine::dial_now(Time now) {
         link.begun = now;
         link.target = step->target;
         link.round = step->round;
-        const bool added = plan_.kind(step->target) == DialPlan::Kind::added;
-        timers_.set({Timer::link, link.id}, now + (added ? options_.connect_timeout : attempt));
+        timers_.set({Timer::link, link.id}, now + patience(link));
         ++counters_.dials;
         actions_.push_back(Dial{link.id, step->address});
     }

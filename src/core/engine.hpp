@@ -359,6 +359,7 @@ private:
     void fail(Pair& pair, std::string_view why, Time now);
     bool holds_back(Time now);
     void was_late(Duration lag, Time now);
+    Duration patience(const Link& link) const;
     void ask(Pair& pair, std::size_t how_many, Time now);
     void inquire(Link& link, const PeerId& id, bool wants_answer);
     void answer_askers(Pair& pair, bool heard);
@@ -475,6 +476,7 @@ private:
     Time unproven_since_{};        ///< since when there are any
     Time last_newcomer_{};         ///< when one was last attached by its own dial
     std::int64_t newcomers_ = 0;   ///< of those, how many came less than a heartbeat after the one before
+    Time last_added_{};            ///< when somebody last came into view
     std::uint64_t beats_ = 0;
     std::optional<std::uint64_t> digest_;  ///< until somebody comes into existence or leaves it
     std::uint64_t digest_of_ = 0;          ///< after so many changes of the roster

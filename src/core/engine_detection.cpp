@@ -196,7 +196,8 @@ bool Engine::holds_back(Time now) {
     return !std::exchange(held_back_, true);
 }
 
-/// This node did not run for so long: nobody could answer it.
+/// This node did not run for so long: nobody could answer it. Whatever it waits for gets as much more time, though not
+/// more than if it began to wait now.
 void Engine::was_late(Duration lag, Time now) {
     detector_.slower();
     const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(lag).count();
@@ -205,6 +206,24 @@ void Engine::was_late(Duration lag, Time now) {
         Detector::forgive(pair->watch, lag, now);
         pair->asked_until = std::min(pair->asked_until + lag, now + hearing);
     }
+    // Who was to dial us may have done so meanwhile.
+    for (auto& [id, pair] : pairs_) {
+        if (!pair.in_view) pair.named = std::max(pair.named, std::min(pair.named + lag, now));
+    }
+    plan_.forgive(lag, now);
+    timers_.postpone([&](Key key, Time at) {
+        Time most = at;
+        if (key.kind == Timer::link) {
+            if (const Link* link = find(key.id)) most = now + patience(*link);
+        } else if (key.kind == Timer::resume) {
+            if (const auto found = numbered_.find(key.id); found != numbered_.end()) {
+                most = now + found->second->resume_for;
+            }
+        } else if (key.kind == Timer::request) {
+            most = now + options_.connect_timeout;
+        }
+        return std::min(at + lag, most);
+    });
 }
 
 // Asking others.

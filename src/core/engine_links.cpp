@@ -101,7 +101,7 @@ void Engine::connected(LinkId id, const Address& remote, Time now) {
 void Engine::greet(Link& link, Time now) {
     link.state = LinkState::greeting;
     link.hello_due = true;
-    timers_.set({Timer::link, link.id}, now + options_.handshake_timeout);
+    timers_.set({Timer::link, link.id}, now + patience(link));
     ready(link);
 }
 
@@ -278,7 +278,7 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
     pair.links.push_back(link.id);
     if (pair.links.size() == 1) plan_.engaged(id);
     bind_target(link, pair, now);
-    timers_.set({Timer::link, link.id}, now + options_.handshake_timeout);
+    timers_.set({Timer::link, link.id}, now + patience(link));
     if (self().id < id) {
         link.state = LinkState::greeted;
     } else {
@@ -371,7 +371,7 @@ void Engine::refuse(Link& link, Refusal reason, Time now, std::optional<Proof> p
     end_target(link, error_of(reason), now);
     link.state = LinkState::refusing;
     unlink(link, now);
-    timers_.set({Timer::link, link.id}, now + drain_timeout);
+    timers_.set({Timer::link, link.id}, now + patience(link));
     actions_.push_back(Close{link.id, true});
     ready(link);
 }

@@ -141,6 +141,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     ready(link);
     if (pair.in_view) return;
     pair.in_view = true;
+    last_added_ = now;
     pair.state = PeerState::alive;
     digest_.reset();
     view_.insert(std::lower_bound(view_.begin(), view_.end(), pair.id,

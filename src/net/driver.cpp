@@ -59,13 +59,13 @@ void Driver::work() {
         {
             const std::lock_guard lock(mutex_);
             const core::Time time = now();
-            if (engine_.deadline() <= time) engine_.tick(time);
+            if (engine_.deadline() <= time && may_judge()) engine_.tick(time);
             engine_.take_actions(actions_);
             engine_.take_ready(ready_);
             awake_ = !actions_.empty() || !ready_.empty();
             if (!awake_) {
                 deadline = engine_.deadline();
-                if (deadline >= armed_) return;
+                if (deadline >= armed_ || (catching_up_ && deadline <= time)) return;
                 armed_ = deadline;
             }
         }
@@ -79,6 +79,18 @@ void Driver::work() {
         ready_.clear();
     }
     post_work();
+}
+
+/// Whether what had come when the engine's time came has been read. If not, it is looked at again then.
+bool Driver::may_judge() {
+    if (engine_.deadline() <= loop_->caught_up()) return true;
+    if (!std::exchange(catching_up_, true)) {
+        loop_->catch_up([self = shared_from_this()] {
+            self->catching_up_ = false;
+            self->work();
+        });
+    }
+    return false;
 }
 
 void Driver::arm(core::Time deadline) {

@@ -147,6 +147,7 @@ private:
 
     void post_work();
     void work();
+    bool may_judge();
     void arm(core::Time deadline);
 
     void carry_out(core::Action&& action);
@@ -177,6 +178,7 @@ private:
     asio::steady_timer timer_;
     asio::steady_timer accept_pause_;
     bool accepting_failed_ = false;
+    bool catching_up_ = false;
     std::unordered_map<core::LinkId, std::shared_ptr<Connection>> connections_;
     std::vector<core::Action> actions_;
     std::vector<core::LinkId> ready_;

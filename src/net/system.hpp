@@ -13,6 +13,9 @@ void fill_random(std::span<std::uint8_t> out);
 
 std::uint64_t process_id() noexcept;
 
+/// A descriptor from which something can be read at any time. Throws `std::system_error` if there is none left.
+int open_always_readable();
+
 /// Raises the soft limit of open descriptors to the hard one; where that is refused, things stay as they are.
 void raise_descriptor_limit() noexcept;
 

@@ -403,6 +403,25 @@ TEST_CASE("a round whose last addresses are occupied waits for the dials under w
     CHECK(plan.fail(dial)->refused_everywhere);
 }
 
+TEST_CASE("who did not run gives the dials under way as much more time, and not more than if they had just begun") {
+    Plan plan;
+    plan.seek(bob, {at(1), at(2)}, plan.now);
+    plan.must();
+    const Time due = plan.next();
+    CHECK(due == plan.now + DialPlan::stagger);
+    plan.now += 100ms;
+    plan.forgive(100ms, plan.now);
+    CHECK(plan.next() == due + 100ms);
+    plan.now += 10s;
+    plan.forgive(10s, plan.now);
+    CHECK(plan.next() == plan.now + DialPlan::stagger);
+    plan.wait();
+    plan.fail(plan.must());
+    CHECK(plan.next() == never);  // the first one may yet be answered
+    plan.forgive(10s, plan.now);
+    CHECK(plan.next() == never);
+}
+
 TEST_CASE("a check dials a peer that has a link, once") {
     Plan plan;
     plan.seek(bob, {at(1)}, plan.now);

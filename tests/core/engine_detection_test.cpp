@@ -368,6 +368,68 @@ TEST_CASE("a node that was stopped gives nobody up for what it finds first when 
     }
 }
 
+TEST_CASE("a node that was stopped gives dials, greetings and attaching the time in which it did not run") {
+    for (const std::string_view stopped : {"while it dialled", "while they greeted", "while it attached"}) {
+        CAPTURE(stopped);
+        Lab lab;
+        lab.hold_dials = true;
+        Node& ann = lab.start(1);
+        const Address place{"10.0.0.2", 7000};
+        lab.play(place, 2);
+        const auto stop = [&](std::string_view when) {
+            if (stopped != when) return;
+            for (int i = 0; i < 3; ++i) {
+                lab.now += 20s;
+                ann->tick(lab.now);
+                lab.settle();
+                lab.advance(300ms);
+            }
+        };
+        const std::uint64_t request = ann.add(place);
+        stop("while it dialled");
+        REQUIRE(lab.dials.size() == 1);
+        lab.complete(lab.take_dials().front());
+        Puppet& bob = lab.last_puppet();
+        stop("while they greeted");
+        bob.say_hello();
+        bob.say(Offer{});
+        const std::uint64_t epoch = bob.last<Attach>().epoch;
+        stop("while it attached");
+        bob.say(Attached{epoch, {{user_channel, 0, 1 << 20}}, 0});
+        CHECK(ann.sees(bob.id));
+        REQUIRE(ann.answers.contains(request));
+        CHECK(ann.answers[request].error == errc{});
+        CHECK(lab.dialled.size() == 1);
+        CHECK(ann->counters().dials_failed == 0);
+    }
+}
+
+TEST_CASE("the larger id waits as much longer for the smaller one's dial as it did not run, or while others come") {
+    Lab lab;
+    Node& eve = lab.start(9);
+    Puppet& bob = lab.puppet(eve, 10);
+    bob.join();
+    bob.say(PeerList{{{id_of(3), 1, "cleo", "", {{"10.0.0.3", 7000}}, {}}}});
+    SUBCASE("it did not run") {
+        lab.now += 20s;
+        eve->tick(lab.now);
+        lab.settle();
+        lab.advance(100ms);
+        CHECK(lab.dialled.empty());
+    }
+    SUBCASE("others come") {
+        for (std::uint8_t i = 11; i < 14; ++i) {
+            lab.advance(150ms);
+            Puppet& other = lab.puppet(eve, i);
+            other.hello.self.addresses = {};
+            other.join();
+        }
+        CHECK(lab.dialled.empty());
+    }
+    lab.advance(1s);
+    CHECK_FALSE(lab.dialled.empty());
+}
+
 TEST_CASE("a node that was stopped dials whom it has lost before it judges") {
     Mesh mesh(2);
     mesh.hold_dials = true;
