@@ -410,6 +410,10 @@ std::vector<Peer> NodeState::peers() const {
     return driver_->with_engine([](Engine& engine, core::Time) { return engine.peers(); });
 }
 
+std::vector<Peer> NodeState::everybody() const {
+    return driver_->with_engine([](Engine& engine, core::Time) { return engine.everybody(); });
+}
+
 std::optional<Peer> NodeState::peer(const PeerId& id) const {
     return driver_->with_engine([&](Engine& engine, core::Time) { return engine.peer(id); });
 }

@@ -94,6 +94,9 @@ public:
 
     /// The peers in view now, sorted by id.
     std::vector<Peer> peers() const;
+    /// `peers(everybody)`: all of whom this node knows, sorted by id: also those out of view, each with its `state` and
+    /// `why`. Who left is not among them, nor who is forgotten (see `Options::forget_after`).
+    std::vector<Peer> peers(Everybody) const;
     /// Empty where it is not in view, which may be before its last messages are taken.
     std::optional<Peer> peer(const PeerId& id) const;
 

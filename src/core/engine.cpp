@@ -206,7 +206,10 @@ bool Engine::remove(const PeerId& id, Time now) {
     if ((found == pairs_.end() && facts == nullptr) || id == self().id || leaving_) return false;
     Roster::Parted parted;
     parted.token_until = now + options_.forget_after;
-    if (facts != nullptr) parted.said = facts->addresses;
+    if (facts != nullptr) {
+        parted.said = facts->addresses;
+        parted.name = facts->name;
+    }
     if (found != pairs_.end()) {
         Pair& pair = found->second;
         parted.found = pair.proven;
@@ -410,6 +413,9 @@ void Engine::fire(Key key, Time now) {
                 drop_session(*pair, 0, RemovalReason::failed, errc::timed_out, now);
             }
             break;
+        case Timer::reach:
+            if (Pair* pair = pair_of_timer()) out_of_reach(*pair, now);
+            break;
         case Timer::request: answer(key.id, errc::timed_out); break;
         case Timer::news: tell_news(); break;
         case Timer::beat: beat(now); break;
@@ -545,7 +551,9 @@ void Engine::round_failed(const DialPlan::Round& round, Time now) {
     if (round.kind == DialPlan::Kind::check) plan_.drop(round.target);
     if (round.kind == DialPlan::Kind::peer) {
         const auto found = pairs_.find(*round.peer);
-        if (found != pairs_.end()) verify(found->second, now);
+        if (found == pairs_.end()) return;
+        found->second.trouble = round.error;
+        verify(found->second, now);
     }
 }
 

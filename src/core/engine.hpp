@@ -137,6 +137,8 @@ public:
     void taken(std::uint64_t session, std::uint64_t bytes, Time now);
 
     std::vector<Peer> peers() const;
+    /// Those out of view, too; see `Node::peers(Everybody)`.
+    std::vector<Peer> everybody() const;
     std::optional<Peer> peer(const PeerId& id) const;
     std::size_t peer_count() const noexcept { return view_.size(); }
     const Facts& self() const noexcept { return roster_.self(); }
@@ -267,6 +269,8 @@ private:
         std::vector<PeerId> asked;     ///< who was asked about it and has not answered
         Time asked_until{};
         bool heard_elsewhere = false;  ///< as one of those said
+        errc trouble{};                ///< why it has no link, as far as is known
+        bool told_out_of_reach = false;  ///< the log says that it cannot be reached
         std::vector<PeerId> askers;    ///< who wants to know about it
         std::uint64_t max_message = 0;
         std::uint64_t features = 0;
@@ -293,6 +297,7 @@ private:
         inquiry,    ///< of a pair: those who were asked about it have had their time
         resume,     ///< of a pair
         forget,     ///< of a pair
+        reach,      ///< of a pair: say that it is out of reach, if it is
         request,    ///< of an `add`
         news,       ///< tell others whom we met
         beat,       ///< probe somebody
@@ -365,6 +370,9 @@ private:
     void answer_askers(Pair& pair, bool heard);
     void tell(Link& link, const PeerId& id, bool heard);
     void vouch(Pair& pair, Time now);
+    void expect_link(const Pair& pair, Time now);
+    void out_of_reach(Pair& pair, Time now);
+    errc why_out_of_view(const Pair& pair) const;
     struct Refused {
         Address address;
         Time since{};                 ///< when the dial began
@@ -477,6 +485,8 @@ private:
     Time last_newcomer_{};         ///< when one was last attached by its own dial
     std::int64_t newcomers_ = 0;   ///< of those, how many came less than a heartbeat after the one before
     Time last_added_{};            ///< when somebody last came into view
+    std::size_t reach_lines_ = 0;  ///< that were logged since `reach_lines_since_`
+    Time reach_lines_since_{};
     std::uint64_t beats_ = 0;
     std::optional<std::uint64_t> digest_;  ///< until somebody comes into existence or leaves it
     std::uint64_t digest_of_ = 0;          ///< after so many changes of the roster

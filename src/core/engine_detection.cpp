@@ -24,6 +24,11 @@ constexpr int checks_per_delay = 10;
 constexpr std::size_t most_checks = 4;
 /// Peers that others reach and we do not, about which is asked in each heartbeat.
 constexpr std::size_t most_unreachable = 64;
+/// A peer that others reach, and that this node has no link with for so long, is out of reach.
+constexpr Duration reach_patience = std::chrono::seconds(5);
+/// Of these, the log names so many in a minute.
+constexpr std::size_t most_reach_lines = 16;
+constexpr Duration reach_minute = std::chrono::minutes(1);
 /// Answers that wait on one link.
 constexpr std::size_t most_findings = 256;
 
@@ -175,6 +180,7 @@ void Engine::conclude(Pair& pair, Time now) {
     if (!detector_.vouched_for(pair.watch, now)) return fail(pair, "silence", now);
     log(Severity::warning, "peer_unreachable " + who(pair) + " why=others_hear_from_it");
     leave_view(pair, RemovalReason::unreachable, now);
+    expect_link(pair, now);
     left_due_ = leaving_;
 }
 
@@ -308,6 +314,33 @@ void Engine::vouch(Pair& pair, Time now) {
     if (pair.in_view || pair.state == PeerState::unreachable) return;
     pair.state = PeerState::unreachable;
     digest_.reset();
+}
+
+/// Others reach it: if this node still does not after a while, somebody has to know.
+void Engine::expect_link(const Pair& pair, Time now) {
+    if (!pair.told_out_of_reach) timers_.set_no_later({Timer::reach, pair.number}, now + reach_patience);
+}
+
+void Engine::out_of_reach(Pair& pair, Time now) {
+    if (pair.in_view || pair.told_out_of_reach || pair.state != PeerState::unreachable || leaving_) return;
+    if (now - reach_lines_since_ >= reach_minute) {
+        reach_lines_ = 0;
+        reach_lines_since_ = now;
+    }
+    // Links may still be on their way, as while a mesh forms; and anybody may tell of any number of peers.
+    const errc why = why_out_of_view(pair);
+    const bool forming = !pair.links.empty() || now - last_added_ < reach_patience;
+    if (why == errc{} || forming || reach_lines_ == most_reach_lines) {
+        timers_.set({Timer::reach, pair.number}, now + reach_patience);
+        return;
+    }
+    ++reach_lines_;
+    pair.told_out_of_reach = true;
+    log(Severity::warning, "peer_out_of_reach " + who(pair) + " why=\"" + make_error_code(why).message() + '"');
+}
+
+errc Engine::why_out_of_view(const Pair& pair) const {
+    return pair.trouble == errc{} && addresses_of(pair.id).empty() ? errc::no_address : pair.trouble;
 }
 
 // From refusals to a conclusion.

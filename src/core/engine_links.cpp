@@ -143,6 +143,7 @@ void Engine::drop(LinkId id, std::string_view why, errc error, Time now) {
                 (link->pair != nullptr ? " peer=" + link->pair->id.to_string() : std::string()) +
                 " why=" + std::string(why));
     }
+    if (link->pair != nullptr) link->pair->trouble = error;
     end_target(*link, error, now);
     unlink(*link, now);
     if (Link* still = find(id)) close(*still);
@@ -350,7 +351,8 @@ void Engine::forget_oldest(Time now) {
 }
 
 void Engine::cancel_timers(const Pair& pair) {
-    for (const Timer kind : {Timer::ack, Timer::watch, Timer::inquiry, Timer::resume, Timer::forget}) {
+    for (const Timer kind :
+         {Timer::ack, Timer::watch, Timer::inquiry, Timer::resume, Timer::forget, Timer::reach}) {
         timers_.cancel({kind, pair.number});
     }
 }
@@ -368,6 +370,7 @@ void Engine::refuse(Link& link, Refusal reason, Time now, std::optional<Proof> p
     log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning,
         "link_refused address=" + link.remote.to_string() + " reason=" + std::string(to_string(reason)));
     link.refuse_due = Refuse{reason, proof, {}};
+    if (link.pair != nullptr) link.pair->trouble = error_of(reason);
     end_target(link, error_of(reason), now);
     link.state = LinkState::refusing;
     unlink(link, now);

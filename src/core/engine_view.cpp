@@ -61,6 +61,27 @@ std::vector<Peer> Engine::peers() const {
     return peers;
 }
 
+std::vector<Peer> Engine::everybody() const {
+    std::vector<Peer> all;
+    for (const auto& [id, pair] : pairs_) {
+        // Nothing is known of who never showed to be who it says.
+        if (!pair.in_view && roster_.find(id) == nullptr) continue;
+        all.push_back(describe(pair));
+        const errc why = pair.in_view ? errc{} : why_out_of_view(pair);
+        if (why != errc{}) all.back().why = why;
+    }
+    for (const auto& [id, parted] : roster_.all_parted()) {
+        Peer& peer = all.emplace_back();
+        peer.id = id;
+        peer.name = parted.name;
+        peer.state = PeerState::removed;
+        const std::vector<Address>& addresses = parted.found.empty() ? parted.said : parted.found;
+        if (!addresses.empty()) peer.address = addresses.front();
+    }
+    std::sort(all.begin(), all.end(), [](const Peer& a, const Peer& b) { return a.id < b.id; });
+    return all;
+}
+
 std::optional<std::vector<Whereabouts>> Engine::whereabouts() const {
     if (leaving_) return std::nullopt;
     std::vector<Whereabouts> all;
@@ -116,6 +137,8 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     answered(pair, now);
     pair.watch = {.heard = now};
     pair.refused.clear();
+    pair.trouble = {};
+    pair.told_out_of_reach = false;
     pair.entered = now;
     ++pair.attachments;
     if (pair.attachments > 1) ++counters_.sessions_resumed;
@@ -264,6 +287,7 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     if (linked || leaving_) return;
     Pair& pair = pair_of(id);
     vouch(pair, now);
+    expect_link(pair, now);
     if (now - pair.named > options_.reconnect_max) pair.named = now;
     plan_.seek(id, addresses_of(id), now);
     // Somebody has it in view: look again at once, but not more often than lists may come.

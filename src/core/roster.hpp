@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string>
 #include <vector>
 
 namespace cluster::core {
@@ -52,12 +53,14 @@ public:
         /// The peer has heard the goodbye.
         bool told = false;
         Time token_until = never;
+        std::string name = {};
     };
     Parted& part(const PeerId& id, Parted parted) { return parted_[id] = std::move(parted); }
     Parted* parted(const PeerId& id);
     // A block concerns an id. It concerns addresses only where nothing else is known of who is there: the caller does
     // not ask about a peer that it has met under its own id.
     /// Whether a parted peer was found there.
+    const std::map<PeerId, Parted>& all_parted() const noexcept { return parted_; }
     bool blocked(const Address& address) const;
     /// Whether these are the addresses of a parted peer, started anew: it was found at one of them and has said all
     /// others. Machines may share some, such as that of a bridge for containers, and anybody may say anything.

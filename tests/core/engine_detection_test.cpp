@@ -316,6 +316,75 @@ TEST_CASE("a peer that others hear from is unreachable, not failed, and nothing 
     CHECK(ann.news.back() == "added 2");
 }
 
+TEST_CASE("two that cannot dial each other are said to be out of reach, once, with the reason") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    lab.options.self.addresses = {{"127.0.0.1", 7000}};  // known to nobody but the own machine
+    Node& bob = lab.start(2);
+    Node& eve = lab.start(3);
+    bob.add(ann.address);
+    eve.add(ann.address);
+    lab.advance(4s);
+    CHECK(bob.said("peer_out_of_reach") == 0);
+    lab.advance(60s);
+    for (Node* node : {&bob, &eve}) {
+        const Node& other = node == &bob ? eve : bob;
+        CHECK(node->said("peer_out_of_reach") == 1);
+        CHECK(node->said("peer_out_of_reach peer=" + other.id.to_string() + " name=\"node " +
+                         std::to_string(other.id.bytes[0]) + "\" why=\"the peer tells of no address") == 1);
+        const std::vector<Peer> all = (*node)->everybody();
+        REQUIRE(all.size() == 2);
+        CHECK(all[0].id == ann.id);
+        CHECK(all[0].state == PeerState::alive);
+        CHECK(all[0].why == std::error_code());
+        CHECK(all[1].id == other.id);
+        CHECK(all[1].state == PeerState::unreachable);
+        CHECK(all[1].why == errc::no_address);
+    }
+    CHECK(ann.said("peer_out_of_reach") == 0);
+    CHECK(ann->everybody() == ann->peers());
+}
+
+TEST_CASE("of everybody each says why it is out of view: it failed, it parted from us, or we from it") {
+    Mesh mesh(5);
+    Node& ann = mesh[0];
+    mesh.kill(mesh[1]);
+    REQUIRE(ann->remove(mesh[2].id, mesh.now));
+    REQUIRE(mesh[3]->remove(ann.id, mesh.now));
+    mesh.advance(20s);
+    const std::vector<Peer> all = ann->everybody();
+    REQUIRE(all.size() == 4);
+    CHECK(all[0].state == PeerState::failed);
+    CHECK(all[0].why == errc::connection_refused);
+    CHECK(all[1].state == PeerState::removed);
+    CHECK(all[1].name == "node 3");
+    CHECK(all[1].address == mesh[2].address);
+    CHECK(all[2].state == PeerState::unreachable);  // the fifth has it in view
+    CHECK(all[2].why == errc::removed);
+    CHECK(ann.said("peer_out_of_reach") == 1);
+    CHECK(all[3].state == PeerState::alive);
+    ann->leave(mesh.now);
+    mesh.advance(1s);
+    CHECK(mesh[4]->everybody().size() == 3);  // who left is not listed
+}
+
+TEST_CASE("however many a peer tells of whom nobody reaches, few lines say so") {
+    Lab lab;
+    lab.options.max_peers = 100;
+    lab.options.inbox_bytes = 64 << 20;
+    Node& ann = lab.start(1);
+    Puppet& liar = lab.puppet(ann, 9);
+    liar.join();
+    PeerList list;
+    for (std::uint8_t i = 100; i < 200; ++i) list.peers.push_back({id_of(i), 1, "nobody", "", {}, {}});
+    for (int i = 0; i < 55; ++i) {
+        liar.say(list);
+        lab.advance(1s);
+        liar.say(Pong{});
+    }
+    CHECK(ann.said("peer_out_of_reach") == 16);
+}
+
 TEST_CASE("whoever dies while it is unreachable is forgotten by all in the end") {
     Mesh mesh(4);
     Node& ann = mesh[0];
