@@ -95,6 +95,7 @@ void Engine::connected(LinkId id, const Address& remote, Time now) {
     Link* link = find(id);
     if (link == nullptr || link->state != LinkState::dialling) return;
     link->remote = remote;
+    plan_.connected({link->target, link->round});
     greet(*link, now);
 }
 

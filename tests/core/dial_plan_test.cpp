@@ -375,8 +375,21 @@ TEST_CASE("who is hurried is dialled at once, even where a dial is under way, bu
     CHECK_FALSE(plan.ask());
     plan.now += 1ms;
     plan.hurry(bob, 1s, plan.now);
-    CHECK(plan.must().address == at(1));
+    const auto accepted = plan.must();
+    CHECK(accepted.address == at(1));
     CHECK_FALSE(plan.fail(unanswered));
+    plan.connected({unanswered.target, unanswered.round});  // of a former round
+    plan.now += 1s;
+    plan.hurry(bob, 1s, plan.now);
+    const auto again = plan.must();
+    plan.connected({again.target, again.round});
+    plan.now += 1s;
+    plan.hurry(bob, 1s, plan.now);
+    CHECK_FALSE(plan.ask());  // they greet each other
+    plan.seek(bob, {at(1), at(2)}, plan.now);
+    CHECK_FALSE(plan.ask());
+    plan.fail(again);
+    CHECK(plan.must().address == at(2));
 }
 
 TEST_CASE("who accepts without a greeting when its link was just lost is dialled again in milliseconds") {
