@@ -194,7 +194,7 @@ void Engine::fail(Pair& pair, std::string_view why, Time now) {
 /// A node that did not run for a while has not read yet what others said meanwhile: for a moment it judges nobody.
 bool Engine::holds_back(Time now) {
     if (now < held_back_until_) return true;
-    const Time due = std::max(held_back_until_, timers_.next());
+    const Time due = std::max(held_back_until_, std::min(timers_.next(), plan_.next()));
     if (due >= now || now - due <= detector_.tolerance()) return false;
     was_late(now - due, now);
     // Whoever is always late must get on, too.

@@ -102,11 +102,17 @@ TEST_CASE("newcomers without end do not keep a node from dialling back those who
     lab.options.inbox_bytes = 64 << 20;
     lab.options.suspicion = 2s;
     Node& ann = lab.start(1);
+    std::vector<Puppet*> all;
     for (std::uint8_t i = 2; i < 152; ++i) {
-        lab.puppet(ann, i).join();
+        all.push_back(&lab.puppet(ann, i));
+        all.back()->join();
         lab.advance(20ms);
+        if (i % 10 != 0) continue;
+        for (Puppet* each : all) each->say(Pong{});
     }
-    CHECK(lab.dialled.size() > 10);
+    CHECK(ann->peer_count() == 150);
+    CHECK(ann->counters().links_lost == 0);
+    CHECK(lab.dialled.size() > 50);
 }
 
 TEST_CASE("several that end together are failed at once: the dead are not waited for as witnesses") {
@@ -477,6 +483,7 @@ TEST_CASE("the larger id waits as much longer for the smaller one's dial as it d
     Lab lab;
     Node& eve = lab.start(9);
     Puppet& bob = lab.puppet(eve, 10);
+    bob.hello.self.addresses = {};
     bob.join();
     bob.say(PeerList{{{id_of(3), 1, "cleo", "", {{"10.0.0.3", 7000}}, {}}}});
     SUBCASE("it did not run") {
