@@ -46,6 +46,7 @@ public:
             case errc::too_many_requests: return "this node waits for as many replies as it may";
             case errc::not_a_request: return "the message is not a request, so nobody waits for a reply to it";
             case errc::unsupported: return "the peer knows no requests; run a newer version of this library there";
+            case errc::no_address: return "the peer tells of no address that can be dialled from here";
             case errc::system_failure: return "the system refused";
         }
         return "unknown error " + std::to_string(value);

@@ -81,6 +81,10 @@ std::vector<Peer> Node::peers() const {
     return state_->peers();
 }
 
+std::vector<Peer> Node::peers(Everybody) const {
+    return state_->everybody();
+}
+
 std::optional<Peer> Node::peer(const PeerId& id) const {
     return state_->peer(id);
 }

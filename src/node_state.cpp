@@ -139,7 +139,8 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
                      .tags = options.tags};
     auto known = remembered(options, state->peers_file_.get(), self.addresses);
     state->driver_ = std::make_shared<net::Driver>(
-        state->loop_, std::move(acceptor), engine_options(options, std::move(self), std::move(known), wildcard));
+        state->loop_, std::move(acceptor), engine_options(options, std::move(self), std::move(known), wildcard),
+        options.keep_warm);
 
     state->on_throw_ = [weak](std::string_view what) {
         if (const auto self_again = weak.lock()) self_again->handler_threw(what);
@@ -433,6 +434,10 @@ bool NodeState::wait_for_peers(std::size_t count, std::chrono::nanoseconds timeo
 
 std::vector<Peer> NodeState::peers() const {
     return driver_->with_engine([](Engine& engine, core::Time) { return engine.peers(); });
+}
+
+std::vector<Peer> NodeState::everybody() const {
+    return driver_->with_engine([](Engine& engine, core::Time) { return engine.everybody(); });
 }
 
 std::optional<Peer> NodeState::peer(const PeerId& id) const {

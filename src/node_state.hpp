@@ -64,6 +64,7 @@ public:
     Peer add(const Address& address, std::error_code& error);
     bool wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout);
     std::vector<Peer> peers() const;
+    std::vector<Peer> everybody() const;
     std::optional<Peer> peer(const PeerId& id) const;
     bool remove(const PeerId& id);
     void set_tags(Tags tags);

@@ -72,6 +72,10 @@ struct CLUSTER_EXPORT Options {
     /// several fall silent together; a process that ends at once. Up to nine times as long for a node that is slow
     /// itself. Longer: the slow are not taken for dead.
     std::chrono::nanoseconds suspicion = std::chrono::seconds(2);
+    /// A link on which nothing comes for so long is asked by the system for a sign (TCP keep-alive, by the node that
+    /// dialled), so that no firewall in between forgets it: two packets without content. In whole seconds, rounded
+    /// down; 1 s to 9 hours, or 0: never. Links within one machine are not asked. Longer: less idle traffic.
+    std::chrono::nanoseconds keep_warm = std::chrono::seconds(5);
     /// The first and the longest pause between two rounds of dialling; it doubles in between, with jitter. Raise the
     /// longest for large clusters, lower it to find returning peers sooner.
     std::chrono::nanoseconds reconnect_min = std::chrono::milliseconds(100);

@@ -26,6 +26,9 @@ Duration dial_grace(std::size_t nodes) {
     return std::clamp<Duration>(each * (count * count), least, most);
 }
 
+/// For so many times that, where peers come one after the other all the time.
+constexpr int most_graces = 4;
+
 std::uint64_t roll(const RandomSource& random) {
     std::array<std::uint8_t, 8> bytes{};
     random(bytes);
@@ -204,10 +207,13 @@ bool Engine::remove(const PeerId& id, Time now) {
     const std::string line = "peer_removed peer=" + id.to_string() + (facts ? " name=" + quoted(facts->name) : "");
     Roster::Parted parted;
     parted.token_until = now + options_.forget_after;
-    if (facts != nullptr) parted.addresses = facts->addresses;
+    if (facts != nullptr) {
+        parted.said = facts->addresses;
+        parted.name = facts->name;
+    }
     if (found != pairs_.end()) {
         Pair& pair = found->second;
-        for (const Address& address : pair.proven) parted.addresses.push_back(address);
+        parted.found = pair.proven;
         if (pair.session && pair.session->token() && (pair.session->confirmed() || !pair.session->decides())) {
             parted.token = pair.session->token();
         }
@@ -408,6 +414,9 @@ void Engine::fire(Key key, Time now) {
                 drop_session(*pair, 0, RemovalReason::failed, errc::timed_out, now);
             }
             break;
+        case Timer::reach:
+            if (Pair* pair = pair_of_timer()) out_of_reach(*pair, now);
+            break;
         case Timer::request: answer(key.id, errc::timed_out); break;
         case Timer::news: tell_news(); break;
         case Timer::beat: beat(now); break;
@@ -437,24 +446,50 @@ void Engine::fire(Key key, Time now) {
     }
 }
 
+/// Whether this node has had a session with it, and so knows it by more than its addresses.
+bool Engine::met(const PeerId& id) const {
+    const auto found = pairs_.find(id);
+    return found != pairs_.end() && found->second.attachments != 0;
+}
+
 /// Whether whoever is sought at `address` is certainly not there.
 bool Engine::occupied(const PeerId& wanted, const Address& address) const {
     // A former run of this node had this node's addresses.
     const auto& own = self().addresses;
-    if (roster_.blocked(address) || std::find(own.begin(), own.end(), address) != own.end()) return true;
+    if (std::find(own.begin(), own.end(), address) != own.end()) return true;
+    if (!met(wanted) && roster_.blocked(address)) return true;
     return std::any_of(view_.begin(), view_.end(), [&](const Pair* pair) {
         return pair->id != wanted && pair->reached == address && pair->session->attached() != 0;
     });
 }
 
+/// How long a link may stay in its state.
+Duration Engine::patience(const Link& link) const {
+    switch (link.state) {
+        case LinkState::dialling:
+            if (plan_.kind(link.target) == DialPlan::Kind::added) return options_.connect_timeout;
+            // Whoever redials does not wait for the system's own attempts, which come ever more seldom.
+            return std::min(options_.connect_timeout, std::max<Duration>(options_.heartbeat, least_attempt));
+        case LinkState::attaching: return options_.attach_timeout;
+        case LinkState::attached:
+        case LinkState::parting:
+        case LinkState::refusing: return drain_timeout;
+        case LinkState::greeting:
+        case LinkState::greeted:
+        case LinkState::waiting:
+        case LinkState::offered: break;
+    }
+    return options_.handshake_timeout;
+}
+
 void Engine::dial_now(Time now) {
-    // Whoever redials does not wait for the system's own attempts, which come ever more seldom.
-    const Duration attempt = std::min(options_.connect_timeout, std::max<Duration>(options_.heartbeat, least_attempt));
     const auto is_occupied = [&](const PeerId& wanted, const Address& address) { return occupied(wanted, address); };
     const auto earliest = [&](const PeerId& id) {
         const auto found = pairs_.find(id);
         if (found == pairs_.end() || self().id < id) return Time();
-        return found->second.named + dial_grace(pairs_.size());
+        const Duration grace = dial_grace(pairs_.size());
+        // While others come, the one that is to dial us may not have had its turn yet.
+        return std::max(found->second.named, std::min(last_added_, found->second.named + most_graces * grace)) + grace;
     };
     while (const auto step = plan_.step(now, is_occupied, earliest)) {
         if (step->resolve) {
@@ -468,8 +503,7 @@ void Engine::dial_now(Time now) {
         link.begun = now;
         link.target = step->target;
         link.round = step->round;
-        const bool added = plan_.kind(step->target) == DialPlan::Kind::added;
-        timers_.set({Timer::link, link.id}, now + (added ? options_.connect_timeout : attempt));
+        timers_.set({Timer::link, link.id}, now + patience(link));
         ++counters_.dials;
         actions_.push_back(Dial{link.id, step->address});
     }
@@ -518,7 +552,9 @@ void Engine::round_failed(const DialPlan::Round& round, Time now) {
     if (round.kind == DialPlan::Kind::check) plan_.drop(round.target);
     if (round.kind == DialPlan::Kind::peer) {
         const auto found = pairs_.find(*round.peer);
-        if (found != pairs_.end()) verify(found->second, now);
+        if (found == pairs_.end()) return;
+        found->second.trouble = round.error;
+        verify(found->second, now);
     }
 }
 

@@ -137,6 +137,8 @@ public:
     void taken(std::uint64_t session, std::uint64_t bytes, Time now);
 
     std::vector<Peer> peers() const;
+    /// Those out of view, too; see `Node::peers(Everybody)`.
+    std::vector<Peer> everybody() const;
     std::optional<Peer> peer(const PeerId& id) const;
     std::size_t peer_count() const noexcept { return view_.size(); }
     const Facts& self() const noexcept { return roster_.self(); }
@@ -267,6 +269,8 @@ private:
         std::vector<PeerId> asked;     ///< who was asked about it and has not answered
         Time asked_until{};
         bool heard_elsewhere = false;  ///< as one of those said
+        errc trouble{};                ///< why it has no link, as far as is known
+        bool told_out_of_reach = false;  ///< the log says that it cannot be reached
         std::vector<PeerId> askers;    ///< who wants to know about it
         std::uint64_t max_message = 0;
         std::uint64_t features = 0;
@@ -293,6 +297,7 @@ private:
         inquiry,    ///< of a pair: those who were asked about it have had their time
         resume,     ///< of a pair
         forget,     ///< of a pair
+        reach,      ///< of a pair: say that it is out of reach, if it is
         request,    ///< of an `add`
         news,       ///< tell others whom we met
         beat,       ///< probe somebody
@@ -315,6 +320,7 @@ private:
     void check_left();
     void fire(Key key, Time now);
     void dial_now(Time now);
+    bool met(const PeerId& id) const;
     bool occupied(const PeerId& wanted, const Address& address) const;
     void round_failed(const DialPlan::Round& round, Time now);
     void answer(std::uint64_t request, errc error);
@@ -359,11 +365,15 @@ private:
     void fail(Pair& pair, std::string_view why, Time now);
     bool holds_back(Time now);
     void was_late(Duration lag, Time now);
+    Duration patience(const Link& link) const;
     void ask(Pair& pair, std::size_t how_many, Time now);
     void inquire(Link& link, const PeerId& id, bool wants_answer);
     void answer_askers(Pair& pair, bool heard);
     void tell(Link& link, const PeerId& id, bool heard);
     void vouch(Pair& pair, Time now);
+    void expect_link(const Pair& pair, Time now);
+    void out_of_reach(Pair& pair, Time now);
+    errc why_out_of_view(const Pair& pair) const;
     struct Refused {
         Address address;
         Time since{};                 ///< when the dial began
@@ -372,6 +382,8 @@ private:
     void refused_at(const Refused& at, Time now);
     void verify(Pair& pair, Time now);
     static void found_at(Pair& pair, const Address& address);
+    void check_soon(const Pair& pair, Time now);
+    Duration check_pause() const;
     void check_somebody(Time now);
     void on(Link& link, Inquiry&& inquiry, Time now);
     void on(Link& link, Finding&& finding, Time now);
@@ -475,6 +487,12 @@ private:
     std::vector<Batch> batches_;
     std::vector<PeerId> idle_;  ///< pairs that may have become needless
     std::deque<PeerId> unproven_;  ///< peers that dialled us, to be checked
+    Time unproven_since_{};        ///< since when there are any
+    Time last_newcomer_{};         ///< when one was last attached by its own dial
+    std::int64_t newcomers_ = 0;   ///< of those, how many came less than a heartbeat after the one before
+    Time last_added_{};            ///< when somebody last came into view
+    std::size_t reach_lines_ = 0;  ///< that were logged since `reach_lines_since_`
+    Time reach_lines_since_{};
     std::uint64_t beats_ = 0;
     std::optional<std::uint64_t> digest_;  ///< until somebody comes into existence or leaves it
     std::uint64_t digest_of_ = 0;          ///< after so many changes of the roster

@@ -100,13 +100,14 @@ void Engine::connected(LinkId id, const Address& remote, Time now) {
     Link* link = find(id);
     if (link == nullptr || link->state != LinkState::dialling) return;
     link->remote = remote;
+    plan_.connected({link->target, link->round});
     greet(*link, now);
 }
 
 void Engine::greet(Link& link, Time now) {
     link.state = LinkState::greeting;
     link.hello_due = true;
-    timers_.set({Timer::link, link.id}, now + options_.handshake_timeout);
+    timers_.set({Timer::link, link.id}, now + patience(link));
     ready(link);
 }
 
@@ -146,6 +147,7 @@ void Engine::drop(LinkId id, std::string_view why, errc error, Time now) {
         log(link->state == LinkState::attached && why != "replaced" ? Severity::warning : Severity::info,
             "link_closed address=" + token(link->remote) + who(*link) + " why=" + std::string(why));
     }
+    if (link->pair != nullptr) link->pair->trouble = error;
     end_target(*link, error, now);
     unlink(*link, now);
     if (Link* still = find(id)) close(*still);
@@ -293,7 +295,7 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
     pair.links.push_back(link.id);
     if (pair.links.size() == 1) plan_.engaged(id);
     bind_target(link, pair, now);
-    timers_.set({Timer::link, link.id}, now + options_.handshake_timeout);
+    timers_.set({Timer::link, link.id}, now + patience(link));
     if (self().id < id) {
         link.state = LinkState::greeted;
     } else {
@@ -333,7 +335,7 @@ std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello, T
     if (roster_.departed(id)) return Refusal::over;
     if (requested(link) == nullptr) {
         if (roster_.parted(id) != nullptr) return Refusal::removed;
-        if (roster_.blocked(hello.self.addresses)) return Refusal::removed;
+        if (!met(id) && roster_.blocked(hello.self.addresses)) return Refusal::removed;
     }
     const auto found = pairs_.find(id);
     const bool belongs = found != pairs_.end() && (found->second.in_view || !found->second.links.empty());
@@ -365,7 +367,8 @@ void Engine::forget_oldest(Time now) {
 }
 
 void Engine::cancel_timers(const Pair& pair) {
-    for (const Timer kind : {Timer::ack, Timer::watch, Timer::inquiry, Timer::resume, Timer::forget}) {
+    for (const Timer kind :
+         {Timer::ack, Timer::watch, Timer::inquiry, Timer::resume, Timer::forget, Timer::reach}) {
         timers_.cancel({kind, pair.number});
     }
 }
@@ -383,10 +386,11 @@ void Engine::refuse(Link& link, Refusal reason, Time now, std::optional<Proof> p
     log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning, link,
         "link_refused", "reason=" + std::string(to_string(reason)) + details);
     link.refuse_due = Refuse{reason, proof, {}};
+    if (link.pair != nullptr) link.pair->trouble = error_of(reason);
     end_target(link, error_of(reason), now);
     link.state = LinkState::refusing;
     unlink(link, now);
-    timers_.set({Timer::link, link.id}, now + drain_timeout);
+    timers_.set({Timer::link, link.id}, now + patience(link));
     actions_.push_back(Close{link.id, true});
     ready(link);
 }

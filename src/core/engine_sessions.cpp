@@ -67,7 +67,7 @@ void Engine::begin_attach(Link& link, Time now) {
     pair.session->begin(link.id);
     link.state = LinkState::attaching;
     link.attach_due = true;
-    timers_.set({Timer::link, link.id}, now + options_.attach_timeout);
+    timers_.set({Timer::link, link.id}, now + patience(link));
     ready(link);
 }
 
@@ -309,7 +309,7 @@ void Engine::say_goodbye(Link& link, Farewell why, Time now) {
     link.goodbye_due = std::move(goodbye);
     link.farewell = why;
     link.state = LinkState::parting;
-    timers_.set({Timer::link, link.id}, now + drain_timeout);
+    timers_.set({Timer::link, link.id}, now + patience(link));
     actions_.push_back(Close{link.id, true});
     ready(link);
 }

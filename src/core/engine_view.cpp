@@ -68,6 +68,27 @@ std::vector<Peer> Engine::peers() const {
     return peers;
 }
 
+std::vector<Peer> Engine::everybody() const {
+    std::vector<Peer> all;
+    for (const auto& [id, pair] : pairs_) {
+        // Nothing is known of who never showed to be who it says.
+        if (!pair.in_view && roster_.find(id) == nullptr) continue;
+        all.push_back(describe(pair));
+        const errc why = pair.in_view ? errc{} : why_out_of_view(pair);
+        if (why != errc{}) all.back().why = why;
+    }
+    for (const auto& [id, parted] : roster_.all_parted()) {
+        Peer& peer = all.emplace_back();
+        peer.id = id;
+        peer.name = parted.name;
+        peer.state = PeerState::removed;
+        const std::vector<Address>& addresses = parted.found.empty() ? parted.said : parted.found;
+        if (!addresses.empty()) peer.address = addresses.front();
+    }
+    std::sort(all.begin(), all.end(), [](const Peer& a, const Peer& b) { return a.id < b.id; });
+    return all;
+}
+
 std::optional<std::vector<Whereabouts>> Engine::whereabouts() const {
     if (leaving_) return std::nullopt;
     std::vector<Whereabouts> all;
@@ -123,6 +144,8 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     answered(pair, now);
     pair.watch = {.heard = now};
     pair.refused.clear();
+    pair.trouble = {};
+    pair.told_out_of_reach = false;
     pair.entered = now;
     ++pair.attachments;
     if (pair.attachments > 1) ++counters_.sessions_resumed;
@@ -130,8 +153,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
         pair.reached = link.remote;
         found_at(pair, link.wanted);
     } else if (pair.proven.empty()) {
-        if (std::find(unproven_.begin(), unproven_.end(), pair.id) == unproven_.end()) unproven_.push_back(pair.id);
-        timers_.set_no_later({Timer::check, 0}, now + options_.heartbeat);
+        check_soon(pair, now);
     }
     timers_.cancel({Timer::watch, pair.number});
     timers_.cancel({Timer::inquiry, pair.number});
@@ -149,6 +171,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     ready(link);
     if (pair.in_view) return;
     pair.in_view = true;
+    last_added_ = now;
     pair.state = PeerState::alive;
     digest_.reset();
     view_.insert(std::lower_bound(view_.begin(), view_.end(), pair.id,
@@ -273,6 +296,7 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     if (linked || leaving_) return;
     Pair& pair = pair_of(id);
     vouch(pair, now);
+    expect_link(pair, now);
     if (now - pair.named > options_.reconnect_max) pair.named = now;
     plan_.seek(id, addresses_of(id), now);
     // Somebody has it in view: look again at once, but not more often than lists may come.

@@ -93,6 +93,22 @@ void Connection::start() {
     write();
 }
 
+bool Connection::within_machine() const {
+    std::error_code here_unknown;
+    std::error_code there_unknown;
+    const auto here = socket_.local_endpoint(here_unknown).address();
+    const auto there = socket_.remote_endpoint(there_unknown).address();
+    return !here_unknown && !there_unknown && (here == there || there.is_loopback());
+}
+
+void Connection::keep_warm(std::chrono::seconds idle) {
+    std::error_code ignored;
+    socket_.set_option(tcp::socket::keep_alive(true), ignored);
+    const int seconds = static_cast<int>(idle.count());
+    ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+    ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+}
+
 void Connection::close() {
     closed_ = true;
     std::error_code ignored;

@@ -23,6 +23,27 @@ bool on_io_thread() noexcept {
     return io_thread_of && io_thread_of->is_here();
 }
 
+Loop::Loop() : io_(1), io_work_(io_.get_executor()), last_in_line_(io_, open_always_readable()) {
+    const asio::steady_timer first(io_);  // makes what the thread will wait with: whoever lacks it learns it now
+}
+
+void Loop::catch_up(std::function<void()> then) {
+    catching_up_.push_back(std::move(then));
+    if (!asked_) ask();
+}
+
+void Loop::ask() {
+    asked_ = true;
+    const core::Time now = std::chrono::steady_clock::now().time_since_epoch();
+    last_in_line_.async_wait(asio::posix::stream_descriptor::wait_read,
+                             [this, now, waiting = std::exchange(catching_up_, {})](const std::error_code&) {
+                                 asked_ = false;
+                                 caught_up_ = now;
+                                 for (const auto& then : waiting) then();
+                                 if (!asked_ && !catching_up_.empty()) ask();
+                             });
+}
+
 bool Loop::call(std::function<void()> work) {
     {
         const std::lock_guard lock(mutex_);

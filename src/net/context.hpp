@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/block.hpp"
+#include "core/time.hpp"
 #include "net/asio.hpp"
 #include "net/resolver.hpp"
 #include "net/system.hpp"
@@ -69,9 +70,7 @@ private:
 /// everything that has work under way, so that it outlives the nodes.
 class Loop {
 public:
-    Loop() : io_(1), io_work_(io_.get_executor()) {
-        const asio::steady_timer first(io_);  // makes what the thread will wait with: whoever lacks it learns it now
-    }
+    Loop();
     Loop(const Loop&) = delete;
     Loop& operator=(const Loop&) = delete;
 
@@ -81,6 +80,12 @@ public:
     /// Runs `work` on the callback thread, after everything handed over before. False after `finish`: it was
     /// dropped.
     bool call(std::function<void()> work);
+
+    /// Of the I/O thread: calls `then` when it has turned to every socket that has something for it now. Whoever
+    /// judges by time reads first, however slow this thread is: an answer may have come long ago.
+    void catch_up(std::function<void()> then);
+    /// What had come by then has been turned to.
+    core::Time caught_up() const noexcept { return caught_up_; }
 
     bool on_callback_thread() const noexcept { return callback_thread_ == std::this_thread::get_id(); }
 
@@ -101,6 +106,13 @@ private:
     ReadBuffer read_buffer_;
     Resolver resolver_{io_};
     Resolver resolver_for_peers_{io_};
+
+    // Always readable. Asked about it anew, the system puts it behind all that is ready already.
+    asio::posix::stream_descriptor last_in_line_;
+    std::vector<std::function<void()>> catching_up_;  ///< who waits for its turn to come again
+    bool asked_ = false;
+    core::Time caught_up_{};
+    void ask();
 
     std::mutex mutex_;
     std::condition_variable called_;

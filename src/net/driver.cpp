@@ -38,8 +38,10 @@ Overloaded(Functions...) -> Overloaded<Functions...>;
 
 }  // namespace
 
-Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineOptions options)
+Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineOptions options,
+               std::chrono::nanoseconds keep_warm)
     : loop_(std::move(loop)),
+      keep_warm_(std::chrono::duration_cast<std::chrono::seconds>(keep_warm)),
       engine_(std::move(options), now()),
       acceptor_(std::move(acceptor)),
       timer_(loop_->io()),
@@ -66,13 +68,13 @@ void Driver::work() {
         {
             const std::lock_guard lock(mutex_);
             const core::Time time = now();
-            if (engine_.deadline() <= time) engine_.tick(time);
+            if (engine_.deadline() <= time && may_judge()) engine_.tick(time);
             engine_.take_actions(actions_);
             engine_.take_ready(ready_);
             awake_ = !actions_.empty() || !ready_.empty();
             if (!awake_) {
                 deadline = engine_.deadline();
-                if (deadline >= armed_) return;
+                if (deadline >= armed_ || (catching_up_ && deadline <= time)) return;
                 armed_ = deadline;
             }
         }
@@ -86,6 +88,18 @@ void Driver::work() {
         ready_.clear();
     }
     post_work();
+}
+
+/// Whether what had come when the engine's time came has been read. If not, it is looked at again then.
+bool Driver::may_judge() {
+    if (engine_.deadline() <= loop_->caught_up()) return true;
+    if (!std::exchange(catching_up_, true)) {
+        loop_->catch_up([self = shared_from_this()] {
+            self->catching_up_ = false;
+            self->work();
+        });
+    }
+    return false;
 }
 
 void Driver::arm(core::Time deadline) {
@@ -155,6 +169,7 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
         return;
     }
     serve([&](core::Engine& engine, core::Time time) { engine.connected(link, connection->remote(), time); });
+    if (keep_warm_.count() != 0 && !connection->within_machine()) connection->keep_warm(keep_warm_);
     connection->start();
 }
 

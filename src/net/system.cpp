@@ -3,6 +3,7 @@
 #include <cluster/error.hpp>
 
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -42,6 +43,13 @@ void fill_random(std::span<std::uint8_t> out) {
 
 std::uint64_t process_id() noexcept {
     return static_cast<std::uint64_t>(::getpid());
+}
+
+int open_always_readable() {
+    const int descriptor = ::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (descriptor >= 0) return descriptor;
+    const bool none_left = errno == EMFILE || errno == ENFILE;
+    throw std::system_error(make_error_code(none_left ? errc::out_of_descriptors : errc::system_failure), "eventfd");
 }
 
 std::uint64_t descriptor_limit() noexcept {

@@ -15,6 +15,9 @@ void fill_random(std::span<std::uint8_t> out);
 
 std::uint64_t process_id() noexcept;
 
+/// A descriptor from which something can be read at any time. Throws `std::system_error` if there is none left.
+int open_always_readable();
+
 /// The soft limit of open descriptors of this process.
 std::uint64_t descriptor_limit() noexcept;
 /// Raises it to the hard one, and returns what it is then. Where the system refuses, it stays as it is.

@@ -109,8 +109,8 @@ TEST_CASE("the addresses of a parted peer are blocked until it is added again") 
     Roster roster(facts_of(1, 1));
     CHECK(roster.parted(id_of(2)) == nullptr);
     CHECK_FALSE(roster.blocked(here));
-    roster.part(id_of(2), {{here, there}, Token{}, false, 100s});
-    roster.part(id_of(3), {{{"10.0.0.3", 7000}}, {}, true, never});
+    roster.part(id_of(2), {{}, {here, there}, Token{}, false, 100s});
+    roster.part(id_of(3), {{}, {{"10.0.0.3", 7000}}, {}, true, never});
     CHECK(roster.blocked(here));
     CHECK(roster.blocked(there));
     CHECK_FALSE(roster.blocked({"10.0.0.1", 7001}));
@@ -123,9 +123,26 @@ TEST_CASE("the addresses of a parted peer are blocked until it is added again") 
     CHECK(roster.parted(id_of(3)) != nullptr);
 }
 
+TEST_CASE("what a parted peer said of its addresses blocks nobody who is not where it was found") {
+    Roster roster(facts_of(1, 1));
+    const Address elsewhere{"10.0.0.9", 7000};
+    roster.part(id_of(2), {{here, there}, {here}, Token{}, false, 100s});
+    CHECK(roster.blocked({here}));
+    CHECK(roster.blocked({here, there}));
+    CHECK_FALSE(roster.blocked({there}));
+    CHECK_FALSE(roster.blocked({here, elsewhere}));
+    CHECK_FALSE(roster.blocked(std::vector<Address>()));
+    CHECK_FALSE(roster.blocked(there));
+    roster.unblock(there);
+    roster.unblock(std::vector<Address>{there});
+    CHECK(roster.parted(id_of(2)) != nullptr);
+    roster.unblock({here, there});
+    CHECK(roster.parted(id_of(2)) == nullptr);
+}
+
 TEST_CASE("a parted peer stays blocked when the token of its session is forgotten") {
     Roster roster(facts_of(1, 1));
-    roster.part(id_of(2), {{here}, Token{}, false, 100s});
+    roster.part(id_of(2), {{}, {here}, Token{}, false, 100s});
     roster.bury(id_of(3), 200s);
     CHECK(roster.next_expiry() == 100s);
     roster.expire(99s);

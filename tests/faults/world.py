@@ -82,6 +82,18 @@ class Host:
                 chain outbound {{ type filter hook output priority 0; {outbound}; }}
             }}""")
 
+    def forget(self, seconds):
+        """Whatever comes from eth0 or goes there belongs to a connection of which something has passed within so many
+        seconds, or is dropped."""
+        rules = {hook: f"{device} eth0 ct state invalid drop" for hook, device in
+                 (("inbound", "iifname"), ("outbound", "oifname"))}
+        self.filter(**rules)
+        for setting, value in ("timeout_established", seconds), ("loose", 0):
+            try:
+                self.run("sh", "-c", f"echo {value} > /proc/sys/net/netfilter/nf_conntrack_tcp_{setting}")
+            except Failure as error:
+                skip(f"connections may not be forgotten here: {error}")
+
     def drop(self, inbound=True, outbound=True):
         self.filter(inbound="iifname eth0 drop" if inbound else "", outbound="oifname eth0 drop" if outbound else "")
 
