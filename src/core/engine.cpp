@@ -94,8 +94,7 @@ void Engine::answer_adds(Pair& pair) {
 
 /// Whether all of `pairs` can take `body`. On success `error` is zero.
 Engine::Outcome Engine::room(std::span<Pair* const> pairs, const Body& body) {
-    const std::size_t chunks = body.size() == 0 ? 1 : (body.size() + max_chunk - 1) / max_chunk;
-    const std::size_t size = body.size() + chunks * FrameHeader::size;
+    const std::size_t size = body.framed_size();
     Outcome outcome;
     if (body.size() > options_.max_message) {
         outcome.error = errc::message_too_large;
@@ -182,7 +181,9 @@ Engine::Outcome Engine::queue(std::span<Pair* const> pairs, const Body& body, bo
 
 Engine::Outcome Engine::broadcast(const Body& body, bool skip_full) {
     if (leaving_) return {errc::closed, 0, {}};
-    return queue(view_, body, skip_full);
+    Outcome outcome = queue(view_, body, skip_full);
+    if (outcome.error == errc{}) broadcast_ += {1, body.framed_size()};
+    return outcome;
 }
 
 Engine::Outcome Engine::send(const PeerId& to, const Body& body, bool skip_full) {

@@ -109,6 +109,11 @@ public:
 
         std::uint16_t channel() const noexcept { return reply ? reply_channel : user_channel; }
         std::size_t size() const noexcept { return bytes.size() + (call == 0 ? 0 : call_size); }
+        /// With the headers of the frames that it takes.
+        std::size_t framed_size() const noexcept {
+            const std::size_t frames = size() == 0 ? 1 : (size() + max_chunk - 1) / max_chunk;
+            return size() + frames * FrameHeader::size;
+        }
     };
     struct Outcome {
         errc error{};  ///< outbox_full, not_in_view, message_too_large, unsupported, closed; zero for success
@@ -233,7 +238,7 @@ private:
         bool hello_due = false;
         bool offer_due = false;
         bool attach_due = false;
-        bool attached_due = false;
+        std::optional<Attached> attached_due;
         bool ack_due = false;
         bool list_due = false;
         bool members_seen_due = false;
@@ -476,6 +481,7 @@ private:
     bool held_back_ = false;  ///< since timers fired last
     Counters counters_;
     std::uint64_t last_number_ = 0;
+    Outbox::Settled broadcast_;  ///< all there ever was, whoever was in view
     bool room_wanted_ = false;
     bool members_complete_ = true;
     bool members_awaited_ = false;

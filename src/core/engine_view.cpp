@@ -142,6 +142,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     ready(link);
     if (pair.in_view) return;
     pair.in_view = true;
+    pair.session->come_back(broadcast_);
     pair.state = PeerState::alive;
     digest_.reset();
     view_.insert(std::lower_bound(view_.begin(), view_.end(), pair.id,
@@ -165,7 +166,10 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     pair.state = reason == RemovalReason::left          ? PeerState::left
                  : reason == RemovalReason::unreachable ? PeerState::unreachable
                                                         : PeerState::failed;
-    if (pair.session) credit_.lend(pair.session->share(), pair.session->user().in);
+    if (pair.session) {
+        pair.session->depart(broadcast_);
+        credit_.lend(pair.session->share(), pair.session->user().in);
+    }
     serve_waiting(now);
     pair.members_seen = 0;
     forget_members(pair, reason == RemovalReason::left);  // first: nobody finds members of a peer said to be gone
