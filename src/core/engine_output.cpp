@@ -21,6 +21,7 @@ void Engine::take_ready(std::vector<LinkId>& out) {
 void Engine::take_actions(std::vector<Action>& out) {
     sweep();
     if (left_due_) check_left();
+    while (!skipped_.empty()) report_skipped(*skipped_.back());
     out.clear();
     std::swap(out, actions_);
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/backlog.hpp"
 #include "core/credit_pool.hpp"
 #include "core/frame.hpp"
 #include "core/intake.hpp"
@@ -32,6 +33,7 @@ public:
         std::uint16_t id;
         Outbox out;
         Intake in;
+        Backlog backlog = {};  ///< of `out`
     };
 
     Session(std::uint64_t number, bool decides, std::size_t max_message, BlockPool& blocks)

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-// What is broadcast while a peer is out of view was never sent to it. If its session goes on, a gap stands in its place.
+// What is broadcast while a peer is out of view is not for it. If its session goes on, a gap stands in that place.
 
 using namespace cluster;
 using namespace cluster::core;

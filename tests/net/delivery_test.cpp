@@ -3,6 +3,9 @@
 #include <cluster/cluster.hpp>
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <latch>
 #include <string>
 #include <vector>
@@ -62,4 +65,66 @@ TEST_CASE("delivery: whoever leaves at once, or removes a peer when it is added,
             REQUIRE(other.stats().protocol_errors == 0);
         }
     }
+}
+
+TEST_CASE("delivery: with give_up a peer that does not read is waited for once, and nobody else misses anything") {
+    constexpr int messages = 300;
+    Options options = quick();
+    options.when_full = WhenFull::give_up;
+    options.send_timeout = 2s;
+    options.max_message = 1 << 16;
+    options.outbox_bytes = 1 << 20;
+    Events<int> read;
+    Node slow(quick());
+    Node fast(quick());
+    fast.on_message([&](const Message& message) { read.put(message.lost() != 0 ? 0 : 1); });
+    Node ann(options);
+    std::atomic<bool> only_the_slow_one{true};
+    const Subscription given_up = ann.on_given_up([&](const GivenUp& each) {
+        if (each.peer.id != slow.id()) only_the_slow_one = false;
+    });
+    ann.add(slow.address());
+    ann.add(fast.address());
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < messages; ++i) REQUIRE(ann.broadcast(std::string(1 << 14, 'x')) >= 1);
+    for (int i = 0; i < messages; ++i) REQUIRE(read.take() == 1);
+    CHECK(ann.stats().messages_given_up > 100);
+    // What is for the slow one alone is not waited for, either.
+    std::error_code error;
+    ann.request(slow.id(), "what time is it?", std::chrono::minutes(10), error);
+    CHECK(error == errc::timed_out);
+    CHECK(std::chrono::steady_clock::now() - begin < 100 * options.send_timeout / 4);
+    CHECK(only_the_slow_one);
+}
+
+TEST_CASE("delivery: what is given up while a report of it waits joins it") {
+    Options options = quick();
+    options.when_full = WhenFull::give_up;
+    options.send_timeout = 0s;
+    options.max_message = 1 << 16;
+    options.outbox_bytes = 1 << 20;
+    std::latch goes_on(1);
+    Events<GivenUp> reports;
+    Node busy(quick());  // it does not read
+    Node ann(options);
+    const Subscription given_up = ann.on_given_up([&](const GivenUp& each) {
+        reports.put(each);
+        goes_on.wait();
+    });
+    ann.add(busy.address());
+    while (reports.size() == 0) ann.broadcast("64 bytes of a reading of some sensor, which may well be given up");
+    for (int i = 0; i < 100000; ++i) ann.broadcast("another");
+    const std::uint64_t all = ann.stats().messages_given_up;
+    goes_on.count_down();
+    std::uint64_t told = 0;
+    std::uint64_t calls = 0;
+    while (told < all) {
+        const auto report = reports.take();
+        REQUIRE(report);
+        CHECK(report->reason == errc::outbox_full);
+        told += report->messages;
+        ++calls;
+    }
+    CHECK(told == all);
+    CHECK(calls <= 3);  // the first, perhaps one that was about to be made, and all others together
 }

@@ -32,7 +32,9 @@ void World::send_something(Node& node) {
         body.owner = core::Block::copy(payload);
         body.bytes = {body.owner->data(), size};
     }
-    const bool skip = random_.below(4) == 0;
+    static constexpr core::Engine::Skip skips[] = {core::Engine::Skip::full, core::Engine::Skip::slow,
+                                                   core::Engine::Skip::nobody, core::Engine::Skip::nobody};
+    const core::Engine::Skip skip = skips[random_.below(4)];
     core::Engine::Outcome outcome;
     // What is in view for the application is in view for the engine: its actions have been carried out.
     const std::vector<PeerId> peers(node.in_view.begin(), node.in_view.end());
@@ -41,12 +43,12 @@ void World::send_something(Node& node) {
     if (random_.below(3) == 0 && !peers.empty()) {
         to = {peers[random_.below(peers.size())]};
         body.call = call_of(number);
-        outcome = node.engine->send(to[0], body, skip);
+        outcome = node.engine->send(to[0], body, skip, clock(node));
     } else {
         to = peers;
         std::set_difference(node.met.begin(), node.met.end(), node.in_view.begin(), node.in_view.end(),
                             std::back_inserter(apart));
-        outcome = node.engine->broadcast(body, skip);
+        outcome = node.engine->broadcast(body, skip, clock(node));
     }
     if (outcome.error == errc{}) {
         for (const PeerId& id : to) ledgers_[{node.id, id}].expected.push_back({number, size});

@@ -30,6 +30,7 @@ void World::start(std::size_t index) {
     options.handshake_timeout = 3s;
     options.attach_timeout = 1s;
     options.linger = linger;
+    options.send_timeout = 500ms;
     options.max_peers = conditions_.max_peers;
     options.inbox_bytes = std::max(options.max_peers * conditions_.inbox_per_peer, 4 * max_message);
     options.outbox_bytes = outbox_bytes;
@@ -238,7 +239,8 @@ void World::carry_out(Node& node, core::Action& action) {
         if (const auto found = ledgers_.find({node.id, added->peer.id}); found != ledgers_.end()) {
             if (std::exchange(found->second.parting, false)) found->second.parted = result_.accepted;
         }
-        if (!healed_ && !node.leaving && conditions_.hasty != 0 && chance(conditions_.hasty)) hurry(node, added->peer.id);
+        const bool may_hurry = !healed_ && !node.leaving && conditions_.hasty != 0;
+        if (may_hurry && chance(conditions_.hasty)) hurry(node, added->peer.id);
     } else if (auto* gone = std::get_if<core::PeerRemoved>(&action)) {
         removed(node, *gone);
     } else if (auto* surrender = std::get_if<core::Surrender>(&action)) {
