@@ -26,6 +26,7 @@ struct Absence {
         known = peer.token;
         REQUIRE(node.broadcast("first").count == 1);
         REQUIRE(peer.payloads() == std::vector<std::string>{"first"});
+        peer.say(Ack{{{user_channel, FrameHeader::size + 5, 1 << 20}}});
     }
     void lose_sight() {
         REQUIRE(lab.wait([&] { return !node.sees(id_of(2)); }));
@@ -106,10 +107,17 @@ TEST_CASE("each absence has a gap of its own, and one in which nothing was broad
     absence.lose_sight();
     node.broadcast("b");
     node.broadcast("c");
-    // It has read nothing of the first gap.
-    const Puppet& peer = absence.come_back(framed("first"));
-    node.broadcast("last");
-    CHECK(Absence::stream(peer) == std::vector<std::string>{"gap 1", "gap 2", "last"});
+    const std::uint64_t behind = framed("first") + framed("a");
+    SUBCASE("the first gap was read") {
+        const Puppet& peer = absence.come_back(behind);
+        node.broadcast("last");
+        CHECK(Absence::stream(peer) == std::vector<std::string>{"gap 2", "last"});
+    }
+    SUBCASE("the first gap was not read") {
+        const Puppet& peer = absence.come_back(framed("first"));
+        node.broadcast("last");
+        CHECK(Absence::stream(peer) == std::vector<std::string>{"gap 3", "last"});
+    }
 }
 
 TEST_CASE("a gap for an absence stands behind what was given up meanwhile") {
