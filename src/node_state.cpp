@@ -77,6 +77,7 @@ core::EngineOptions engine_options(const Options& options, core::Facts self, std
         .handshake_timeout = options.handshake_timeout,
         .attach_timeout = options.attach_timeout,
         .linger = options.linger,
+        .send_timeout = options.send_timeout,
         .inbox_bytes = options.inbox_bytes,
         .outbox_bytes = options.outbox_bytes,
         .total_outbox_bytes = options.total_outbox_bytes,
@@ -110,7 +111,7 @@ NodeState::NodeState(const Options& options, const PeerId& id)
     : id_(id),
       name_(name_of(options, id)),
       send_timeout_(options.send_timeout),
-      when_full_(options.when_full),
+      skip_(options.when_full == WhenFull::give_up ? Engine::Skip::slow : Engine::Skip::nobody),
       max_message_(options.max_message),
       log_(options.log, name_) {}
 
@@ -173,9 +174,10 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
         state->loop_,
         [weak](const SendQueue::Receiver& to, const Engine::Body& body, bool last) {
             const auto self_again = weak.lock();
-            if (!self_again) return Engine::Outcome{errc::closed, 0, {}};
+            if (!self_again) return Engine::Outcome{errc::closed, 0, {}, core::never};
             const PeerId* const receiver = to ? &*to : nullptr;
-            return last ? self_again->last_attempt(receiver, body) : self_again->attempt(receiver, body, false);
+            return last ? self_again->last_attempt(receiver, body)
+                        : self_again->attempt(receiver, body, self_again->skip_, net::Driver::now());
         },
         [weak](const Engine::Outcome& outcome) {
             if (const auto self_again = weak.lock()) self_again->log_no_room(outcome);
@@ -470,25 +472,27 @@ Engine::Body NodeState::body_of(Payload& payload) const {
     return {bytes, std::move(block)};
 }
 
-Engine::Outcome NodeState::attempt(const PeerId* to, const Engine::Body& body, bool skip_full) {
+Engine::Outcome NodeState::attempt(const PeerId* to, const Engine::Body& body, Engine::Skip skip,
+                                   std::optional<core::Time> now) {
     return driver_->enqueue([&](Engine& engine) {
-        return to != nullptr ? engine.send(*to, body, skip_full) : engine.broadcast(body, skip_full);
+        return to != nullptr ? engine.send(*to, body, skip, now) : engine.broadcast(body, skip, now);
     });
 }
 
 std::size_t NodeState::queue(const PeerId* to, const Engine::Body& body, std::error_code& error) {
     std::uint64_t seen = change_.count();
-    Engine::Outcome outcome = attempt(to, body, false);
+    Engine::Outcome outcome = attempt(to, body, skip_);
     if (outcome.error == errc::outbox_full && send_timeout_ > std::chrono::nanoseconds(0)) {
-        if (net::on_io_thread()) {
+        outcome = attempt(to, body, skip_, net::Driver::now());
+        if (outcome.error == errc::outbox_full && net::on_io_thread()) {
             error = errc::would_block;
             return 0;
         }
         const Deadline deadline = deadline_after(send_timeout_);
         while (outcome.error == errc::outbox_full && std::chrono::steady_clock::now() < deadline) {
-            change_.wait(seen, deadline);
+            change_.wait(seen, std::min(deadline, Deadline(outcome.again)));
             seen = change_.count();
-            outcome = attempt(to, body, false);
+            outcome = attempt(to, body, skip_, net::Driver::now());
         }
     }
     if (outcome.error == errc::outbox_full) outcome = last_attempt(to, body);
@@ -499,7 +503,8 @@ std::size_t NodeState::queue(const PeerId* to, const Engine::Body& body, std::er
 
 /// Time is over: as `when_full` says.
 Engine::Outcome NodeState::last_attempt(const PeerId* to, const Engine::Body& body) {
-    Engine::Outcome outcome = attempt(to, body, when_full_ == WhenFull::give_up);
+    const auto skip = skip_ == Engine::Skip::nobody ? skip_ : Engine::Skip::full;
+    Engine::Outcome outcome = attempt(to, body, skip, net::Driver::now());
     if (outcome.error == errc::outbox_full) outcome.error = errc::timed_out;
     return outcome;
 }
@@ -555,7 +560,7 @@ void NodeState::reply(const PeerId& to, std::uint64_t call, Payload& payload, st
 }
 
 TryResult NodeState::try_queue(const PeerId* to, Payload& payload) {
-    Engine::Outcome outcome = attempt(to, body_of(payload), false);
+    Engine::Outcome outcome = attempt(to, body_of(payload), Engine::Skip::nobody);
     return {to_code(outcome.error), outcome.count, std::move(outcome.full)};
 }
 

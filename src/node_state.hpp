@@ -118,7 +118,8 @@ private:
     void cancel_wait(const WaitOperation& operation);
     std::size_t queue(const PeerId* to, const core::Engine::Body& body, std::error_code& error);
     void reply(const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error);
-    core::Engine::Outcome attempt(const PeerId* to, const core::Engine::Body& body, bool skip_full);
+    core::Engine::Outcome attempt(const PeerId* to, const core::Engine::Body& body, core::Engine::Skip skip,
+                                  std::optional<core::Time> now = std::nullopt);
     core::Engine::Outcome last_attempt(const PeerId* to, const core::Engine::Body& body);
     void log_no_room(const core::Engine::Outcome& outcome);
     core::Engine::Body body_of(Payload& payload) const;
@@ -127,7 +128,7 @@ private:
     const PeerId id_;
     const std::string name_;
     const std::chrono::nanoseconds send_timeout_;
-    const WhenFull when_full_;
+    const core::Engine::Skip skip_;  ///< while there is time
     const std::size_t max_message_;
 
     Log log_;

@@ -29,7 +29,8 @@ class NodeState;
 }
 
 /// Messages to one peer that this node gives up sending. Where a session ends, what was never sent and what was not
-/// acknowledged are reported one after the other.
+/// acknowledged are reported one after the other. What is given up for one reason while a report of it waits for its
+/// callback joins that report.
 struct GivenUp {
     Peer peer;
     /// How many, and their bytes on the wire. The last of them may have arrived all the same where their

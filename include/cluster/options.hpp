@@ -21,7 +21,10 @@ enum class LogLevel : std::uint8_t { debug, info, warning, error };
 enum class WhenFull : std::uint8_t {
     /// The call fails with `errc::timed_out`; nothing was queued for anyone.
     fail,
-    /// The message goes to those with room. The full ones see a gap in its place, and the sender a `GivenUp`.
+    /// The message goes to those with room. The full ones see a gap in its place, and the sender a `GivenUp`. An outbox
+    /// that has filled up is waited for until it has drained by half. Its peer is slow if that takes `send_timeout`,
+    /// and is then passed over at once until it has. A peer that was slow is not waited for again before its outbox
+    /// has drained by half in that time, or altogether.
     give_up,
 };
 

@@ -44,7 +44,7 @@ struct Stats {
     std::uint64_t messages_received = 0;
     /// Messages given up by this node as sender, once for each receiver.
     std::uint64_t messages_given_up = 0;
-    /// Messages that peers gave up and this node saw as gaps.
+    /// Messages that this node saw as gaps: peers gave them up, or broadcast them while they had it out of view.
     std::uint64_t messages_lost = 0;
     std::uint64_t dials = 0;
     std::uint64_t dials_failed = 0;

@@ -95,21 +95,35 @@ void Engine::answer_adds(Pair& pair) {
     for (const std::uint64_t request : answered) answer(request, errc{});
 }
 
-/// Whether all of `pairs` can take `body`. On success `error` is zero.
-Engine::Outcome Engine::room(std::span<Pair* const> pairs, const Body& body) {
-    const std::size_t chunks = body.size() == 0 ? 1 : (body.size() + max_chunk - 1) / max_chunk;
-    const std::size_t size = body.size() + chunks * FrameHeader::size;
+/// Whether all of `pairs` can take `body`. On success `error` is zero, and `full` are those to be skipped.
+Engine::Outcome Engine::room(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now) {
+    const std::size_t size = body.framed_size();
     Outcome outcome;
     if (body.size() > options_.max_message) {
         outcome.error = errc::message_too_large;
         return outcome;
     }
+    std::vector<PeerId> skipped;
     for (Pair* pair : pairs) {
         if (body.size() > pair->max_message) outcome.error = errc::message_too_large;
         if (body.call != 0 && (pair->features & feature_calls) == 0) outcome.error = errc::unsupported;
         if (outcome.error != errc{}) return outcome;
-        const Outbox& out = pair->session->channel(body.channel())->out;
-        if (out.size() + size > options_.outbox_bytes) outcome.full.push_back(pair->id);
+        Session::Channel& channel = *pair->session->channel(body.channel());
+        const std::size_t held = channel.out.size();
+        const bool fits = held + size <= options_.outbox_bytes;
+        if (skip == Skip::nobody) {
+            if (!fits) outcome.full.push_back(pair->id);
+            continue;
+        }
+        const auto verdict = channel.backlog.judge(held, size, options_.outbox_bytes, now, options_.send_timeout);
+        if (verdict == Backlog::Verdict::room) continue;
+        if (verdict == Backlog::Verdict::slow || (skip == Skip::full && !fits)) {
+            skipped.push_back(pair->id);
+        } else if (skip == Skip::slow) {
+            outcome.full.push_back(pair->id);
+            const Time filled = channel.backlog.filled();
+            outcome.again = std::min(outcome.again, filled == never ? never : filled + options_.send_timeout);
+        }
     }
     // The segment that is being filled does not count, so that even an idle node has room for a longest message; and
     // messages leave room for replies, without which two nodes might wait for each other.
@@ -122,6 +136,7 @@ Engine::Outcome Engine::room(std::span<Pair* const> pairs, const Body& body) {
         room_wanted_ = true;
     }
     if (total_full) outcome.full.clear();
+    if (outcome.error == errc{}) outcome.full = std::move(skipped);
     return outcome;
 }
 
@@ -167,33 +182,35 @@ void Engine::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<c
         if (skips(pair)) {
             out(pair).append_gap(size, 1);
             ++counters_.messages_given_up;
-            actions_.push_back(Surrender{describe(*pair), 1, size, errc::outbox_full});
+            if (pair->skipped.messages == 0) skipped_.push_back(pair);
+            pair->skipped += {1, size};
         }
         if (Link* link = attached_link(*pair)) ready(*link);
     }
     if (!body.reply && skipped.size() < pairs.size()) ++counters_.messages_sent;
 }
 
-Engine::Outcome Engine::queue(std::span<Pair* const> pairs, const Body& body, bool skip_full) {
-    Outcome outcome = room(pairs, body);
-    if (outcome.error == errc::outbox_full && skip_full && !outcome.full.empty()) outcome.error = errc{};
+Engine::Outcome Engine::queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now) {
+    Outcome outcome = room(pairs, body, skip, now);
     if (outcome.error != errc{}) return outcome;
     if (!pairs.empty()) enqueue(pairs, body, outcome.full);
     outcome.count = pairs.size() - outcome.full.size();
     return outcome;
 }
 
-Engine::Outcome Engine::broadcast(const Body& body, bool skip_full) {
-    if (leaving_) return {errc::closed, 0, {}};
-    return queue(view_, body, skip_full);
+Engine::Outcome Engine::broadcast(const Body& body, Skip skip, std::optional<Time> now) {
+    if (leaving_) return {errc::closed, 0, {}, never};
+    Outcome outcome = queue(view_, body, skip, now);
+    if (outcome.error == errc{}) broadcast_ += {1, body.framed_size()};
+    return outcome;
 }
 
-Engine::Outcome Engine::send(const PeerId& to, const Body& body, bool skip_full) {
-    if (leaving_) return {errc::closed, 0, {}};
+Engine::Outcome Engine::send(const PeerId& to, const Body& body, Skip skip, std::optional<Time> now) {
+    if (leaving_) return {errc::closed, 0, {}, never};
     const auto found = pairs_.find(to);
-    if (found == pairs_.end() || !found->second.in_view) return {errc::not_in_view, 0, {}};
+    if (found == pairs_.end() || !found->second.in_view) return {errc::not_in_view, 0, {}, never};
     Pair* const pair = &found->second;
-    return queue({&pair, 1}, body, skip_full);
+    return queue({&pair, 1}, body, skip, now);
 }
 
 void Engine::room_freed() {

@@ -48,6 +48,8 @@ struct EngineOptions {
     Duration handshake_timeout{};
     Duration attach_timeout{};
     Duration linger{};
+    /// For how long an outbox that has filled up may take to drain by half before its peer is slow.
+    Duration send_timeout{};
     std::size_t inbox_bytes = 0;
     std::size_t outbox_bytes = 0;
     std::size_t total_outbox_bytes = 0;
@@ -109,15 +111,28 @@ public:
 
         std::uint16_t channel() const noexcept { return reply ? reply_channel : user_channel; }
         std::size_t size() const noexcept { return bytes.size() + (call == 0 ? 0 : call_size); }
+        /// With the headers of the frames that it takes.
+        std::size_t framed_size() const noexcept {
+            const std::size_t frames = size() == 0 ? 1 : (size() + max_chunk - 1) / max_chunk;
+            return size() + frames * FrameHeader::size;
+        }
     };
     struct Outcome {
         errc error{};  ///< outbox_full, not_in_view, message_too_large, unsupported, closed; zero for success
         std::size_t count = 0;
         std::vector<PeerId> full;  ///< whose outbox has no room; empty where it is the node's
+        Time again = never;        ///< with `Skip::slow`: when it is worth asking again although no room was freed
     };
-    /// To all in view, all or none. With `skip_full` those without room get a gap in its place.
-    Outcome broadcast(const Body& body, bool skip_full);
-    Outcome send(const PeerId& to, const Body& body, bool skip_full);
+    /// Which receivers get a gap in place of a message, instead of keeping it from all.
+    enum class Skip : std::uint8_t {
+        nobody,
+        slow,  ///< who is slow, see `Backlog`
+        full,  ///< everybody without room
+    };
+    /// To all in view, all or none but for those that are skipped. The time is needed only to find out who is slow: it
+    /// may be left out of a first attempt, because to ask for it costs much beside a small message.
+    Outcome broadcast(const Body& body, Skip skip, std::optional<Time> now = std::nullopt);
+    Outcome send(const PeerId& to, const Body& body, Skip skip, std::optional<Time> now = std::nullopt);
 
     bool remove(const PeerId& id, Time now);
     void set_tags(Tags tags, Time now);
@@ -184,7 +199,7 @@ public:
     // What is to be done.
 
     void take_actions(std::vector<Action>& out);
-    bool has_actions() const noexcept { return !actions_.empty() || left_due_; }
+    bool has_actions() const noexcept { return !actions_.empty() || !skipped_.empty() || left_due_; }
     /// Links that have something to write since the last call.
     void take_ready(std::vector<LinkId>& out);
     bool has_ready() const noexcept { return !ready_.empty(); }
@@ -235,7 +250,7 @@ private:
         bool hello_due = false;
         bool offer_due = false;
         bool attach_due = false;
-        bool attached_due = false;
+        std::optional<Attached> attached_due;
         bool ack_due = false;
         bool list_due = false;
         bool members_seen_due = false;
@@ -278,6 +293,7 @@ private:
         bool members_known = false;      ///< it has told of all of its own
         Duration resume_for{};
         std::uint64_t unsettled = 0;   ///< messages of its former session
+        Outbox::Settled skipped;       ///< given up for want of room, and not reported yet
         Time entered{};                ///< when it was last attached
         std::uint64_t attachments = 0;
         std::uint64_t bytes_sent = 0;
@@ -309,8 +325,8 @@ private:
 
     // engine.cpp: the application's side and the clock
     void room_freed();
-    Outcome room(std::span<Pair* const> pairs, const Body& body);
-    Outcome queue(std::span<Pair* const> pairs, const Body& body, bool skip_full);
+    Outcome room(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now);
+    Outcome queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now);
     void enqueue(std::span<Pair* const> pairs, const Body& body, std::span<const PeerId> skipped);
     Pair* pair_with_session(std::uint64_t session);
     void give_credit(Pair& pair, bool active, Time now);
@@ -332,7 +348,8 @@ private:
     void leave_view(Pair& pair, RemovalReason reason, Time now);
     void take_over_addresses(const Pair& pair, Time now);
     void surrender(Pair& pair, errc reason);
-    void report_given_up(const Pair& pair, const Outbox::Settled& settled, errc reason);
+    void report_skipped(Pair& pair);
+    void report_given_up(Pair& pair, const Outbox::Settled& settled, errc reason);
     std::string who(const Pair& pair) const;
     std::string who(const Link& link) const;
     void believe(Pair& pair, const Hello& hello, Time now);
@@ -485,6 +502,7 @@ private:
     std::vector<Action> actions_;
     std::vector<LinkId> ready_;
     std::vector<Batch> batches_;
+    std::vector<Pair*> skipped_;  ///< pairs in view that have something to report of that kind
     std::vector<PeerId> idle_;  ///< pairs that may have become needless
     std::deque<PeerId> unproven_;  ///< peers that dialled us, to be checked
     Time unproven_since_{};        ///< since when there are any
@@ -500,6 +518,7 @@ private:
     bool held_back_ = false;  ///< since timers fired last
     Counters counters_;
     std::uint64_t last_number_ = 0;
+    Outbox::Settled broadcast_;  ///< all there ever was, whoever was in view
     bool room_wanted_ = false;
     bool members_complete_ = true;
     bool members_awaited_ = false;

@@ -112,7 +112,7 @@ void Engine::on(Link& link, Attach&& attach, Time now) {
     pair.session->accept_epoch(attach.epoch);
     if (const auto rule = pair.session->rewind(attach.offsets)) return break_rule(link, *rule, now);
     this->attach(link, now);
-    link.attached_due = true;
+    link.attached_due = Attached{pair.session->epoch(), pair.session->state_offsets(), pair.unsettled};
     ready(link);
     if (fresh) report_unsettled(pair, attach.unsettled);
 }

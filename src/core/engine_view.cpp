@@ -172,6 +172,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     if (pair.in_view) return;
     pair.in_view = true;
     last_added_ = now;
+    pair.session->come_back(broadcast_);
     pair.state = PeerState::alive;
     digest_.reset();
     view_.insert(std::lower_bound(view_.begin(), view_.end(), pair.id,
@@ -190,6 +191,7 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     timers_.cancel({Timer::watch, pair.number});
     timers_.cancel({Timer::inquiry, pair.number});
     if (!std::exchange(pair.in_view, false)) return;
+    report_skipped(pair);
     digest_.reset();
     answer_askers(pair, false);
     const auto at = std::find(view_.begin(), view_.end(), &pair);
@@ -197,7 +199,10 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     pair.state = reason == RemovalReason::left          ? PeerState::left
                  : reason == RemovalReason::unreachable ? PeerState::unreachable
                                                         : PeerState::failed;
-    if (pair.session) credit_.lend(pair.session->share(), pair.session->user().in);
+    if (pair.session) {
+        pair.session->depart(broadcast_);
+        credit_.lend(pair.session->share(), pair.session->user().in);
+    }
     serve_waiting(now);
     pair.members_seen = 0;
     forget_members(pair, reason == RemovalReason::left);  // first: nobody finds members of a peer said to be gone
@@ -235,7 +240,16 @@ void Engine::surrender(Pair& pair, errc reason) {
     report_given_up(pair, settled, reason);
 }
 
-void Engine::report_given_up(const Pair& pair, const Outbox::Settled& settled, errc reason) {
+/// Messages that were skipped are many where a flood meets a slow peer: they are reported together.
+void Engine::report_skipped(Pair& pair) {
+    const auto [messages, bytes] = std::exchange(pair.skipped, {});
+    if (messages == 0) return;
+    std::erase(skipped_, &pair);
+    actions_.push_back(Surrender{describe(pair), messages, bytes, errc::outbox_full});
+}
+
+void Engine::report_given_up(Pair& pair, const Outbox::Settled& settled, errc reason) {
+    report_skipped(pair);
     if (settled.messages == 0) return;
     counters_.messages_given_up += settled.messages;
     if (leaving_) {

@@ -62,6 +62,7 @@ struct Node {
     std::size_t said(std::string_view text) const;
     Engine::Outcome send(const PeerId& to, std::string_view text, bool skip_full = false);
     Engine::Outcome broadcast(std::string_view text, bool skip_full = false);
+    Engine::Outcome broadcast(std::string_view text, Engine::Skip skip);
     Engine::Outcome ask(const PeerId& to, std::uint64_t call, std::string_view text);
     Engine::Outcome reply(const PeerId& to, std::uint64_t call, std::string_view text);
     errc enroll(const MemberId& member, std::string_view data);
