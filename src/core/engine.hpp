@@ -479,8 +479,8 @@ private:
     void compact();
     void ready(Link& link);
     void log(Severity severity, std::string text);
-    /// About a link, which is a stranger's until it is attached: anybody can claim to be a peer. The cause is the event,
-    /// the first word of `why` and the host.
+    /// About a link, which is a stranger's until it is attached: anybody can claim to be a peer. The cause is the
+    /// event, the first word of `why` and the host.
     void log(Severity severity, const Link& link, std::string_view event, const std::string& why);
 
     EngineOptions options_;

@@ -47,7 +47,8 @@ def enter():
     needed = "ip link add x type bridge && nft add table inet x && mount -t tmpfs none /run"
     tried = subprocess.run([*apart, "sh", "-c", needed], capture_output=True, text=True)
     if tried.returncode:
-        skip("tests of faults need network namespaces, which are not permitted here: " + (tried.stderr.strip() or "no reason is told"))
+        skip("tests of faults need network namespaces, which are not permitted here: " +
+             (tried.stderr.strip() or "no reason is told"))
     sys.stdout.flush()
     os.execvpe("unshare", [*apart, sys.executable, "-B", *sys.argv], {**os.environ, INSIDE: "yes"})
 
