@@ -247,10 +247,10 @@ void DialPlan::released(const PeerId& peer, bool known, Time now) {
         target.engaged = false;
         target.running = false;
         // A link that is lost is dialled again at once, but not one that is lost again and again.
-        const bool at_once = target.was_attached && now - target.hurried >= reconnect_min_;
+        const bool at_once = target.was_attached && now - target.redialled >= reconnect_min_;
         target.due = at_once ? now : now + pause(target.rounds++);
         target.wanted = target.due;
-        if (at_once) target.hurried = now;
+        if (at_once) target.hurried = target.redialled = now;
         target.looks = at_once ? 0 : second_looks;
         target.was_attached = false;
         if (!is_for_peer(target.kind) && !known) target.peer.reset();

@@ -144,6 +144,7 @@ private:
         bool was_attached = false;
         errc told{};     ///< how the last round in vain ended
         Time hurried{};  ///< when it was last dialled without a pause
+        Time redialled{};  ///< the same, because its link was lost
         unsigned looks = second_looks;  ///< second looks taken since the link was lost
 
         // Of the round under way.

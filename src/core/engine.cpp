@@ -62,7 +62,7 @@ std::uint64_t Engine::add(const Address& address, Time now) {
         actions_.push_back(AddDone{request, errc::closed, {}});
         return request;
     }
-    roster_.unblock(address);
+    unblock(address);
     requests_[request] = {plan_.seek(address, DialPlan::Kind::added, now), std::nullopt};
     timers_.set({Timer::request, request}, now + options_.connect_timeout);
     dial_now(now);
@@ -469,6 +469,16 @@ bool Engine::met(const PeerId& id) const {
     return found != pairs_.end() && found->second.attachments != 0;
 }
 
+/// The application wants whoever is at `address`. That one says so itself does not count where we know another there.
+void Engine::unblock(const Address& address) {
+    const bool taken = std::any_of(pairs_.begin(), pairs_.end(), [&](const auto& entry) {
+        const std::vector<Address> addresses = addresses_of(entry.first);
+        return entry.second.attachments != 0 &&
+               std::find(addresses.begin(), addresses.end(), address) != addresses.end();
+    });
+    roster_.unblock(address, !taken);
+}
+
 /// Whether whoever is sought at `address` is certainly not there.
 bool Engine::occupied(const PeerId& wanted, const Address& address) const {
     // A former run of this node had this node's addresses.
@@ -541,7 +551,7 @@ void Engine::resolved(std::uint64_t target, std::vector<Address> addresses, errc
         }
     } else {
         if (added) {
-            for (const Address& address : addresses) roster_.unblock(address);
+            for (const Address& address : addresses) unblock(address);
         }
         plan_.resolved(target, std::move(addresses), now);
     }

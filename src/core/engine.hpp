@@ -337,6 +337,7 @@ private:
     void fire(Key key, Time now);
     void dial_now(Time now);
     bool met(const PeerId& id) const;
+    void unblock(const Address& address);
     bool occupied(const PeerId& wanted, const Address& address) const;
     void round_failed(const DialPlan::Round& round, Time now);
     void answer(std::uint64_t request, errc error);

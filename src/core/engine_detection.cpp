@@ -383,6 +383,7 @@ void Engine::verify(Pair& pair, Time now) {
 /// The peer has dialled us, so nobody knows yet where it can be dialled. Newcomers come first, but they do not keep us
 /// from checking for longer than a death would go unnoticed without it.
 void Engine::check_soon(const Pair& pair, Time now) {
+    if (leaving_) return;
     if (now - last_newcomer_ >= options_.heartbeat) newcomers_ = 0;
     ++newcomers_;
     last_newcomer_ = now;

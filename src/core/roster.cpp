@@ -109,8 +109,10 @@ bool Roster::blocked(const Address& address) const {
                        [&](const auto& entry) { return has(entry.second.found, address); });
 }
 
-void Roster::unblock(const Address& address) {
-    std::erase_if(parted_, [&](const auto& entry) { return has(entry.second.found, address); });
+void Roster::unblock(const Address& address, bool or_said) {
+    std::erase_if(parted_, [&](const auto& entry) {
+        return has(entry.second.found, address) || (or_said && has(entry.second.said, address));
+    });
 }
 
 std::uint64_t Roster::digest(const Facts& facts) noexcept {

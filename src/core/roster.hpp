@@ -65,8 +65,8 @@ public:
     /// Whether these are the addresses of a parted peer, started anew: it was found at one of them and has said all
     /// others. Machines may share some, such as that of a bridge for containers, and anybody may say anything.
     bool blocked(const std::vector<Address>& addresses) const;
-    /// Lifts the block of whoever was found at `address`.
-    void unblock(const Address& address);
+    /// Lifts the block of whoever was found at `address`, or has said that it can be.
+    void unblock(const Address& address, bool or_said);
     void unblock(const std::vector<Address>& addresses);
     void unblock(const PeerId& id) { parted_.erase(id); }
 

@@ -115,7 +115,7 @@ TEST_CASE("the addresses of a parted peer are blocked until it is added again") 
     CHECK(roster.blocked(there));
     CHECK_FALSE(roster.blocked({"10.0.0.1", 7001}));
     REQUIRE(roster.parted(id_of(2)) != nullptr);
-    SUBCASE("at one of its addresses") { roster.unblock(there); }
+    SUBCASE("at one of its addresses") { roster.unblock(there, false); }
     SUBCASE("by its id") { roster.unblock(id_of(2)); }
     CHECK(roster.parted(id_of(2)) == nullptr);
     CHECK_FALSE(roster.blocked(here));
@@ -133,10 +133,11 @@ TEST_CASE("what a parted peer said of its addresses blocks nobody who is not whe
     CHECK_FALSE(roster.blocked({here, elsewhere}));
     CHECK_FALSE(roster.blocked(std::vector<Address>()));
     CHECK_FALSE(roster.blocked(there));
-    roster.unblock(there);
+    roster.unblock(there, false);
     roster.unblock(std::vector<Address>{there});
     CHECK(roster.parted(id_of(2)) != nullptr);
-    roster.unblock({here, there});
+    SUBCASE("until somebody is added there") { roster.unblock(there, true); }
+    SUBCASE("until it is reached again itself") { roster.unblock({here, there}); }
     CHECK(roster.parted(id_of(2)) == nullptr);
 }
 
