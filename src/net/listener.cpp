@@ -51,8 +51,8 @@ tcp::acceptor listen(asio::io_context& io, const Address& where) {
     } catch (const std::system_error& failure) {
         error = failure.code();
     }
-    const std::error_code ours = error.category() == error_category() ? error : make_error_code(to_errc(error));
-    throw std::system_error(ours, "listening on " + where.to_string() + " (" + error.message() + ")");
+    throw std::system_error(make_error_code(to_errc(error)),
+                            "listening on " + where.to_string() + " (" + error.message() + ")");
 }
 
 std::vector<Address> addresses_of(const tcp::acceptor& acceptor) {
