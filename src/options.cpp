@@ -90,8 +90,9 @@ void check_durations(const Options& options) {
     check_duration("send_timeout", options.send_timeout, true);
     check_duration("linger", options.linger, true);
 
-    require(options.keep_warm == nanoseconds(0) || (options.keep_warm >= seconds(1) && options.keep_warm <= warm_longest),
-            "keep_warm (" + text_of(options.keep_warm) + ") is out of range; use 0, or at least 1 s and at most 9 hours");
+    const bool warm = options.keep_warm >= seconds(1) && options.keep_warm <= warm_longest;
+    require(warm || options.keep_warm == nanoseconds(0),
+            "keep_warm (" + text_of(options.keep_warm) + ") is out of range; use 0, or at least 1 s, at most 9 hours");
     require(options.suspicion >= 2 * options.heartbeat,
             "suspicion (" + text_of(options.suspicion) + ") must be at least twice heartbeat (" +
                 text_of(options.heartbeat) + "); raise suspicion or lower heartbeat");

@@ -513,7 +513,7 @@ void Engine::dial_now(Time now) {
     const auto is_occupied = [&](const PeerId& wanted, const Address& address) { return occupied(wanted, address); };
     const auto earliest = [&](const PeerId& id) {
         const auto found = pairs_.find(id);
-        if (found == pairs_.end() || self().id < id) return Time();
+        if (found == pairs_.end() || self().id < id || found->second.in_view) return Time();
         const Duration grace = dial_grace(pairs_.size());
         // While others come, the one that is to dial us may not have had its turn yet.
         return std::max(found->second.named, std::min(last_added_, found->second.named + most_graces * grace)) + grace;
