@@ -78,6 +78,7 @@ core::EngineOptions engine_options(const Options& options, core::Facts self, std
         .handshake_timeout = options.handshake_timeout,
         .attach_timeout = options.attach_timeout,
         .linger = options.linger,
+        .send_timeout = options.send_timeout,
         .inbox_bytes = options.inbox_bytes,
         .outbox_bytes = options.outbox_bytes,
         .total_outbox_bytes = options.total_outbox_bytes,
@@ -117,7 +118,7 @@ NodeState::NodeState(const Options& options, const PeerId& id)
     : id_(id),
       name_(name_of(options, id)),
       send_timeout_(options.send_timeout),
-      when_full_(options.when_full),
+      skip_(options.when_full == WhenFull::give_up ? Engine::Skip::slow : Engine::Skip::nobody),
       max_message_(options.max_message),
       log_(options.log, name_) {}
 
@@ -126,12 +127,13 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     const std::shared_ptr<NodeState> state(new NodeState(options, draw_id()));
     state->context_ = options.runtime ? options.runtime->context() : std::make_shared<net::Context>();
     state->loop_ = state->context_->loop();
+    state->log_timer_.emplace(state->loop_->io());
     const std::weak_ptr<NodeState> weak = state;
     if (!options.peers_file.empty()) {
         state->peers_file_ = std::make_shared<net::PeersFile>(
             options.peers_file, options.cluster, options.forget_after, state->loop_,
             [weak](core::Severity severity, const std::string& text) {
-                if (const auto self_again = weak.lock()) self_again->log_.write(severity, text);
+                if (const auto self_again = weak.lock()) self_again->log({severity, text});
             });
     }
 
@@ -145,7 +147,8 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
                      .tags = options.tags};
     auto known = remembered(options, state->peers_file_.get(), self.addresses);
     state->driver_ = std::make_shared<net::Driver>(
-        state->loop_, std::move(acceptor), engine_options(options, std::move(self), std::move(known), wildcard));
+        state->loop_, std::move(acceptor), engine_options(options, std::move(self), std::move(known), wildcard),
+        options.keep_warm);
 
     state->on_throw_ = [weak](std::string_view what) {
         if (const auto self_again = weak.lock()) self_again->handler_threw(what);
@@ -171,11 +174,11 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             [weak](const PeerId& to, std::uint64_t call, int code, Payload& payload, std::error_code& error) {
                 error = errc::closed;
                 const auto self_again = weak.lock();
-                if (self_again) self_again->reply(to, call, code, payload, error);
+                if (self_again && self_again->is_here()) self_again->reply(to, call, code, payload, error);
             },
             [weak](const PeerId& to, std::uint64_t call) {
                 const auto self_again = weak.lock();
-                if (!self_again) return;
+                if (!self_again || !self_again->is_here()) return;
                 asio::post(self_again->loop_->io(), [self_again, to, call] { self_again->dropped(to, call); });
             }));
     state->members_ = std::make_shared<NodeMembers>(state->id_, options.max_member_data, state->driver_,
@@ -184,8 +187,9 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
         state->loop_,
         [weak](const SendQueue::Receivers& to, const Engine::Body& body, bool last) {
             const auto self_again = weak.lock();
-            if (!self_again) return Engine::Outcome{errc::closed, 0, {}};
-            return last ? self_again->last_attempt(to, body) : self_again->attempt(to, body, false);
+            if (!self_again) return Engine::Outcome{errc::closed, 0, {}, core::never};
+            return last ? self_again->last_attempt(to, body)
+                        : self_again->attempt(to, body, self_again->skip_, net::Driver::now());
         },
         [weak](const Engine::Outcome& outcome) {
             if (const auto self_again = weak.lock()) self_again->log_no_room(outcome);
@@ -237,8 +241,8 @@ void NodeState::carry_out(core::Action&& action) {
         change_.happen();
     } else if (const auto* done = std::get_if<core::LeaveDone>(&action)) {
         left(*done);
-    } else if (const auto* line = std::get_if<core::LogLine>(&action)) {
-        log_.write(line->severity, line->text);
+    } else if (auto* line = std::get_if<core::LogLine>(&action)) {
+        log(*line);
     }
 }
 
@@ -307,6 +311,8 @@ void NodeState::leave() {
 }
 
 void NodeState::left(const core::LeaveDone& done) {
+    log_timer_.reset();
+    log_.flush(true);
     if (peers_file_) peers_file_->end();
     inbox_->end();
     inbox_->detach();
@@ -343,7 +349,29 @@ void NodeState::return_credit() {
 
 void NodeState::handler_threw(std::string_view what) {
     ++handler_exceptions_;
-    log_.write(core::Severity::error, "handler_threw text=" + std::string(what));
+    std::string text = "handler_threw text=" + core::quoted(what);
+    log({.severity = core::Severity::error, .text = text, .cause = text});
+}
+
+void NodeState::log(core::LogLine line) {
+    log_.write(std::move(line));
+    const auto due = log_.due();
+    if (!due) return;
+    asio::post(loop_->io(), [weak = weak_from_this(), due = *due] {
+        if (const auto self = weak.lock()) self->wait_for_log(due);
+    });
+}
+
+/// On the I/O thread: what the log has counted is told when its time has come, or the node has left.
+void NodeState::wait_for_log(core::Time due) {
+    if (!log_timer_) return log_.flush(true);
+    log_timer_->expires_at(std::chrono::steady_clock::time_point(due));
+    log_timer_->async_wait([weak = weak_from_this()](const std::error_code& cancelled) {
+        const auto self = weak.lock();
+        if (cancelled || !self) return;
+        self->log_.flush();
+        if (const auto next = self->log_.due()) self->wait_for_log(*next);
+    });
 }
 
 // What the application wants.
@@ -433,6 +461,10 @@ std::vector<Peer> NodeState::peers() const {
     return driver_->with_engine([](Engine& engine, core::Time) { return engine.peers(); });
 }
 
+std::vector<Peer> NodeState::everybody() const {
+    return driver_->with_engine([](Engine& engine, core::Time) { return engine.everybody(); });
+}
+
 std::optional<Peer> NodeState::peer(const PeerId& id) const {
     return driver_->with_engine([&](Engine& engine, core::Time) { return engine.peer(id); });
 }
@@ -463,24 +495,27 @@ Engine::Body NodeState::body_of(Payload& payload) const {
     return {bytes, std::move(block)};
 }
 
-Engine::Outcome NodeState::attempt(const To& to, const Engine::Body& body, bool skip_full) {
-    return driver_->enqueue(
-        [&](Engine& engine) { return to ? engine.send(*to, body, skip_full) : engine.broadcast(body, skip_full); });
+Engine::Outcome NodeState::attempt(const To& to, const Engine::Body& body, Engine::Skip skip,
+                                   std::optional<core::Time> now) {
+    return driver_->enqueue([&](Engine& engine) {
+        return to ? engine.send(*to, body, skip, now) : engine.broadcast(body, skip, now);
+    });
 }
 
 std::size_t NodeState::queue(const To& to, const Engine::Body& body, std::error_code& error, std::string* full) {
     std::uint64_t seen = change_.count();
-    Engine::Outcome outcome = attempt(to, body, false);
+    Engine::Outcome outcome = attempt(to, body, skip_);
     if (outcome.error == errc::outbox_full && send_timeout_ > std::chrono::nanoseconds(0)) {
-        if (net::on_io_thread()) {
+        outcome = attempt(to, body, skip_, net::Driver::now());
+        if (outcome.error == errc::outbox_full && net::on_io_thread()) {
             error = errc::would_block;
             return 0;
         }
         const Deadline deadline = deadline_after(send_timeout_);
         while (outcome.error == errc::outbox_full && std::chrono::steady_clock::now() < deadline) {
-            change_.wait(seen, deadline);
+            change_.wait(seen, std::min(deadline, Deadline(outcome.again)));
             seen = change_.count();
-            outcome = attempt(to, body, false);
+            outcome = attempt(to, body, skip_, net::Driver::now());
         }
     }
     if (outcome.error == errc::outbox_full) outcome = last_attempt(to, body);
@@ -494,7 +529,8 @@ std::size_t NodeState::queue(const To& to, const Engine::Body& body, std::error_
 
 /// Time is over: as `when_full` says.
 Engine::Outcome NodeState::last_attempt(const To& to, const Engine::Body& body) {
-    Engine::Outcome outcome = attempt(to, body, when_full_ == WhenFull::give_up);
+    const auto skip = skip_ == Engine::Skip::nobody ? skip_ : Engine::Skip::full;
+    Engine::Outcome outcome = attempt(to, body, skip, net::Driver::now());
     if (outcome.error == errc::outbox_full) outcome.error = errc::timed_out;
     return outcome;
 }
@@ -506,7 +542,7 @@ std::string NodeState::log_no_room(const Engine::Outcome& outcome) {
         for (const PeerId& id : outcome.full) line += ' ' + engine.who(id);
     });
     line += outcome.full.empty() ? " why=\"total_outbox_bytes are in use\"" : " why=\"not acknowledged in time\"";
-    log_.write(core::Severity::warning, line);
+    log({.severity = core::Severity::warning, .text = line, .cause = line});
     return line;
 }
 
@@ -601,7 +637,7 @@ void NodeState::dropped(const PeerId& to, std::uint64_t call) {
 }
 
 TryResult NodeState::try_queue(const To& to, Payload& payload) {
-    Engine::Outcome outcome = attempt(to, body_of(payload), false);
+    Engine::Outcome outcome = attempt(to, body_of(payload), Engine::Skip::nobody);
     return {to_code(outcome.error), outcome.count, std::move(outcome.full)};
 }
 

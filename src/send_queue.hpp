@@ -100,6 +100,7 @@ private:
     using Outcomes = std::vector<core::Engine::Outcome>;
 
     bool settle(SendOperation& operation, const Receivers& to, const Outgoing& payload, bool last, Outcomes& in_vain);
+    Deadline next() const;
     void report(const Outcomes& in_vain) const;
     void arm();
 
@@ -113,6 +114,7 @@ private:
     std::deque<Waiting> waiting_;
     std::size_t bytes_ = 0;
     std::array<Awaited, 2> awaited_;  ///< by those in `waiting_`; replies, which are the second, have room of their own
+    Deadline again_ = Deadline::max();  ///< when it is worth trying again although no room was freed
 
     asio::steady_timer timer_;  ///< of the I/O thread
 };

@@ -95,6 +95,9 @@ enum class errc {
     /// The peer has dropped the request without a reply: its `Message` is gone, or its handler threw. What was asked
     /// for may have been done in part.
     unanswered,
+    /// The peer has told of no address that can be dialled from here, as one that listens on loopback does to other
+    /// hosts. It has to dial this node, or to set `Options::listen` or `advertise`. See `Peer::why`.
+    no_address,
     /// The system refused something that none of the above describes, such as memory; the log has its text where the
     /// library did it by itself.
     system_failure,

@@ -87,7 +87,7 @@ TEST_CASE("an observer remains one when its link breaks, and is gone from the au
 TEST_CASE("what is sent to several goes to all of them or to none, once to each") {
     Three lab;
     const auto send = [&](const std::vector<PeerId>& to, std::string_view text) {
-        const auto outcome = lab.ann->send(to, {std::as_bytes(std::span(text)), {}}, false);
+        const auto outcome = lab.ann->send(to, {std::as_bytes(std::span(text)), {}}, Engine::Skip::nobody);
         lab.settle();
         return outcome;
     };

@@ -30,7 +30,7 @@ void World::reply(Node& node, const PeerId& to, std::uint64_t call) {
     body.call = call;
     body.reply = true;
     body.error = is_error(number, payload.size());
-    if (node.engine->send(to, body, false).error == errc{}) {
+    if (node.engine->send(to, body, core::Engine::Skip::nobody).error == errc{}) {
         ledgers_[{node.id, to}].replies.push_back({number, payload.size()});
     }
 }
