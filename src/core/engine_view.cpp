@@ -201,7 +201,8 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     pair.in_view = true;
     update_audience(pair);
     last_added_ = now;
-    pair.session->come_back(broadcast_);
+    // No broadcast is for an observer.
+    if ((pair.features & feature_observer) == 0) pair.session->come_back(broadcast_);
     pair.state = PeerState::alive;
     digest_.reset();
     view_.insert(std::lower_bound(view_.begin(), view_.end(), pair.id,

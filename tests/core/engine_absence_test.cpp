@@ -147,3 +147,19 @@ TEST_CASE("a peer that begins a session hears nothing of what was broadcast befo
     node.broadcast("last");
     CHECK(Absence::stream(peer) == std::vector<std::string>{"last"});
 }
+
+TEST_CASE("an observer reads no gap for what was broadcast while it was out of view") {
+    Lab lab;
+    lab.silent.insert(address);
+    Node& node = lab.start(1);
+    Puppet& peer = lab.puppet(node, 2);
+    peer.hello.features |= feature_observer;
+    peer.join();
+    REQUIRE(lab.wait([&] { return !node.sees(peer.id); }));
+    node.broadcast("for others");
+    Puppet& again = lab.puppet(node, 2);
+    again.hello.features |= feature_observer;
+    again.resume(peer.token, {{user_channel, 0, 1 << 20}});
+    REQUIRE(node.send(again.id, "for it").error == errc{});
+    CHECK(Absence::stream(again) == std::vector<std::string>{"for it"});
+}
