@@ -18,6 +18,7 @@ void World::start(std::size_t index) {
     core::EngineOptions options;
     options.cluster = "sim";
     options.self = {node->id, 1, "n" + std::to_string(index), "", {node->published}, {}};
+    options.listening = {node->address};
     options.seeds = seeds_;
     if (index == 0 && seeds_.size() == 1) options.seeds.clear();
     options.heartbeat = conditions_.heartbeat;
