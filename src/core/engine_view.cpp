@@ -36,6 +36,7 @@ std::vector<Address> Engine::addresses_of(const PeerId& id) const {
         for (const Address& each : facts->addresses) addresses.push_back({without_zone(each.host), each.port});
     }
     addresses = dialable(addresses);
+    if (addresses.size() > most_dialled) addresses.resize(most_dialled);
     const auto found = pairs_.find(id);
     if (found == pairs_.end() || found->second.reached.host.empty()) return addresses;
     const Address& reached = found->second.reached;
@@ -55,7 +56,6 @@ std::vector<Address> Engine::dialable(const std::vector<Address>& addresses) con
         }
         for (const std::string& zone : options_.zones) all.push_back({each.host + '%' + zone, each.port});
     }
-    if (all.size() > most_dialled) all.resize(most_dialled);
     return all;
 }
 

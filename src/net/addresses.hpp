@@ -25,7 +25,7 @@ Address to_address(const asio::ip::tcp::endpoint& endpoint);
 /// Empty if the host is a name.
 std::optional<asio::ip::tcp::endpoint> to_endpoint(const Address& address);
 
-/// The interfaces of this machine that are up, but for the hosts of other machines behind them.
+/// The interfaces of this machine that are up.
 struct Interfaces {
     /// One dials link-local IPv6 addresses over at most so many interfaces.
     static constexpr std::size_t most_zones = 8;

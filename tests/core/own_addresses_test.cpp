@@ -227,6 +227,21 @@ TEST_CASE("a seed that leads to this node by a translated address is asked again
     CHECK(node.sees(id_of(9)));
 }
 
+TEST_CASE("however many addresses stand behind the name of a seed, each of them is dialled") {
+    Lab lab;
+    lab.options.seeds = {{"all.example", 7000}};
+    lab.hold_resolving = true;
+    Node& node = lab.start(1);
+    REQUIRE(lab.resolving.size() == 1);
+    Addresses all;
+    for (int i = 0; i < 40; ++i) all.push_back({"10.1.0." + std::to_string(i), 7000});
+    node->resolved(lab.resolving.front().first, all, {}, lab.now);
+    REQUIRE(lab.wait([&] { return lab.dialled.size() >= all.size(); }));
+    std::set<Address> dialled;
+    for (const auto& each : lab.dialled) dialled.insert(each.address);
+    CHECK(dialled == std::set<Address>(all.begin(), all.end()));
+}
+
 TEST_CASE("a link-local address is dialled over each of this host's own interfaces, and told without any") {
     Lab lab;
     lab.options.zones = {"eth0", "wlan0"};
