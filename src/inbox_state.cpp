@@ -101,6 +101,7 @@ void InboxState::wait(std::shared_ptr<Operation> operation) {
 }
 
 bool InboxState::stop_waiting(const Operation& operation) {
+    if (!origin_.is_here()) return false;
     std::shared_ptr<Operation> found;  // dies outside the lock
     const std::lock_guard lock(mutex_);
     const auto place = places_.find(&operation);
@@ -120,6 +121,7 @@ std::shared_ptr<Operation> InboxState::take_operation() {
 }
 
 void InboxState::pass_on() {
+    if (!origin_.is_here()) return;
     std::shared_ptr<Operation> next;
     {
         const std::lock_guard lock(mutex_);

@@ -3,6 +3,7 @@
 #include "core/batch.hpp"
 #include "core/credit_pool.hpp"
 #include "deadline.hpp"
+#include "net/system.hpp"
 
 #include <cluster/message.hpp>
 #include <cluster/operation.hpp>
@@ -115,7 +116,7 @@ public:
 
     /// Wakes `operation`, now or later, once there may be a message to claim or the inbox is at its end.
     void wait(std::shared_ptr<Operation> operation);
-    /// False if `operation` is not waiting: it has been woken.
+    /// False if `operation` is not waiting: it has been woken, or this is a child made by `fork`.
     bool stop_waiting(const Operation& operation);
     /// To be called by an operation that was woken and has not tried to claim: wakes another one in its place.
     void pass_on();
@@ -153,6 +154,7 @@ private:
     void put(core::Batch&& batch);
     void report() noexcept;
 
+    const net::Origin origin_;
     mutable std::mutex mutex_;
     std::condition_variable pushed_;
     std::condition_variable reported_;

@@ -1,5 +1,6 @@
 #include <cluster/node.hpp>
 
+#include "net/system.hpp"
 #include "node_state.hpp"
 
 #include <string>
@@ -28,6 +29,10 @@ Node::Node(std::string_view listen) : Node(listening_on(listen)) {}
 Node::Node(Options options) : state_(detail::NodeState::start(std::move(options))) {}
 
 Node::~Node() {
+    if (!state_->is_here()) {
+        net::keep_for_ever(std::move(state_));
+        return;
+    }
     const std::shared_ptr<net::Context> context = state_->shut_down();
     state_.reset();
 }
@@ -74,6 +79,10 @@ bool Node::wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout) {
 
 std::vector<Peer> Node::peers() const {
     return state_->peers();
+}
+
+std::vector<Peer> Node::peers(Everybody) const {
+    return state_->everybody();
 }
 
 std::optional<Peer> Node::peer(const PeerId& id) const {

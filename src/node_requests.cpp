@@ -170,15 +170,17 @@ void NodeRequests::arm() {
         timer_.expires_at(Deadline(armed_));
     }
     timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
-        if (!error) self->expire();
+        if (error) return;
+        const core::Time now = std::chrono::steady_clock::now().time_since_epoch();
+        self->loop_->catch_up([self, now] { self->expire(now); });  // a reply may have come in time
     });
 }
 
-void NodeRequests::expire() {
+void NodeRequests::expire(core::Time now) {
     std::vector<Waiter> over;
     {
         const std::lock_guard lock(mutex_);
-        over = calls_.expire(std::chrono::steady_clock::now().time_since_epoch());
+        over = calls_.expire(now);
         armed_ = calls_.deadline();
     }
     for (const Waiter& each : over) keep_back(*each.sending);

@@ -63,7 +63,7 @@ private:
     static void fail(const std::vector<Waiter>& waiters, std::error_code error);
     void fail(std::uint64_t call, std::error_code error);
     void arm();
-    void expire();
+    void expire(core::Time now);
 
     const std::shared_ptr<net::Loop> loop_;
     const std::shared_ptr<SendQueue> sends_;

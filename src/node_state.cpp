@@ -86,6 +86,7 @@ core::EngineOptions engine_options(const Options& options, core::Facts self, std
         .handshake_timeout = options.handshake_timeout,
         .attach_timeout = options.attach_timeout,
         .linger = options.linger,
+        .send_timeout = options.send_timeout,
         .inbox_bytes = options.inbox_bytes,
         .outbox_bytes = options.outbox_bytes,
         .total_outbox_bytes = options.total_outbox_bytes,
@@ -119,7 +120,7 @@ NodeState::NodeState(const Options& options, const PeerId& id)
     : id_(id),
       name_(name_of(options, id)),
       send_timeout_(options.send_timeout),
-      when_full_(options.when_full),
+      skip_(options.when_full == WhenFull::give_up ? Engine::Skip::slow : Engine::Skip::nobody),
       max_message_(options.max_message),
       log_(options.log, name_) {}
 
@@ -128,12 +129,13 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     const std::shared_ptr<NodeState> state(new NodeState(options, draw_id()));
     state->context_ = options.runtime ? options.runtime->context() : std::make_shared<net::Context>();
     state->loop_ = state->context_->loop();
+    state->log_timer_.emplace(state->loop_->io());
     const std::weak_ptr<NodeState> weak = state;
     if (!options.peers_file.empty()) {
         state->peers_file_ = std::make_shared<net::PeersFile>(
             options.peers_file, options.cluster, options.forget_after, state->loop_,
             [weak](core::Severity severity, const std::string& text) {
-                if (const auto self_again = weak.lock()) self_again->log_.write(severity, text);
+                if (const auto self_again = weak.lock()) self_again->log({severity, text});
             });
     }
 
@@ -143,9 +145,10 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     const Address alone = wildcard ? Address{"127.0.0.1", local.port()} : net::to_address(local);
     net::Interfaces here = net::listening(acceptor).value_or(net::Interfaces{{alone}, {}});
     if (is_loopback_in_disguise(options, here)) {
-        state->log_.write(core::Severity::warning, "listens_on_loopback address=" + here.addresses.front().to_string() +
-                                                       " listen=" + options.listen + " why=\"" +
-                                                       std::string(core::loopback_advice) + '"');
+        state->log_.write(core::Severity::warning, "listens_on_loopback address=" +
+                                                       core::token(here.addresses.front()) + " listen=" +
+                                                       core::token(options.listen) + " why=" +
+                                                       core::quoted(core::loopback_advice));
     }
     core::Facts self{.id = state->id_,
                      .version = 1,
@@ -156,7 +159,7 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     auto known = remembered(options, state->peers_file_.get(), here.addresses);
     state->driver_ = std::make_shared<net::Driver>(
         state->loop_, std::move(acceptor),
-        engine_options(options, std::move(self), std::move(known), std::move(here), wildcard));
+        engine_options(options, std::move(self), std::move(known), std::move(here), wildcard), options.keep_warm);
 
     state->on_throw_ = [weak](std::string_view what) {
         if (const auto self_again = weak.lock()) self_again->handler_threw(what);
@@ -180,7 +183,8 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
         call_back,
         new Replier([weak](const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error) {
             error = errc::closed;
-            if (const auto self_again = weak.lock()) self_again->reply(to, call, payload, error);
+            const auto self_again = weak.lock();
+            if (self_again && self_again->is_here()) self_again->reply(to, call, payload, error);
         }));
     state->members_ = std::make_shared<NodeMembers>(state->id_, options.max_member_data, state->driver_,
                                                     std::make_shared<MembersState>(call_back, state->on_throw_));
@@ -188,9 +192,10 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
         state->loop_,
         [weak](const SendQueue::Receiver& to, const Engine::Body& body, bool last) {
             const auto self_again = weak.lock();
-            if (!self_again) return Engine::Outcome{errc::closed, 0, {}};
+            if (!self_again) return Engine::Outcome{errc::closed, 0, {}, core::never};
             const PeerId* const receiver = to ? &*to : nullptr;
-            return last ? self_again->last_attempt(receiver, body) : self_again->attempt(receiver, body, false);
+            return last ? self_again->last_attempt(receiver, body)
+                        : self_again->attempt(receiver, body, self_again->skip_, net::Driver::now());
         },
         [weak](const Engine::Outcome& outcome) {
             if (const auto self_again = weak.lock()) self_again->log_no_room(outcome);
@@ -240,8 +245,8 @@ void NodeState::carry_out(core::Action&& action) {
         change_.happen();
     } else if (const auto* done = std::get_if<core::LeaveDone>(&action)) {
         left(*done);
-    } else if (const auto* line = std::get_if<core::LogLine>(&action)) {
-        log_.write(line->severity, line->text);
+    } else if (auto* line = std::get_if<core::LogLine>(&action)) {
+        log(*line);
     }
 }
 
@@ -302,6 +307,8 @@ void NodeState::leave() {
 }
 
 void NodeState::left(const core::LeaveDone& done) {
+    log_timer_.reset();
+    log_.flush(true);
     if (peers_file_) peers_file_->end();
     inbox_->end();
     inbox_->detach();
@@ -338,7 +345,29 @@ void NodeState::return_credit() {
 
 void NodeState::handler_threw(std::string_view what) {
     ++handler_exceptions_;
-    log_.write(core::Severity::error, "handler_threw text=" + std::string(what));
+    std::string text = "handler_threw text=" + core::quoted(what);
+    log({.severity = core::Severity::error, .text = text, .cause = text});
+}
+
+void NodeState::log(core::LogLine line) {
+    log_.write(std::move(line));
+    const auto due = log_.due();
+    if (!due) return;
+    asio::post(loop_->io(), [weak = weak_from_this(), due = *due] {
+        if (const auto self = weak.lock()) self->wait_for_log(due);
+    });
+}
+
+/// On the I/O thread: what the log has counted is told when its time has come, or the node has left.
+void NodeState::wait_for_log(core::Time due) {
+    if (!log_timer_) return log_.flush(true);
+    log_timer_->expires_at(std::chrono::steady_clock::time_point(due));
+    log_timer_->async_wait([weak = weak_from_this()](const std::error_code& cancelled) {
+        const auto self = weak.lock();
+        if (cancelled || !self) return;
+        self->log_.flush();
+        if (const auto next = self->log_.due()) self->wait_for_log(*next);
+    });
 }
 
 // What the application wants.
@@ -427,6 +456,10 @@ std::vector<Peer> NodeState::peers() const {
     return driver_->with_engine([](Engine& engine, core::Time) { return engine.peers(); });
 }
 
+std::vector<Peer> NodeState::everybody() const {
+    return driver_->with_engine([](Engine& engine, core::Time) { return engine.everybody(); });
+}
+
 std::optional<Peer> NodeState::peer(const PeerId& id) const {
     return driver_->with_engine([&](Engine& engine, core::Time) { return engine.peer(id); });
 }
@@ -457,25 +490,27 @@ Engine::Body NodeState::body_of(Payload& payload) const {
     return {bytes, std::move(block)};
 }
 
-Engine::Outcome NodeState::attempt(const PeerId* to, const Engine::Body& body, bool skip_full) {
+Engine::Outcome NodeState::attempt(const PeerId* to, const Engine::Body& body, Engine::Skip skip,
+                                   std::optional<core::Time> now) {
     return driver_->enqueue([&](Engine& engine) {
-        return to != nullptr ? engine.send(*to, body, skip_full) : engine.broadcast(body, skip_full);
+        return to != nullptr ? engine.send(*to, body, skip, now) : engine.broadcast(body, skip, now);
     });
 }
 
 std::size_t NodeState::queue(const PeerId* to, const Engine::Body& body, std::error_code& error) {
     std::uint64_t seen = change_.count();
-    Engine::Outcome outcome = attempt(to, body, false);
+    Engine::Outcome outcome = attempt(to, body, skip_);
     if (outcome.error == errc::outbox_full && send_timeout_ > std::chrono::nanoseconds(0)) {
-        if (net::on_io_thread()) {
+        outcome = attempt(to, body, skip_, net::Driver::now());
+        if (outcome.error == errc::outbox_full && net::on_io_thread()) {
             error = errc::would_block;
             return 0;
         }
         const Deadline deadline = deadline_after(send_timeout_);
         while (outcome.error == errc::outbox_full && std::chrono::steady_clock::now() < deadline) {
-            change_.wait(seen, deadline);
+            change_.wait(seen, std::min(deadline, Deadline(outcome.again)));
             seen = change_.count();
-            outcome = attempt(to, body, false);
+            outcome = attempt(to, body, skip_, net::Driver::now());
         }
     }
     if (outcome.error == errc::outbox_full) outcome = last_attempt(to, body);
@@ -486,13 +521,15 @@ std::size_t NodeState::queue(const PeerId* to, const Engine::Body& body, std::er
 
 /// Time is over: as `when_full` says.
 Engine::Outcome NodeState::last_attempt(const PeerId* to, const Engine::Body& body) {
-    Engine::Outcome outcome = attempt(to, body, when_full_ == WhenFull::give_up);
+    const auto skip = skip_ == Engine::Skip::nobody ? skip_ : Engine::Skip::full;
+    Engine::Outcome outcome = attempt(to, body, skip, net::Driver::now());
     if (outcome.error == errc::outbox_full) outcome.error = errc::timed_out;
     return outcome;
 }
 
 void NodeState::log_no_room(const Engine::Outcome& outcome) {
-    log_.write(core::Severity::warning, no_room(outcome.full));
+    std::string text = no_room(outcome.full);
+    log({.severity = core::Severity::warning, .text = text, .cause = text});
 }
 
 std::shared_ptr<const Outgoing> NodeState::hand_over(Payload& payload) const {
@@ -541,7 +578,7 @@ void NodeState::reply(const PeerId& to, std::uint64_t call, Payload& payload, st
 }
 
 TryResult NodeState::try_queue(const PeerId* to, Payload& payload) {
-    Engine::Outcome outcome = attempt(to, body_of(payload), false);
+    Engine::Outcome outcome = attempt(to, body_of(payload), Engine::Skip::nobody);
     return {to_code(outcome.error), outcome.count, std::move(outcome.full)};
 }
 

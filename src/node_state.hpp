@@ -8,6 +8,7 @@
 #include "net/context.hpp"
 #include "net/driver.hpp"
 #include "net/peers_file.hpp"
+#include "net/system.hpp"
 #include "node_members.hpp"
 #include "node_requests.hpp"
 #include "send_queue.hpp"
@@ -54,6 +55,8 @@ public:
     /// Listens when it returns.
     static std::shared_ptr<NodeState> start(Options options);
 
+    /// False in a child made by `fork`, where nothing but the destructor of `Node` may be called.
+    bool is_here() const noexcept { return origin_.is_here(); }
     const PeerId& id() const noexcept { return id_; }
     const std::string& name() const noexcept { return name_; }
     std::vector<Address> addresses() const;
@@ -61,6 +64,7 @@ public:
     Peer add(const Address& address, std::error_code& error);
     bool wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout);
     std::vector<Peer> peers() const;
+    std::vector<Peer> everybody() const;
     std::optional<Peer> peer(const PeerId& id) const;
     bool remove(const PeerId& id);
     void set_tags(Tags tags);
@@ -107,20 +111,24 @@ private:
     void serve_handler();
     void return_credit();
     void handler_threw(std::string_view what);
+    void log(core::LogLine line);
+    void wait_for_log(core::Time due);
     void peer_came();
     void answered(core::AddDone&& answer);
     void cancel_wait(const WaitOperation& operation);
     std::size_t queue(const PeerId* to, const core::Engine::Body& body, std::error_code& error);
     void reply(const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error);
-    core::Engine::Outcome attempt(const PeerId* to, const core::Engine::Body& body, bool skip_full);
+    core::Engine::Outcome attempt(const PeerId* to, const core::Engine::Body& body, core::Engine::Skip skip,
+                                  std::optional<core::Time> now = std::nullopt);
     core::Engine::Outcome last_attempt(const PeerId* to, const core::Engine::Body& body);
     void log_no_room(const core::Engine::Outcome& outcome);
     core::Engine::Body body_of(Payload& payload) const;
 
+    const net::Origin origin_;
     const PeerId id_;
     const std::string name_;
     const std::chrono::nanoseconds send_timeout_;
-    const WhenFull when_full_;
+    const core::Engine::Skip skip_;  ///< while there is time
     const std::size_t max_message_;
 
     Log log_;
@@ -137,6 +145,7 @@ private:
     MessageHandler handler_;
     MessageHandler::OnThrow on_throw_;
     std::vector<InboxState::Taken> taken_;  ///< of the I/O thread
+    std::optional<asio::steady_timer> log_timer_;  ///< of the I/O thread; none once the node has left
     std::atomic<std::uint64_t> handler_exceptions_{0};
 
     struct PeersWait {

@@ -95,6 +95,7 @@ private:
     using Outcomes = std::vector<core::Engine::Outcome>;
 
     bool settle(SendOperation& operation, const Receiver& to, const Outgoing& payload, bool last, Outcomes& in_vain);
+    Deadline next() const;
     void report(const Outcomes& in_vain) const;
     void arm();
 
@@ -108,6 +109,7 @@ private:
     std::deque<Waiting> waiting_;
     std::size_t bytes_ = 0;
     Awaited awaited_;  ///< by those in `waiting_`
+    Deadline again_ = Deadline::max();  ///< when it is worth trying again although no room was freed
 
     asio::steady_timer timer_;  ///< of the I/O thread
 };

@@ -90,6 +90,9 @@ enum class errc {
     not_a_request,
     /// The peer runs a version of this library that knows no requests. Nothing was queued.
     unsupported,
+    /// The peer has told of no address that can be dialled from here, as one that listens on loopback does to other
+    /// hosts. It has to dial this node, or to set `Options::listen` or `advertise`. See `Peer::why`.
+    no_address,
     /// The system refused something that none of the above describes, such as memory; the log has its text where the
     /// library did it by itself.
     system_failure,

@@ -34,6 +34,9 @@ class CLUSTER_EXPORT Inbox {
 public:
     /// Waits for the next message. Empty when the inbox is at its end. On an I/O thread it throws
     /// `errc::would_block` where it would have to wait.
+    ///
+    /// The message is moved out of the inbox and keeps the block of memory in which it came, up to 256 KiB, however
+    /// short it is. To keep many short ones, copy them: the copy of a message under 4 KiB has memory of its own.
     std::optional<Message> receive();
 
     /// The same, waiting at most so long; empty, too, when that time is over.

@@ -68,7 +68,8 @@ public:
     }
 
     /// 0 for a message. Otherwise this is a gap: in this place of the sender's sequence at most so many messages are
-    /// missing, which the sender has given up and was told about (see `GivenUp`).
+    /// missing. The sender has given them up and was told about it (see `GivenUp`), or it broadcast them while it had
+    /// this node out of view.
     std::uint64_t lost() const noexcept { return lost_; }
 
     /// The sender waits for a reply (see `Node::request`).

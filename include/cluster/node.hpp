@@ -29,7 +29,8 @@ class NodeState;
 }
 
 /// Messages to one peer that this node gives up sending. Where a session ends, what was never sent and what was not
-/// acknowledged are reported one after the other.
+/// acknowledged are reported one after the other. What is given up for one reason while a report of it waits for its
+/// callback joins that report.
 struct GivenUp {
     Peer peer;
     /// How many, and their bytes on the wire. The last of them may have arrived all the same where their
@@ -94,6 +95,9 @@ public:
 
     /// The peers in view now, sorted by id.
     std::vector<Peer> peers() const;
+    /// `peers(everybody)`: all of whom this node knows, sorted by id: also those out of view, each with its `state` and
+    /// `why`. Who left is not among them, nor who is forgotten (see `Options::forget_after`).
+    std::vector<Peer> peers(Everybody) const;
     /// Empty where it is not in view, which may be before its last messages are taken.
     std::optional<Peer> peer(const PeerId& id) const;
 
@@ -141,8 +145,9 @@ public:
     Subscription on_peers_changed(std::function<void(const std::vector<Peer>&)> callback);
     Subscription on_given_up(std::function<void(const GivenUp&)> callback);
 
-    /// Parts from one peer: it goes out of view on both sides, and its id and addresses are blocked here until `add`.
-    /// Other nodes still list it. False if it is not known.
+    /// Parts from one peer: it goes out of view on both sides, and its id is blocked here until `add`. So is a process
+    /// that starts anew where this node found it by dialling; other peers that share its addresses are not. Other nodes
+    /// still list it. False if it is not known.
     bool remove(const PeerId& id);
 
     /// Publishes other tags. Throws `errc::invalid_options` where they exceed their limits (see `Tags`).

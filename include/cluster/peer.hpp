@@ -13,6 +13,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace cluster {
 
@@ -60,6 +61,8 @@ enum class PeerState : std::uint8_t {
     failed,
     /// It said goodbye. It will not return under this id.
     left,
+    /// This node parted from it with `Node::remove`. It stays out until `Node::add`.
+    removed,
 };
 
 /// Why a peer went out of view.
@@ -92,9 +95,16 @@ struct Peer {
     PeerState state = PeerState::alive;
     /// The stable name of the machine or role, the same after a restart; empty where the peer set none.
     std::string member;
+    /// Of a peer out of view: why it is, as far as this node knows. That is how its last attempt to link with it ended,
+    /// or `no_address`. Empty for a peer in view, or removed here, or not tried yet.
+    std::error_code why;
 
     friend bool operator==(const Peer&, const Peer&) = default;
 };
+
+/// Says to `Node::peers` that those out of view are meant, too.
+struct Everybody {};
+inline constexpr Everybody everybody{};
 
 CLUSTER_EXPORT std::string_view to_string(PeerState state) noexcept;
 CLUSTER_EXPORT std::string_view to_string(RemovalReason reason) noexcept;

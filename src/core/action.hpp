@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/batch.hpp"
+#include "core/log_line.hpp"
 #include "core/registry.hpp"
 #include "core/session.hpp"
 
@@ -9,7 +10,6 @@
 #include <cluster/peer.hpp>
 
 #include <cstdint>
-#include <string>
 #include <variant>
 #include <vector>
 
@@ -99,13 +99,6 @@ struct LeaveDone {
     std::uint64_t messages = 0;
     std::uint64_t bytes = 0;
     std::uint64_t peers = 0;
-};
-
-enum class Severity : std::uint8_t { debug, info, warning, error };
-
-struct LogLine {
-    Severity severity = Severity::info;
-    std::string text;
 };
 
 using Action = std::variant<Dial, Resolve, Close, Deliver, Replied, PeerAdded, PeerRemoved, PeersChanged, Surrender,

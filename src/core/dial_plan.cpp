@@ -18,6 +18,7 @@ void DialPlan::seek(const PeerId& peer, const std::vector<Address>& addresses, T
         if (target.kind != Kind::peer || target.peer != peer) continue;
         if (target.addresses == addresses) return;
         target.addresses = addresses;
+        if (target.running && target.connected) return;
         if (std::exchange(target.running, false)) target.due = target.wanted = not_before;  // anew
         return;
     }
@@ -34,6 +35,11 @@ void DialPlan::check(const PeerId& peer, const std::vector<Address>& addresses, 
     target.peer = peer;
     target.addresses = addresses;
     target.due = target.wanted = now;
+}
+
+std::size_t DialPlan::checks() const noexcept {
+    return static_cast<std::size_t>(std::count_if(
+        targets_.begin(), targets_.end(), [](const auto& entry) { return entry.second.kind == Kind::check; }));
 }
 
 void DialPlan::drop(const PeerId& peer) {
@@ -96,6 +102,7 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
             target.begun = now;
             ++target.round;
             target.tried = target.open = target.refused = 0;
+            target.connected = false;
             target.error = {};
             if (!is_for_peer(target.kind)) {
                 target.resolving = true;
@@ -191,6 +198,11 @@ std::optional<DialPlan::Round> DialPlan::failed(Ticket ticket, errc error, bool 
     return settle(ticket.target, target, now);
 }
 
+void DialPlan::connected(Ticket ticket) {
+    const auto found = targets_.find(ticket.target);
+    if (found != targets_.end() && found->second.round == ticket.round) found->second.connected = true;
+}
+
 void DialPlan::answered(Ticket ticket, const PeerId& peer) {
     const auto found = changed().find(ticket.target);
     if (found == targets_.end()) return;
@@ -235,10 +247,10 @@ void DialPlan::released(const PeerId& peer, bool known, Time now) {
         target.engaged = false;
         target.running = false;
         // A link that is lost is dialled again at once, but not one that is lost again and again.
-        const bool at_once = target.was_attached && now - target.hurried >= reconnect_min_;
+        const bool at_once = target.was_attached && now - target.redialled >= reconnect_min_;
         target.due = at_once ? now : now + pause(target.rounds++);
         target.wanted = target.due;
-        if (at_once) target.hurried = now;
+        if (at_once) target.hurried = target.redialled = now;
         target.looks = at_once ? 0 : second_looks;
         target.was_attached = false;
         if (!is_for_peer(target.kind) && !known) target.peer.reset();
@@ -265,9 +277,19 @@ void DialPlan::unbind(const PeerId& peer, Time now) {
 void DialPlan::hurry(const PeerId& peer, Duration pause, Time now) {
     for (auto& [number, target] : changed()) {
         if (target.kind != Kind::peer || target.peer != peer || now - target.hurried < pause) continue;
+        if (target.running && target.connected) continue;
         target.hurried = now;
         target.running = false;  // who was dialled before may be the one that does not answer
         target.due = target.wanted = now;
+    }
+}
+
+void DialPlan::forgive(Duration lag, Time now) {
+    for (auto& [number, target] : changed()) {
+        if (!target.running || target.resolving) continue;
+        target.begun = std::min(target.begun + lag, now);
+        const bool waits = target.open > 0 && target.due != never;
+        if (waits) target.due = std::max(target.due, std::min(target.due + lag, now + stagger));
     }
 }
 

@@ -60,6 +60,8 @@ public:
     void seek(const PeerId& peer, const std::vector<Address>& addresses, Time not_before);
     /// Dials `peer` once although it has a link; `failed` or the engine ends that.
     void check(const PeerId& peer, const std::vector<Address>& addresses, Time now);
+    /// How many of those are planned or under way.
+    std::size_t checks() const noexcept;
     void drop(std::uint64_t target) { changed().erase(target); }
     void drop(const PeerId& peer);
     void drop(Kind kind);
@@ -103,6 +105,9 @@ public:
     };
     /// A dial, or resolving, came to nothing. `refused`: who is sought is certainly not there.
     std::optional<Round> failed(Ticket ticket, errc error, bool refused, Time now);
+    /// Somebody has accepted a dial. While the two greet each other nothing begins its round anew: on a slow machine
+    /// that would only make more work.
+    void connected(Ticket ticket);
     /// A dial reached `peer`.
     void answered(Ticket ticket, const PeerId& peer);
     const std::optional<PeerId>* bound(std::uint64_t target) const;
@@ -117,8 +122,11 @@ public:
     /// The peer is out of view: addresses that led to it are sought again for whoever is there.
     void unbind(const PeerId& peer, Time now);
     /// Whatever was planned or is under way: begins a round now, unless the last one like this is less than `pause`
-    /// ago.
+    /// ago, or somebody has accepted a dial.
     void hurry(const PeerId& peer, Duration pause, Time now);
+
+    /// Nobody could answer this node for so long, because it did not run: its dials get as much more time.
+    void forgive(Duration lag, Time now);
 
     /// Rounds ended by the plan itself, because every address was occupied.
     std::vector<Round> take_ended() { return std::exchange(ended_, {}); }
@@ -136,6 +144,7 @@ private:
         bool was_attached = false;
         errc told{};     ///< how the last round in vain ended
         Time hurried{};  ///< when it was last dialled without a pause
+        Time redialled{};  ///< the same, because its link was lost
         unsigned looks = second_looks;  ///< second looks taken since the link was lost
 
         // Of the round under way.
@@ -143,6 +152,7 @@ private:
         Time begun{};
         std::uint64_t round = 0;
         bool resolving = false;
+        bool connected = false;  ///< a dial of it has been accepted
         std::size_t tried = 0;
         std::size_t open = 0;
         std::size_t refused = 0;

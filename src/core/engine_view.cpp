@@ -62,8 +62,15 @@ std::vector<Address> Engine::dialable(const std::vector<Address>& addresses) con
 std::string Engine::who(const Pair& pair) const {
     const Facts* facts = roster_.find(pair.id);
     std::string text = "peer=" + pair.id.to_string();
-    if (facts != nullptr) text += " name=\"" + facts->name + '"';
+    if (facts != nullptr) text += " name=" + quoted(facts->name);
     return text;
+}
+
+/// Whom a link leads to, as far as that has been said there; with a space before it.
+std::string Engine::who(const Link& link) const {
+    if (link.pair == nullptr) return {};
+    const bool known = roster_.find(link.pair->id) != nullptr;
+    return ' ' + who(*link.pair) + (known || !link.hello ? "" : " name=" + quoted(link.hello->self.name));
 }
 
 std::vector<Peer> Engine::peers() const {
@@ -71,6 +78,27 @@ std::vector<Peer> Engine::peers() const {
     peers.reserve(view_.size());
     for (const Pair* pair : view_) peers.push_back(describe(*pair));
     return peers;
+}
+
+std::vector<Peer> Engine::everybody() const {
+    std::vector<Peer> all;
+    for (const auto& [id, pair] : pairs_) {
+        // Nothing is known of who never showed to be who it says.
+        if (!pair.in_view && roster_.find(id) == nullptr) continue;
+        all.push_back(describe(pair));
+        const errc why = pair.in_view ? errc{} : why_out_of_view(pair);
+        if (why != errc{}) all.back().why = why;
+    }
+    for (const auto& [id, parted] : roster_.all_parted()) {
+        Peer& peer = all.emplace_back();
+        peer.id = id;
+        peer.name = parted.name;
+        peer.state = PeerState::removed;
+        const std::vector<Address>& addresses = parted.found.empty() ? parted.said : parted.found;
+        if (!addresses.empty()) peer.address = addresses.front();
+    }
+    std::sort(all.begin(), all.end(), [](const Peer& a, const Peer& b) { return a.id < b.id; });
+    return all;
 }
 
 std::optional<std::vector<Whereabouts>> Engine::whereabouts() const {
@@ -128,6 +156,8 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     answered(pair, now);
     pair.watch = {.heard = now};
     pair.refused.clear();
+    pair.trouble = {};
+    pair.told_out_of_reach = false;
     pair.entered = now;
     ++pair.attachments;
     if (pair.attachments > 1) ++counters_.sessions_resumed;
@@ -135,8 +165,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
         pair.reached = link.remote;
         found_at(pair, link.wanted);
     } else if (pair.proven.empty()) {
-        if (std::find(unproven_.begin(), unproven_.end(), pair.id) == unproven_.end()) unproven_.push_back(pair.id);
-        timers_.set_no_later({Timer::check, 0}, now + options_.heartbeat);
+        check_soon(pair, now);
     }
     timers_.cancel({Timer::watch, pair.number});
     timers_.cancel({Timer::inquiry, pair.number});
@@ -154,6 +183,8 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     ready(link);
     if (pair.in_view) return;
     pair.in_view = true;
+    last_added_ = now;
+    pair.session->come_back(broadcast_);
     pair.state = PeerState::alive;
     digest_.reset();
     view_.insert(std::lower_bound(view_.begin(), view_.end(), pair.id,
@@ -162,7 +193,9 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     report_members({});  // first, so that nobody who meets it takes what is known for complete
     if (!leaving_) actions_.push_back(PeerAdded{describe(pair)});
     actions_.push_back(PeersChanged{});
-    log(Severity::info, "peer_added " + who(pair) + " address=" + link.remote.to_string());
+    // Where a dial has reached it; behind a link that it dialled is a port of its own, where nobody can reach it.
+    log(Severity::info, "peer_added " + who(pair) + " address=" + token(describe(pair).address) +
+                            (link.dialled ? "" : " from=" + token(link.remote)));
     if (std::exchange(pair.first_hand, false)) announce(pair.id, now);
 }
 
@@ -170,6 +203,7 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     timers_.cancel({Timer::watch, pair.number});
     timers_.cancel({Timer::inquiry, pair.number});
     if (!std::exchange(pair.in_view, false)) return;
+    report_skipped(pair);
     digest_.reset();
     answer_askers(pair, false);
     const auto at = std::find(view_.begin(), view_.end(), &pair);
@@ -177,7 +211,10 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     pair.state = reason == RemovalReason::left          ? PeerState::left
                  : reason == RemovalReason::unreachable ? PeerState::unreachable
                                                         : PeerState::failed;
-    if (pair.session) credit_.lend(pair.session->share(), pair.session->user().in);
+    if (pair.session) {
+        pair.session->depart(broadcast_);
+        credit_.lend(pair.session->share(), pair.session->user().in);
+    }
     serve_waiting(now);
     own_.forget(pair.id);
     publish_own(now);
@@ -217,7 +254,16 @@ void Engine::surrender(Pair& pair, errc reason) {
     report_given_up(pair, settled, reason);
 }
 
-void Engine::report_given_up(const Pair& pair, const Outbox::Settled& settled, errc reason) {
+/// Messages that were skipped are many where a flood meets a slow peer: they are reported together.
+void Engine::report_skipped(Pair& pair) {
+    const auto [messages, bytes] = std::exchange(pair.skipped, {});
+    if (messages == 0) return;
+    std::erase(skipped_, &pair);
+    actions_.push_back(Surrender{describe(pair), messages, bytes, errc::outbox_full});
+}
+
+void Engine::report_given_up(Pair& pair, const Outbox::Settled& settled, errc reason) {
+    report_skipped(pair);
     if (settled.messages == 0) return;
     counters_.messages_given_up += settled.messages;
     if (leaving_) {
@@ -228,7 +274,7 @@ void Engine::report_given_up(const Pair& pair, const Outbox::Settled& settled, e
     actions_.push_back(Surrender{describe(pair), settled.messages, settled.bytes, reason});
     log(Severity::warning, "messages_given_up " + who(pair) + " messages=" +
                                std::to_string(settled.messages) + " bytes=" + std::to_string(settled.bytes) +
-                               " why=\"" + make_error_code(reason).message() + '"');
+                               " why=" + quoted(make_error_code(reason).message()));
     room_freed();
 }
 
@@ -279,6 +325,7 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     if (linked || leaving_) return;
     Pair& pair = pair_of(id);
     vouch(pair, now);
+    expect_link(pair, now);
     if (now - pair.named > options_.reconnect_max) pair.named = now;
     plan_.seek(id, addresses_of(id), now);
     // Somebody has it in view: look again at once, but not more often than lists may come.
@@ -338,8 +385,8 @@ void Engine::warn_of_loopback(const std::vector<Address>& dialled) {
     const auto elsewhere = std::find_if_not(dialled.begin(), dialled.end(), is_here);
     if (elsewhere == dialled.end()) return;
     warned_of_loopback_ = true;
-    log(Severity::warning, "listens_on_loopback address=" + own.front().to_string() + " dials=" +
-                               elsewhere->to_string() + " why=\"" + std::string(loopback_advice) + '"');
+    log(Severity::warning, "listens_on_loopback address=" + token(own.front()) + " dials=" + token(*elsewhere) +
+                               " why=" + quoted(loopback_advice));
 }
 
 /// Of the facts of all that are in somebody's view, as far as this node knows: whether it reaches them itself is an

@@ -11,6 +11,7 @@
 namespace cluster::net {
 
 errc to_errc(const std::error_code& error) noexcept {
+    if (error.category() == error_category()) return static_cast<errc>(error.value());
     if (error.category() == asio::error::get_netdb_category() ||
         error.category() == asio::error::get_addrinfo_category()) {
         return errc::unresolvable_host;

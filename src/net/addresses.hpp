@@ -16,7 +16,7 @@
 
 namespace cluster::net {
 
-/// What an error of the system is called here.
+/// What an error of the system is called here; one that is called so already stays as it is.
 errc to_errc(const std::error_code& error) noexcept;
 
 /// An IPv4 address in the clothes of IPv6 becomes IPv4; a link-local one keeps its zone.

@@ -3,11 +3,13 @@
 #include "net/addresses.hpp"
 #include "net/connection.hpp"
 #include "net/listener.hpp"
+#include "net/sockets.hpp"
 #include "net/system.hpp"
 
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <utility>
 #include <variant>
 
 namespace cluster::net {
@@ -23,6 +25,13 @@ constexpr auto accept_pause = std::chrono::milliseconds(100);
 /// So often a node that others may reach looks at the interfaces of its machine, which come and go.
 constexpr auto interfaces_interval = std::chrono::seconds(5);
 
+/// What to do where descriptors have run out.
+std::string remedy_for(errc reason) {
+    if (reason != errc::out_of_descriptors) return {};
+    return " descriptor_limit=" + std::to_string(descriptor_limit()) +
+           " remedy=\"call cluster::raise_descriptor_limit() at the start, or raise ulimit -n\"";
+}
+
 template <class... Functions>
 struct Overloaded : Functions... {
     using Functions::operator()...;
@@ -32,8 +41,10 @@ Overloaded(Functions...) -> Overloaded<Functions...>;
 
 }  // namespace
 
-Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineOptions options)
+Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineOptions options,
+               std::chrono::nanoseconds keep_warm)
     : loop_(std::move(loop)),
+      keep_warm_(std::chrono::duration_cast<std::chrono::seconds>(keep_warm)),
       engine_(std::move(options), now()),
       acceptor_(std::move(acceptor)),
       timer_(loop_->io()),
@@ -62,13 +73,13 @@ void Driver::work() {
         {
             const std::lock_guard lock(mutex_);
             const core::Time time = now();
-            if (engine_.deadline() <= time) engine_.tick(time);
+            if (engine_.deadline() <= time && may_judge()) engine_.tick(time);
             engine_.take_actions(actions_);
             engine_.take_ready(ready_);
             awake_ = !actions_.empty() || !ready_.empty();
             if (!awake_) {
                 deadline = engine_.deadline();
-                if (deadline >= armed_) return;
+                if (deadline >= armed_ || (catching_up_ && deadline <= time)) return;
                 armed_ = deadline;
             }
         }
@@ -82,6 +93,18 @@ void Driver::work() {
         ready_.clear();
     }
     post_work();
+}
+
+/// Whether what had come when the engine's time came has been read. If not, it is looked at again then.
+bool Driver::may_judge() {
+    if (engine_.deadline() <= loop_->caught_up()) return true;
+    if (!std::exchange(catching_up_, true)) {
+        loop_->catch_up([self = shared_from_this()] {
+            self->catching_up_ = false;
+            self->work();
+        });
+    }
+    return false;
 }
 
 void Driver::arm(core::Time deadline) {
@@ -140,8 +163,10 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
     const std::shared_ptr<Connection> connection = found->second;
     if (error) {
         const errc reason = to_errc(error);
-        if (reason == errc::system_failure) {
-            warn("dial_failed address=" + address.to_string() + " text=\"" + error.message() + '"');
+        if (reason == errc::system_failure || reason == errc::out_of_descriptors) {
+            const std::string what =
+                "dial_failed address=" + core::token(address) + " text=" + core::quoted(error.message());
+            warn(what + remedy_for(reason), what, true);
         }
         connection->close();
         connections_.erase(found);
@@ -149,6 +174,7 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
         return;
     }
     serve([&](core::Engine& engine, core::Time time) { engine.connected(link, connection->remote(), time); });
+    if (keep_warm_.count() != 0 && !connection->within_machine()) connection->keep_warm(keep_warm_);
     connection->start();
 }
 
@@ -230,7 +256,7 @@ void Driver::accept() {
     for (int i = 0; i < most_accepts && acceptor_.is_open(); ++i) {
         tcp::socket socket(loop_->io());
         std::error_code error;
-        acceptor_.accept(socket, error);
+        net::accept(acceptor_, socket, error);
         if (error == asio::error::would_block || error == asio::error::try_again) break;
         if (error == asio::error::connection_aborted || error == asio::error::interrupted) continue;
         if (error) return pause_accepting(error);
@@ -254,16 +280,18 @@ void Driver::accepted(tcp::socket socket) {
 
 /// Without descriptors a connection cannot even be refused: it waits in the system's queue.
 void Driver::pause_accepting(const std::error_code& error) {
-    if (!accepting_failed_) warn("accept_failed text=" + error.message());
-    accepting_failed_ = true;
+    if (!std::exchange(accepting_failed_, true)) {
+        warn("accept_failed text=" + core::quoted(error.message()) + remedy_for(to_errc(error)), "accept_failed");
+    }
     accept_pause_.expires_after(accept_pause);
     accept_pause_.async_wait([self = shared_from_this()](const std::error_code& cancelled) {
         if (!cancelled) self->accept();
     });
 }
 
-void Driver::warn(std::string text) {
-    if (observer_) observer_->carry_out(core::LogLine{core::Severity::warning, std::move(text)});
+void Driver::warn(std::string text, std::string cause, bool stranger) {
+    if (!observer_) return;
+    observer_->carry_out(core::LogLine{core::Severity::warning, std::move(text), std::move(cause), stranger});
 }
 
 }  // namespace cluster::net

@@ -93,7 +93,9 @@ class Driver : public std::enable_shared_from_this<Driver> {
 public:
     static core::Time now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }
 
-    Driver(std::shared_ptr<Loop> loop, asio::ip::tcp::acceptor acceptor, core::EngineOptions options);
+    /// `keep_warm`: see `Options`.
+    Driver(std::shared_ptr<Loop> loop, asio::ip::tcp::acceptor acceptor, core::EngineOptions options,
+           std::chrono::nanoseconds keep_warm);
     ~Driver();
 
     /// From any thread, once.
@@ -147,6 +149,7 @@ private:
 
     void post_work();
     void work();
+    bool may_judge();
     void arm(core::Time deadline);
 
     void carry_out(core::Action&& action);
@@ -163,9 +166,11 @@ private:
     void accept();
     void accepted(asio::ip::tcp::socket socket);
     void pause_accepting(const std::error_code& error);
-    void warn(std::string text);
+    /// Where `cause` is the same, it is the same again. `stranger`: it may concern somebody that others invented.
+    void warn(std::string text, std::string cause, bool stranger = false);
 
     const std::shared_ptr<Loop> loop_;
+    const std::chrono::seconds keep_warm_;
     SpinningMutex mutex_;
     core::Engine engine_;
     bool awake_ = true;               ///< under the mutex; true until `start` has been carried out
@@ -178,6 +183,7 @@ private:
     asio::steady_timer accept_pause_;
     asio::steady_timer interfaces_timer_;
     bool accepting_failed_ = false;
+    bool catching_up_ = false;
     std::unordered_map<core::LinkId, std::shared_ptr<Connection>> connections_;
     std::vector<core::Action> actions_;
     std::vector<core::LinkId> ready_;

@@ -1,6 +1,7 @@
 #include "net/listener.hpp"
 
 #include "net/resolver.hpp"
+#include "net/sockets.hpp"
 
 #include <system_error>
 
@@ -18,9 +19,11 @@ Resolver::Endpoints endpoints_of(const Address& where) {
     return found;
 }
 
-tcp::acceptor open(asio::io_context& io, const tcp::endpoint& endpoint) {
+tcp::acceptor listen_on(asio::io_context& io, const tcp::endpoint& endpoint) {
     tcp::acceptor acceptor(io);
-    acceptor.open(endpoint.protocol());
+    std::error_code error;
+    open(acceptor, endpoint.protocol(), error);
+    if (error) throw std::system_error(error);
     acceptor.set_option(tcp::acceptor::reuse_address(true));
     if (endpoint.address().is_v6() && endpoint.address().is_unspecified()) {
         acceptor.set_option(asio::ip::v6_only(false));
@@ -38,7 +41,7 @@ tcp::acceptor listen(asio::io_context& io, const Address& where) {
     try {
         for (const tcp::endpoint& endpoint : endpoints_of(where)) {
             try {
-                return open(io, endpoint);
+                return listen_on(io, endpoint);
             } catch (const std::system_error& failure) {
                 error = failure.code();
             }
@@ -46,8 +49,8 @@ tcp::acceptor listen(asio::io_context& io, const Address& where) {
     } catch (const std::system_error& failure) {
         error = failure.code();
     }
-    const std::error_code ours = error.category() == error_category() ? error : make_error_code(to_errc(error));
-    throw std::system_error(ours, "listening on " + where.to_string() + " (" + error.message() + ")");
+    throw std::system_error(make_error_code(to_errc(error)),
+                            "listening on " + where.to_string() + " (" + error.message() + ")");
 }
 
 std::optional<Interfaces> listening(const tcp::acceptor& acceptor) {

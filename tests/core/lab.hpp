@@ -44,7 +44,8 @@ struct Node {
     std::vector<std::string> news;   ///< "added", "removed left" and so on, each with the first byte of the peer's id
     std::vector<Surrender> surrendered;
     std::map<std::uint64_t, AddDone> answers;
-    std::vector<std::string> lines;
+    std::vector<std::string> lines;  ///< what was logged
+    std::vector<LogLine> log;        ///< the same, with all that is known of it
     std::optional<LeaveDone> left;
     std::size_t room_freed = 0;
     std::map<PeerId, std::map<MemberId, std::string>> members;  ///< of others
@@ -61,6 +62,7 @@ struct Node {
     std::size_t said(std::string_view text) const;
     Engine::Outcome send(const PeerId& to, std::string_view text, bool skip_full = false);
     Engine::Outcome broadcast(std::string_view text, bool skip_full = false);
+    Engine::Outcome broadcast(std::string_view text, Engine::Skip skip);
     Engine::Outcome ask(const PeerId& to, std::uint64_t call, std::string_view text);
     Engine::Outcome reply(const PeerId& to, std::uint64_t call, std::string_view text);
     errc enroll(const MemberId& member, std::string_view data);

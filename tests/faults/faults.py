@@ -62,7 +62,11 @@ def settled(here, since, most):
 @claim("a process killed with SIGKILL is out of view everywhere at once, and nobody else is")
 def kill(here):
     *others, victim = mesh(here, 5, nodes=2)
-    pause(2)  # who came within the last heartbeat has not been dialled yet, and would be missed only after suspicion
+    newcomer = here.start("newcomer", nodes=2)
+    here.all_in_view(20)
+    pause(0.1)  # within that time it has been dialled back everywhere
+    at = newcomer.signal(signal.SIGKILL)
+    print("a newcomer, removed: " + lasts(here.all_removed(1, at, newcomer, why=["failed"])))
     at = victim.signal(signal.SIGKILL)
     print("removed: " + lasts(here.all_removed(1, at, victim, why=["failed"])))
     streams_go_on(here)
@@ -186,6 +190,33 @@ def half(here):
     here.none_removed(by=[walled], of=kept)
     walled.host.heal()
     settled(here, time.monotonic_ns(), RECONNECT_MAX + 1)
+
+@claim("a firewall that forgets connections within ten seconds forgets none, however long nodes have nothing to say")
+def forgetful(here):
+    hosts = [Host() for _ in range(6)]
+    for host in hosts:
+        host.forget(10)
+    for name, host in zip("abcdef", hosts):
+        here.start(name, host, nodes=2)
+    here.all_in_view(20)
+    pause(45)
+    suspicions = here.total("suspicions")
+    print(f"{suspicions} suspicions in 45 s")
+    if suspicions:
+        raise Failure("somebody was suspected")
+    at = time.monotonic_ns()
+    here.everybody("stream", 200, 100)
+    streams_go_on(here, 1)
+    here.none_removed()
+    settled(here, at, 1)
+
+    # One that forgets sooner than that is noticed: the first one had something to forget.
+    for host in hosts:
+        host.heal()
+        host.forget(2)
+    until(lambda: here.total("suspicions"), 30, "somebody is suspected")
+    for host in hosts:
+        host.heal()
 
 @claim("of twenty nodes four are stopped again and again: all return, and nobody well fails anybody well")
 def stalls(here):

@@ -40,14 +40,15 @@ def enter():
         return
     for tool, package in ("unshare", "util-linux"), ("ip", "iproute2"), ("ss", "iproute2"), ("nft", "nftables"):
         if not shutil.which(tool):
-            skip(f"there is no {tool}: apt-get install {package}")
+            skip(f"tests of faults need {tool}: apt-get install {package}")
     apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid():
         apart += ["--user", "--map-root-user"]
     needed = "ip link add x type bridge && nft add table inet x && mount -t tmpfs none /run"
     tried = subprocess.run([*apart, "sh", "-c", needed], capture_output=True, text=True)
     if tried.returncode:
-        skip("network namespaces are not permitted here: " + (tried.stderr.strip() or "no reason is told"))
+        skip("tests of faults need network namespaces, which are not permitted here: " +
+             (tried.stderr.strip() or "no reason is told"))
     sys.stdout.flush()
     os.execvpe("unshare", [*apart, sys.executable, "-B", *sys.argv], {**os.environ, INSIDE: "yes"})
 
@@ -87,6 +88,18 @@ class Host:
                 chain inbound {{ type filter hook input priority 0; {inbound}; }}
                 chain outbound {{ type filter hook output priority 0; {outbound}; }}
             }}""")
+
+    def forget(self, seconds):
+        """Whatever comes from eth0 or goes there belongs to a connection of which something has passed within so many
+        seconds, or is dropped."""
+        rules = {hook: f"{device} eth0 ct state invalid drop" for hook, device in
+                 (("inbound", "iifname"), ("outbound", "oifname"))}
+        self.filter(**rules)
+        for setting, value in ("timeout_established", seconds), ("loose", 0):
+            try:
+                self.run("sh", "-c", f"echo {value} > /proc/sys/net/netfilter/nf_conntrack_tcp_{setting}")
+            except Failure as error:
+                skip(f"connections may not be forgotten here: {error}")
 
     def drop(self, inbound=True, outbound=True):
         self.filter(inbound="iifname eth0 drop" if inbound else "", outbound="oifname eth0 drop" if outbound else "")

@@ -20,7 +20,7 @@ void World::reply(Node& node, const PeerId& to, std::uint64_t call) {
     core::Engine::Body body{payload, {}};
     body.call = call;
     body.reply = true;
-    if (node.engine->send(to, body, false).error == errc{}) {
+    if (node.engine->send(to, body, core::Engine::Skip::nobody).error == errc{}) {
         ledgers_[{node.id, to}].replies.push_back({number, payload.size()});
     }
 }
