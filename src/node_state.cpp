@@ -41,13 +41,20 @@ std::vector<Address> parse(const std::vector<std::string>& texts) {
 }
 
 /// What is told to others, who dial it.
-std::vector<Address> advertised(const Options& options, const asio::ip::tcp::acceptor& acceptor) {
-    if (options.advertise.empty()) return net::addresses_of(acceptor);
+std::vector<Address> advertised(const Options& options, const net::Interfaces& here) {
+    if (options.advertise.empty()) return here.addresses;
     std::vector<Address> addresses = parse(options.advertise);
     for (Address& address : addresses) {
-        if (address.port == 0) address.port = acceptor.local_endpoint().port();
+        if (address.port == 0) address.port = here.addresses.front().port;
     }
     return addresses;
+}
+
+/// Whether the application gave a name that leads here only on this machine, which its own name often does.
+bool is_loopback_in_disguise(const Options& options, const net::Interfaces& here) {
+    const Address listen = Address::parse(options.listen);
+    return options.advertise.empty() && core::is_loopback(here.addresses.front().host) &&
+           !net::to_endpoint(listen) && listen.host.find("localhost") == std::string::npos;
 }
 
 /// Where peers were in a former run, to be dialled unless it is dialled anyway, or this node itself.
@@ -60,12 +67,14 @@ std::vector<Address> remembered(const Options& options, const net::PeersFile* fi
 }
 
 core::EngineOptions engine_options(const Options& options, core::Facts self, std::vector<Address> remembered,
-                                   bool wildcard) {
+                                   net::Interfaces here, bool wildcard) {
     return {
         .cluster = options.cluster,
         .self = std::move(self),
         .observer = options.observer,
+        .listening = std::move(here.addresses),
         .publish_observed = wildcard && options.advertise.empty(),
+        .zones = std::move(here.zones),
         .seeds = parse(options.seeds),
         .remembered = std::move(remembered),
         .heartbeat = options.heartbeat,
@@ -138,17 +147,26 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     }
 
     auto acceptor = net::listen(state->loop_->io(), Address::parse(options.listen));
-    const bool wildcard = acceptor.local_endpoint().address().is_unspecified();
+    const auto local = acceptor.local_endpoint();
+    const bool wildcard = local.address().is_unspecified();
+    const Address alone = wildcard ? Address{"127.0.0.1", local.port()} : net::to_address(local);
+    net::Interfaces here = net::listening(acceptor).value_or(net::Interfaces{{alone}, {}});
+    if (is_loopback_in_disguise(options, here)) {
+        state->log_.write(core::Severity::warning, "listens_on_loopback address=" +
+                                                       core::token(here.addresses.front()) + " listen=" +
+                                                       core::token(options.listen) + " why=" +
+                                                       core::quoted(core::loopback_advice));
+    }
     core::Facts self{.id = state->id_,
                      .version = 1,
                      .name = state->name_,
                      .member = options.member,
-                     .addresses = advertised(options, acceptor),
+                     .addresses = advertised(options, here),
                      .tags = options.tags};
-    auto known = remembered(options, state->peers_file_.get(), self.addresses);
+    auto known = remembered(options, state->peers_file_.get(), here.addresses);
     state->driver_ = std::make_shared<net::Driver>(
-        state->loop_, std::move(acceptor), engine_options(options, std::move(self), std::move(known), wildcard),
-        options.keep_warm);
+        state->loop_, std::move(acceptor),
+        engine_options(options, std::move(self), std::move(known), std::move(here), wildcard), options.keep_warm);
 
     state->on_throw_ = [weak](std::string_view what) {
         if (const auto self_again = weak.lock()) self_again->handler_threw(what);

@@ -36,10 +36,15 @@ enum class WhenFull : std::uint8_t {
 struct CLUSTER_EXPORT Options {
     // Who and where.
 
-    /// `host:port` to listen on; port 0 lets the system pick. `0.0.0.0` and `[::]` listen on all interfaces.
+    /// `host:port` to listen on; port 0 lets the system pick. `0.0.0.0` and `[::]` listen on all interfaces. A node on
+    /// a loopback address is reached from its own machine only; it warns when it dials another. A name is looked up
+    /// before the constructor returns, which may take some ten seconds if name servers are silent.
     std::string listen = "127.0.0.1:0";
     /// The addresses others are told to dial, at most 8. Empty: the listening address, or for a wildcard the addresses
-    /// of this machine's interfaces. Set it behind address translation. A name is looked up by whoever dials.
+    /// of this machine's interfaces: first those at which peers see this node, bridges and loopback last. Interfaces
+    /// are looked at every 5 s, so that an address that goes is withdrawn. What two peers on different hosts see in
+    /// place of them is published, too, with the listening port. Set it behind address translation with other ports. A
+    /// name is looked up by whoever dials.
     std::vector<std::string> advertise = {};
     /// Nodes of different clusters never link. At most 64 bytes.
     std::string cluster = "cluster";

@@ -88,7 +88,8 @@ struct Peer {
     PeerId id;
     /// For people; need not be unique.
     std::string name;
-    /// Where it says it can be dialled, or where we last reached it.
+    /// Where we last reached it, or else where it says it can be dialled. The host is empty and the port 0 where it
+    /// dialled us and has told nothing that can be dialled from here, as a node on a loopback address of another host.
     Address address;
     Tags tags;
     PeerState state = PeerState::alive;

@@ -29,6 +29,12 @@ Duration dial_grace(std::size_t nodes) {
 /// For so many times that, where peers come one after the other all the time.
 constexpr int most_graces = 4;
 
+Facts first_facts(const EngineOptions& options, const OwnAddresses& own) {
+    Facts facts = options.self;
+    if (options.publish_observed) facts.addresses = own.published();
+    return facts;
+}
+
 std::uint64_t roll(const RandomSource& random) {
     std::array<std::uint8_t, 8> bytes{};
     random(bytes);
@@ -41,7 +47,8 @@ std::uint64_t roll(const RandomSource& random) {
 
 Engine::Engine(EngineOptions options, Time now)
     : options_(std::move(options)),
-      roster_(options_.self),
+      own_(options_.listening.empty() ? options_.self.addresses : options_.listening),
+      roster_(first_facts(options_, own_)),
       dice_(roll(options_.random)),
       plan_(options_.reconnect_min, options_.reconnect_max, dice_.next()),
       detector_(options_.heartbeat, options_.suspicion),
@@ -496,9 +503,8 @@ void Engine::unblock(const Address& address) {
 
 /// Whether whoever is sought at `address` is certainly not there.
 bool Engine::occupied(const PeerId& wanted, const Address& address) const {
-    // A former run of this node had this node's addresses.
-    const auto& own = self().addresses;
-    if (std::find(own.begin(), own.end(), address) != own.end()) return true;
+    // A former run of this node listened there, too.
+    if (own_.listens_on(address)) return true;
     if (!met(wanted) && roster_.blocked(address)) return true;
     return std::any_of(view_.begin(), view_.end(), [&](const Pair* pair) {
         return pair->id != wanted && pair->reached == address && pair->session->attached() != 0;
@@ -555,11 +561,13 @@ void Engine::dial_now(Time now) {
 void Engine::resolved(std::uint64_t target, std::vector<Address> addresses, errc error, Time now) {
     if (left_) return;
     errc why = error == errc{} ? errc::unresolvable_host : error;
-    // All processes may be given the same seeds, their own address among them.
-    const auto& own = self().addresses;
-    const auto is_own = [&](const Address& each) { return std::find(own.begin(), own.end(), each) != own.end(); };
+    addresses = dialable(addresses);
+    // All processes may be given the same seeds, their own address among them. Where it listens is asked each time: an
+    // address may go from one host to another.
+    const auto is_own = [&](const Address& each) { return own_.listens_on(each); };
     const bool added = plan_.kind(target) == DialPlan::Kind::added;
     if (!added && std::erase_if(addresses, is_own) != 0) why = errc::self;
+    warn_of_loopback(addresses);
     if (addresses.empty()) {
         if (const auto round = plan_.failed({target, 0}, why, false, now)) {
             round_failed(*round, now);
@@ -589,8 +597,7 @@ void Engine::round_failed(const DialPlan::Round& round, Time now) {
             (seed ? "seed_unreachable address=" : "remembered_unreachable address=") + token(round.name) +
                 " why=" + quoted(make_error_code(round.error).message()));
         // Whoever was there in a former run is not there now, and who is need not be disturbed again.
-        const bool taken = round.error == errc::wrong_cluster || round.error == errc::self;
-        if (!seed && taken) plan_.drop(round.target);
+        if (!seed && round.error == errc::wrong_cluster) plan_.drop(round.target);
     }
     if (round.kind == DialPlan::Kind::check) plan_.drop(round.target);
     if (round.kind == DialPlan::Kind::peer) {

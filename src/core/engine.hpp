@@ -6,6 +6,7 @@
 #include "core/detector.hpp"
 #include "core/dial_plan.hpp"
 #include "core/frame.hpp"
+#include "core/own_addresses.hpp"
 #include "core/peers_file.hpp"
 #include "core/random.hpp"
 #include "core/registry.hpp"
@@ -35,8 +36,12 @@ struct EngineOptions {
     Facts self;
     /// It gets no broadcasts.
     bool observer = false;
-    /// Addresses under which others see this node are published, too.
+    /// Where the node listens, as the system says, the most likely address first; empty: at those of `self`.
+    std::vector<Address> listening = {};
+    /// Not the addresses of `self` are published, but those where it listens, in the order in which peers see it there.
     bool publish_observed = false;
+    /// Interfaces over which link-local IPv6 addresses can be dialled.
+    std::vector<std::string> zones = {};
     std::vector<Address> seeds;
     /// Where peers were in a former run: dialled for `forget_after`, behind all others.
     std::vector<Address> remembered = {};
@@ -193,6 +198,9 @@ public:
     std::size_t unreachable_count() const noexcept;
     unsigned slowness() const noexcept { return detector_.slowness(); }
     std::size_t pinned() const noexcept { return arena_.pinned(); }
+
+    /// The interfaces of this machine have changed; see `EngineOptions` for both.
+    void listening(std::vector<Address> addresses, std::vector<std::string> zones, Time now);
 
     // What happens to links.
 
@@ -374,14 +382,16 @@ private:
     void report_given_up(Pair& pair, const Outbox::Settled& settled, errc reason);
     std::string who(const Pair& pair) const;
     std::string who(const Link& link) const;
-    void believe(Pair& pair, const Hello& hello, Time now);
+    void believe(Pair& pair, const Hello& hello, const Link& link, Time now);
     void learn(const Pair& speaker, const Facts& facts, Time now);
-    void observe(const std::string& host, Time now);
+    void publish_own(Time now);
+    void warn_of_loopback(const std::vector<Address>& dialled);
     std::size_t max_known() const noexcept { return 2 * options_.max_peers; }
     void announce(const PeerId& id, Time now);
     void tell_news();
     Peer describe(const Pair& pair) const;
     std::vector<Address> addresses_of(const PeerId& id) const;
+    std::vector<Address> dialable(const std::vector<Address>& addresses) const;
     Facts visible(const Facts& facts, const Link& link) const;
     std::uint64_t digest();
     std::uint64_t sum_of_facts() const;
@@ -506,6 +516,7 @@ private:
     void log(Severity severity, const Link& link, std::string_view event, const std::string& why);
 
     EngineOptions options_;
+    OwnAddresses own_;
     Roster roster_;
     Dice dice_;
     DialPlan plan_;
@@ -541,6 +552,7 @@ private:
     bool held_back_ = false;  ///< since timers fired last
     Counters counters_;
     std::uint64_t last_number_ = 0;
+    bool warned_of_loopback_ = false;
     Outbox::Settled broadcast_;  ///< all there ever was, whoever was in view
     bool room_wanted_ = false;
     bool members_complete_ = true;

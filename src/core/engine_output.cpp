@@ -54,7 +54,7 @@ bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
             std::chrono::duration_cast<std::chrono::milliseconds>(options_.resume_for).count());
         hello.max_message = options_.max_message;
         hello.features = feature_members | feature_calls | feature_errors | (options_.observer ? feature_observer : 0);
-        hello.observed = link->remote;
+        hello.observed = {without_zone(link->remote.host), link->remote.port};
         hello.self = visible(self(), *link);
         sink.frame(hello);
     }

@@ -160,7 +160,7 @@ void Engine::attach(Link& link, Time now) {
     pair.session->attach(link.id);
     link.state = LinkState::attached;
     room_freed();  // the offsets just stated acknowledge, too
-    believe(pair, *std::exchange(link.hello, nullptr), now);
+    believe(pair, *std::exchange(link.hello, nullptr), link, now);
     enter(pair, link, now);
     credit_.grow(pair.session->share(), pair.session->user().in, false);
     if (pair.session->has_output()) ready(link);

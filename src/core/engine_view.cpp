@@ -9,13 +9,8 @@ namespace {
 
 /// What this node met first-hand within this time is told to the others in one frame.
 constexpr Duration news_delay = std::chrono::milliseconds(5);
-bool loopback(const Address& address) {
-    return address.host.starts_with("127.") || address.host == "::1" || address.host == "localhost";
-}
-
-bool link_local(const Address& address) {
-    return address.host.starts_with("fe80:") || address.host.starts_with("169.254.");
-}
+/// At so many addresses a peer is dialled at most: it publishes few, but one may be sought at several interfaces.
+constexpr std::size_t most_dialled = 2 * max_addresses;
 
 }  // namespace
 
@@ -38,7 +33,11 @@ Peer Engine::describe(const Pair& pair) const {
 /// publishes.
 std::vector<Address> Engine::addresses_of(const PeerId& id) const {
     std::vector<Address> addresses;
-    if (const Facts* facts = roster_.find(id)) addresses = facts->addresses;
+    if (const Facts* facts = roster_.find(id)) {
+        for (const Address& each : facts->addresses) addresses.push_back({without_zone(each.host), each.port});
+    }
+    addresses = dialable(addresses);
+    if (addresses.size() > most_dialled) addresses.resize(most_dialled);
     const auto found = pairs_.find(id);
     if (found == pairs_.end() || found->second.reached.host.empty()) return addresses;
     const Address& reached = found->second.reached;
@@ -46,6 +45,19 @@ std::vector<Address> Engine::addresses_of(const PeerId& id) const {
         addresses.insert(addresses.begin(), reached);
     }
     return addresses;
+}
+
+/// Each link-local IPv6 address without a zone becomes one for each of this host's own zones.
+std::vector<Address> Engine::dialable(const std::vector<Address>& addresses) const {
+    std::vector<Address> all;
+    for (const Address& each : addresses) {
+        if (!needs_zone(each.host) || each.host.find('%') != std::string::npos) {
+            all.push_back(each);
+            continue;
+        }
+        for (const std::string& zone : options_.zones) all.push_back({each.host + '%' + zone, each.port});
+    }
+    return all;
 }
 
 std::string Engine::who(const Pair& pair) const {
@@ -246,6 +258,8 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
         credit_.lend(pair.session->share(), pair.session->user().in);
     }
     serve_waiting(now);
+    own_.forget(pair.id);
+    publish_own(now);
     pair.members_seen = 0;
     forget_members(pair, reason == RemovalReason::left);  // first: nobody finds members of a peer said to be gone
     if (!leaving_) {
@@ -307,7 +321,7 @@ void Engine::report_given_up(Pair& pair, const Outbox::Settled& settled, errc re
 }
 
 /// What the peer said in its HELLO, now that it has shown to be who it says it is.
-void Engine::believe(Pair& pair, const Hello& hello, Time now) {
+void Engine::believe(Pair& pair, const Hello& hello, const Link& link, Time now) {
     if (roster_.find(pair.id) == nullptr) pair.first_hand = true;
     if (roster_.state(hello.self) && pair.in_view) actions_.push_back(PeersChanged{});
     pair.features = hello.features;
@@ -316,7 +330,8 @@ void Engine::believe(Pair& pair, const Hello& hello, Time now) {
     pair.max_message = std::max<std::uint64_t>(hello.max_message, max_chunk);  // everybody takes a single chunk
     pair.resume_for = std::min<Duration>(options_.resume_for,
                                          std::chrono::milliseconds(std::min(hello.resume_for_ms, longest)));
-    if (options_.publish_observed && !hello.observed.host.empty()) observe(hello.observed.host, now);
+    if (options_.publish_observed) own_.observed(pair.id, link.remote.host, hello.observed.host);
+    publish_own(now);
 }
 
 /// `speaker` told us of `facts`: dial whom we do not know.
@@ -379,24 +394,42 @@ void Engine::tell_news() {
     news_.clear();
 }
 
-/// What the other end of `link` may know of `facts`: addresses only of a scope that it shares.
+/// What the other end of `link` may know of `facts`: addresses only of a scope that it shares, without zones.
 Facts Engine::visible(const Facts& facts, const Link& link) const {
     Facts visible = facts;
     std::erase_if(visible.addresses, [&](const Address& address) {
-        return (loopback(address) && !loopback(link.remote)) || (link_local(address) && !link_local(link.remote));
+        return (is_loopback(address.host) && !is_loopback(link.remote.host)) ||
+               (is_link_local(address.host) && !is_link_local(link.remote.host));
     });
+    for (Address& address : visible.addresses) address.host = without_zone(address.host);
     return visible;
 }
 
-/// A peer sees us coming from `host`: published where this node listens on all interfaces and did not know.
-void Engine::observe(const std::string& host, Time now) {
-    std::vector<Address> addresses = self().addresses;
-    if (addresses.empty() || addresses.size() >= max_addresses) return;
-    const Address observed{host, addresses.front().port};
-    if (std::find(addresses.begin(), addresses.end(), observed) != addresses.end()) return;
-    addresses.push_back(observed);
+void Engine::listening(std::vector<Address> addresses, std::vector<std::string> zones, Time now) {
+    own_.listen(std::move(addresses));
+    options_.zones = std::move(zones);
+    publish_own(now);
+}
+
+/// Tells the others, if this node can be dialled elsewhere than before.
+void Engine::publish_own(Time now) {
+    if (!options_.publish_observed || leaving_) return;
+    std::vector<Address> addresses = own_.published();
+    if (addresses == self().addresses) return;
     roster_.publish(std::move(addresses));
     announce(self().id, now);
+}
+
+/// Whoever is found at `dialled` may be on another host and would never be able to dial this node. Says so once.
+void Engine::warn_of_loopback(const std::vector<Address>& dialled) {
+    const auto& own = self().addresses;
+    const auto is_here = [](const Address& each) { return is_loopback(each.host); };
+    if (warned_of_loopback_ || own.empty() || !std::all_of(own.begin(), own.end(), is_here)) return;
+    const auto elsewhere = std::find_if_not(dialled.begin(), dialled.end(), is_here);
+    if (elsewhere == dialled.end()) return;
+    warned_of_loopback_ = true;
+    log(Severity::warning, "listens_on_loopback address=" + token(own.front()) + " dials=" + token(*elsewhere) +
+                               " why=" + quoted(loopback_advice));
 }
 
 /// Of the facts of all that are in somebody's view, as far as this node knows: whether it reaches them itself is an

@@ -2,6 +2,7 @@
 
 #include "net/addresses.hpp"
 #include "net/connection.hpp"
+#include "net/listener.hpp"
 #include "net/sockets.hpp"
 #include "net/system.hpp"
 
@@ -21,6 +22,8 @@ namespace {
 constexpr int most_rounds = 16;
 constexpr int most_accepts = 64;
 constexpr auto accept_pause = std::chrono::milliseconds(100);
+/// So often a node that others may reach looks at the interfaces of its machine, which come and go.
+constexpr auto interfaces_interval = std::chrono::seconds(5);
 
 /// What to do where descriptors have run out.
 std::string remedy_for(errc reason) {
@@ -45,7 +48,8 @@ Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineO
       engine_(std::move(options), now()),
       acceptor_(std::move(acceptor)),
       timer_(loop_->io()),
-      accept_pause_(loop_->io()) {}
+      accept_pause_(loop_->io()),
+      interfaces_timer_(loop_->io()) {}
 
 Driver::~Driver() = default;
 
@@ -53,6 +57,7 @@ void Driver::start(std::shared_ptr<Observer> observer) {
     asio::post(loop_->io(), [self = shared_from_this(), observer = std::move(observer)]() mutable {
         self->observer_ = std::move(observer);
         self->wait_for_accept();
+        self->watch_interfaces(std::nullopt);
         self->work();
     });
 }
@@ -218,10 +223,27 @@ void Driver::finish() {
     std::error_code ignored;
     acceptor_.close(ignored);
     accept_pause_.cancel();
+    interfaces_timer_.cancel();
     timer_.cancel();
     for (const auto& [link, connection] : connections_) connection->close();
     connections_.clear();
     observer_.reset();
+}
+
+void Driver::watch_interfaces(std::optional<Interfaces> last) {
+    std::error_code error;
+    if (acceptor_.local_endpoint(error).address().is_loopback() || error) return;
+    interfaces_timer_.expires_after(interfaces_interval);
+    interfaces_timer_.async_wait([self = shared_from_this(), last = std::move(last)](const std::error_code& cancelled) {
+        if (cancelled || !self->acceptor_.is_open()) return;
+        std::optional<Interfaces> found = listening(self->acceptor_);
+        if (found && found != last) {
+            self->serve([&](core::Engine& engine, core::Time time) {
+                engine.listening(found->addresses, found->zones, time);
+            });
+        }
+        self->watch_interfaces(found ? std::move(found) : last);
+    });
 }
 
 void Driver::wait_for_accept() {

@@ -2,6 +2,7 @@
 
 #include "core/action.hpp"
 #include "core/engine.hpp"
+#include "net/addresses.hpp"
 #include "net/asio.hpp"
 #include "net/context.hpp"
 #include "net/io_thread.hpp"
@@ -13,6 +14,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <type_traits>
@@ -159,6 +161,7 @@ private:
     void close(const core::Close& close);
     void finish();
 
+    void watch_interfaces(std::optional<Interfaces> last);
     void wait_for_accept();
     void accept();
     void accepted(asio::ip::tcp::socket socket);
@@ -178,6 +181,7 @@ private:
     asio::ip::tcp::acceptor acceptor_;
     asio::steady_timer timer_;
     asio::steady_timer accept_pause_;
+    asio::steady_timer interfaces_timer_;
     bool accepting_failed_ = false;
     bool catching_up_ = false;
     std::unordered_map<core::LinkId, std::shared_ptr<Connection>> connections_;

@@ -1,7 +1,5 @@
 #include "net/listener.hpp"
 
-#include "core/frame.hpp"
-#include "net/addresses.hpp"
 #include "net/resolver.hpp"
 #include "net/sockets.hpp"
 
@@ -55,10 +53,11 @@ tcp::acceptor listen(asio::io_context& io, const Address& where) {
                             "listening on " + where.to_string() + " (" + error.message() + ")");
 }
 
-std::vector<Address> addresses_of(const tcp::acceptor& acceptor) {
+std::optional<Interfaces> listening(const tcp::acceptor& acceptor) {
     const tcp::endpoint local = acceptor.local_endpoint();
-    if (!local.address().is_unspecified()) return {to_address(local)};
-    return interface_addresses(local.port(), local.address().is_v4(), core::max_addresses);
+    std::optional<Interfaces> all = interfaces(local.port(), local.address().is_v4());
+    if (all && !local.address().is_unspecified()) all->addresses = {to_address(local)};
+    return all;
 }
 
 }  // namespace cluster::net

@@ -247,14 +247,31 @@ def stalls(here):
     settled(here, at, RECONNECT_MAX + 1)
     here.none_removed(by=well, of=well)
 
+def replace(here, path, text):
+    """The file has this text for the processes of this test."""
+    copy = os.path.join(here.logs, os.path.basename(path))
+    with open(copy, "w") as file:
+        file.write(text)
+    command("mount", "--bind", copy, path)
+
 def no_name_server(here):
     """From here on every look-up asks a host that does not answer."""
     silent = Host()
     silent.filter(inbound="udp dport 53 drop; tcp dport 53 drop")
-    path = os.path.join(here.logs, "resolv.conf")
-    with open(path, "w") as file:
-        file.write(f"nameserver {silent.address}\n")
-    command("mount", "--bind", path, "/etc/resolv.conf")
+    replace(here, "/etc/resolv.conf", f"nameserver {silent.address}\n")
+
+def says(member, text):
+    with open(member.log) as log:
+        return text in log.read()
+
+@claim("a node that listens on its host's name, which is a loopback address there, says so and what to change")
+def own_name(here):
+    replace(here, "/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 myself\n")
+    named = here.start("a", listens="myself", seeds="")
+    plain = here.start("b", listens="localhost", seeds="")
+    until(lambda: says(named, "listens_on_loopback address=127.0.1.1:7000"), 5, "it warns")
+    if not says(named, "set Options::listen") or says(plain, "listens_on_loopback"):
+        raise Failure("the wrong one warns, or without advice")
 
 @claim("while the name server is silent, a numeric seed behind dead names is found at once, and leaving waits for none")
 def names(here):
@@ -273,6 +290,52 @@ def names(here):
     print(f"ended {took:.3f} s after it was told to leave")
     if took > 3:
         raise Failure("the end waited for the names")
+
+def walled():
+    """A host that takes no new connection: to link with others it must know where they can be dialled."""
+    host = Host()
+    host.filter(inbound="iifname eth0 tcp flags & (syn | ack) == syn reject with tcp reset")
+    return host
+
+@claim("hosts with nine bridges each link over the interface that leads to the others, though it comes last")
+def bridges(here):
+    here.start("a")
+    for name in "bcd":
+        here.start(name, Host(bridges=9), listens="0.0.0.0")
+    here.start("e", walled())
+    here.all_in_view(20)
+
+@claim("a host whose address changes again and again is dialled at the last one, and withdraws the others")
+def moving(here):
+    here.start("a", preset="local", reconnect_max=1000)
+    member = here.start("b", listens="0.0.0.0", preset="local", reconnect_max=1000)
+    here.all_in_view(10)
+    device = "ip", "-n", member.host.name, "address"
+    addresses = [member.host.address, *(f"10.77.0.{100 + i}" for i in range(9))]
+    for old, new in zip(addresses, addresses[1:]):
+        command(*device, "del", old + "/24", "dev", "eth0")
+        command(*device, "add", new + "/24", "dev", "eth0")
+        pause(0.6)  # its peer sees it come from there
+    here.start("c", walled(), preset="local", reconnect_max=1000)
+    here.all_in_view(30)
+
+@claim("hosts that have link-local IPv6 addresses alone, on interfaces with names of their own, all link")
+def link_local(here):
+    members = []
+    for name, interface in zip("abcd", ("eth0", "wlan0", "en5", "wlan0")):
+        host = Host(interface=interface)
+        command("ip", "-n", host.name, "address", "flush", "dev", interface, "scope", "global")
+        def own():
+            words = command("ip", "-n", host.name, "-o", "-6", "address", "show", "dev", interface, "scope", "link")
+            return words.split()[3].split("/")[0] if words and "tentative" not in words else None
+        own_address = until(own, 10, f"{host.name} has a link-local address")
+        first = members[0][1] if members else own_address
+        members.append((here.start(name, host, listens="[::]", seeds=f"[{first}%{interface}]:7000"), own_address))
+    here.all_in_view(20)
+    pause(2)
+    for member, _ in members:
+        if says(member, "dial_failed"):
+            raise Failure(f"{member.name} says that dials do not work")
 
 def step_machine(seconds):
     """Steps the machine's own wall clock by so many seconds, to and fro."""

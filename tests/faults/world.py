@@ -62,14 +62,20 @@ class Host:
     """A machine of its own as far as the network is concerned, on one bridge with all others."""
     count = 0
 
-    def __init__(self):
+    def __init__(self, bridges=0, interface="eth0"):
+        """With so many bridges of its own, which lead nowhere and come before the interface that leads to the others."""
         Host.count += 1
         self.name, self.address = f"host{Host.count}", NETWORK + str(Host.count)
         command("ip", "netns", "add", self.name)
-        command("ip", "link", "add", f"to{Host.count}", "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        for i in range(bridges):
+            command("ip", "-n", self.name, "link", "add", f"br{i}", "type", "bridge")
+            command("ip", "-n", self.name, "address", "add", f"172.17.{i}.1/24", "dev", f"br{i}")
+            command("ip", "-n", self.name, "link", "set", f"br{i}", "up")
+        command("ip", "link", "add", f"to{Host.count}", "type", "veth", "peer", "name", interface,
+                "netns", self.name)
         command("ip", "link", "set", f"to{Host.count}", "master", "bridge", "up")
-        command("ip", "-n", self.name, "address", "add", self.address + "/24", "dev", "eth0")
-        for device in "lo", "eth0":
+        command("ip", "-n", self.name, "address", "add", self.address + "/24", "dev", interface)
+        for device in "lo", interface:
             command("ip", "-n", self.name, "link", "set", device, "up")
 
     def run(self, *words, text=None):
@@ -123,7 +129,7 @@ class Member:
         self.world, self.name, self.host = world, name, host
         self.replies, self.left, self.environment = [], False, environment
         self.log = os.path.join(world.logs, name + ".log")
-        words = {"name": name, "host": host.address, "log": self.log, **options}
+        words = {"name": name, "host": options.pop("listens", host.address), "log": self.log, **options}
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", host.name, world.program, *(f"{key}={value}" for key, value in words.items())],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **environment})

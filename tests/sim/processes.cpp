@@ -20,6 +20,7 @@ void World::start(std::size_t index) {
     options.cluster = "sim";
     options.self = {node->id, 1, "n" + std::to_string(index), "", {node->published}, {}};
     options.observer = machine.observer;
+    options.listening = {node->address};
     options.seeds = seeds_;
     if (index == 0 && seeds_.size() == 1) options.seeds.clear();
     options.heartbeat = conditions_.heartbeat;
