@@ -15,11 +15,13 @@ constexpr std::size_t witnesses = 3;
 /// A peer that refuses is held for alive so long while those who were asked about it do not answer.
 constexpr Duration hearing = std::chrono::milliseconds(200);
 /// A mesh of n nodes needs about n times n / 2 checks, and one thread may have to do all of them: the newcomers come
-/// first. A node waits until none has come for so long, for each of those that came one after the other.
+/// first. One that comes alone is checked at once. A node waits until none has come for so long, for each that came
+/// before it without a pause.
 constexpr Duration check_delay = std::chrono::milliseconds(4);
 constexpr Duration most_check_delay = std::chrono::milliseconds(100);
 /// Of that time, what lies between two checks of one node.
 constexpr int checks_per_delay = 10;
+constexpr Duration least_check_pause = std::chrono::milliseconds(1);
 /// Checks of one node that are under way: who is slow makes fewer of them.
 constexpr std::size_t most_checks = 4;
 /// Peers that others reach and we do not, about which is asked in each heartbeat.
@@ -395,7 +397,7 @@ void Engine::check_soon(const Pair& pair, Time now) {
 }
 
 Duration Engine::check_pause() const {
-    return std::min<Duration>(check_delay * newcomers_, most_check_delay);
+    return std::min<Duration>(check_delay * (newcomers_ - 1), most_check_delay);
 }
 
 /// Dials one of the peers that dialled us: should it die, its refusal will mean something.
@@ -408,7 +410,8 @@ void Engine::check_somebody(Time now) {
         plan_.check(id, addresses_of(id), now);
         break;
     }
-    if (!unproven_.empty()) timers_.set({Timer::check, 0}, now + check_pause() / checks_per_delay);
+    const Duration pause = std::max<Duration>(check_pause() / checks_per_delay, least_check_pause);
+    if (!unproven_.empty()) timers_.set({Timer::check, 0}, now + pause);
 }
 
 }  // namespace cluster::core
