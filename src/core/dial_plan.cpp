@@ -95,7 +95,7 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
             target.running = true;
             target.begun = now;
             ++target.round;
-            target.tried = target.open = target.refused = 0;
+            target.tried = target.open = 0;
             target.error = {};
             if (!is_for_peer(target.kind)) {
                 target.resolving = true;
@@ -106,7 +106,6 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
             const Address& address = target.addresses[target.tried];
             if (is_for_peer(target.kind) && occupied(*target.peer, address)) {
                 ++target.tried;
-                ++target.refused;
                 continue;
             }
             if (!spend(target.kind, now)) {
@@ -122,7 +121,8 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
             }
             ++target.tried;
             ++target.open;
-            target.due = target.tried < target.addresses.size() ? now + stagger : never;
+            const Duration next_one = target.urgent ? short_stagger : stagger;
+            target.due = target.tried < target.addresses.size() ? now + next_one : never;
             return Step{number, target.round, address, false};
         }
         if (auto round = settle(number, target, now)) ended_.push_back(*round);
@@ -155,12 +155,12 @@ std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& ta
         target.due = now + second_look * (1 << target.looks++);
     } else {
         target.due = std::max(now, target.begun + pause(target.rounds++));
+        target.urgent = false;
     }
     target.wanted = target.due;
-    const bool refused = !target.addresses.empty() && target.refused == target.addresses.size();
     const errc error = target.error == errc{} ? errc::connection_refused : target.error;
     const bool news = std::exchange(target.told, error) != error;
-    return Round{number, target.kind, target.peer, target.name, error, news, refused};
+    return Round{number, target.kind, target.peer, target.name, error, news};
 }
 
 void DialPlan::resolved(std::uint64_t number, std::vector<Address> addresses, Time now) {
@@ -171,7 +171,7 @@ void DialPlan::resolved(std::uint64_t number, std::vector<Address> addresses, Ti
     found->second.due = now;
 }
 
-std::optional<DialPlan::Round> DialPlan::failed(Ticket ticket, errc error, bool refused, Time now) {
+std::optional<DialPlan::Round> DialPlan::failed(Ticket ticket, errc error, Time now) {
     const auto found = changed().find(ticket.target);
     if (found == targets_.end()) return std::nullopt;
     Target& target = found->second;
@@ -184,7 +184,6 @@ std::optional<DialPlan::Round> DialPlan::failed(Ticket ticket, errc error, bool 
         return std::nullopt;
     }
     if (!target.running) return std::nullopt;
-    if (refused) ++target.refused;
     // Of several addresses the one that got further says more.
     if (target.error == errc{} || target.error == errc::connection_refused) target.error = error;
     if (target.tried < target.addresses.size()) target.due = now;
@@ -240,6 +239,7 @@ void DialPlan::released(const PeerId& peer, bool known, Time now) {
         target.wanted = target.due;
         if (at_once) target.hurried = now;
         target.looks = at_once ? 0 : second_looks;
+        target.urgent = at_once;
         target.was_attached = false;
         if (!is_for_peer(target.kind) && !known) target.peer.reset();
     }

@@ -39,6 +39,8 @@ public:
     static bool is_for_peer(Kind kind) noexcept { return kind == Kind::peer || kind == Kind::check; }
 
     static constexpr Duration stagger = std::chrono::milliseconds(250);
+    /// The same in the first round after a link was lost: whether that peer is gone depends on all its addresses.
+    static constexpr Duration short_stagger = std::chrono::milliseconds(25);
     /// A process that ends may still accept while its links are being closed: a dial that follows a lost link and is
     /// accepted without a greeting is repeated so soon, and so often, each time after twice as long.
     static constexpr Duration second_look = std::chrono::milliseconds(2);
@@ -74,8 +76,8 @@ public:
         /// `address` is a name to be resolved; otherwise it is to be dialled.
         bool resolve = false;
     };
-    /// The next thing to do now. An address for which `occupied` is true belongs to another peer by now and counts as
-    /// refused without being dialled.
+    /// The next thing to do now. An address for which `occupied` is true belongs to another peer by now and is not
+    /// dialled.
     using Occupied = std::function<bool(const PeerId&, const Address&)>;
     /// A round for a peer does not begin before `earliest(peer)`.
     using Earliest = std::function<Time(const PeerId&)>;
@@ -92,8 +94,6 @@ public:
         errc error{};
         /// It failed in another way than the round before.
         bool news = false;
-        /// Each address refused, or somebody else answered there.
-        bool refused_everywhere = false;
     };
     void resolved(std::uint64_t target, std::vector<Address> addresses, Time now);
     /// Which dial an outcome belongs to; dials of former rounds count for nothing.
@@ -101,8 +101,8 @@ public:
         std::uint64_t target = 0;
         std::uint64_t round = 0;
     };
-    /// A dial, or resolving, came to nothing. `refused`: who is sought is certainly not there.
-    std::optional<Round> failed(Ticket ticket, errc error, bool refused, Time now);
+    /// A dial, or resolving, came to nothing.
+    std::optional<Round> failed(Ticket ticket, errc error, Time now);
     /// A dial reached `peer`.
     void answered(Ticket ticket, const PeerId& peer);
     const std::optional<PeerId>* bound(std::uint64_t target) const;
@@ -137,6 +137,7 @@ private:
         errc told{};     ///< how the last round in vain ended
         Time hurried{};  ///< when it was last dialled without a pause
         unsigned looks = second_looks;  ///< second looks taken since the link was lost
+        bool urgent = false;            ///< the link was just lost
 
         // Of the round under way.
         bool running = false;
@@ -145,7 +146,6 @@ private:
         bool resolving = false;
         std::size_t tried = 0;
         std::size_t open = 0;
-        std::size_t refused = 0;
         errc error{};
 
         bool may_be_dialled() const noexcept {

@@ -470,6 +470,7 @@ void Engine::dial_now(Time now) {
         const bool added = plan_.kind(step->target) == DialPlan::Kind::added;
         timers_.set({Timer::link, link.id}, now + (added ? options_.connect_timeout : attempt));
         ++counters_.dials;
+        if (const auto& sought = *plan_.bound(step->target)) await_dial(*sought, now);
         actions_.push_back(Dial{link.id, step->address});
     }
     for (const DialPlan::Round& round : plan_.take_ended()) round_failed(round, now);
@@ -484,7 +485,7 @@ void Engine::resolved(std::uint64_t target, std::vector<Address> addresses, errc
     const bool added = plan_.kind(target) == DialPlan::Kind::added;
     if (!added && std::erase_if(addresses, is_own) != 0) why = errc::self;
     if (addresses.empty()) {
-        if (const auto round = plan_.failed({target, 0}, why, false, now)) {
+        if (const auto round = plan_.failed({target, 0}, why, now)) {
             round_failed(*round, now);
         }
     } else {

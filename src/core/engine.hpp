@@ -263,7 +263,8 @@ private:
         Time named{};                  ///< since when its addresses may lead to it, as somebody told us
         Address reached;               ///< where a dial of ours last attached it
         std::vector<Address> proven;   ///< where dials of ours found it: where all refuse, it is gone
-        std::vector<Address> refused;  ///< those of them that have refused since it lost its link
+        std::vector<Address> refused;  ///< of its addresses, those that have refused since it lost its link
+        std::vector<Address> barren;   ///< where dials of ours sought it, and did not find it since
         std::vector<PeerId> asked;     ///< who was asked about it and has not answered
         Time asked_until{};
         bool heard_elsewhere = false;  ///< as one of those said
@@ -363,14 +364,20 @@ private:
     void answer_askers(Pair& pair, bool heard);
     void tell(Link& link, const PeerId& id, bool heard);
     void vouch(Pair& pair, Time now);
-    struct Refused {
+    /// A dial that came to nothing.
+    struct Attempt {
         Address address;
-        Time since{};                 ///< when the dial began
-        const Pair* found = nullptr;  ///< who was there in place of the one who was sought
+        Time begun{};
+        bool refused = false;  ///< by the address itself
+        std::optional<PeerId> sought;
     };
-    void refused_at(const Refused& at, Time now);
+    void came_to_nothing(const Attempt& attempt, Time now);
+    void await_dial(const PeerId& sought, Time now);
+    Time tried_by(const Pair& pair, const Address& address) const;
     void verify(Pair& pair, Time now);
     static void found_at(Pair& pair, const Address& address);
+    void leads_to(const Address& address, const PeerId& found, Time now);
+    void check_later(const Pair& pair, Time now);
     void check_somebody(Time now);
     void on(Link& link, Inquiry&& inquiry, Time now);
     void on(Link& link, Finding&& finding, Time now);

@@ -123,8 +123,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
         pair.reached = link.remote;
         found_at(pair, link.wanted);
     } else if (pair.proven.empty()) {
-        if (std::find(unproven_.begin(), unproven_.end(), pair.id) == unproven_.end()) unproven_.push_back(pair.id);
-        timers_.set_no_later({Timer::check, 0}, now + options_.heartbeat);
+        check_later(pair, now);
     }
     timers_.cancel({Timer::watch, pair.number});
     timers_.cancel({Timer::inquiry, pair.number});

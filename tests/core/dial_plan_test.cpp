@@ -48,7 +48,7 @@ struct Plan : DialPlan {
         return due - std::exchange(now, due);
     }
     std::optional<Round> fail(const Step& dial, errc error = errc::connection_refused) {
-        return failed({dial.target, dial.round}, error, error == errc::connection_refused, now);
+        return failed({dial.target, dial.round}, error, now);
     }
     /// Resolves a name that is due, and hands out the first dial.
     Step resolve(const std::vector<Address>& addresses) {
@@ -97,7 +97,22 @@ TEST_CASE("a round tries all addresses, each a stagger after one that does not a
     REQUIRE(round);
     CHECK(round->peer == bob);
     CHECK(round->error == errc::timed_out);
-    CHECK_FALSE(round->refused_everywhere);
+}
+
+TEST_CASE("where a link was just lost the addresses of its peer are dialled in quick succession, once") {
+    Plan plan;
+    plan.seek(bob, {at(1), at(2), at(3)}, plan.now);
+    plan.meet_and_lose();
+    const auto first = plan.must();
+    CHECK(plan.wait() == DialPlan::short_stagger);
+    const auto second = plan.must();
+    CHECK(plan.wait() == DialPlan::short_stagger);
+    const auto third = plan.must();
+    plan.fail(first), plan.fail(second);
+    REQUIRE(plan.fail(third));
+    plan.wait();
+    plan.must();
+    CHECK(plan.wait() == DialPlan::stagger);
 }
 
 TEST_CASE("an address that fails makes way for the next one at once") {
@@ -129,54 +144,48 @@ TEST_CASE("pauses double with jitter, never exceed the longest, and start anew a
     CHECK(firsts.size() > 20);
 }
 
-TEST_CASE("who is refused at each address is refused everywhere, and nobody else") {
+TEST_CASE("of what several addresses answered the one that got further is told") {
     Plan plan;
     plan.seek(bob, {at(1), at(2)}, plan.now);
-    std::optional<DialPlan::Round> round;
     SUBCASE("refused twice") {
         CHECK_FALSE(plan.fail(plan.must()));
-        round = plan.fail(plan.must());
-        REQUIRE(round);
-        CHECK(round->refused_everywhere);
-        CHECK(round->error == errc::connection_refused);
+        CHECK(plan.fail(plan.must()).value().error == errc::connection_refused);
     }
     SUBCASE("refused once, silent once") {
         CHECK_FALSE(plan.fail(plan.must()));
-        round = plan.fail(plan.must(), errc::timed_out);
-        REQUIRE(round);
-        CHECK_FALSE(round->refused_everywhere);
-        CHECK(round->error == errc::timed_out);
+        CHECK(plan.fail(plan.must(), errc::timed_out).value().error == errc::timed_out);
     }
-    SUBCASE("one address belongs to somebody else by now") {
+    SUBCASE("silent once, refused once") {
+        CHECK_FALSE(plan.fail(plan.must(), errc::timed_out));
+        CHECK(plan.fail(plan.must()).value().error == errc::timed_out);
+    }
+    SUBCASE("what one round found out does not count in the next") {
+        CHECK_FALSE(plan.fail(plan.must(), errc::timed_out));
+        REQUIRE(plan.fail(plan.must()));
+        plan.wait();
+        CHECK_FALSE(plan.fail(plan.must()));
+        CHECK(plan.fail(plan.must()).value().error == errc::connection_refused);
+    }
+}
+
+TEST_CASE("an address that belongs to somebody else by now is passed over") {
+    Plan plan;
+    plan.seek(bob, {at(1), at(2)}, plan.now);
+    SUBCASE("one of them") {
         plan.occupied = [](const PeerId& id, const Address& address) { return id == bob && address == at(1); };
         const auto dial = plan.must();
         CHECK(dial.address == at(2));
-        round = plan.fail(dial);
-        REQUIRE(round);
-        CHECK(round->refused_everywhere);
+        CHECK(plan.fail(dial));
     }
-    SUBCASE("all addresses belong to somebody else by now") {
+    SUBCASE("all of them") {
         plan.occupied = [](const PeerId&, const Address&) { return true; };
         CHECK_FALSE(plan.ask());
         const auto ended = plan.take_ended();
         REQUIRE(ended.size() == 1);
-        CHECK(ended[0].refused_everywhere);
         CHECK(ended[0].peer == bob);
         CHECK(plan.take_ended().empty());
         check_pause(plan.wait(), shortest);
     }
-}
-
-TEST_CASE("what one round found out does not count in the next") {
-    Plan plan;
-    plan.seek(bob, {at(1), at(2)}, plan.now);
-    CHECK_FALSE(plan.fail(plan.must()));
-    REQUIRE(plan.fail(plan.must()));
-    plan.wait();
-    CHECK_FALSE(plan.fail(plan.must()));
-    const auto round = plan.fail(plan.must(), errc::timed_out);
-    REQUIRE(round);
-    CHECK_FALSE(round->refused_everywhere);
 }
 
 TEST_CASE("the outcome of a dial of a former round is ignored") {
@@ -195,9 +204,7 @@ TEST_CASE("the outcome of a dial of a former round is ignored") {
     CHECK_FALSE(plan.fail(late));
     CHECK_FALSE(plan.fail(late));
     CHECK_FALSE(plan.fail(again, errc::timed_out));
-    const auto round = plan.fail(other);
-    REQUIRE(round);
-    CHECK_FALSE(round->refused_everywhere);
+    CHECK(plan.fail(other));
     CHECK_FALSE(plan.fail(other));
 }
 
@@ -274,7 +281,6 @@ TEST_CASE("a seed is sought for ever, and its name is resolved anew in each roun
         const auto round = plan.fail(dial);
         REQUIRE(round);
         CHECK(round->kind == DialPlan::Kind::seed);
-        CHECK(round->refused_everywhere);
         CHECK(plan.wait() <= longest);
     }
 }
@@ -290,7 +296,6 @@ TEST_CASE("a name that cannot be resolved ends the round, and is tried again") {
     const auto round = plan.fail(asked, errc::unresolvable_host);
     REQUIRE(round);
     CHECK(round->error == errc::unresolvable_host);
-    CHECK_FALSE(round->refused_everywhere);
     check_pause(plan.wait(), shortest);
     CHECK(plan.must().resolve);
 }
@@ -383,13 +388,12 @@ TEST_CASE("who accepts without a greeting when its link was just lost is dialled
     Plan plan;
     plan.seek(bob, {at(1)}, plan.now);
     plan.meet_and_lose();
-    CHECK_FALSE(plan.fail(plan.must(), errc::connection_lost)->refused_everywhere);
+    REQUIRE(plan.fail(plan.must(), errc::connection_lost));
     for (const auto pause : {2ms, 4ms, 8ms, 16ms, 32ms}) {
         CHECK(plan.wait() == pause);
         plan.fail(plan.must(), errc::connection_lost);
     }
     CHECK(plan.wait() >= shortest * 3 / 4);
-    CHECK(plan.fail(plan.must())->refused_everywhere);
 }
 
 TEST_CASE("a round whose last addresses are occupied waits for the dials under way") {
@@ -400,7 +404,7 @@ TEST_CASE("a round whose last addresses are occupied waits for the dials under w
     plan.now += DialPlan::stagger;
     CHECK_FALSE(plan.ask());
     CHECK(plan.next() == never);
-    CHECK(plan.fail(dial)->refused_everywhere);
+    CHECK(plan.fail(dial));
 }
 
 TEST_CASE("a check dials a peer that has a link, once") {
