@@ -78,7 +78,11 @@ void Engine::answer(std::uint64_t request, errc error) {
         const auto pair = pairs_.find(*found->second.peer);
         if (error == errc{} && pair != pairs_.end()) done.peer = describe(pair->second);
     }
-    plan_.drop(found->second.target);
+    if (error == errc{} && found->second.peer) {
+        plan_.keep(found->second.target, *found->second.peer);
+    } else {
+        plan_.drop(found->second.target);
+    }
     timers_.cancel({Timer::request, request});
     requests_.erase(found);
     actions_.push_back(std::move(done));
@@ -200,7 +204,8 @@ void Engine::room_freed() {
 bool Engine::remove(const PeerId& id, Time now) {
     const auto found = pairs_.find(id);
     const Facts* facts = roster_.find(id);
-    if ((found == pairs_.end() && facts == nullptr) || id == self().id || leaving_) return false;
+    const bool sought = !leaving_ && plan_.drop_added(id);
+    if ((found == pairs_.end() && facts == nullptr) || id == self().id || leaving_) return sought;
     Roster::Parted parted;
     parted.token_until = now + options_.forget_after;
     if (facts != nullptr) parted.addresses = facts->addresses;
@@ -446,6 +451,32 @@ bool Engine::occupied(const PeerId& wanted, const Address& address) const {
     });
 }
 
+/// Whether whoever dials `address` finds a peer that is linked, and nobody else: it was found there, says that it is
+/// there, and nobody else does.
+bool Engine::leads_to_linked(const Address& address) const {
+    const Pair* there = nullptr;
+    for (const Pair* pair : view_) {
+        const bool says_so = publishes(pair->id, address);
+        const bool proven = std::find(pair->proven.begin(), pair->proven.end(), address) != pair->proven.end();
+        if (!says_so && !proven) continue;
+        if (there != nullptr || !says_so || !proven || pair->session->attached() == 0) return false;
+        there = pair;
+    }
+    return there != nullptr;
+}
+
+bool Engine::publishes(const PeerId& id, const Address& address) const {
+    const Facts* facts = roster_.find(id);
+    return facts != nullptr &&
+           std::find(facts->addresses.begin(), facts->addresses.end(), address) != facts->addresses.end();
+}
+
+/// Whether somebody waits in `add` for this target.
+bool Engine::awaited(std::uint64_t target) const {
+    return std::any_of(requests_.begin(), requests_.end(),
+                       [&](const auto& entry) { return entry.second.target == target; });
+}
+
 void Engine::dial_now(Time now) {
     // Whoever redials does not wait for the system's own attempts, which come ever more seldom.
     const Duration attempt = std::min(options_.connect_timeout, std::max<Duration>(options_.heartbeat, least_attempt));
@@ -455,7 +486,8 @@ void Engine::dial_now(Time now) {
         if (found == pairs_.end() || self().id < id) return Time();
         return found->second.named + dial_grace(pairs_.size());
     };
-    while (const auto step = plan_.step(now, is_occupied, earliest)) {
+    const auto is_linked = [&](const Address& address) { return leads_to_linked(address); };
+    while (const auto step = plan_.step(now, is_occupied, earliest, is_linked)) {
         if (step->resolve) {
             actions_.push_back(Resolve{step->target, step->address});
             continue;
@@ -467,7 +499,7 @@ void Engine::dial_now(Time now) {
         link.begun = now;
         link.target = step->target;
         link.round = step->round;
-        const bool added = plan_.kind(step->target) == DialPlan::Kind::added;
+        const bool added = awaited(step->target);
         timers_.set({Timer::link, link.id}, now + (added ? options_.connect_timeout : attempt));
         ++counters_.dials;
         if (const auto& sought = *plan_.bound(step->target)) await_dial(*sought, now);
@@ -482,7 +514,7 @@ void Engine::resolved(std::uint64_t target, std::vector<Address> addresses, errc
     // All processes may be given the same seeds, their own address among them.
     const auto& own = self().addresses;
     const auto is_own = [&](const Address& each) { return std::find(own.begin(), own.end(), each) != own.end(); };
-    const bool added = plan_.kind(target) == DialPlan::Kind::added;
+    const bool added = awaited(target);
     if (!added && std::erase_if(addresses, is_own) != 0) why = errc::self;
     if (addresses.empty()) {
         if (const auto round = plan_.failed({target, 0}, why, now)) {
@@ -505,15 +537,19 @@ void Engine::round_failed(const DialPlan::Round& round, Time now) {
             return;
         }
     }
-    if (round.kind == DialPlan::Kind::seed || round.kind == DialPlan::Kind::remembered) {
+    if (!DialPlan::is_for_peer(round.kind)) {
         const bool seed = round.kind == DialPlan::Kind::seed;
+        const bool added = round.kind == DialPlan::Kind::added;
         const bool news = round.news && round.error != errc::self;
         log(!news ? Severity::debug : seed ? Severity::warning : Severity::info,
-            (seed ? "seed_unreachable address=" : "remembered_unreachable address=") + round.name.to_string() +
-                " why=\"" + make_error_code(round.error).message() + '"');
+            std::string(seed ? "seed" : added ? "added" : "remembered") + "_unreachable address=" +
+                round.name.to_string() + " why=\"" + make_error_code(round.error).message() + '"');
         // Whoever was there in a former run is not there now, and who is need not be disturbed again.
-        const bool taken = round.error == errc::wrong_cluster || round.error == errc::self;
-        if (!seed && taken) plan_.drop(round.target);
+        const auto& own = self().addresses;
+        const bool is_own = std::find(own.begin(), own.end(), round.name) != own.end();
+        const bool taken = round.error == errc::wrong_cluster || (round.error == errc::self && is_own);
+        // Who parted from this node does not want to be dialled.
+        if (added ? round.error == errc::removed : !seed && taken) plan_.drop(round.target);
     }
     if (round.kind == DialPlan::Kind::check) plan_.drop(round.target);
     if (round.kind == DialPlan::Kind::peer) {

@@ -317,6 +317,9 @@ private:
     void fire(Key key, Time now);
     void dial_now(Time now);
     bool occupied(const PeerId& wanted, const Address& address) const;
+    bool leads_to_linked(const Address& address) const;
+    bool publishes(const PeerId& id, const Address& address) const;
+    bool awaited(std::uint64_t target) const;
     void round_failed(const DialPlan::Round& round, Time now);
     void answer(std::uint64_t request, errc error);
     void answer_adds(Pair& pair);

@@ -60,6 +60,7 @@ void Engine::beat(Time now) {
         if (age > options_.suspicion + 2 * options_.heartbeat) {
             pair.state = PeerState::failed;
             digest_.reset();
+            if (pair.attachments == 0) plan_.drop(id);  // hearsay for which nobody vouches any more
             log(Severity::info, "peer_gone " + who(pair) + " why=others_do_not_hear_from_it_either");
         } else if (age >= options_.heartbeat && ++asked <= most_unreachable) {
             ask(pair, 1, now);
@@ -280,6 +281,8 @@ void Engine::on(Link& link, Finding&& finding, Time now) {
     if (finding.heard) {
         pair.heard_elsewhere = true;
         vouch(pair, now);
+        const bool met = pair.in_view || pair.attachments != 0 || !pair.links.empty();
+        if (!met) plan_.hear(pair.id, link.pair->id, addresses_of(pair.id), now);
     }
     verify(pair, now);
 }

@@ -116,8 +116,11 @@ void Engine::dial_failed(LinkId id, errc error, Time now) {
 void Engine::end_target(Link& link, errc error, Time now) {
     const std::uint64_t target = std::exchange(link.target, 0);
     if (target == 0) return;
-    ++counters_.dials_failed;
     const DialPlan::Kind kind = plan_.kind(target);
+    if (kind == DialPlan::Kind::seed && link.pair != nullptr && attached_link(*link.pair) != nullptr) {
+        return plan_.answered({target, link.round}, link.pair->id, now);  // its peer is linked in another way
+    }
+    ++counters_.dials_failed;
     const auto* bound = plan_.bound(target);
     const std::optional<PeerId> sought =
         bound != nullptr && DialPlan::is_for_peer(kind) ? *bound : std::optional<PeerId>();
@@ -277,6 +280,11 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
         plan_.drop(std::exchange(link.target, 0));
         if (attached_link(pair) != nullptr) return close(link);
     }
+    if (plan_.kind(link.target) == DialPlan::Kind::seed && attached_link(pair) != nullptr) {
+        if (publishes(id, link.wanted)) found_at(pair, link.wanted);
+        plan_.answered({std::exchange(link.target, 0), link.round}, id, now);
+        return close(link);
+    }
     link.pair = &pair;
     link.peer_nonce = hello.nonce;
     link.hello = std::make_unique<Hello>(std::move(hello));  // believed once it is attached
@@ -304,14 +312,15 @@ Engine::Request* Engine::requested(const Link& link) {
 
 /// The dial that made this link has reached `pair`.
 void Engine::bind_target(Link& link, Pair& pair, Time now) {
-    if (link.target == 0) return;
+    // A seed's dial has its answer when the peer is linked.
+    if (link.target == 0 || plan_.kind(link.target) == DialPlan::Kind::seed) return;
     const auto* wanted = plan_.bound(link.target);
     if (wanted != nullptr && DialPlan::is_for_peer(plan_.kind(link.target)) && **wanted != pair.id) {
         end_target(link, errc::not_in_view, now);
         return;
     }
     if (Request* request = requested(link)) request->peer = pair.id;
-    plan_.answered({std::exchange(link.target, 0), link.round}, pair.id);
+    plan_.answered({std::exchange(link.target, 0), link.round}, pair.id, now);
     if (Link* current = attached_link(pair); current != nullptr && current->completed) answer_adds(pair);
 }
 
