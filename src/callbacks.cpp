@@ -17,7 +17,10 @@ Subscription::~Subscription() {
 }
 
 void Subscription::reset() {
-    if (const auto registration = std::exchange(registration_, nullptr)) registration->end();
+    auto registration = std::exchange(registration_, nullptr);
+    if (!registration) return;
+    if (!registration->is_here()) return net::keep_for_ever(std::move(registration));
+    registration->end();
 }
 
 namespace detail {
@@ -74,6 +77,7 @@ Subscription Callbacks::on_peers_changed(std::function<void(const std::vector<Pe
 
 Subscription Callbacks::on_given_up(std::function<void(const GivenUp&)> function) {
     const std::lock_guard lock(mutex_);
+    reports_.clear();  // it hears of what is given up from now on
     return Subscription(given_up_.add(std::move(function)));
 }
 
@@ -89,12 +93,14 @@ void Callbacks::call(const CallbackList<Arguments...>& list, const std::decay_t<
 void Callbacks::peer_added(const Peer& peer) {
     const std::lock_guard lock(mutex_);
     peers_[peer.id] = peer;
+    close_reports(peer.id);
     call(added_, peer);
 }
 
 void Callbacks::peer_removed(const Peer& peer, RemovalReason reason) {
     const std::lock_guard lock(mutex_);
     peers_.erase(peer.id);
+    close_reports(peer.id);
     call(removed_, peer, reason);
 }
 
@@ -116,7 +122,28 @@ void Callbacks::peers_changed() {
 
 void Callbacks::given_up(const GivenUp& given_up) {
     const std::lock_guard lock(mutex_);
-    call(given_up_, given_up);
+    auto entries = given_up_.all();
+    if (entries.empty()) return;
+    std::shared_ptr<GivenUp>& open = reports_[{given_up.peer.id, given_up.reason}];
+    if (open) {
+        open->messages += given_up.messages;
+        open->bytes += given_up.bytes;
+        return;
+    }
+    open = std::make_shared<GivenUp>(given_up);
+    loop_->call([self = shared_from_this(), report = open, entries = std::move(entries)] {
+        {
+            const std::lock_guard reports_lock(self->mutex_);
+            const auto found = self->reports_.find({report->peer.id, report->reason});
+            if (found != self->reports_.end() && found->second == report) self->reports_.erase(found);
+        }
+        for (const auto& entry : entries) entry->call(self->on_throw_, *report);
+    });
+}
+
+/// What is given up from now on is reported behind the event that is about to be.
+void Callbacks::close_reports(const PeerId& peer) {
+    std::erase_if(reports_, [&](const auto& each) { return each.first.first == peer; });
 }
 
 void Callbacks::end() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "net/context.hpp"
+#include "net/system.hpp"
 
 #include <cluster/node.hpp>
 
@@ -58,6 +59,8 @@ class Registration {
 public:
     virtual ~Registration() = default;
 
+    /// False in a child made by `fork`, where nobody may wait for a call under way: it never ends.
+    bool is_here() const noexcept { return origin_.is_here(); }
     /// From now on it is not called. Waits for a call under way, unless that is what calls this, or this is an I/O
     /// thread, where nothing may wait.
     void end();
@@ -68,6 +71,7 @@ protected:
     void leave();
 
 private:
+    const net::Origin origin_;
     std::mutex mutex_;
     std::condition_variable left_;
     std::thread::id inside_;
@@ -137,12 +141,14 @@ public:
     void peer_added(const Peer& peer);
     void peer_removed(const Peer& peer, RemovalReason reason);
     void peers_changed();
+    /// While a report waits to be made, what is given up for the same peer and reason joins it.
     void given_up(const GivenUp& given_up);
 
     /// Nothing is called from now on; waits for a call under way as `Registration::end` does.
     void end();
 
 private:
+    void close_reports(const PeerId& peer);
     template <class... Arguments>
     void call(const CallbackList<Arguments...>& list, const std::decay_t<Arguments>&... arguments);
 
@@ -157,6 +163,8 @@ private:
     CallbackList<const std::vector<Peer>&> changed_;
     CallbackList<const GivenUp&> given_up_;
     bool change_pending_ = false;
+    /// Reports that wait and that more may join: of each peer, until it is added or removed.
+    std::map<std::pair<PeerId, errc>, std::shared_ptr<GivenUp>> reports_;
 };
 
 }  // namespace cluster::detail

@@ -18,7 +18,9 @@ public:
             case errc::address_in_use: return "another socket listens on that port";
             case errc::address_not_available: return "this machine has no such address";
             case errc::permission_denied: return "the system does not permit it";
-            case errc::out_of_descriptors: return "no file descriptor is left";
+            case errc::out_of_descriptors:
+                return "no file descriptor is left; call cluster::raise_descriptor_limit() at the start, or raise the "
+                       "limit (ulimit -n)";
             case errc::not_a_cluster_node: return "what answers there is not a cluster node";
             case errc::wrong_cluster: return "the node belongs to another cluster";
             case errc::wrong_version: return "the node speaks no common version of the protocol";
@@ -43,7 +45,9 @@ public:
             case errc::too_many_members: return "this node has as many members as it may have";
             case errc::too_many_requests: return "this node waits for as many replies as it may";
             case errc::not_a_request: return "the message is not a request, so nobody waits for a reply to it";
-            case errc::unsupported: return "the peer knows no requests; run a newer version of this library there";
+            case errc::unsupported: return "the peer does not know that; run a newer version of this library there";
+            case errc::unanswered: return "the peer has dropped the request without a reply";
+            case errc::no_address: return "the peer tells of no address that can be dialled from here";
             case errc::system_failure: return "the system refused";
         }
         return "unknown error " + std::to_string(value);
@@ -74,11 +78,22 @@ public:
     }
 };
 
+class ReplyCategory final : public std::error_category {
+public:
+    const char* name() const noexcept override { return "cluster.reply"; }
+    std::string message(int value) const override { return "the peer replied with error " + std::to_string(value); }
+};
+
 }  // namespace
 
 const std::error_category& error_category() noexcept {
     // Never destroyed: an error may still be looked at while the process ends.
     static const Category& category = *new Category;
+    return category;
+}
+
+const std::error_category& reply_category() noexcept {
+    static const ReplyCategory& category = *new ReplyCategory;
     return category;
 }
 

@@ -6,6 +6,7 @@
 
 #include <cluster/error.hpp>
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <memory>
@@ -21,27 +22,18 @@ namespace {
 
 /// Batches up to this size are put together in blocks of this size.
 constexpr std::size_t small = std::size_t{4} << 10;
-constexpr std::size_t many = 64;
 
-}  // namespace
-
-/// Under the lock: adds `batch` to the last one of its session, if that still waits and can take it.
-bool InboxState::put_together(Batch& batch) {
-    const auto found = last_.find(batch.session);
-    if (found == last_.end()) return false;
-    Last& last = found->second;
-    Batch& before = *last.batch;
-    // The order between senders is only given up where many wait.
-    if (&before != &queue_.back() && queue_.size() < many) return false;
-    if ((batch.lost == 0) != (before.lost == 0)) return false;
+/// Adds `batch` to `before`, which came before it from the same sender, if it can take it. `has_room`: its block has.
+bool put_together(Batch& before, bool& has_room, const Batch& batch) {
+    if (batch.session != before.session || (batch.lost == 0) != (before.lost == 0)) return false;
     if (batch.lost == 0) {
         const std::size_t size = before.frames.size();
         if (size + batch.frames.size() > small) return false;
-        if (!last.has_room) {
+        if (!has_room) {
             core::BlockRef block = core::Block::allocate(small);
             std::memcpy(block->data(), before.frames.data(), size);
             before.block = std::move(block);
-            last.has_room = true;
+            has_room = true;
         }
         std::memcpy(before.block->data() + size, batch.frames.data(), batch.frames.size());
         before.frames = {before.block->data(), size + batch.frames.size()};
@@ -51,6 +43,8 @@ bool InboxState::put_together(Batch& batch) {
     before.charge += batch.charge;
     return true;
 }
+
+}  // namespace
 
 InboxState::~InboxState() {
     if (replier_ != nullptr) replier_->release();
@@ -67,10 +61,7 @@ bool InboxState::push(std::span<Batch> batches) {
             assert((batch.lost != 0) == batch.frames.empty());
             messages += batch.lost != 0 ? 1 : batch.messages;
             bytes_ += batch.charge;
-            if (put_together(batch)) continue;
-            const std::uint64_t session = batch.session;
-            queue_.push_back(std::move(batch));
-            last_[session] = {&queue_.back(), false};
+            put(std::move(batch));
         }
         waiting = waiting_;
         for (std::uint64_t i = 0; i < messages && !operations_.empty(); ++i) woken.push_back(take_operation());
@@ -110,6 +101,7 @@ void InboxState::wait(std::shared_ptr<Operation> operation) {
 }
 
 bool InboxState::stop_waiting(const Operation& operation) {
+    if (!origin_.is_here()) return false;
     std::shared_ptr<Operation> found;  // dies outside the lock
     const std::lock_guard lock(mutex_);
     const auto place = places_.find(&operation);
@@ -129,6 +121,7 @@ std::shared_ptr<Operation> InboxState::take_operation() {
 }
 
 void InboxState::pass_on() {
+    if (!origin_.is_here()) return;
     std::shared_ptr<Operation> next;
     {
         const std::lock_guard lock(mutex_);
@@ -140,34 +133,9 @@ void InboxState::pass_on() {
 
 /// Under the lock.
 bool InboxState::has_unclaimed() const {
-    return !queue_.empty() || (open_ != nullptr && !open_->exhausted());
-}
-
-bool InboxState::pop_all(std::vector<Batch>& out) {
-    const std::lock_guard lock(mutex_);
-    const std::size_t before = out.size();
-    if (open_ != nullptr) {
-        const std::size_t position = open_->position.exchange(open_->end, std::memory_order_relaxed);
-        if (position < open_->end) {
-            Batch& rest = out.emplace_back(open_->batch);
-            if (rest.lost == 0) {
-                rest.frames = rest.frames.subspan(position);
-                rest.messages = 0;
-                for (auto frames = rest.frames; !frames.empty(); ++rest.messages) {
-                    frames = frames.subspan(FrameHeader::size + FrameHeader::read(frames.data()).length);
-                }
-            }
-            bytes_ -= rest.charge;
-        }
-        open_.reset();
-    }
-    for (Batch& batch : queue_) {
-        bytes_ -= batch.charge;
-        out.push_back(std::move(batch));
-    }
-    queue_.clear();
-    last_.clear();
-    return out.size() != before;
+    if (!turns_.empty()) return true;
+    return open_ != nullptr && (open_->position.load(std::memory_order_relaxed) < open_->end ||
+                                !turn_.sender->queue.empty());
 }
 
 void InboxState::taken(std::vector<Taken>& out) {
@@ -197,16 +165,55 @@ void InboxState::detach() {
     lock.unlock();
 }
 
-/// Under the lock: makes `open_` a batch with unclaimed messages, if there is one.
-bool InboxState::open_next() {
-    if (open_ != nullptr && !open_->exhausted()) return true;
-    if (queue_.empty()) return false;
-    Batch& first = queue_.front();
-    if (const auto last = last_.find(first.session); last != last_.end() && last->second.batch == &first) {
-        last_.erase(last);
+/// Under the lock.
+void InboxState::put(Batch&& batch) {
+    Sender& sender = senders_[batch.from];
+    if (!sender.queue.empty() && put_together(sender.queue.back(), sender.has_room, batch)) return;
+    sender.id = batch.from;
+    sender.queue.push_back(std::move(batch));
+    sender.has_room = false;
+    if (!sender.waits) wait_for_turn(sender, turn_.given);
+}
+
+/// Under the lock.
+void InboxState::wait_for_turn(Sender& sender, std::uint64_t given) {
+    sender.waits = true;
+    turns_.push_back({given, ++last_turn_, &sender});
+    std::push_heap(turns_.begin(), turns_.end());
+}
+
+/// Under the lock: all that was open has been claimed.
+void InboxState::end_turn() {
+    Sender& sender = *turn_.sender;
+    const std::size_t position = open_->position.load(std::memory_order_relaxed);
+    const auto batch = std::exchange(open_, nullptr);
+    if (position < batch->end) sender.begun = batch;
+    if (sender.begun != nullptr || !sender.queue.empty()) {
+        wait_for_turn(sender, turn_.given + (position - opened_at_));
+    } else {
+        sender.waits = false;
+        if (senders_.size() > most_kept) senders_.erase(PeerId(sender.id));
     }
-    open_ = std::make_shared<SharedBatch>(std::move(first));
-    queue_.pop_front();
+}
+
+/// Under the lock: makes `open_` a batch with messages that may be claimed, if there is one.
+bool InboxState::open_next() {
+    if (open_ != nullptr) {
+        if (!open_->turn_over()) return true;
+        end_turn();
+    }
+    if (turns_.empty()) return false;
+    std::pop_heap(turns_.begin(), turns_.end());
+    turn_ = turns_.back();
+    turns_.pop_back();
+    Sender& sender = *turn_.sender;
+    open_ = std::exchange(sender.begun, nullptr);
+    if (open_ == nullptr) {
+        open_ = std::make_shared<SharedBatch>(std::move(sender.queue.front()));
+        sender.queue.pop_front();
+    }
+    opened_at_ = open_->position.load(std::memory_order_relaxed);
+    open_->limit.store(std::min(opened_at_ + quantum, open_->end), std::memory_order_relaxed);
     return true;
 }
 
@@ -231,7 +238,7 @@ std::shared_ptr<SharedBatch> InboxState::next(Deadline deadline) {
 void InboxState::finish(const std::shared_ptr<SharedBatch>& batch) {
     {
         const std::lock_guard lock(mutex_);
-        if (open_ == batch) open_.reset();
+        if (open_ == batch) end_turn();
         const std::uint64_t charge = batch->batch.charge;
         if (charge == 0) return;
         bytes_ -= charge;
@@ -262,7 +269,7 @@ bool InboxReader::claim() {
     std::span<const std::byte> payload;
     std::uint8_t flags = 0;
     do {
-        if (position == shared.end) return false;
+        if (position >= shared.limit.load(std::memory_order_relaxed)) return false;
         if (batch.lost != 0) {
             after = shared.end;
         } else {
@@ -273,14 +280,13 @@ bool InboxReader::claim() {
             after = position + FrameHeader::size + payload.size();
         }
     } while (!shared.position.compare_exchange_weak(position, after, std::memory_order_relaxed));
-    Replier* replier = nullptr;
-    std::uint64_t call = 0;
-    if (batch.lost == 0 && (flags & core::flag_call) != 0) {
-        replier = state_->replier();
-        call = core::read_call(payload.data());
+    if ((flags & core::flag_call) != 0) {
+        if (Replier* replier = state_->replier()) {
+            question_ = new Question(*replier, batch.from, core::read_call(payload.data()));
+        }
         payload = payload.subspan(core::call_size);
     }
-    std::construct_at(&message_, batch.from, batch.block.get(), payload, batch.lost, replier, call);
+    std::construct_at(&message_, batch.from, batch.block.get(), payload, batch.lost, question_);
     if (after == shared.end) state_->finish(batch_);
     return true;
 }
@@ -298,8 +304,12 @@ bool InboxReader::next_batch(Deadline deadline) {
 
 Message InboxReader::take() const noexcept {
     core::BlockRef block = message_.size() == 0 ? core::BlockRef() : batch_->batch.block;
-    if (message_.replier_ != nullptr) message_.replier_->retain();
-    return Message(message_.from_, block.detach(), message_.bytes(), message_.lost_, message_.replier_, message_.call_);
+    if (question_ != nullptr) question_->retain();
+    return Message(message_.from_, block.detach(), message_.bytes(), message_.lost_, question_);
+}
+
+void InboxReader::drop_question() noexcept {
+    std::exchange(question_, nullptr)->release();
 }
 
 }  // namespace cluster::detail

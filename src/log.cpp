@@ -1,13 +1,18 @@
 #include "log.hpp"
 
-#include <algorithm>
-#include <cstddef>
-#include <cstdio>
-#include <memory>
-#include <mutex>
+#include "net/standard_error.hpp"
+
 #include <spdlog/logger.h>
 #include <spdlog/sinks/sink.h>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <ctime>
+#include <memory>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 namespace cluster::detail {
 
@@ -27,6 +32,10 @@ spdlog::level::level_enum level_of(core::Severity severity) {
         case core::Severity::error: break;
     }
     return spdlog::level::err;
+}
+
+core::Time now() {
+    return std::chrono::steady_clock::now().time_since_epoch();
 }
 
 /// One line at a time. The lock is recursive, because the application's function may call what logs another line.
@@ -50,40 +59,81 @@ private:
     std::function<void(LogLevel, std::string_view)> write_;
 };
 
-void write_to_standard_error(LogLevel level, std::string_view text) {
-    const char* const name = level == LogLevel::error ? "error" : "warning";
-    std::fprintf(stderr, "cluster: %s: %.*s\n", name, static_cast<int>(text.size()), text.data());
+/// The time of day in UTC, such as 2024-02-29T23:59:59.123Z.
+std::string stamp() {
+    const auto now = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
+    const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+    std::tm parts{};
+    ::gmtime_r(&seconds, &parts);
+    std::array<char, 40> text{};
+    const std::size_t size = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &parts);
+    const auto milliseconds = now.time_since_epoch().count() % 1000;
+    return std::string(text.data(), size) + '.' + std::to_string(1000 + milliseconds).substr(1) + 'Z';
+}
+
+/// For an application that does not say where to: standard error. What is lost there is counted.
+class StandardErrorLines {
+public:
+    void write(LogLevel level, std::string_view text) {
+        std::string line = stamp() + (level == LogLevel::error ? " cluster: error: " : " cluster: warning: ");
+        line += text;
+        if (lost_ != 0) line += " lines_lost=" + std::to_string(lost_);
+        line += '\n';
+        lost_ = out_.write(line) ? 0 : lost_ + 1;
+    }
+
+private:
+    net::StandardError out_;
+    std::uint64_t lost_ = 0;  ///< since a line was written
+};
+
+std::function<void(LogLevel, std::string_view)> to_standard_error() {
+    return [lines = std::make_shared<StandardErrorLines>()](LogLevel level, std::string_view text) {
+        lines->write(level, text);
+    };
 }
 
 }  // namespace
 
 Log::Log(std::function<void(LogLevel, std::string_view)> write, std::string_view node)
-    : suffix_(" node=" + std::string(node)) {
+    : suffix_(" node=" + core::token(node)) {
     const bool own = static_cast<bool>(write);
-    auto sink = std::make_shared<FunctionSink>(own ? std::move(write) : write_to_standard_error);
+    auto sink = std::make_shared<FunctionSink>(own ? std::move(write) : to_standard_error());
     logger_ = std::make_shared<spdlog::logger>("cluster", std::move(sink));
+    logger_->set_error_handler([](const std::string&) {});  // by itself it would write to standard error
     logger_->set_level(own ? spdlog::level::debug : spdlog::level::warn);
 }
 
-void Log::write(core::Severity severity, std::string_view text) {
-    const spdlog::level::level_enum level = level_of(severity);
-    if (!logger_->should_log(level)) return;
-    std::string line = std::string(text) + suffix_;
+void Log::write(core::LogLine line) {
+    if (!logger_->should_log(level_of(line.severity))) return;
+    std::optional<core::LogLine> passed;
     {
         const std::lock_guard lock(mutex_);
-        Allowance& allowance = allowances_[static_cast<std::size_t>(severity)];
-        const auto now = std::chrono::steady_clock::now();
-        const double passed = std::chrono::duration<double>(now - allowance.since).count();
-        allowance.lines = std::min(burst, allowance.lines + passed * rate);
-        allowance.since = now;
-        if (allowance.lines < 1) {
-            ++allowance.left_out;
-            return;
-        }
-        allowance.lines -= 1;
-        if (allowance.left_out != 0) line += " left_out=" + std::to_string(std::exchange(allowance.left_out, 0));
+        passed = gate_.pass(std::move(line), now());
     }
-    logger_->log(level, spdlog::string_view_t(line));
+    if (passed) put(*passed);
+}
+
+std::optional<core::Time> Log::due() {
+    const std::lock_guard lock(mutex_);
+    const core::Time deadline = gate_.deadline();
+    if (deadline >= due_) return std::nullopt;
+    due_ = deadline;
+    return deadline;
+}
+
+void Log::flush(bool all) {
+    std::vector<core::LogLine> lines;
+    {
+        const std::lock_guard lock(mutex_);
+        due_ = core::never;
+        lines = all ? gate_.flush_all() : gate_.flush(now());
+    }
+    for (const core::LogLine& line : lines) put(line);
+}
+
+void Log::put(const core::LogLine& line) {
+    logger_->log(level_of(line.severity), spdlog::string_view_t(line.text + suffix_));
 }
 
 }  // namespace cluster::detail

@@ -1,17 +1,18 @@
 #pragma once
 
-#include "core/action.hpp"
+#include "core/log_gate.hpp"
+#include "core/log_line.hpp"
+#include "core/time.hpp"
 
 #include <cluster/options.hpp>
 
-#include <array>
-#include <chrono>
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace spdlog {
 class logger;
@@ -21,27 +22,28 @@ namespace cluster::detail {
 
 /// Where one node's log lines go: a private logger with one sink. Thread-safe. Nothing the application's function does
 /// comes back from it, not even an exception.
+///
+/// A gate decides what is written at once. What it counts, whoever owns the log has written later: `due` says when, and
+/// `flush` does it.
 class Log {
 public:
     /// An empty `write` stands for standard error, from warnings on. `node` is told in each line.
     Log(std::function<void(LogLevel, std::string_view)> write, std::string_view node);
 
-    /// Of each level, at most `burst` lines at once and then `rate` per second: a stranger must not fill a disk. The
-    /// next line of that level tells how many were left out.
-    static constexpr double burst = 200;
-    static constexpr double rate = 20;
+    void write(core::LogLine line);
+    void write(core::Severity severity, std::string text) { write({severity, std::move(text)}); }
 
-    void write(core::Severity severity, std::string_view text);
+    /// When to call `flush`, if nobody who has asked before does so early enough.
+    std::optional<core::Time> due();
+    /// `all`: the end has come, and what is counted is told now.
+    void flush(bool all = false);
 
 private:
-    struct Allowance {
-        double lines = burst;
-        std::chrono::steady_clock::time_point since{};
-        std::uint64_t left_out = 0;
-    };
+    void put(const core::LogLine& line);
 
     std::mutex mutex_;
-    std::array<Allowance, 4> allowances_;
+    core::LogGate gate_;
+    core::Time due_ = core::never;  ///< what `due` has said
     std::shared_ptr<spdlog::logger> logger_;
     std::string suffix_;
 };

@@ -229,6 +229,7 @@ bool MembersState::wait(const WatchState& watch, std::uint64_t seen, const std::
 }
 
 bool MembersState::stop_waiting(const Operation& operation) {
+    if (!origin_.is_here()) return false;
     Waiting found;  // dies outside the lock
     const std::lock_guard lock(mutex_);
     const auto at = std::find_if(waiting_.begin(), waiting_.end(),

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "deadline.hpp"
+#include "net/system.hpp"
 
 #include <cluster/membership.hpp>
 #include <cluster/operation.hpp>
@@ -113,7 +114,7 @@ public:
     bool wait(const WatchState& watch, std::uint64_t seen, Deadline deadline);
     /// The same for an operation: wakes it then. False if there is nothing to wait for; then it will not.
     bool wait(const WatchState& watch, std::uint64_t seen, const std::shared_ptr<Operation>& operation);
-    /// False if `operation` is not waiting: it has been woken.
+    /// False if `operation` is not waiting: it has been woken, or this is a child made by `fork`.
     bool stop_waiting(const Operation& operation);
     bool at_end(const WatchState& watch) const;
     void end(WatchState& watch);
@@ -146,6 +147,7 @@ private:
     const CallBack call_back_;
     const OnThrow on_throw_;
 
+    const net::Origin origin_;
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::map<Key, Place> members_;

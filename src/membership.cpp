@@ -170,6 +170,8 @@ public:
           id_(draw_member_id()),
           record_(std::make_shared<const MemberRecord>(MemberRecord{id_, host_->owner(), {}})) {}
 
+    /// False in a child made by `fork`, whose parent it goes on standing for.
+    bool is_here() const noexcept { return origin_.is_here(); }
     const MemberId& id() const noexcept { return id_; }
     std::vector<std::byte> data() const {
         const std::lock_guard lock(mutex_);
@@ -233,6 +235,7 @@ private:
         return operation->error == errc::cancelled ? make_error_code(errc::timed_out) : operation->error;
     }
 
+    const net::Origin origin_;
     const std::shared_ptr<MembershipHost> host_;
     const MemberId id_;
 
@@ -253,7 +256,12 @@ Membership& Membership::operator=(Membership&& other) noexcept {
 }
 
 Membership::~Membership() {
-    if (state_) state_->withdraw(seen_by::this_node, {});
+    if (!state_) return;
+    if (state_->is_here()) {
+        state_->withdraw(seen_by::this_node, {});
+    } else {
+        net::keep_for_ever(std::shared_ptr<detail::MembershipState>(std::move(state_)));
+    }
 }
 
 const MemberId& Membership::id() const noexcept {

@@ -1,5 +1,6 @@
 #include <cluster/node.hpp>
 
+#include "net/system.hpp"
 #include "node_state.hpp"
 
 #include <string>
@@ -15,6 +16,11 @@ void throw_if(const std::error_code& error, std::string_view doing) {
     if (error) throw std::system_error(error, std::string(doing));
 }
 
+/// What was tried, and who had no room, if that is known.
+std::string describe(std::string doing, const std::string& full) {
+    return full.empty() ? doing : std::move(doing) + ": " + full;
+}
+
 Options listening_on(std::string_view listen) {
     Options options;
     options.listen = listen;
@@ -28,6 +34,10 @@ Node::Node(std::string_view listen) : Node(listening_on(listen)) {}
 Node::Node(Options options) : state_(detail::NodeState::start(std::move(options))) {}
 
 Node::~Node() {
+    if (!state_->is_here()) {
+        net::keep_for_ever(std::move(state_));
+        return;
+    }
     const std::shared_ptr<net::Context> context = state_->shut_down();
     state_.reset();
 }
@@ -72,8 +82,16 @@ bool Node::wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout) {
     return state_->wait_for_peers(count, timeout);
 }
 
+bool Node::wait_until_settled(std::chrono::nanoseconds timeout) {
+    return state_->wait_until_settled(timeout);
+}
+
 std::vector<Peer> Node::peers() const {
     return state_->peers();
+}
+
+std::vector<Peer> Node::peers(Everybody) const {
+    return state_->everybody();
 }
 
 std::optional<Peer> Node::peer(const PeerId& id) const {
@@ -82,36 +100,66 @@ std::optional<Peer> Node::peer(const PeerId& id) const {
 
 std::size_t Node::broadcast(Payload payload) {
     std::error_code error;
-    const std::size_t count = state_->queue(nullptr, payload, error);
-    throw_if(error, "broadcasting");
+    std::string full;
+    const std::size_t count = state_->queue(std::nullopt, payload, error, &full);
+    if (error) throw_if(error, describe("broadcasting", full));
     return count;
 }
 
 std::size_t Node::broadcast(Payload payload, std::error_code& error) {
-    return state_->queue(nullptr, payload, error);
+    return state_->queue(std::nullopt, payload, error);
 }
 
 void Node::send(const PeerId& to, Payload payload) {
     std::error_code error;
-    state_->queue(&to, payload, error);
-    if (error) throw_if(error, "sending to " + to.to_string());
+    std::string full;
+    state_->queue(std::span(&to, 1), payload, error, &full);
+    if (error) throw_if(error, describe("sending to " + to.to_string(), full));
 }
 
 void Node::send(const PeerId& to, Payload payload, std::error_code& error) {
-    state_->queue(&to, payload, error);
+    state_->queue(std::span(&to, 1), payload, error);
+}
+
+void Node::send_to_all_of(std::span<const PeerId> to, Payload& payload) {
+    std::error_code error;
+    std::string full;
+    state_->queue(to, payload, error, &full);
+    if (error) throw_if(error, describe("sending to " + std::to_string(to.size()) + " peers", full));
+}
+
+void Node::send(std::span<const PeerId> to, Payload payload) {
+    send_to_all_of(to, payload);
+}
+
+void Node::send(std::span<const PeerId> to, Payload payload, std::error_code& error) {
+    state_->queue(to, payload, error);
+}
+
+void Node::send(std::initializer_list<PeerId> to, Payload payload) {
+    send_to_all_of({to.begin(), to.size()}, payload);
+}
+
+void Node::send(std::initializer_list<PeerId> to, Payload payload, std::error_code& error) {
+    state_->queue(std::span(to.begin(), to.size()), payload, error);
 }
 
 TryResult Node::try_broadcast(Payload payload) {
-    return state_->try_queue(nullptr, payload);
+    return state_->try_queue(std::nullopt, payload);
 }
 
 TryResult Node::try_send(const PeerId& to, Payload payload) {
-    return state_->try_queue(&to, payload);
+    return state_->try_queue(std::span(&to, 1), payload);
+}
+
+TryResult Node::try_send(std::span<const PeerId> to, Payload payload) {
+    return state_->try_queue(to, payload);
 }
 
 Message Node::request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout) {
     std::error_code error;
     Message reply = state_->request(to, payload, timeout, error);
+    if (reply.size() != 0 && error) throw_if(error, reply.text());
     if (error) throw_if(error, "asking " + to.to_string());
     return reply;
 }
@@ -123,6 +171,17 @@ Message Node::request(const PeerId& to, Payload payload, std::chrono::nanosecond
 void Node::request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout,
                    std::function<void(std::error_code, const Message&)> handler) {
     state_->request(to, payload, timeout, std::move(handler));
+}
+
+std::vector<Answer> Node::request_all(Payload payload, std::chrono::nanoseconds timeout) {
+    std::error_code error;
+    std::vector<Answer> answers = state_->request_all(payload, timeout, error);
+    throw_if(error, "asking all peers");
+    return answers;
+}
+
+std::vector<Answer> Node::request_all(Payload payload, std::chrono::nanoseconds timeout, std::error_code& error) {
+    return state_->request_all(payload, timeout, error);
 }
 
 Inbox Node::inbox() const {
@@ -177,13 +236,19 @@ void Node::start_add(const State& state, const Address& address, std::shared_ptr
     state->start_add(address, std::move(operation));
 }
 
-void Node::start_wait(const State& state, std::size_t count, std::shared_ptr<detail::WaitOperation> operation) {
+void Node::start_wait(const State& state, std::optional<std::size_t> count,
+                      std::shared_ptr<detail::WaitOperation> operation) {
     state->start_wait(count, std::move(operation));
 }
 
-void Node::start_send(const State& state, const std::optional<PeerId>& to, const Outgoing& payload,
+void Node::start_send(const State& state, std::optional<std::vector<PeerId>> to, const Outgoing& payload,
                       std::shared_ptr<detail::SendOperation> operation) {
-    state->start_send(to, payload, std::move(operation));
+    state->start_send(std::move(to), payload, std::move(operation));
+}
+
+void Node::start_request_all(const State& state, const Outgoing& payload, std::chrono::nanoseconds timeout,
+                             std::shared_ptr<detail::RequestAllOperation> operation) {
+    state->start_request_all(*payload, timeout, std::move(operation));
 }
 
 void Node::start_request(const State& state, const PeerId& to, const Outgoing& payload,

@@ -87,7 +87,7 @@ void NodeRequests::start(const PeerId& to, const Outgoing& payload, std::chrono:
         return operation->wake();
     }
     if (sooner) asio::post(loop_->io(), [self = shared_from_this()] { self->arm(); });
-    sends_->start(to, payload.as_request(sending->call), sending);
+    sends_->start({{to}}, payload.as_request(sending->call), sending);
     if (sending->ended) sends_->cancel(*sending);
 }
 
@@ -98,19 +98,81 @@ void NodeRequests::start(const PeerId& to, const Outgoing& payload, std::chrono:
     handled->started();
 }
 
+/// The answers of several peers. Thread-safe. Whoever brings the last one wakes the operation.
+class NodeRequests::Gathered {
+public:
+    Gathered(std::vector<Peer> peers, std::shared_ptr<RequestAllOperation> operation)
+        : operation_(std::move(operation)), missing_(peers.size()), answers_(peers.size()) {
+        for (std::size_t i = 0; i < peers.size(); ++i) answers_[i].peer = std::move(peers[i]);
+    }
+
+    const PeerId& peer(std::size_t at) const noexcept { return answers_[at].peer.id; }
+    /// Each has a place of its own, so that they need no lock.
+    void put(std::size_t at, std::error_code error, Message&& message) {
+        answers_[at].error = error;
+        answers_[at].message = std::move(message);
+        if (missing_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+        if (cancelled_) operation_->error = errc::cancelled;
+        if (!cancelled_) operation_->result = std::move(answers_);
+        operation_->wake();
+    }
+    void cancel() noexcept { cancelled_ = true; }
+
+private:
+    const std::shared_ptr<RequestAllOperation> operation_;
+    std::atomic<std::size_t> missing_;
+    std::atomic<bool> cancelled_{false};
+    std::vector<Answer> answers_;
+};
+
+/// The request to one of them.
+class NodeRequests::Part final : public RequestOperation {
+public:
+    Part(std::shared_ptr<Gathered> whole, std::size_t at) : whole_(std::move(whole)), at_(at) {}
+    void wake() noexcept override { whole_->put(at_, error, std::move(result)); }
+
+private:
+    const std::shared_ptr<Gathered> whole_;
+    const std::size_t at_;
+};
+
+void NodeRequests::start_all(std::vector<Peer> peers, const Outgoing& payload, std::chrono::nanoseconds timeout,
+                             std::shared_ptr<RequestAllOperation> operation) {
+    if (peers.empty()) return operation->wake();
+    const std::size_t count = peers.size();
+    RequestAllOperation& started = *operation;
+    const auto whole = std::make_shared<Gathered>(std::move(peers), std::move(operation));
+    std::vector<std::shared_ptr<Part>> parts;
+    for (std::size_t i = 0; i < count; ++i) parts.push_back(std::make_shared<Part>(whole, i));
+    started.cancel = [whole = std::weak_ptr(whole),
+                      weak = std::vector<std::weak_ptr<Part>>(parts.begin(), parts.end())] {
+        if (const auto alive = whole.lock()) alive->cancel();
+        for (const auto& each : weak) {
+            if (const auto part = each.lock(); part && part->cancel) part->cancel();
+        }
+    };
+    for (std::size_t i = 0; i < count; ++i) start(whole->peer(i), payload, timeout, parts[i]);
+}
+
 void NodeRequests::replied(const core::Batch& batch) {
     for (std::size_t at = 0; at < batch.frames.size();) {
         const std::byte* const frame = batch.frames.data() + at;
-        const std::size_t length = core::FrameHeader::read(frame).length;
-        const std::span body(frame + core::FrameHeader::size, length);
-        at += core::FrameHeader::size + length;
+        const core::FrameHeader header = core::FrameHeader::read(frame);
+        const std::span body(frame + core::FrameHeader::size, header.length);
+        at += core::FrameHeader::size + header.length;
         std::optional<Waiter> waiter;
         {
             const std::lock_guard lock(mutex_);
             waiter = calls_.answered(core::read_call(body.data()), batch.from);
         }
         if (!waiter) continue;  // its time was over, or it has had a reply
-        const auto payload = body.subspan(core::call_size);
+        auto payload = body.subspan(core::call_size);
+        if ((header.flags & core::flag_error) != 0) {
+            const int code = core::read_code(payload.data());
+            waiter->operation->error =
+                code == 0 ? make_error_code(errc::unanswered) : std::error_code(code, reply_category());
+            payload = payload.subspan(core::code_size);
+        }
         core::BlockRef block = payload.empty() ? core::BlockRef() : batch.block;
         Message message(batch.from, block.detach(), payload, 0);
         // A short one that is kept must not keep all that came with it.
@@ -170,15 +232,17 @@ void NodeRequests::arm() {
         timer_.expires_at(Deadline(armed_));
     }
     timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
-        if (!error) self->expire();
+        if (error) return;
+        const core::Time now = std::chrono::steady_clock::now().time_since_epoch();
+        self->loop_->catch_up([self, now] { self->expire(now); });  // a reply may have come in time
     });
 }
 
-void NodeRequests::expire() {
+void NodeRequests::expire(core::Time now) {
     std::vector<Waiter> over;
     {
         const std::lock_guard lock(mutex_);
-        over = calls_.expire(std::chrono::steady_clock::now().time_since_epoch());
+        over = calls_.expire(now);
         armed_ = calls_.deadline();
     }
     for (const Waiter& each : over) keep_back(*each.sending);

@@ -25,8 +25,9 @@ namespace cluster::detail {
 /// wait.
 ///
 /// 1. A request is queued as any message, and waits for room at most as long as for its reply.
-/// 2. It ends once: by its reply, by an error that kept it from being queued, by its time, by its peer going out of
-///    view, or by the node's end. Whoever takes it out of the table tells who waits, under no lock.
+/// 2. It ends once: by its reply, or the reply that there is none, by an error that kept it from being queued, by its
+///    time, by its peer going out of view, or by the node's end. Whoever takes it out of the table tells who waits,
+///    under no lock.
 class NodeRequests : public std::enable_shared_from_this<NodeRequests> {
 public:
     using Handler = std::function<void(std::error_code, const Message&)>;
@@ -46,6 +47,10 @@ public:
     /// Calls `handler` on the I/O thread, not from within this call.
     void start(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout, Handler handler);
 
+    /// Asks all of `peers`, and wakes `operation` when each has an answer.
+    void start_all(std::vector<Peer> peers, const Outgoing& payload, std::chrono::nanoseconds timeout,
+                   std::shared_ptr<RequestAllOperation> operation);
+
     // On the I/O thread.
     void replied(const core::Batch& batch);
     void peer_gone(const PeerId& peer);
@@ -54,6 +59,8 @@ public:
 
 private:
     class Handled;
+    class Gathered;
+    class Part;
     class Sending;
     struct Waiter {
         std::shared_ptr<RequestOperation> operation;
@@ -63,7 +70,7 @@ private:
     static void fail(const std::vector<Waiter>& waiters, std::error_code error);
     void fail(std::uint64_t call, std::error_code error);
     void arm();
-    void expire();
+    void expire(core::Time now);
 
     const std::shared_ptr<net::Loop> loop_;
     const std::shared_ptr<SendQueue> sends_;

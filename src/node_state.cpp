@@ -41,13 +41,20 @@ std::vector<Address> parse(const std::vector<std::string>& texts) {
 }
 
 /// What is told to others, who dial it.
-std::vector<Address> advertised(const Options& options, const asio::ip::tcp::acceptor& acceptor) {
-    if (options.advertise.empty()) return net::addresses_of(acceptor);
+std::vector<Address> advertised(const Options& options, const net::Interfaces& here) {
+    if (options.advertise.empty()) return here.addresses;
     std::vector<Address> addresses = parse(options.advertise);
     for (Address& address : addresses) {
-        if (address.port == 0) address.port = acceptor.local_endpoint().port();
+        if (address.port == 0) address.port = here.addresses.front().port;
     }
     return addresses;
+}
+
+/// Whether the application gave a name that leads here only on this machine, which its own name often does.
+bool is_loopback_in_disguise(const Options& options, const net::Interfaces& here) {
+    const Address listen = Address::parse(options.listen);
+    return options.advertise.empty() && core::is_loopback(here.addresses.front().host) &&
+           !net::to_endpoint(listen) && listen.host.find("localhost") == std::string::npos;
 }
 
 /// Where peers were in a former run, to be dialled unless it is dialled anyway, or this node itself.
@@ -60,11 +67,14 @@ std::vector<Address> remembered(const Options& options, const net::PeersFile* fi
 }
 
 core::EngineOptions engine_options(const Options& options, core::Facts self, std::vector<Address> remembered,
-                                   bool wildcard) {
+                                   net::Interfaces here, bool wildcard) {
     return {
         .cluster = options.cluster,
         .self = std::move(self),
+        .observer = options.observer,
+        .listening = std::move(here.addresses),
         .publish_observed = wildcard && options.advertise.empty(),
+        .zones = std::move(here.zones),
         .seeds = parse(options.seeds),
         .remembered = std::move(remembered),
         .heartbeat = options.heartbeat,
@@ -77,6 +87,7 @@ core::EngineOptions engine_options(const Options& options, core::Facts self, std
         .handshake_timeout = options.handshake_timeout,
         .attach_timeout = options.attach_timeout,
         .linger = options.linger,
+        .send_timeout = options.send_timeout,
         .inbox_bytes = options.inbox_bytes,
         .outbox_bytes = options.outbox_bytes,
         .total_outbox_bytes = options.total_outbox_bytes,
@@ -86,11 +97,17 @@ core::EngineOptions engine_options(const Options& options, core::Facts self, std
     };
 }
 
-/// Whom a sender waited for in vain.
-std::string no_room(const std::vector<PeerId>& full) {
-    std::string line = "no_room";
-    for (const PeerId& id : full) line += " peer=" + id.to_string();
-    return line + (full.empty() ? " why=\"total_outbox_bytes are in use\"" : " why=\"not acknowledged in time\"");
+/// The body of a reply that there is none: a code, and a text, which is cut off between two characters of UTF-8.
+std::vector<std::byte> failure_of(int code, std::span<const std::byte> text) {
+    if (text.size() > core::max_error_text) {
+        std::size_t size = core::max_error_text;
+        while (size > 0 && (text[size] & std::byte{0xc0}) == std::byte{0x80}) --size;
+        text = text.first(size);
+    }
+    std::vector<std::byte> body(core::code_size);
+    core::write_code(code, body.data());
+    body.insert(body.end(), text.begin(), text.end());
+    return body;
 }
 
 /// `address` in its normal form, if it is one that can be dialled.
@@ -110,7 +127,7 @@ NodeState::NodeState(const Options& options, const PeerId& id)
     : id_(id),
       name_(name_of(options, id)),
       send_timeout_(options.send_timeout),
-      when_full_(options.when_full),
+      skip_(options.when_full == WhenFull::give_up ? Engine::Skip::slow : Engine::Skip::nobody),
       max_message_(options.max_message),
       log_(options.log, name_) {}
 
@@ -119,26 +136,37 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     const std::shared_ptr<NodeState> state(new NodeState(options, draw_id()));
     state->context_ = options.runtime ? options.runtime->context() : std::make_shared<net::Context>();
     state->loop_ = state->context_->loop();
+    state->log_timer_.emplace(state->loop_->io());
     const std::weak_ptr<NodeState> weak = state;
     if (!options.peers_file.empty()) {
         state->peers_file_ = std::make_shared<net::PeersFile>(
             options.peers_file, options.cluster, options.forget_after, state->loop_,
             [weak](core::Severity severity, const std::string& text) {
-                if (const auto self_again = weak.lock()) self_again->log_.write(severity, text);
+                if (const auto self_again = weak.lock()) self_again->log({severity, text});
             });
     }
 
     auto acceptor = net::listen(state->loop_->io(), Address::parse(options.listen));
-    const bool wildcard = acceptor.local_endpoint().address().is_unspecified();
+    const auto local = acceptor.local_endpoint();
+    const bool wildcard = local.address().is_unspecified();
+    const Address alone = wildcard ? Address{"127.0.0.1", local.port()} : net::to_address(local);
+    net::Interfaces here = net::listening(acceptor).value_or(net::Interfaces{{alone}, {}});
+    if (is_loopback_in_disguise(options, here)) {
+        state->log_.write(core::Severity::warning, "listens_on_loopback address=" +
+                                                       core::token(here.addresses.front()) + " listen=" +
+                                                       core::token(options.listen) + " why=" +
+                                                       core::quoted(core::loopback_advice));
+    }
     core::Facts self{.id = state->id_,
                      .version = 1,
                      .name = state->name_,
                      .member = options.member,
-                     .addresses = advertised(options, acceptor),
+                     .addresses = advertised(options, here),
                      .tags = options.tags};
-    auto known = remembered(options, state->peers_file_.get(), self.addresses);
+    auto known = remembered(options, state->peers_file_.get(), here.addresses);
     state->driver_ = std::make_shared<net::Driver>(
-        state->loop_, std::move(acceptor), engine_options(options, std::move(self), std::move(known), wildcard));
+        state->loop_, std::move(acceptor),
+        engine_options(options, std::move(self), std::move(known), std::move(here), wildcard), options.keep_warm);
 
     state->on_throw_ = [weak](std::string_view what) {
         if (const auto self_again = weak.lock()) self_again->handler_threw(what);
@@ -160,19 +188,26 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             if (self_again) asio::post(self_again->loop_->io(), [self_again] { self_again->return_credit(); });
         },
         call_back,
-        new Replier([weak](const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error) {
-            error = errc::closed;
-            if (const auto self_again = weak.lock()) self_again->reply(to, call, payload, error);
-        }));
+        new Replier(
+            [weak](const PeerId& to, std::uint64_t call, int code, Payload& payload, std::error_code& error) {
+                error = errc::closed;
+                const auto self_again = weak.lock();
+                if (self_again && self_again->is_here()) self_again->reply(to, call, code, payload, error);
+            },
+            [weak](const PeerId& to, std::uint64_t call) {
+                const auto self_again = weak.lock();
+                if (!self_again || !self_again->is_here()) return;
+                asio::post(self_again->loop_->io(), [self_again, to, call] { self_again->dropped(to, call); });
+            }));
     state->members_ = std::make_shared<NodeMembers>(state->id_, options.max_member_data, state->driver_,
                                                     std::make_shared<MembersState>(call_back, state->on_throw_));
     state->sends_ = std::make_shared<SendQueue>(
         state->loop_,
-        [weak](const SendQueue::Receiver& to, const Engine::Body& body, bool last) {
+        [weak](const SendQueue::Receivers& to, const Engine::Body& body, bool last) {
             const auto self_again = weak.lock();
-            if (!self_again) return Engine::Outcome{errc::closed, 0, {}};
-            const PeerId* const receiver = to ? &*to : nullptr;
-            return last ? self_again->last_attempt(receiver, body) : self_again->attempt(receiver, body, false);
+            if (!self_again) return Engine::Outcome{errc::closed, 0, {}, core::never};
+            return last ? self_again->last_attempt(to, body)
+                        : self_again->attempt(to, body, self_again->skip_, net::Driver::now());
         },
         [weak](const Engine::Outcome& outcome) {
             if (const auto self_again = weak.lock()) self_again->log_no_room(outcome);
@@ -217,13 +252,15 @@ void NodeState::carry_out(core::Action&& action) {
         members_->in_doubt(doubt->owner, doubt->suspect);
     } else if (std::holds_alternative<core::MembersSeenByMore>(action)) {
         members_->seen_by_more();
+    } else if (std::holds_alternative<core::Settled>(action)) {
+        settled();
     } else if (std::holds_alternative<core::RoomFreed>(action)) {
         sends_->serve();
         change_.happen();
     } else if (const auto* done = std::get_if<core::LeaveDone>(&action)) {
         left(*done);
-    } else if (const auto* line = std::get_if<core::LogLine>(&action)) {
-        log_.write(line->severity, line->text);
+    } else if (auto* line = std::get_if<core::LogLine>(&action)) {
+        log(*line);
     }
 }
 
@@ -246,19 +283,27 @@ void NodeState::serve_handler() {
     handler_.serve(inbox_, on_throw_);
 }
 
-void NodeState::peer_came() {
+void NodeState::end_waits(const std::function<bool(const PeersWait&)>& ended) {
     std::vector<PeersWait> done;
     {
         const std::lock_guard lock(mutex_);
-        if (waits_.empty()) return;
-        const std::size_t count =
-            driver_->with_engine([](Engine& engine, core::Time) { return engine.peer_count(); });
-        const auto there = std::partition(waits_.begin(), waits_.end(),
-                                          [&](const PeersWait& each) { return each.count > count; });
+        const auto there = std::stable_partition(waits_.begin(), waits_.end(), std::not_fn(ended));
         std::move(there, waits_.end(), std::back_inserter(done));
         waits_.erase(there, waits_.end());
     }
     for (const PeersWait& each : done) each.operation->wake();
+}
+
+void NodeState::peer_came() {
+    end_waits([this](const PeersWait& each) {
+        return each.count && driver_->with_engine([&](Engine& engine, core::Time) {
+            return engine.peer_count() >= *each.count;
+        });
+    });
+}
+
+void NodeState::settled() {
+    end_waits([](const PeersWait& each) { return !each.count; });
 }
 
 void NodeState::answered(core::AddDone&& answer) {
@@ -284,6 +329,8 @@ void NodeState::leave() {
 }
 
 void NodeState::left(const core::LeaveDone& done) {
+    log_timer_.reset();
+    log_.flush(true);
     if (peers_file_) peers_file_->end();
     inbox_->end();
     inbox_->detach();
@@ -320,7 +367,29 @@ void NodeState::return_credit() {
 
 void NodeState::handler_threw(std::string_view what) {
     ++handler_exceptions_;
-    log_.write(core::Severity::error, "handler_threw text=" + std::string(what));
+    std::string text = "handler_threw text=" + core::quoted(what);
+    log({.severity = core::Severity::error, .text = text, .cause = text});
+}
+
+void NodeState::log(core::LogLine line) {
+    log_.write(std::move(line));
+    const auto due = log_.due();
+    if (!due) return;
+    asio::post(loop_->io(), [weak = weak_from_this(), due = *due] {
+        if (const auto self = weak.lock()) self->wait_for_log(due);
+    });
+}
+
+/// On the I/O thread: what the log has counted is told when its time has come, or the node has left.
+void NodeState::wait_for_log(core::Time due) {
+    if (!log_timer_) return log_.flush(true);
+    log_timer_->expires_at(std::chrono::steady_clock::time_point(due));
+    log_timer_->async_wait([weak = weak_from_this()](const std::error_code& cancelled) {
+        const auto self = weak.lock();
+        if (cancelled || !self) return;
+        self->log_.flush();
+        if (const auto next = self->log_.due()) self->wait_for_log(*next);
+    });
 }
 
 // What the application wants.
@@ -359,14 +428,15 @@ void NodeState::start_add(const Address& address, std::shared_ptr<AddOperation> 
     operation->wake();
 }
 
-void NodeState::start_wait(std::size_t count, std::shared_ptr<WaitOperation> operation) {
+void NodeState::start_wait(std::optional<std::size_t> count, std::shared_ptr<WaitOperation> operation) {
     operation->cancel = [weak = weak_from_this(), raw = operation.get()] {
         if (const auto self = weak.lock()) self->cancel_wait(*raw);
     };
     {
         const std::lock_guard lock(mutex_);
-        const bool there = driver_->with_engine(
-            [&](Engine& engine, core::Time) { return engine.peer_count() >= count; });
+        const bool there = driver_->with_engine([&](Engine& engine, core::Time) {
+            return count ? engine.peer_count() >= *count : !left_ && engine.settled();
+        });
         if (!there && left_) operation->error = errc::closed;
         if (!there && !left_) {
             waits_.push_back({count, std::move(operation)});
@@ -390,7 +460,7 @@ void NodeState::cancel_wait(const WaitOperation& operation) {
     cancelled->wake();
 }
 
-bool NodeState::wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout) {
+bool NodeState::wait_for(std::optional<std::size_t> count, std::chrono::nanoseconds timeout) {
     const Deadline deadline = deadline_after(timeout);
     const auto operation = std::make_shared<Waited<WaitOperation>>();
     start_wait(count, operation);
@@ -407,6 +477,10 @@ bool NodeState::wait_for_peers(std::size_t count, std::chrono::nanoseconds timeo
 
 std::vector<Peer> NodeState::peers() const {
     return driver_->with_engine([](Engine& engine, core::Time) { return engine.peers(); });
+}
+
+std::vector<Peer> NodeState::everybody() const {
+    return driver_->with_engine([](Engine& engine, core::Time) { return engine.everybody(); });
 }
 
 std::optional<Peer> NodeState::peer(const PeerId& id) const {
@@ -439,42 +513,55 @@ Engine::Body NodeState::body_of(Payload& payload) const {
     return {bytes, std::move(block)};
 }
 
-Engine::Outcome NodeState::attempt(const PeerId* to, const Engine::Body& body, bool skip_full) {
+Engine::Outcome NodeState::attempt(const To& to, const Engine::Body& body, Engine::Skip skip,
+                                   std::optional<core::Time> now) {
     return driver_->enqueue([&](Engine& engine) {
-        return to != nullptr ? engine.send(*to, body, skip_full) : engine.broadcast(body, skip_full);
+        return to ? engine.send(*to, body, skip, now) : engine.broadcast(body, skip, now);
     });
 }
 
-std::size_t NodeState::queue(const PeerId* to, const Engine::Body& body, std::error_code& error) {
+std::size_t NodeState::queue(const To& to, const Engine::Body& body, std::error_code& error, std::string* full) {
     std::uint64_t seen = change_.count();
-    Engine::Outcome outcome = attempt(to, body, false);
+    Engine::Outcome outcome = attempt(to, body, skip_);
     if (outcome.error == errc::outbox_full && send_timeout_ > std::chrono::nanoseconds(0)) {
-        if (net::on_io_thread()) {
+        outcome = attempt(to, body, skip_, net::Driver::now());
+        if (outcome.error == errc::outbox_full && net::on_io_thread()) {
             error = errc::would_block;
             return 0;
         }
         const Deadline deadline = deadline_after(send_timeout_);
         while (outcome.error == errc::outbox_full && std::chrono::steady_clock::now() < deadline) {
-            change_.wait(seen, deadline);
+            change_.wait(seen, std::min(deadline, Deadline(outcome.again)));
             seen = change_.count();
-            outcome = attempt(to, body, false);
+            outcome = attempt(to, body, skip_, net::Driver::now());
         }
     }
     if (outcome.error == errc::outbox_full) outcome = last_attempt(to, body);
-    if (outcome.error == errc::timed_out) log_no_room(outcome);
+    if (outcome.error == errc::timed_out) {
+        std::string text = log_no_room(outcome);
+        if (full != nullptr) *full = std::move(text);
+    }
     error = to_code(outcome.error);
     return outcome.count;
 }
 
 /// Time is over: as `when_full` says.
-Engine::Outcome NodeState::last_attempt(const PeerId* to, const Engine::Body& body) {
-    Engine::Outcome outcome = attempt(to, body, when_full_ == WhenFull::give_up);
+Engine::Outcome NodeState::last_attempt(const To& to, const Engine::Body& body) {
+    const auto skip = skip_ == Engine::Skip::nobody ? skip_ : Engine::Skip::full;
+    Engine::Outcome outcome = attempt(to, body, skip, net::Driver::now());
     if (outcome.error == errc::outbox_full) outcome.error = errc::timed_out;
     return outcome;
 }
 
-void NodeState::log_no_room(const Engine::Outcome& outcome) {
-    log_.write(core::Severity::warning, no_room(outcome.full));
+/// Says whom a sender waited for in vain, and returns the line.
+std::string NodeState::log_no_room(const Engine::Outcome& outcome) {
+    std::string line = "no_room";
+    driver_->with_engine([&](Engine& engine, core::Time) {
+        for (const PeerId& id : outcome.full) line += ' ' + engine.who(id);
+    });
+    line += outcome.full.empty() ? " why=\"total_outbox_bytes are in use\"" : " why=\"not acknowledged in time\"";
+    log({.severity = core::Severity::warning, .text = line, .cause = line});
+    return line;
 }
 
 std::shared_ptr<const Outgoing> NodeState::hand_over(Payload& payload) const {
@@ -488,9 +575,9 @@ std::shared_ptr<const Outgoing> NodeState::hand_over(Payload& payload) const {
     return std::make_shared<const Outgoing>(std::move(body), std::move(kept));
 }
 
-void NodeState::start_send(const std::optional<PeerId>& to, const std::shared_ptr<const Outgoing>& payload,
+void NodeState::start_send(SendQueue::Receivers to, const std::shared_ptr<const Outgoing>& payload,
                            std::shared_ptr<SendOperation> operation) {
-    sends_->start(to, payload, std::move(operation));
+    sends_->start(std::move(to), payload, std::move(operation));
 }
 
 void NodeState::start_request(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout,
@@ -514,16 +601,61 @@ void NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanosec
     requests_->start(to, *hand_over(payload), timeout, std::move(handler));
 }
 
-void NodeState::reply(const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error) {
-    Engine::Body body = body_of(payload);
+std::vector<Answer> NodeState::request_all(Payload& payload, std::chrono::nanoseconds timeout, std::error_code& error) {
+    error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
+    if (error) return {};
+    const auto operation = std::make_shared<Waited<RequestAllOperation>>();
+    start_request_all(*hand_over(payload), timeout, operation);
+    operation->wait(Deadline::max());
+    error = operation->error;
+    return std::move(operation->result);
+}
+
+void NodeState::start_request_all(const Outgoing& payload, std::chrono::nanoseconds timeout,
+                                  std::shared_ptr<RequestAllOperation> operation) {
+    bool closed = false;
+    std::vector<Peer> peers = driver_->with_engine([&](Engine& engine, core::Time) {
+        closed = engine.leaving();
+        return engine.audience();
+    });
+    if (closed) {
+        operation->error = errc::closed;
+        return operation->wake();
+    }
+    requests_->start_all(std::move(peers), payload, timeout, std::move(operation));
+}
+
+void NodeState::reply(const PeerId& to, std::uint64_t call, int code, Payload& payload, std::error_code& error) {
+    std::vector<std::byte> failure;
+    Engine::Body body;
+    if (code == 0) {
+        body = body_of(payload);
+    } else {
+        failure = failure_of(code, payload.view());
+        body = {failure, {}};
+        body.error = true;
+    }
     body.call = call;
     body.reply = true;
-    const std::size_t count = queue(&to, body, error);
+    const std::size_t count = queue(std::span(&to, 1), body, error, nullptr);
     if (count == 0 && !error) error = errc::timed_out;  // it was given up
 }
 
-TryResult NodeState::try_queue(const PeerId* to, Payload& payload) {
-    Engine::Outcome outcome = attempt(to, body_of(payload), false);
+/// It waits for room as an asynchronous send does. If there is none, the time of whoever asked runs out.
+void NodeState::dropped(const PeerId& to, std::uint64_t call) {
+    struct Unheard final : SendOperation {
+        void wake() noexcept override {}
+    };
+    core::BlockRef kept = core::Block::copy(failure_of(0, {}));
+    Engine::Body body{{kept->data(), kept->size()}, {}};
+    body.call = call;
+    body.reply = body.error = true;
+    sends_->start({{to}}, std::make_shared<const Outgoing>(std::move(body), std::move(kept)),
+                  std::make_shared<Unheard>());
+}
+
+TryResult NodeState::try_queue(const To& to, Payload& payload) {
+    Engine::Outcome outcome = attempt(to, body_of(payload), Engine::Skip::nobody);
     return {to_code(outcome.error), outcome.count, std::move(outcome.full)};
 }
 

@@ -8,6 +8,7 @@
 #include "net/context.hpp"
 #include "net/driver.hpp"
 #include "net/peers_file.hpp"
+#include "net/system.hpp"
 #include "node_members.hpp"
 #include "node_requests.hpp"
 #include "send_queue.hpp"
@@ -24,6 +25,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -54,33 +56,44 @@ public:
     /// Listens when it returns.
     static std::shared_ptr<NodeState> start(Options options);
 
+    /// False in a child made by `fork`, where nothing but the destructor of `Node` may be called.
+    bool is_here() const noexcept { return origin_.is_here(); }
     const PeerId& id() const noexcept { return id_; }
     const std::string& name() const noexcept { return name_; }
     std::vector<Address> addresses() const;
 
     Peer add(const Address& address, std::error_code& error);
-    bool wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout);
+    bool wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout) { return wait_for(count, timeout); }
+    bool wait_until_settled(std::chrono::nanoseconds timeout) { return wait_for(std::nullopt, timeout); }
     std::vector<Peer> peers() const;
+    std::vector<Peer> everybody() const;
     std::optional<Peer> peer(const PeerId& id) const;
     bool remove(const PeerId& id);
     void set_tags(Tags tags);
 
-    /// To all in view if `to` is null.
-    std::size_t queue(const PeerId* to, Payload& payload, std::error_code& error) {
-        return queue(to, body_of(payload), error);
+    /// To whom; nothing: whom a broadcast reaches.
+    using To = std::optional<std::span<const PeerId>>;
+    /// `full`, if not null, is made the text that says who has no room after `errc::timed_out`.
+    std::size_t queue(const To& to, Payload& payload, std::error_code& error, std::string* full = nullptr) {
+        return queue(to, body_of(payload), error, full);
     }
-    TryResult try_queue(const PeerId* to, Payload& payload);
+    TryResult try_queue(const To& to, Payload& payload);
 
     Message request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout, std::error_code& error);
     void request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout, NodeRequests::Handler handler);
 
+    std::vector<Answer> request_all(Payload& payload, std::chrono::nanoseconds timeout, std::error_code& error);
+
     // Each of these wakes its operation when it has a result.
     void start_add(const Address& address, std::shared_ptr<AddOperation> operation);
-    void start_wait(std::size_t count, std::shared_ptr<WaitOperation> operation);
-    void start_send(const std::optional<PeerId>& to, const std::shared_ptr<const Outgoing>& payload,
+    /// For so many peers, or, without a number, until the engine is settled.
+    void start_wait(std::optional<std::size_t> count, std::shared_ptr<WaitOperation> operation);
+    void start_send(SendQueue::Receivers to, const std::shared_ptr<const Outgoing>& payload,
                     std::shared_ptr<SendOperation> operation);
     void start_request(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout,
                        std::shared_ptr<RequestOperation> operation);
+    void start_request_all(const Outgoing& payload, std::chrono::nanoseconds timeout,
+                           std::shared_ptr<RequestAllOperation> operation);
     void start_close(std::shared_ptr<CloseOperation> operation);
     std::shared_ptr<const Outgoing> hand_over(Payload& payload) const;
 
@@ -107,20 +120,27 @@ private:
     void serve_handler();
     void return_credit();
     void handler_threw(std::string_view what);
+    bool wait_for(std::optional<std::size_t> count, std::chrono::nanoseconds timeout);
+    void log(core::LogLine line);
+    void wait_for_log(core::Time due);
     void peer_came();
+    void settled();
     void answered(core::AddDone&& answer);
     void cancel_wait(const WaitOperation& operation);
-    std::size_t queue(const PeerId* to, const core::Engine::Body& body, std::error_code& error);
-    void reply(const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error);
-    core::Engine::Outcome attempt(const PeerId* to, const core::Engine::Body& body, bool skip_full);
-    core::Engine::Outcome last_attempt(const PeerId* to, const core::Engine::Body& body);
-    void log_no_room(const core::Engine::Outcome& outcome);
+    std::size_t queue(const To& to, const core::Engine::Body& body, std::error_code& error, std::string* full);
+    void reply(const PeerId& to, std::uint64_t call, int code, Payload& payload, std::error_code& error);
+    void dropped(const PeerId& to, std::uint64_t call);
+    core::Engine::Outcome attempt(const To& to, const core::Engine::Body& body, core::Engine::Skip skip,
+                                  std::optional<core::Time> now = std::nullopt);
+    core::Engine::Outcome last_attempt(const To& to, const core::Engine::Body& body);
+    std::string log_no_room(const core::Engine::Outcome& outcome);
     core::Engine::Body body_of(Payload& payload) const;
 
+    const net::Origin origin_;
     const PeerId id_;
     const std::string name_;
     const std::chrono::nanoseconds send_timeout_;
-    const WhenFull when_full_;
+    const core::Engine::Skip skip_;  ///< while there is time
     const std::size_t max_message_;
 
     Log log_;
@@ -137,12 +157,14 @@ private:
     MessageHandler handler_;
     MessageHandler::OnThrow on_throw_;
     std::vector<InboxState::Taken> taken_;  ///< of the I/O thread
+    std::optional<asio::steady_timer> log_timer_;  ///< of the I/O thread; none once the node has left
     std::atomic<std::uint64_t> handler_exceptions_{0};
 
     struct PeersWait {
-        std::size_t count = 0;
+        std::optional<std::size_t> count;  ///< nothing: until the engine is settled
         std::shared_ptr<WaitOperation> operation;
     };
+    void end_waits(const std::function<bool(const PeersWait&)>& ended);
 
     Change change_;
     std::mutex mutex_;  ///< may be held while the engine is used, not the other way round

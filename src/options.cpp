@@ -20,6 +20,7 @@ constexpr std::uint64_t kib = 1024;
 constexpr std::uint64_t mib = 1024 * kib;
 constexpr nanoseconds shortest = milliseconds(1);
 constexpr nanoseconds longest = std::chrono::hours(24 * 3652);
+constexpr nanoseconds warm_longest = std::chrono::hours(9);  // what Linux takes
 constexpr std::size_t max_seeds = 64;
 constexpr std::size_t max_path = 4000;
 constexpr std::uint64_t most_peers = 4096;
@@ -89,6 +90,9 @@ void check_durations(const Options& options) {
     check_duration("send_timeout", options.send_timeout, true);
     check_duration("linger", options.linger, true);
 
+    const bool warm = options.keep_warm >= seconds(1) && options.keep_warm <= warm_longest;
+    require(warm || options.keep_warm == nanoseconds(0),
+            "keep_warm (" + text_of(options.keep_warm) + ") is out of range; use 0, or at least 1 s, at most 9 hours");
     require(options.suspicion >= 2 * options.heartbeat,
             "suspicion (" + text_of(options.suspicion) + ") must be at least twice heartbeat (" +
                 text_of(options.heartbeat) + "); raise suspicion or lower heartbeat");

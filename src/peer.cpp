@@ -26,6 +26,7 @@ std::string_view to_string(PeerState state) noexcept {
         case PeerState::unreachable: return "unreachable";
         case PeerState::failed: return "failed";
         case PeerState::left: return "left";
+        case PeerState::removed: return "removed";
     }
     return "unknown";
 }

@@ -4,6 +4,7 @@
 #include <cluster/peer.hpp>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <system_error>
@@ -11,15 +12,19 @@
 
 namespace cluster::detail {
 
-/// By which way the messages of one node are replied to. Thread-safe. Counts its references itself, so that a message
-/// costs no more for it; outlives the node as long as a request does.
+/// By which way the messages of one node are replied to. Thread-safe. Counts its references itself; outlives the node
+/// as long as a request does.
 class Replier {
 public:
+    /// `code` is 0 for a reply, else that of an error whose text is `payload`.
     using Reply =
-        std::function<void(const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error)>;
+        std::function<void(const PeerId& to, std::uint64_t call, int code, Payload& payload, std::error_code& error)>;
+    /// A request has been dropped without a reply: called wherever that happens, so it must not wait, nor call the
+    /// application.
+    using Dropped = std::function<void(const PeerId& to, std::uint64_t call)>;
 
     /// With one reference, which belongs to the caller.
-    explicit Replier(Reply reply) : reply_(std::move(reply)) {}
+    Replier(Reply reply, Dropped dropped) : reply_(std::move(reply)), dropped_(std::move(dropped)) {}
     Replier(const Replier&) = delete;
     Replier& operator=(const Replier&) = delete;
 
@@ -28,14 +33,47 @@ public:
         if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
     }
 
-    void reply(const PeerId& to, std::uint64_t call, Payload& payload, std::error_code& error) const {
-        reply_(to, call, payload, error);
-    }
-
 private:
+    friend class Question;
     ~Replier() = default;
 
     const Reply reply_;
+    const Dropped dropped_;
+    std::atomic<std::size_t> references_{1};
+};
+
+/// What a request and its copies share: the last one that goes without a reply says so to whoever asked. Thread-safe.
+/// Counts its references itself, which makes a message small.
+class Question {
+public:
+    /// With one reference, which belongs to the caller.
+    Question(Replier& replier, const PeerId& from, std::uint64_t call) noexcept
+        : replier_(replier), from_(from), call_(call) {
+        replier_.retain();
+    }
+    Question(const Question&) = delete;
+    Question& operator=(const Question&) = delete;
+
+    void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+
+    void reply(int code, Payload& payload, std::error_code& error) {
+        replier_.reply_(from_, call_, code, payload, error);
+        if (!error) replied_.store(true, std::memory_order_relaxed);
+    }
+
+private:
+    ~Question() {
+        if (!replied_.load(std::memory_order_relaxed)) replier_.dropped_(from_, call_);
+        replier_.release();
+    }
+
+    Replier& replier_;
+    const PeerId from_;
+    const std::uint64_t call_;
+    std::atomic<bool> replied_{false};
     std::atomic<std::size_t> references_{1};
 };
 

@@ -55,7 +55,7 @@ std::span<const std::byte> bytes_of(std::string_view text) noexcept {
 
 class Claimant {
 public:
-    explicit Claimant(const Ring::Entry& entry) noexcept : id(entry.id), weight(entry.weight) {
+    explicit Claimant(const Ring::Entry& entry) noexcept : id(entry.id), node(entry.node), weight(entry.weight) {
         const auto hash = core::siphash128(id_hash, id.bytes);
         for (std::size_t i = 0; i < hash.size(); ++i) keys_[i / 4] |= std::uint32_t{hash[i]} << (i % 4 * 8);
     }
@@ -88,6 +88,7 @@ public:
     }
 
     MemberId id;
+    PeerId node;
     std::uint32_t weight;
 
 private:
@@ -151,6 +152,15 @@ std::optional<MemberId> Ring::owner(std::string_view key) const noexcept {
 std::optional<MemberId> Ring::owner(std::span<const std::byte> key) const noexcept {
     if (!table_) return std::nullopt;
     return table_->claimants[table_->owner_of[slot_of(key)]].id;
+}
+
+std::optional<PeerId> Ring::owner_node(std::string_view key) const noexcept {
+    return owner_node(bytes_of(key));
+}
+
+std::optional<PeerId> Ring::owner_node(std::span<const std::byte> key) const noexcept {
+    if (!table_) return std::nullopt;
+    return table_->claimants[table_->owner_of[slot_of(key)]].node;
 }
 
 std::vector<MemberId> Ring::owners(std::string_view key, std::size_t count) const {

@@ -13,41 +13,46 @@ void wake(const std::vector<std::shared_ptr<SendOperation>>& operations) {
 
 }  // namespace
 
-void SendQueue::start(const Receiver& to, std::shared_ptr<const Outgoing> payload,
-                      std::shared_ptr<SendOperation> operation) {
-    bool first = false;
+void SendQueue::start(Receivers to, std::shared_ptr<const Outgoing> payload, std::shared_ptr<SendOperation> operation) {
+    bool sooner = false;
     Outcomes in_vain;
     {
         const std::lock_guard lock(mutex_);
+        const Deadline armed = next();
         const std::size_t size = payload->body().bytes.size();
         const bool may_wait = send_timeout_ > std::chrono::nanoseconds(0);
-        if (awaited_.overlaps(to) || !settle(*operation, to, *payload, !may_wait, in_vain)) {
+        Awaited& awaited = awaited_[payload->body().reply ? 1 : 0];
+        if (awaited.overlaps(to) || !settle(*operation, to, *payload, !may_wait, in_vain)) {
             if (waiting_.size() == most_waiting || bytes_ + size > most_bytes_) {
                 operation->error = errc::outbox_full;
             } else {
-                first = waiting_.empty();
                 bytes_ += size;
                 operation->cancel = [weak = weak_from_this(), raw = operation.get()] {
                     if (const auto self = weak.lock()) self->cancel(*raw);
                 };
-                awaited_.add(to);
-                waiting_.push_back({std::move(operation), to, std::move(payload), deadline_after(send_timeout_)});
+                awaited.add(to);
+                waiting_.push_back(
+                    {std::move(operation), std::move(to), std::move(payload), deadline_after(send_timeout_)});
+                sooner = next() < armed;
             }
         }
     }
     report(in_vain);
     if (operation) {
         operation->wake();
-    } else if (first) {
+    } else if (sooner) {
         asio::post(loop_->io(), [self = shared_from_this()] { self->arm(); });
     }
 }
 
 /// False if there is no room yet; else `operation` has its result.
-bool SendQueue::settle(SendOperation& operation, const Receiver& to, const Outgoing& payload, bool last,
+bool SendQueue::settle(SendOperation& operation, const Receivers& to, const Outgoing& payload, bool last,
                        Outcomes& in_vain) {
     core::Engine::Outcome outcome = attempt_(to, payload.body(), last);
-    if (outcome.error == errc::outbox_full) return false;
+    if (outcome.error == errc::outbox_full) {
+        again_ = std::min(again_, Deadline(outcome.again));
+        return false;
+    }
     if (outcome.error != errc{}) operation.error = outcome.error;
     operation.result = outcome.count;
     if (outcome.error == errc::timed_out) in_vain.push_back(std::move(outcome));
@@ -65,13 +70,15 @@ void SendQueue::serve() {
         const std::lock_guard lock(mutex_);
         const Deadline now = std::chrono::steady_clock::now();
         awaited_ = {};
+        again_ = Deadline::max();
         for (Waiting& each : std::exchange(waiting_, {})) {
             const bool last = each.deadline <= now;
-            if (!awaited_.overlaps(each.to) && settle(*each.operation, each.to, *each.payload, last, in_vain)) {
+            Awaited& awaited = awaited_[each.payload->body().reply ? 1 : 0];
+            if (!awaited.overlaps(each.to) && settle(*each.operation, each.to, *each.payload, last, in_vain)) {
                 bytes_ -= each.payload->body().bytes.size();
                 done.push_back(std::move(each.operation));
             } else {
-                awaited_.add(each.to);
+                awaited.add(each.to);
                 waiting_.push_back(std::move(each));
             }
         }
@@ -106,18 +113,24 @@ void SendQueue::end() {
         }
         waiting_.clear();
         awaited_ = {};
+        again_ = Deadline::max();
         bytes_ = 0;
     }
     timer_.cancel();
     wake(done);
 }
 
-/// On the I/O thread: all wait equally long, so the first in the queue is the first whose time is over.
+/// All wait equally long, so the first in the queue is the first whose time is over.
+Deadline SendQueue::next() const {
+    return waiting_.empty() ? Deadline::max() : std::min(waiting_.front().deadline, again_);
+}
+
+/// On the I/O thread.
 void SendQueue::arm() {
     {
         const std::lock_guard lock(mutex_);
-        if (waiting_.empty() || waiting_.front().deadline == Deadline::max()) return;
-        timer_.expires_at(waiting_.front().deadline);
+        if (next() == Deadline::max()) return;
+        timer_.expires_at(next());
     }
     timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
         if (error) return;

@@ -6,6 +6,8 @@
 
 #include <cluster/operation.hpp>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -41,17 +43,17 @@ private:
 
 /// The asynchronous sends and broadcasts that wait for room. Thread-safe. Kept alive by its timer.
 ///
-/// 1. Of two that have a receiver in common, the one that was started first is queued first.
+/// 1. Of two messages, or two replies, that have a receiver in common, the one that was started first is queued first.
 /// 2. At most `most_waiting` wait, and together they hold at most `most_bytes`; what would exceed that fails with
 ///    `errc::outbox_full`.
 /// 3. Its lock may be held while the engine's is taken, never the other way round.
 class SendQueue : public std::enable_shared_from_this<SendQueue> {
 public:
-    using Receiver = std::optional<PeerId>;  ///< nothing: all in view
+    using Receivers = std::optional<std::vector<PeerId>>;  ///< nothing: whom a broadcast reaches
     static constexpr std::size_t most_waiting = 4096;
 
     /// Tries to queue. The last time, nothing is worth waiting for: the outcome is never `errc::outbox_full`.
-    using Attempt = std::function<core::Engine::Outcome(const Receiver& to, const core::Engine::Body&, bool last)>;
+    using Attempt = std::function<core::Engine::Outcome(const Receivers& to, const core::Engine::Body&, bool last)>;
 
     /// Hears of each last attempt that found no room, under no lock: it runs code of the application.
     using NoRoom = std::function<void(const core::Engine::Outcome&)>;
@@ -65,7 +67,7 @@ public:
           most_bytes_(most_bytes),
           timer_(loop_->io()) {}
 
-    void start(const Receiver& to, std::shared_ptr<const Outgoing> payload, std::shared_ptr<SendOperation> operation);
+    void start(Receivers to, std::shared_ptr<const Outgoing> payload, std::shared_ptr<SendOperation> operation);
     /// It ends with `errc::cancelled`, unless it has a result or was not started.
     void cancel(const SendOperation& operation);
     /// On the I/O thread: there may be room.
@@ -76,7 +78,7 @@ public:
 private:
     struct Waiting {
         std::shared_ptr<SendOperation> operation;
-        Receiver to;
+        Receivers to;
         std::shared_ptr<const Outgoing> payload;
         Deadline deadline;
     };
@@ -85,16 +87,20 @@ private:
         bool all = false;
         std::set<PeerId> some;
 
-        bool overlaps(const Receiver& to) const { return all || (to ? some.contains(*to) : !some.empty()); }
-        void add(const Receiver& to) {
+        bool overlaps(const Receivers& to) const {
+            if (all || !to) return all || !some.empty();
+            return std::any_of(to->begin(), to->end(), [this](const PeerId& id) { return some.contains(id); });
+        }
+        void add(const Receivers& to) {
             all = all || !to;
-            if (to) some.insert(*to);
+            if (to) some.insert(to->begin(), to->end());
         }
     };
 
     using Outcomes = std::vector<core::Engine::Outcome>;
 
-    bool settle(SendOperation& operation, const Receiver& to, const Outgoing& payload, bool last, Outcomes& in_vain);
+    bool settle(SendOperation& operation, const Receivers& to, const Outgoing& payload, bool last, Outcomes& in_vain);
+    Deadline next() const;
     void report(const Outcomes& in_vain) const;
     void arm();
 
@@ -107,7 +113,8 @@ private:
     std::mutex mutex_;
     std::deque<Waiting> waiting_;
     std::size_t bytes_ = 0;
-    Awaited awaited_;  ///< by those in `waiting_`
+    std::array<Awaited, 2> awaited_;  ///< by those in `waiting_`; replies, which are the second, have room of their own
+    Deadline again_ = Deadline::max();  ///< when it is worth trying again although no room was freed
 
     asio::steady_timer timer_;  ///< of the I/O thread
 };

@@ -1,5 +1,7 @@
 #include <cluster/stats.hpp>
 
+#include "core/log_line.hpp"
+
 #include <array>
 #include <charconv>
 #include <cstdint>
@@ -31,14 +33,25 @@ public:
         text_ += full_name(name, type) + " " + number(now) + "\n";
     }
 
-    /// An id in hexadecimal digits needs no escaping; names do not become labels, because they change and repeat.
-    void value(std::string_view name, Type type, const PeerId& peer, std::string_view now) {
-        text_ += full_name(name, type) + "{peer=\"" + peer.to_string() + "\"} " + std::string(now) + "\n";
+    /// The id tells peers apart; the name, which may repeat, is for people.
+    void value(std::string_view name, Type type, const PeerStats& peer, std::string_view now) {
+        text_ += full_name(name, type) + "{peer=\"" + peer.id.to_string() + "\",name=\"" + label(peer.name) + "\"} " +
+                 std::string(now) + "\n";
     }
 
     std::string take() { return std::move(text_); }
 
 private:
+    /// What stands between the quotes of a label. Names are another node's: what cannot be printed becomes `\xNN`, so
+    /// that nothing ends the line and all of it is UTF-8.
+    static std::string label(std::string_view text) {
+        std::string out;
+        for (const char each : core::escaped(text)) {
+            if (each == '\\' || each == '"') out += '\\';
+            out += each;
+        }
+        return out;
+    }
     static std::string full_name(std::string_view name, Type type) {
         return "cluster_" + std::string(name) + (type == Type::counter ? "_total" : "");
     }
@@ -60,7 +73,7 @@ constexpr NodeMetric node_metrics[] = {
     {"slowness", Type::gauge, &Stats::slowness, "How often lately this node ran late itself, 0 to 8."},
     {"links", Type::gauge, &Stats::links, "Open connections, attached or greeting."},
     {"messages_sent", Type::counter, &Stats::messages_sent,
-     "Messages accepted for sending, counted once however many receivers there are."},
+     "Messages and requests accepted for at least one peer, counted once however many receivers there are."},
     {"messages_received", Type::counter, &Stats::messages_received, "Messages put into the inbox or handled."},
     {"messages_given_up", Type::counter, &Stats::messages_given_up,
      "Messages given up by this node as sender, once for each receiver."},
@@ -111,14 +124,14 @@ std::string to_prometheus(const Stats& stats) {
     for (const PeerMetric& metric : peer_metrics) {
         out.header(metric.name, metric.type, metric.help);
         for (const PeerStats& peer : stats.by_peer) {
-            out.value(metric.name, metric.type, peer.id, number(peer.*metric.value));
+            out.value(metric.name, metric.type, peer, number(peer.*metric.value));
         }
     }
     // A peer that was not measured yet has no sample: 0 would read as a very good one.
     out.header("peer_round_trip_seconds", Type::gauge, "The last measured round trip of a probe.");
     for (const PeerStats& peer : stats.by_peer) {
         if (peer.round_trip_seconds > 0) {
-            out.value("peer_round_trip_seconds", Type::gauge, peer.id, number(peer.round_trip_seconds));
+            out.value("peer_round_trip_seconds", Type::gauge, peer, number(peer.round_trip_seconds));
         }
     }
     return out.take();

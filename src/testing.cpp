@@ -58,6 +58,7 @@ public:
             closed_ = true;
         }
         members_->close();
+        log_->flush(true);
     }
 
     /// Shows all members of the owner of `id`, or none of them.
@@ -102,7 +103,8 @@ private:
         std::make_shared<detail::Log>(std::function<void(LogLevel, std::string_view)>(), "memory");
     const std::shared_ptr<MembersState> members_ =
         std::make_shared<MembersState>(MembersState::CallBack(), [log = log_](std::string_view what) {
-            log->write(core::Severity::error, "handler_threw text=" + std::string(what));
+            std::string text = "handler_threw text=" + core::quoted(what);
+            log->write({.severity = core::Severity::error, .text = text, .cause = text});
         });
 
     mutable std::mutex mutex_;

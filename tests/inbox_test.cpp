@@ -85,7 +85,7 @@ using Texts = std::vector<std::string>;
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Fixture, "messages are read in the order of their arrival, over batches and senders") {
+TEST_CASE_FIXTURE(Fixture, "messages are read in the order of their sender, and senders take turns") {
     std::vector<Batch> batches = {batch_of(1, {"a", "", "b"}), batch_of(2, {"c"})};
     CHECK(state->push(batches));
     push(1, {"d"});
@@ -97,8 +97,92 @@ TEST_CASE_FIXTURE(Fixture, "messages are read in the order of their arrival, ove
         from.push_back(message.from());
         CHECK(message.lost() == 0);
     }
-    CHECK(texts == Texts{"a", "", "b", "c", "d"});
-    CHECK(from == std::vector{sender(1), sender(1), sender(1), sender(2), sender(1)});
+    CHECK(texts == Texts{"a", "", "b", "d", "c"});
+    CHECK(from == std::vector{sender(1), sender(1), sender(1), sender(1), sender(2)});
+}
+
+namespace {
+
+/// As much as a session may have unread, in messages of `size` bytes.
+std::vector<std::string> flood(std::size_t size) {
+    return std::vector<std::string>((std::size_t{128} << 10) / size, std::string(size, 'f'));
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "who sends little waits for at most one turn of each of those who flood") {
+    constexpr std::uint64_t floods = 4;
+    constexpr std::uint64_t light = 9;
+    for (int i = 0; i < 8; ++i) {
+        for (std::uint64_t session = 1; session <= floods; ++session) push(session, flood(64));
+    }
+    std::size_t worst = 0;
+    for (int i = 0; i < 50; ++i) {
+        for (int reads = 0; reads < 11 * i; ++reads) REQUIRE(inbox.try_receive());
+        push(light, {"light"});
+        std::size_t bytes = 0;
+        for (;;) {
+            const auto message = inbox.try_receive();
+            REQUIRE(message);
+            if (message->from() == sender(light)) break;
+            bytes += FrameHeader::size + message->size();
+        }
+        worst = std::max(worst, bytes);
+    }
+    CHECK(worst <= floods * (InboxState::quantum + 64 + FrameHeader::size));
+}
+
+TEST_CASE_FIXTURE(Fixture, "senders of short and of long messages are given equal parts, in bytes") {
+    for (int i = 0; i < 64; ++i) {
+        push(1, flood(64));
+        push(2, {std::string(std::size_t{128} << 10, 'l')});
+        push(3, {"small"});
+    }
+    std::size_t given[4] = {};
+    std::size_t apart = 0;
+    while (given[2] < std::size_t{4} << 20) {
+        const auto message = inbox.try_receive();
+        REQUIRE(message);
+        given[message->from() == sender(1) ? 1 : message->from() == sender(2) ? 2 : 3] +=
+            FrameHeader::size + message->size();
+        if (given[1] > given[2]) apart = std::max(apart, given[1] - given[2]);
+        if (given[2] > given[1]) apart = std::max(apart, given[2] - given[1]);
+    }
+    CHECK(apart <= (std::size_t{128} << 10) + 2 * InboxState::quantum);
+    CHECK(given[3] == 64 * (FrameHeader::size + 5));
+}
+
+TEST_CASE_FIXTURE(Fixture, "gaps and the messages of a sender's next session keep their places over its turns") {
+    std::vector<std::string> expected;
+    for (std::uint64_t session = 1; session <= 3; ++session) {
+        Batch batch = batch_of(session, Texts(500, std::to_string(session)));
+        batch.from = sender(1);
+        push(std::move(batch));
+        expected.insert(expected.end(), 500, std::to_string(session));
+        Batch gap = gap_of(session, session);
+        gap.from = sender(1);
+        push(std::move(gap));
+        expected.push_back("lost " + std::to_string(session));
+        push(10 + session, flood(64));
+    }
+    std::vector<std::string> read;
+    while (const auto message = inbox.try_receive()) {
+        if (message->from() != sender(1)) continue;
+        read.push_back(message->lost() == 0 ? std::string(message->text()) : "lost " + std::to_string(message->lost()));
+    }
+    CHECK(read == expected);
+    CHECK(state->bytes() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "any number of senders that come and go all have their turns") {
+    std::size_t read = 0;
+    for (std::uint64_t round = 0; round < 3; ++round) {
+        for (std::uint64_t session = 1; session <= 2000; ++session) push(session + 1000 * round, {"x"});
+        for (int i = 0; i < 1500; ++i) read += inbox.try_receive() ? 1 : 0;
+    }
+    read += rest().size();
+    CHECK(read == 6000);
+    CHECK(state->bytes() == 0);
 }
 
 TEST_CASE_FIXTURE(Fixture, "a gap is read in its place, and says how many are missing") {
@@ -149,20 +233,17 @@ TEST_CASE_FIXTURE(Fixture, "small messages that wait are put together, in order 
         if (i % 100 == 50) REQUIRE(push(2, {"between"}));
     }
     CHECK(state->bytes() == charge + 30 * (FrameHeader::size + 7));
-    std::vector<Batch> batches;
-    REQUIRE(state->pop_all(batches));
-    CHECK(batches.size() < 100);
     std::vector<std::string> read;
-    for (const Batch& batch : batches) {
-        if (batch.session != 1) continue;
-        std::uint64_t messages = 0;
-        for (auto frames = batch.frames; !frames.empty(); ++messages) {
-            const std::uint32_t length = FrameHeader::read(frames.data()).length;
-            read.emplace_back(reinterpret_cast<const char*>(frames.data()) + FrameHeader::size, length);
-            frames = frames.subspan(FrameHeader::size + length);
-        }
-        CHECK(messages == batch.messages);
+    std::size_t blocks = 0;
+    const std::byte* end = nullptr;
+    state->end();
+    for (const Message& message : inbox) {
+        if (message.from() != sender(1)) continue;
+        read.emplace_back(message.text());
+        if (message.bytes().data() != end + FrameHeader::size) ++blocks;
+        end = message.bytes().data() + message.size();
     }
+    CHECK(blocks < 100);
     CHECK(read == sent);
     CHECK(state->bytes() == 0);
 }
@@ -482,67 +563,6 @@ TEST_CASE("a reader who waits when the node lets go of the inbox finds its end")
     node->detach();
     node.reset();
     reader.join();
-}
-
-TEST_CASE_FIXTURE(Fixture, "popping takes in order what no reader has claimed, and its charge with it") {
-    push(1, {"a", "b", "c"});
-    push(gap_of(2, 5));
-    push(2, {"d"});
-    CHECK(inbox.receive()->text() == "a");
-    std::vector<Batch> popped;
-    CHECK(state->pop_all(popped));
-    REQUIRE(popped.size() == 3);
-    CHECK(popped[0].messages == 2);
-    CHECK(popped[0].charge == 3 * (FrameHeader::size + 1));
-    CHECK(popped[0].frames.size() == 2 * (FrameHeader::size + 1));
-    CHECK(popped[0].frames[FrameHeader::size] == std::byte{'b'});
-    CHECK(popped[1].lost == 5);
-    CHECK(popped[2].messages == 1);
-    CHECK(state->bytes() == 0);
-    CHECK(!inbox.try_receive());
-    CHECK(!state->pop_all(popped));
-    CHECK(popped.size() == 3);
-    std::vector<InboxState::Taken> taken;
-    state->taken(taken);
-    CHECK(taken.empty());
-}
-
-TEST_CASE_FIXTURE(Fixture, "popping leaves an iterator its message, and the next one comes after what was popped") {
-    push(1, {"a", "b"});
-    auto it = inbox.begin();
-    std::vector<Batch> popped;
-    CHECK(state->pop_all(popped));
-    CHECK(it->text() == "a");
-    push(1, {"c"});
-    ++it;
-    CHECK(it->text() == "c");
-}
-
-TEST_CASE_FIXTURE(Fixture, "each message is read or popped, never both, when readers and the node race for it") {
-    constexpr std::uint64_t total = 20000;
-    std::uint64_t read = 0;
-    std::thread reader([&] {
-        for (const Message& message : inbox) read += message.size();
-    });
-    std::uint64_t popped = 0;
-    std::uint64_t popped_charge = 0;
-    std::vector<Batch> out;
-    for (std::uint64_t pushed = 0; pushed < total; pushed += 10) {
-        push(1, Texts(10, "x"));
-        out.clear();
-        if (pushed % 3 == 0) state->pop_all(out);
-        for (const Batch& batch : out) {
-            popped += batch.messages;
-            popped_charge += batch.charge;
-        }
-    }
-    state->end();
-    reader.join();
-    CHECK(read + popped == total);
-    std::vector<InboxState::Taken> taken;
-    state->taken(taken);
-    const std::uint64_t taken_charge = taken.empty() ? 0 : taken.front().bytes;
-    CHECK(taken_charge + popped_charge == total * (FrameHeader::size + 1));
 }
 
 namespace {

@@ -51,3 +51,20 @@ TEST_CASE("log: a flood of lines is cut, level by level, and what was left out i
     CHECK(warnings < 10000);
     CHECK(errors == 1);
 }
+
+TEST_CASE("log: what comes again is told with its count when it is flushed, and due says when that is") {
+    std::vector<std::string> lines;
+    detail::Log log([&](LogLevel, std::string_view text) { lines.emplace_back(text); }, "ann b");
+    log.write({Severity::warning, "dial_failed port=1", "dial_failed"});
+    CHECK(!log.due());
+    log.write({Severity::warning, "dial_failed port=2", "dial_failed"});
+    const auto due = log.due();
+    REQUIRE(due);
+    CHECK(*due > std::chrono::steady_clock::now().time_since_epoch() + std::chrono::seconds(30));
+    CHECK(!log.due());  // once is enough
+    log.flush();
+    CHECK(log.due() == due);
+    log.flush(true);
+    CHECK(lines == std::vector<std::string>{"dial_failed port=1 node=\"ann b\"",
+                                            "dial_failed port=2 times=1 node=\"ann b\""});
+}

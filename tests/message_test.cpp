@@ -111,6 +111,7 @@ TEST_CASE("states and reasons have names") {
     CHECK(to_string(PeerState::unreachable) == "unreachable");
     CHECK(to_string(PeerState::failed) == "failed");
     CHECK(to_string(PeerState::left) == "left");
+    CHECK(to_string(PeerState::removed) == "removed");
     CHECK(to_string(RemovalReason::left) == "left");
     CHECK(to_string(RemovalReason::failed) == "failed");
     CHECK(to_string(RemovalReason::replaced) == "replaced");

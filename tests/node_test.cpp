@@ -453,11 +453,18 @@ TEST_CASE("node: who is removed is out of view on both sides until it is added a
     const Subscription two = bob.on_peer_removed([&](const Peer&, RemovalReason reason) { by_bob.put(reason); });
     CHECK(ann.remove(bob.id()));
     CHECK(ann.peers().empty());
+    const std::vector<Peer> all = ann.peers(everybody);
+    REQUIRE(all.size() == 1);
+    CHECK(all.front().id == bob.id());
+    CHECK(all.front().name == bob.name());
+    CHECK(all.front().address == bob.address());
+    CHECK(all.front().state == PeerState::removed);
     CHECK(by_ann.take() == RemovalReason::removed);
     CHECK(by_bob.take() == RemovalReason::refused);
     CHECK(add_error(bob, ann.address().to_string()) == errc::removed);
     CHECK_FALSE(ann.remove(PeerId{}));
     CHECK(ann.add(bob.address()).id == bob.id());
+    CHECK(ann.peers(everybody) == ann.peers());
     ann.broadcast("again");
     const auto message = bob.inbox().receive_for(patience);
     REQUIRE(message.has_value());

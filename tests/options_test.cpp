@@ -93,6 +93,11 @@ TEST_CASE("options that contradict each other are refused with a text that names
 
 TEST_CASE("options on the edge of a contradiction are accepted") {
     check_accepted([](Options& o) { o.suspicion = 2 * o.heartbeat; });
+    for (const auto good : {0s, 1s, 32400s}) check_accepted([&](Options& o) { o.keep_warm = good; });
+    for (const std::chrono::nanoseconds wrong : {-1s, 32401s}) {
+        check_refused({[&](Options& o) { o.keep_warm = wrong; }, {"keep_warm", "at least 1 s", "9 hours"}});
+    }
+    check_refused({[](Options& o) { o.keep_warm = 999ms; }, {"keep_warm (999 ms", "at least 1 s", "9 hours"}});
     check_accepted([](Options& o) { o.reconnect_min = o.reconnect_max; });
     check_accepted([](Options& o) { o.attach_timeout = 2500ms - 1ns; });
     check_accepted([](Options& o) { o.resume_for = 5s + 1ns; });

@@ -490,3 +490,26 @@ TEST_CASE("ring: ten thousand members share the keys, nearly all of them some") 
     CHECK(points_off(entries, owners) < 0.05);
     for (const std::string& key : random_keys(20)) CHECK(ring.owners(key, 1)[0] == ring.owner(key));
 }
+
+TEST_CASE("ring: the node that owns a key is that of its member, if members say whose they are") {
+    struct Owned {
+        MemberId member;
+        cluster::PeerId node;
+        const MemberId& id() const { return member; }
+        const cluster::PeerId& owner() const { return node; }
+    };
+    std::vector<Owned> members;
+    for (const Ring::Entry& entry : equal_members(111, 5)) {
+        members.push_back({entry.id, {}});
+        members.back().node.bytes[0] = static_cast<std::uint8_t>(members.size());
+    }
+    const Ring ring(members);
+    for (const std::string& key : random_keys(100)) {
+        const auto owner = std::find_if(members.begin(), members.end(),
+                                        [&](const Owned& each) { return each.member == ring.owner(key); });
+        CHECK(ring.owner_node(key) == owner->node);
+        CHECK(ring.owner_node(std::as_bytes(std::span<const char>(key))) == owner->node);
+    }
+    CHECK(Ring(equal_members(112, 5)).owner_node("key") == cluster::PeerId{});
+    CHECK_FALSE(Ring().owner_node("key"));
+}

@@ -3,11 +3,13 @@
 #include <cluster/cluster.hpp>
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <functional>
 #include <future>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 using namespace cluster;
 using namespace cluster::support;
@@ -275,4 +277,50 @@ TEST_CASE("runtime: the last handle may be dropped within a callback of its own"
     });
     eve.add((*node)->address());
     CHECK(done.get_future().wait_for(patience) == std::future_status::ready);
+}
+
+TEST_CASE("runtime: nodes that share one make hardly more links than pairs and lose nobody, however slow it is") {
+    constexpr std::size_t count = 40;
+    constexpr std::size_t pairs = count * (count - 1) / 2;
+    raise_descriptor_limit();  // each pair takes two, and more while it forms
+    std::atomic<bool> over{false};
+    std::vector<std::thread> busy;
+    for (int i = 0; i < 4; ++i) {
+        busy.emplace_back([&over] {
+            while (!over) {
+            }
+        });
+    }
+    {
+        Options options;
+        options.runtime.emplace();
+        options.connect_timeout = 6 * patience;
+        options.log = [](LogLevel, std::string_view) {};
+        std::atomic<std::size_t> removed{0};
+        std::atomic<std::size_t> failed{0};
+        std::vector<std::unique_ptr<Node>> nodes;
+        std::vector<Subscription> subscriptions;
+        for (std::size_t i = 0; i < count; ++i) {
+            nodes.push_back(std::make_unique<Node>(options));
+            subscriptions.push_back(nodes.back()->on_peer_removed([&](const Peer&, RemovalReason) { ++removed; }));
+        }
+        std::vector<std::thread> adding;
+        for (std::size_t i = 1; i < count; ++i) {
+            adding.emplace_back([&, i] {
+                std::error_code error;
+                nodes[i]->add(nodes[0]->address(), error);
+                if (error) ++failed;
+            });
+        }
+        for (const auto& node : nodes) CHECK(node->wait_for_peers(count - 1, 6 * patience));
+        for (std::thread& each : adding) each.join();
+        std::uint64_t links = 0;
+        for (const auto& node : nodes) links += node->stats().links_accepted;
+        CHECK(links <= 2 * pairs + pairs / 4);  // each who dialled may have been dialled back already
+        CHECK(removed == 0);
+        CHECK(failed == 0);
+        for (const auto& node : nodes) node->close();
+    }
+    over = true;
+    for (std::thread& each : busy) each.join();
 }

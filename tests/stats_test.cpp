@@ -19,18 +19,19 @@ Stats sample() {
     stats.outbox_bytes = 4096;
     PeerStats ann;
     ann.id.bytes[0] = 0xa1;
-    ann.name = "an\"n\\\n";
+    ann.name = "an\"n\\\n\xff";
     ann.bytes_sent = 123456789;
     ann.round_trip_seconds = 0.00025;
     PeerStats bob;
     bob.id.bytes[0] = 0xb0;
+    bob.name = "bob";
     bob.inbox_bytes = 77;
     stats.by_peer = {ann, bob};
     return stats;
 }
 
-const std::string ann_label = "{peer=\"a1000000000000000000000000000000\"}";
-const std::string bob_label = "{peer=\"b0000000000000000000000000000000\"}";
+const std::string ann_label = R"({peer="a1000000000000000000000000000000",name="an\"n\\\\x0a\\xff"})";
+const std::string bob_label = R"({peer="b0000000000000000000000000000000",name="bob"})";
 
 /// Samples by name and label.
 std::map<std::string, std::string> samples_of(const std::string& text) {
@@ -88,8 +89,15 @@ TEST_CASE("each metric has one help, then one type, then its samples, and only c
     }
 }
 
-TEST_CASE("names of peers do not reach the text for a scraper") {
-    CHECK(to_prometheus(sample()).find("an\"n") == std::string::npos);
+TEST_CASE("a name can neither end its label nor its line, and what it hides is shown") {
+    PeerStats ann;
+    ann.name = "a\"} 1\ncluster_peers 99\r\x7f\xc2\x9b\xe2\x80\xae\xc3\xa9";
+    Stats stats;
+    stats.by_peer = {ann};
+    const auto samples = samples_of(to_prometheus(stats));
+    CHECK(samples.at("cluster_peers") == "0");
+    CHECK(to_prometheus(stats).find(R"(name="a\"} 1\\x0acluster_peers 99\\x0d\\x7f\\xc2\\x9b\\xe2\\x80\\xae)"
+                                    "\xc3\xa9\"}") != std::string::npos);
 }
 
 TEST_CASE("a node without peers still names every metric") {

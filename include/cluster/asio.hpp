@@ -28,10 +28,11 @@
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 // What a node, its inbox and its members offer to programs that use Asio (without Boost): `async_receive`,
-// `async_receive_for`, `async_next`, `async_add`, `async_wait_for_peers`, `async_send`, `async_broadcast`,
-// `async_request` and `async_close`, for any completion token.
+// `async_receive_for`, `async_next`, `async_add`, `async_wait_for_peers`, `async_wait_until_settled`, `async_send`,
+// `async_broadcast`, `async_request`, `async_request_all` and `async_close`, for any completion token.
 //
 //     inbox.async_receive([](std::error_code error, cluster::Message message) { ... });        // a callback
 //     std::future<cluster::Message> next = inbox.async_receive(asio::use_future);              // a future
@@ -433,6 +434,12 @@ auto Node::async_wait_for_peers(std::size_t count, Token&& token) {
 }
 
 template <class Token>
+auto Node::async_wait_until_settled(Token&& token) {
+    return initiate<detail::WaitOperation, void(std::error_code)>(
+        [state = state_](auto operation) { start_wait(state, std::nullopt, std::move(operation)); }, token);
+}
+
+template <class Token>
 auto Node::async_broadcast(Payload payload, Token&& token) {
     return initiate<detail::SendOperation, void(std::error_code, std::size_t)>(
         [state = state_, outgoing = hand_over(payload)](auto operation) {
@@ -445,6 +452,15 @@ template <class Token>
 auto Node::async_send(const PeerId& to, Payload payload, Token&& token) {
     return initiate<detail::SendOperation, void(std::error_code)>(
         [state = state_, to, outgoing = hand_over(payload)](auto operation) {
+            start_send(state, std::vector{to}, outgoing, std::move(operation));
+        },
+        token);
+}
+
+template <class Token>
+auto Node::async_send(std::span<const PeerId> to, Payload payload, Token&& token) {
+    return initiate<detail::SendOperation, void(std::error_code)>(
+        [state = state_, to = std::vector(to.begin(), to.end()), outgoing = hand_over(payload)](auto operation) {
             start_send(state, to, outgoing, std::move(operation));
         },
         token);
@@ -455,6 +471,15 @@ auto Node::async_request(const PeerId& to, Payload payload, std::chrono::nanosec
     return initiate<detail::RequestOperation, void(std::error_code, Message)>(
         [state = state_, to, timeout, outgoing = hand_over(payload)](auto operation) {
             start_request(state, to, outgoing, timeout, std::move(operation));
+        },
+        token);
+}
+
+template <class Token>
+auto Node::async_request_all(Payload payload, std::chrono::nanoseconds timeout, Token&& token) {
+    return initiate<detail::RequestAllOperation, void(std::error_code, std::vector<Answer>)>(
+        [state = state_, timeout, outgoing = hand_over(payload)](auto operation) {
+            start_request_all(state, outgoing, timeout, std::move(operation));
         },
         token);
 }

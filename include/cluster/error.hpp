@@ -77,7 +77,8 @@ enum class errc {
     /// should it come back.
     connection_lost,
     /// The bytes are not a value of the type that was asked for, or the value cannot be sent because it could not be
-    /// read again. Nothing was changed; the message can still be read in another way.
+    /// read again; or the code of `reply_error` is 0. Nothing was changed; the message can still be read in another
+    /// way.
     malformed_message,
     /// The data of a member is longer than `max_member_data`. Nothing was changed: it keeps the data it had.
     member_data_too_large,
@@ -86,10 +87,17 @@ enum class errc {
     too_many_members,
     /// This node waits for 65,536 replies already. Nothing was queued.
     too_many_requests,
-    /// `Message::reply` to a message that is no request. Nothing was queued.
+    /// `Message::reply` or `reply_error` to a message that is no request. Nothing was queued.
     not_a_request,
-    /// The peer runs a version of this library that knows no requests. Nothing was queued.
+    /// The peer runs a version of this library that knows no requests, or, for `reply_error`, no such replies. Nothing
+    /// was queued.
     unsupported,
+    /// The peer has dropped the request without a reply: its `Message` is gone, or its handler threw. What was asked
+    /// for may have been done in part.
+    unanswered,
+    /// The peer has told of no address that can be dialled from here, as one that listens on loopback does to other
+    /// hosts. It has to dial this node, or to set `Options::listen` or `advertise`. See `Peer::why`.
+    no_address,
     /// The system refused something that none of the above describes, such as memory; the log has its text where the
     /// library did it by itself.
     system_failure,
@@ -97,6 +105,10 @@ enum class errc {
 
 /// The category of `errc`; its name is "cluster". Thread-safe, lives for ever.
 CLUSTER_EXPORT const std::error_category& error_category() noexcept;
+
+/// The category of what a peer has replied with `Message::reply_error`: the value is the code that it gave, never 0.
+/// Its name is "cluster.reply". Thread-safe, lives for ever.
+CLUSTER_EXPORT const std::error_category& reply_category() noexcept;
 
 inline std::error_code make_error_code(errc value) noexcept {
     return {static_cast<int>(value), error_category()};

@@ -24,6 +24,9 @@ class Receiving;
 
 /// Where received messages wait to be taken, in the order of each sender.
 ///
+/// Readers take from the senders in turn: 8 KiB from each, or one message that is longer. So who sends little waits for
+/// at most one such turn of each of the others, however much those send.
+///
 /// A handle to state it shares with its node: cheap to copy, safe to use from several threads, and safe to keep when
 /// the node is destroyed. Each message goes to one reader; the messages of one sender are handed out in their order.
 /// After the node has closed, what was accepted can still be taken; then the inbox is at its end.
@@ -31,6 +34,9 @@ class CLUSTER_EXPORT Inbox {
 public:
     /// Waits for the next message. Empty when the inbox is at its end. On an I/O thread it throws
     /// `errc::would_block` where it would have to wait.
+    ///
+    /// The message is moved out of the inbox and keeps the block of memory in which it came, up to 256 KiB, however
+    /// short it is. To keep many short ones, copy them: the copy of a message under 4 KiB has memory of its own.
     std::optional<Message> receive();
 
     /// The same, waiting at most so long; empty, too, when that time is over.

@@ -248,8 +248,9 @@ public:
     void set_data(Payload data);
     void set_data(Payload data, std::error_code& error);
 
-    /// Registers it, with the data it has. Enrolled already: changes nothing. Fails with `errc::too_many_members` where
-    /// this node has enrolled 65,536 already, or 64 MiB of data, and with `errc::closed` after the node has closed.
+    /// Registers it, with the data it has. Enrolled already: changes nothing, but with `all_peers` it waits until all
+    /// have seen what `set_data` gave it last. Fails with `errc::too_many_members` where this node has enrolled 65,536
+    /// already, or 64 MiB of data, and with `errc::closed` after the node has closed.
     void enroll(seen_by who = seen_by::this_node, std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max());
     void enroll(seen_by who, std::chrono::nanoseconds timeout, std::error_code& error);
     void enroll(seen_by who, std::error_code& error) { enroll(who, std::chrono::nanoseconds::max(), error); }

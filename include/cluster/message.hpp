@@ -23,7 +23,7 @@ class Block;
 namespace detail {
 
 class InboxReader;
-class Replier;
+class Question;
 
 /// What `Message::as` does; <cluster/codec.hpp> takes the place of this.
 template <class T, class = void>
@@ -68,13 +68,17 @@ public:
     }
 
     /// 0 for a message. Otherwise this is a gap: in this place of the sender's sequence at most so many messages are
-    /// missing, which the sender has given up and was told about (see `GivenUp`).
+    /// missing. The sender has given them up and was told about it (see `GivenUp`), or it broadcast them while it had
+    /// this node out of view.
     std::uint64_t lost() const noexcept { return lost_; }
 
     /// The sender waits for a reply (see `Node::request`).
-    bool wants_reply() const noexcept { return call_ != 0; }
+    bool wants_reply() const noexcept { return question_ != nullptr; }
 
-    /// Replies to a request; the first reply to it counts, and whoever does not reply lets the sender's time run out.
+    /// Replies to a request; the first reply to it counts. When the last copy of the message goes and nothing has been
+    /// replied, as when a handler throws, the sender's request ends with `errc::unanswered`; a sender of an older
+    /// version waits until its time is over.
+    ///
     /// From any thread, as long as this message or a copy of it lives. Queues `payload` as `Node::send` does and waits
     /// as that does for room; replies have an outbox of their own for each peer, of `outbox_bytes`, and may take as
     /// much beyond `total_outbox_bytes`: an unread inbox on the other side does not hold them up. Fails with
@@ -83,17 +87,18 @@ public:
     void reply(Payload payload) const;
     void reply(Payload payload, std::error_code& error) const;
 
-    /// Takes over one reference to `block`, which must contain `bytes`, and one to `replier`. For the library's own
+    /// Replies that there is no answer, and why: the sender's request fails with `code`, which is not 0, in
+    /// `reply_category()`, and gets `text` as its message. Of a text longer than 1024 bytes the rest is cut off. As
+    /// `reply` otherwise; fails also with `malformed_message` if `code` is 0, and with `unsupported` if the sender runs
+    /// a version that does not know it.
+    void reply_error(int code, std::string_view text = {}) const;
+    void reply_error(int code, std::string_view text, std::error_code& error) const;
+
+    /// Takes over one reference to `block`, which must contain `bytes`, and one to `question`. For the library's own
     /// use.
     Message(const PeerId& from, core::Block* block, std::span<const std::byte> bytes, std::uint64_t lost,
-            detail::Replier* replier = nullptr, std::uint64_t call = 0) noexcept
-        : from_(from),
-          block_(block),
-          data_(bytes.data()),
-          size_(bytes.size()),
-          lost_(lost),
-          replier_(replier),
-          call_(call) {}
+            detail::Question* question = nullptr) noexcept
+        : from_(from), block_(block), data_(bytes.data()), size_(bytes.size()), lost_(lost), question_(question) {}
 
 private:
     friend class detail::InboxReader;
@@ -103,8 +108,7 @@ private:
     const std::byte* data_ = nullptr;
     std::size_t size_ = 0;
     std::uint64_t lost_ = 0;
-    detail::Replier* replier_ = nullptr;
-    std::uint64_t call_ = 0;
+    detail::Question* question_ = nullptr;
 };
 
 /// What is to be sent: a view that must stay valid during the call, or a buffer that is handed over.

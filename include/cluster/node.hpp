@@ -16,10 +16,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace cluster {
@@ -29,7 +32,8 @@ class NodeState;
 }
 
 /// Messages to one peer that this node gives up sending. Where a session ends, what was never sent and what was not
-/// acknowledged are reported one after the other.
+/// acknowledged are reported one after the other. What is given up for one reason while a report of it waits for its
+/// callback joins that report.
 struct GivenUp {
     Peer peer;
     /// How many, and their bytes on the wire. The last of them may have arrived all the same where their
@@ -92,13 +96,23 @@ public:
     /// Waits until at least `count` peers are in view; false when the time is over or the node closes first.
     bool wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout);
 
+    /// Waits until each seed has been tried once, every peer in view has told whom it has in view, and those have been
+    /// tried once, too: `peers()` then holds all who could be found, for a program that may be the first or the fifth.
+    /// A seed that does not answer takes up to `connect_timeout`. True at once without seeds and peers; false when the
+    /// time is over or the node closes first. Who starts later is found later all the same.
+    bool wait_until_settled(std::chrono::nanoseconds timeout);
+
     /// The peers in view now, sorted by id.
     std::vector<Peer> peers() const;
+    /// `peers(everybody)`: all of whom this node knows, sorted by id: also those out of view, each with its `state` and
+    /// `why`. Who left is not among them, nor who is forgotten (see `Options::forget_after`).
+    std::vector<Peer> peers(Everybody) const;
     /// Empty where it is not in view, which may be before its last messages are taken.
     std::optional<Peer> peer(const PeerId& id) const;
 
-    /// Queues `payload` for every peer in view at one instant, all or none, and says for how many. Concurrent
-    /// broadcasts have one order, the same for every receiver. Waits for room for at most `send_timeout`.
+    /// Queues `payload` for every peer in view at one instant, all or none, and says for how many. Observers (see
+    /// `Options::observer`) are left out. Concurrent broadcasts have one order, the same for every receiver. Waits for
+    /// room for at most `send_timeout`; the text of the exception and the line `no_room` of the log say who had none.
     std::size_t broadcast(Payload payload);
     std::size_t broadcast(Payload payload, std::error_code& error);
 
@@ -106,25 +120,40 @@ public:
     /// arrives at each peer in that order.
     void send(const PeerId& to, Payload payload);
     void send(const PeerId& to, Payload payload, std::error_code& error);
+    /// The same for several, all or none: where one is not in view or has no room, nothing is queued for anyone. Who is
+    /// named twice gets it once; without any name it does nothing.
+    void send(std::span<const PeerId> to, Payload payload);
+    void send(std::span<const PeerId> to, Payload payload, std::error_code& error);
+    void send(std::initializer_list<PeerId> to, Payload payload);
+    void send(std::initializer_list<PeerId> to, Payload payload, std::error_code& error);
 
     /// The same without ever waiting.
     TryResult try_broadcast(Payload payload);
     TryResult try_send(const PeerId& to, Payload payload);
+    TryResult try_send(std::span<const PeerId> to, Payload payload);
 
     /// Sends `payload` to one peer, not this node itself, and waits for what `Message::reply` answers there, for at
     /// most `timeout`. It is queued in order with what `send` and `broadcast` queue, unless it has to wait for room,
     /// which it does as `async_send`. Replies do not pass through the inbox: the thread that reads it may wait for one,
     /// and an unread inbox on this side does not hold them up. Fails with `timed_out`, `connection_lost`, or `closed`
-    /// where this node closes meanwhile, after each of which it may or may not have been carried out; or with
+    /// where this node closes meanwhile, after each of which it may or may not have been carried out; with `unanswered`
+    /// where the peer drops it without a reply; with what the peer gives `Message::reply_error`, whose text is then the
+    /// message returned, or the text of the exception; or with
     /// `not_in_view`, `message_too_large` (longer than `max_message` without 8 bytes), `outbox_full` (too many wait for
     /// room), `too_many_requests`, `unsupported` or `would_block`, after which it has not.
     Message request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout);
     Message request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout, std::error_code& error);
     /// The same without waiting, for the lowest latency: `handler` is called once on the I/O thread, where it must not
     /// block, and never from within this call; ~Node waits until it has run. The message is empty where there is an
-    /// error.
+    /// error, unless that has a text from `Message::reply_error`.
     void request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout,
                  std::function<void(std::error_code, const Message&)> handler);
+
+    /// Asks each peer that a broadcast would reach now, and waits until each has replied or failed to, for at most
+    /// `timeout`. One result for each peer, sorted by id; none if nobody is in view. See `request`. Fails as a whole
+    /// only with `closed` and `would_block`.
+    std::vector<Answer> request_all(Payload payload, std::chrono::nanoseconds timeout);
+    std::vector<Answer> request_all(Payload payload, std::chrono::nanoseconds timeout, std::error_code& error);
 
     Inbox inbox() const;
 
@@ -141,8 +170,9 @@ public:
     Subscription on_peers_changed(std::function<void(const std::vector<Peer>&)> callback);
     Subscription on_given_up(std::function<void(const GivenUp&)> callback);
 
-    /// Parts from one peer: it goes out of view on both sides, and its id and addresses are blocked here until `add`.
-    /// Other nodes still list it. False if it is not known.
+    /// Parts from one peer: it goes out of view on both sides, and its id is blocked here until `add`. So is a process
+    /// that starts anew where this node found it by dialling; other peers that share its addresses are not. Other nodes
+    /// still list it. False if it is not known.
     bool remove(const PeerId& id);
 
     /// Publishes other tags. Throws `errc::invalid_options` where they exceed their limits (see `Tags`).
@@ -175,6 +205,10 @@ public:
     template <class Token>
     auto async_wait_for_peers(std::size_t count, Token&& token);
 
+    /// Completes with `void(std::error_code)`; see `wait_until_settled`. `errc::closed` if the node closes first.
+    template <class Token>
+    auto async_wait_until_settled(Token&& token);
+
     /// Completes with `void(std::error_code, std::size_t)` when `payload` is queued or will not be. The payload need
     /// not stay valid. Where there is no room, it waits as `broadcast` does. Those that wait are queued for each peer
     /// in the order in which they were started; at most 4096 wait, with at most `total_outbox_bytes` of payload, and
@@ -184,11 +218,19 @@ public:
     /// Completes with `void(std::error_code)`.
     template <class Token>
     auto async_send(const PeerId& to, Payload payload, Token&& token);
+    template <class Token>
+    auto async_send(std::span<const PeerId> to, Payload payload, Token&& token);
 
-    /// Completes with `void(std::error_code, Message)`. See `request`; where it is cancelled, it may have been carried
-    /// out. Where there is no room it waits as `async_send` does.
+    /// Completes with `void(std::error_code, Message)`. Futures and coroutines that throw have the code of
+    /// `Message::reply_error`, and with `asio::as_tuple` its text, too. See `request`; where it is cancelled, it may
+    /// have been carried out. Where there is no room it waits as `async_send` does.
     template <class Token>
     auto async_request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout, Token&& token);
+
+    /// Completes with `void(std::error_code, std::vector<Answer>)`. See `request_all`; where it is cancelled, each may
+    /// have been carried out.
+    template <class Token>
+    auto async_request_all(Payload payload, std::chrono::nanoseconds timeout, Token&& token);
 
     /// Completes with `void(std::error_code, Unacknowledged)`, never with an error. Cancelling it does nothing.
     template <class Token>
@@ -201,12 +243,16 @@ private:
     template <class Operation, class Signature, class Start, class Token>
     auto initiate(Start start, Token& token) const;
     Outgoing hand_over(Payload& payload) const;
+    void send_to_all_of(std::span<const PeerId> to, Payload& payload);
     static void start_add(const State& state, const Address& address, std::shared_ptr<detail::AddOperation> operation);
-    static void start_wait(const State& state, std::size_t count, std::shared_ptr<detail::WaitOperation> operation);
-    static void start_send(const State& state, const std::optional<PeerId>& to, const Outgoing& payload,
+    static void start_wait(const State& state, std::optional<std::size_t> count,
+                           std::shared_ptr<detail::WaitOperation> operation);
+    static void start_send(const State& state, std::optional<std::vector<PeerId>> to, const Outgoing& payload,
                            std::shared_ptr<detail::SendOperation> operation);
     static void start_request(const State& state, const PeerId& to, const Outgoing& payload,
                               std::chrono::nanoseconds timeout, std::shared_ptr<detail::RequestOperation> operation);
+    static void start_request_all(const State& state, const Outgoing& payload, std::chrono::nanoseconds timeout,
+                                  std::shared_ptr<detail::RequestAllOperation> operation);
     static void start_close(const State& state, std::shared_ptr<detail::CloseOperation> operation);
 
     State state_;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <system_error>
+#include <vector>
 
 // What `<cluster/asio.hpp>` and the library have in common. Nothing here is meant for applications.
 
@@ -21,6 +22,16 @@ struct Unacknowledged {
     std::uint64_t peers = 0;
 
     explicit operator bool() const noexcept { return peers != 0; }
+};
+
+/// What one of the peers that `Node::request_all` asked has replied.
+struct Answer {
+    /// As it was when it was asked.
+    Peer peer;
+    /// As for `Node::request`.
+    std::error_code error;
+    /// The reply, or the text of an error that it replied; else empty.
+    Message message;
 };
 
 namespace detail {
@@ -56,6 +67,7 @@ using AddOperation = ResultOperation<Peer>;
 using SendOperation = ResultOperation<std::size_t>;
 using WaitOperation = ResultOperation<Nothing>;
 using RequestOperation = ResultOperation<Message>;
+using RequestAllOperation = ResultOperation<std::vector<Answer>>;
 using CloseOperation = ResultOperation<Unacknowledged>;
 
 /// A payload that has been copied or taken over, so that the caller's memory is no longer needed.

@@ -21,7 +21,10 @@ enum class LogLevel : std::uint8_t { debug, info, warning, error };
 enum class WhenFull : std::uint8_t {
     /// The call fails with `errc::timed_out`; nothing was queued for anyone.
     fail,
-    /// The message goes to those with room. The full ones see a gap in its place, and the sender a `GivenUp`.
+    /// The message goes to those with room. The full ones see a gap in its place, and the sender a `GivenUp`. An outbox
+    /// that has filled up is waited for until it has drained by half. Its peer is slow if that takes `send_timeout`,
+    /// and is then passed over at once until it has. A peer that was slow is not waited for again before its outbox
+    /// has drained by half in that time, or altogether.
     give_up,
 };
 
@@ -33,10 +36,15 @@ enum class WhenFull : std::uint8_t {
 struct CLUSTER_EXPORT Options {
     // Who and where.
 
-    /// `host:port` to listen on; port 0 lets the system pick. `0.0.0.0` and `[::]` listen on all interfaces.
+    /// `host:port` to listen on; port 0 lets the system pick. `0.0.0.0` and `[::]` listen on all interfaces. A node on
+    /// a loopback address is reached from its own machine only; it warns when it dials another. A name is looked up
+    /// before the constructor returns, which may take some ten seconds if name servers are silent.
     std::string listen = "127.0.0.1:0";
     /// The addresses others are told to dial, at most 8. Empty: the listening address, or for a wildcard the addresses
-    /// of this machine's interfaces. Set it behind address translation. A name is looked up by whoever dials.
+    /// of this machine's interfaces: first those at which peers see this node, bridges and loopback last. Interfaces
+    /// are looked at every 5 s, so that an address that goes is withdrawn. What two peers on different hosts see in
+    /// place of them is published, too, with the listening port. Set it behind address translation with other ports. A
+    /// name is looked up by whoever dials.
     std::vector<std::string> advertise = {};
     /// Nodes of different clusters never link. At most 64 bytes.
     std::string cluster = "cluster";
@@ -58,6 +66,10 @@ struct CLUSTER_EXPORT Options {
     /// so. At most 1024 peers, the newest, and 256 KiB. The format is text; lines may be deleted, not changed. Of
     /// several nodes with the same file the last one to write wins, so give each its own.
     std::string peers_file = {};
+    /// For a program that only asks and looks on, and need not read its inbox: the node is in view, broadcasts, asks,
+    /// is asked and sent to as any other, but no broadcast comes to it, nor counts it. A peer of an older version does
+    /// not know that and sends it broadcasts, too.
+    bool observer = false;
     /// The threads to run on; without it the node has its own.
     std::optional<Runtime> runtime = {};
 
@@ -72,6 +84,10 @@ struct CLUSTER_EXPORT Options {
     /// several fall silent together; a process that ends at once. Up to nine times as long for a node that is slow
     /// itself. Longer: the slow are not taken for dead.
     std::chrono::nanoseconds suspicion = std::chrono::seconds(2);
+    /// A link on which nothing comes for so long is asked by the system for a sign (TCP keep-alive, by the node that
+    /// dialled), so that no firewall in between forgets it: two packets without content. In whole seconds, rounded
+    /// down; 1 s to 9 hours, or 0: never. Links within one machine are not asked. Longer: less idle traffic.
+    std::chrono::nanoseconds keep_warm = std::chrono::seconds(5);
     /// The first and the longest pause between two rounds of dialling; it doubles in between, with jitter. Raise the
     /// longest for large clusters, lower it to find returning peers sooner.
     std::chrono::nanoseconds reconnect_min = std::chrono::milliseconds(100);
@@ -118,7 +134,14 @@ struct CLUSTER_EXPORT Options {
     std::size_t max_member_data = std::size_t{64} << 10;
 
     /// Where log lines go: called on the node's threads or the calling thread, one line at a time and never on behalf
-    /// of a single message; must not block. Empty: warnings and errors to standard error.
+    /// of a single message; must not block. Empty: warnings and errors to standard error, each with the time of day. A
+    /// line for which nobody makes room there is lost, and the next one says so (`lines_lost=`).
+    ///
+    /// Of the same cause, such as a stranger that is refused again and again, the first line comes at once, and then
+    /// the newest with a count (`times=`): after a minute, and then after pauses that double up to an hour. The rest
+    /// comes when the node closes. Of each level, 200 lines may come at once and 20 per second, and of those that
+    /// strangers bring about 40 and 1; the next line tells how many were left out (`left_out=`). Names and other texts
+    /// of others stand in quotes, and what cannot be printed as `\xNN`.
     std::function<void(LogLevel, std::string_view)> log = {};
 
     /// For processes of one machine: quick to conclude, quick to dial again. Silence is known to all after at most

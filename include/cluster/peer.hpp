@@ -13,6 +13,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace cluster {
 
@@ -60,6 +61,8 @@ enum class PeerState : std::uint8_t {
     failed,
     /// It said goodbye. It will not return under this id.
     left,
+    /// This node parted from it with `Node::remove`. It stays out until `Node::add`.
+    removed,
 };
 
 /// Why a peer went out of view.
@@ -85,15 +88,25 @@ struct Peer {
     PeerId id;
     /// For people; need not be unique.
     std::string name;
-    /// Where it says it can be dialled, or where we last reached it.
+    /// Where we last reached it, or else where it says it can be dialled. The host is empty and the port 0 where it
+    /// dialled us and has told nothing that can be dialled from here, as a node on a loopback address of another host.
     Address address;
     Tags tags;
     PeerState state = PeerState::alive;
     /// The stable name of the machine or role, the same after a restart; empty where the peer set none.
     std::string member;
+    /// Of a peer out of view: why it is, as far as this node knows. That is how its last attempt to link with it ended,
+    /// or `no_address`. Empty for a peer in view, or removed here, or not tried yet.
+    std::error_code why;
+    /// Broadcasts do not go to it; see `Options::observer`. Known once it has been in view.
+    bool observer = false;
 
     friend bool operator==(const Peer&, const Peer&) = default;
 };
+
+/// Says to `Node::peers` that those out of view are meant, too.
+struct Everybody {};
+inline constexpr Everybody everybody{};
 
 CLUSTER_EXPORT std::string_view to_string(PeerState state) noexcept;
 CLUSTER_EXPORT std::string_view to_string(RemovalReason reason) noexcept;

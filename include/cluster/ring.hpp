@@ -2,6 +2,7 @@
 
 #include <cluster/export.hpp>
 #include <cluster/member.hpp>
+#include <cluster/peer.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -49,6 +50,8 @@ public:
     struct Entry {
         MemberId id;
         std::uint32_t weight = 1;
+        /// Whose member it is, for `owner_node`; may be left out.
+        PeerId node = {};
     };
 
     /// Nobody owns anything.
@@ -57,8 +60,8 @@ public:
     /// An id that is there twice counts once, with its larger weight.
     explicit Ring(std::vector<Entry> entries);
 
-    /// Of all that have an `id()`, such as a `MemberView`, with what `weight` says of each: a whole number or a bool.
-    /// Throws `std::out_of_range` where that is negative or beyond 32 bits.
+    /// Of all that have an `id()`, and perhaps an `owner()`, such as a `MemberView`, with what `weight` says of each: a
+    /// whole number or a bool. Throws `std::out_of_range` where that is negative or beyond 32 bits.
     template <class Range, class Weight>
     requires requires(Range& members, Weight& weight) {
         { (*std::begin(members)).id() } -> std::convertible_to<MemberId>;
@@ -77,6 +80,11 @@ public:
     /// thousand members as among ten.
     std::optional<MemberId> owner(std::string_view key) const noexcept;
     std::optional<MemberId> owner(std::span<const std::byte> key) const noexcept;
+
+    /// The node whose member the key belongs to, which is whom to ask; nothing where nobody has any weight. All zero if
+    /// the ring was made of members that do not say whose they are.
+    std::optional<PeerId> owner_node(std::string_view key) const noexcept;
+    std::optional<PeerId> owner_node(std::span<const std::byte> key) const noexcept;
 
     /// The first `count` members for the key, the owner first, then whoever would own it without those before; fewer
     /// where fewer have weight. For copies, and for whom to ask next. Looks at every member.
@@ -98,6 +106,7 @@ private:
             if (!std::in_range<std::uint32_t>(value))
                 throw std::out_of_range("cluster::Ring: a weight must be from 0 to 4294967295");
             entries.push_back({member.id(), static_cast<std::uint32_t>(value)});
+            if constexpr (requires { PeerId(member.owner()); }) entries.back().node = member.owner();
         }
         return entries;
     }

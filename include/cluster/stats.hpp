@@ -37,13 +37,14 @@ struct Stats {
     std::uint64_t slowness = 0;
     /// Gauge: open connections, attached or greeting.
     std::uint64_t links = 0;
-    /// Messages accepted by `broadcast` and `send`, counted once however many receivers there are.
+    /// Messages accepted by `broadcast`, `send` and `request` for at least one peer, counted once however many
+    /// receivers there are. Replies are not among them.
     std::uint64_t messages_sent = 0;
     /// Messages put into the inbox or handed to `on_message`.
     std::uint64_t messages_received = 0;
     /// Messages given up by this node as sender, once for each receiver.
     std::uint64_t messages_given_up = 0;
-    /// Messages that peers gave up and this node saw as gaps.
+    /// Messages that this node saw as gaps: peers gave them up, or broadcast them while they had it out of view.
     std::uint64_t messages_lost = 0;
     std::uint64_t dials = 0;
     std::uint64_t dials_failed = 0;
@@ -72,7 +73,8 @@ struct Stats {
     std::vector<PeerStats> by_peer;
 };
 
-/// The stats in the text format that Prometheus reads (version 0.0.4).
+/// The stats in the text format that Prometheus reads (version 0.0.4). Samples of a peer have its id (`peer`) and its
+/// name (`name`) as labels; what of a name cannot be printed is shown as `\xNN`.
 CLUSTER_EXPORT std::string to_prometheus(const Stats& stats);
 
 }  // namespace cluster

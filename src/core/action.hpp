@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/batch.hpp"
+#include "core/log_line.hpp"
 #include "core/registry.hpp"
 #include "core/session.hpp"
 
@@ -9,7 +10,6 @@
 #include <cluster/peer.hpp>
 
 #include <cstdint>
-#include <string>
 #include <variant>
 #include <vector>
 
@@ -79,6 +79,9 @@ struct AddDone {
 /// An outbox that had refused a message has room again.
 struct RoomFreed {};
 
+/// `Engine::settled` was asked for in vain, and would now be true.
+struct Settled {};
+
 /// Members of others joined, changed, or are gone. `complete`: everybody in view has told of all members.
 struct MembersChanged {
     std::vector<MemberChange> changes;
@@ -101,14 +104,8 @@ struct LeaveDone {
     std::uint64_t peers = 0;
 };
 
-enum class Severity : std::uint8_t { debug, info, warning, error };
-
-struct LogLine {
-    Severity severity = Severity::info;
-    std::string text;
-};
-
-using Action = std::variant<Dial, Resolve, Close, Deliver, Replied, PeerAdded, PeerRemoved, PeersChanged, Surrender,
-                            AddDone, RoomFreed, MembersChanged, MembersInDoubt, MembersSeenByMore, LeaveDone, LogLine>;
+using Action =
+    std::variant<Dial, Resolve, Close, Deliver, Replied, PeerAdded, PeerRemoved, PeersChanged, Surrender, AddDone,
+                 RoomFreed, Settled, MembersChanged, MembersInDoubt, MembersSeenByMore, LeaveDone, LogLine>;
 
 }  // namespace cluster::core

@@ -17,8 +17,9 @@ struct Batch {
     std::uint64_t session = 0;
     /// Holds the frames. Empty for a gap.
     BlockRef block;
-    /// Complete messages one behind the other, each a FrameHeader, of which `length` and `flag_call` matter, and its
-    /// payload. For a message that came in chunks the header is made here, and `length` is that of the whole message.
+    /// Complete messages one behind the other, each a FrameHeader, of which `length`, `flag_call` and `flag_error`
+    /// matter, and its payload. For a message that came in chunks the header is made here, and `length` is that of the
+    /// whole message.
     std::span<const std::byte> frames;
     std::uint64_t messages = 0;
     /// Credit to return when the last of them has been taken.

@@ -29,6 +29,7 @@ void DialPlan::seek(const PeerId& peer, const std::vector<Address>& addresses, T
         met(target);
         if (target.addresses == addresses) return;
         target.addresses = addresses;
+        if (target.running && target.connected) return;
         if (std::exchange(target.running, false)) target.due = target.wanted = not_before;  // anew
         return;
     }
@@ -54,6 +55,7 @@ void DialPlan::hear(const PeerId& peer, const PeerId& teller, const std::vector<
     }
     if (target.addresses == addresses) return;
     target.addresses = addresses;
+    if (target.running && target.connected) return;
     if (std::exchange(target.running, false)) target.due = target.wanted = now;
 }
 
@@ -64,6 +66,11 @@ void DialPlan::check(const PeerId& peer, const std::vector<Address>& addresses, 
     target.peer = peer;
     target.addresses = addresses;
     target.due = target.wanted = now;
+}
+
+std::size_t DialPlan::checks() const noexcept {
+    return static_cast<std::size_t>(std::count_if(
+        targets_.begin(), targets_.end(), [](const auto& entry) { return entry.second.kind == Kind::check; }));
 }
 
 void DialPlan::drop(const PeerId& peer) {
@@ -143,14 +150,14 @@ bool DialPlan::may_hear(const Target& target, Time now) {
 void DialPlan::met(Target& target) {
     if (target.kind != Kind::hearsay) return;
     target.kind = Kind::peer;
-    forgive(target);
+    unshun(target);
     if (const auto teller = tellers_.find(target.teller); teller != tellers_.end()) {
         double& dials = teller->second.dials;
         dials = std::min(hearsay_burst, dials + static_cast<double>(target.spent));
     }
 }
 
-void DialPlan::forgive(const Target& target) {
+void DialPlan::unshun(const Target& target) {
     for (const Address& address : target.addresses) shunned_.erase(address);
 }
 
@@ -209,7 +216,7 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
             target.begun = now;
             ++target.round;
             target.tried = target.open = target.found = 0;
-            target.uncertain = false;
+            target.connected = target.uncertain = false;
             target.error = {};
             if (!is_for_peer(target.kind)) {
                 target.resolving = true;
@@ -276,6 +283,7 @@ std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& ta
         return std::nullopt;
     }
     target.running = false;
+    target.was_tried = true;
     if (target.kind == Kind::seed && target.found > 0) {
         if (!std::exchange(target.fruitful, true)) target.rounds = 0;  // who else is there is worth a closer look
         const Duration most = target.uncertain ? reconnect_max_ : seed_rest * reconnect_max_;
@@ -331,6 +339,11 @@ std::optional<DialPlan::Round> DialPlan::failed(Ticket ticket, errc error, Time 
     return settle(ticket.target, target, now);
 }
 
+void DialPlan::connected(Ticket ticket) {
+    const auto found = targets_.find(ticket.target);
+    if (found != targets_.end() && found->second.round == ticket.round) found->second.connected = true;
+}
+
 void DialPlan::answered(Ticket ticket, const PeerId& peer, Time now) {
     const auto found = changed().find(ticket.target);
     if (found == targets_.end()) return;
@@ -347,6 +360,15 @@ void DialPlan::answered(Ticket ticket, const PeerId& peer, Time now) {
     target.running = false;
     target.told = {};
     target.peer = peer;
+}
+
+bool DialPlan::all_tried(const std::function<bool(const PeerId&)>& met) const {
+    return std::all_of(targets_.begin(), targets_.end(), [&](const auto& entry) {
+        const Target& target = entry.second;
+        const bool told = target.kind == Kind::peer || target.kind == Kind::hearsay;
+        const bool counts = target.kind == Kind::seed || told;
+        return !counts || target.was_tried || (target.peer && met(*target.peer));
+    });
 }
 
 const std::optional<PeerId>* DialPlan::bound(std::uint64_t target) const {
@@ -384,11 +406,12 @@ void DialPlan::released(const PeerId& peer, bool known, Time now) {
         if (target.kind == Kind::check || target.peer != peer) continue;
         target.engaged = false;
         target.running = false;
+        target.was_tried = true;
         // A link that is lost is dialled again at once, but not one that is lost again and again.
-        const bool at_once = target.was_attached && now - target.hurried >= reconnect_min_;
+        const bool at_once = target.was_attached && now - target.redialled >= reconnect_min_;
         target.due = at_once ? now : now + pause(target.rounds++);
         target.wanted = target.due;
-        if (at_once) target.hurried = now;
+        if (at_once) target.hurried = target.redialled = now;
         target.looks = at_once ? 0 : second_looks;
         target.urgent = at_once;
         target.was_attached = false;
@@ -422,10 +445,20 @@ void DialPlan::unbind(const PeerId& peer, Time now, Time until) {
 void DialPlan::hurry(const PeerId& peer, Duration pause, Time now) {
     for (auto& [number, target] : changed()) {
         if (!sought(target, peer) || now - target.hurried < pause) continue;
+        if (target.running && target.connected) continue;
         target.hurried = now;
         target.running = false;  // who was dialled before may be the one that does not answer
-        if (target.kind == Kind::hearsay) forgive(target);
+        if (target.kind == Kind::hearsay) unshun(target);
         target.due = target.wanted = now;
+    }
+}
+
+void DialPlan::forgive(Duration lag, Time now) {
+    for (auto& [number, target] : changed()) {
+        if (!target.running || target.resolving) continue;
+        target.begun = std::min(target.begun + lag, now);
+        const bool waits = target.open > 0 && target.due != never;
+        if (waits) target.due = std::max(target.due, std::min(target.due + lag, now + stagger));
     }
 }
 

@@ -89,6 +89,8 @@ public:
     void hear(const PeerId& peer, const PeerId& teller, const std::vector<Address>& addresses, Time now);
     /// Dials `peer` once although it has a link; `failed` or the engine ends that.
     void check(const PeerId& peer, const std::vector<Address>& addresses, Time now);
+    /// How many of those are planned or under way.
+    std::size_t checks() const noexcept;
     void drop(std::uint64_t target) { changed().erase(target); }
     void drop(const PeerId& peer);
     void drop(Kind kind);
@@ -136,8 +138,14 @@ public:
     };
     /// A dial, or resolving, came to nothing.
     std::optional<Round> failed(Ticket ticket, errc error, Time now);
+    /// Somebody has accepted a dial. While the two greet each other nothing begins its round anew: on a slow machine
+    /// that would only make more work.
+    void connected(Ticket ticket);
     /// A dial reached `peer`; that of a seed: a linked one.
     void answered(Ticket ticket, const PeerId& peer, Time now);
+    /// Whether no seed and no peer is left that has not been tried once: until a round or a link has ended in vain, or
+    /// has led to somebody for whom `met` is true.
+    bool all_tried(const std::function<bool(const PeerId&)>& met) const;
     const std::optional<PeerId>* bound(std::uint64_t target) const;
     Kind kind(std::uint64_t target) const;
 
@@ -151,8 +159,11 @@ public:
     /// anew. Added ones that lead to nobody are forgotten at `until`.
     void unbind(const PeerId& peer, Time now, Time until);
     /// Whatever was planned or is under way: begins a round now, unless the last one like this is less than `pause`
-    /// ago.
+    /// ago, or somebody has accepted a dial.
     void hurry(const PeerId& peer, Duration pause, Time now);
+
+    /// Nobody could answer this node for so long, because it did not run: its dials get as much more time.
+    void forgive(Duration lag, Time now);
 
     /// Rounds ended by the plan itself, because every address was occupied.
     std::vector<Round> take_ended() { return std::exchange(ended_, {}); }
@@ -174,8 +185,10 @@ private:
         unsigned rounds = 0;  ///< in vain since it was last attached
         bool engaged = false;
         bool was_attached = false;
+        bool was_tried = false;  ///< a round or a link has ended in vain
         errc told{};     ///< how the last round in vain ended
         Time hurried{};  ///< when it was last dialled without a pause
+        Time redialled{};  ///< the same, because its link was lost
         unsigned looks = second_looks;  ///< second looks taken since the link was lost
         bool urgent = false;            ///< the link was just lost
 
@@ -184,6 +197,7 @@ private:
         Time begun{};
         std::uint64_t round = 0;
         bool resolving = false;
+        bool connected = false;  ///< a dial of it has been accepted
         std::size_t tried = 0;
         std::size_t open = 0;
         std::size_t found = 0;    ///< addresses of a seed that lead to linked peers
@@ -223,7 +237,7 @@ private:
     Allowance& allowance(const PeerId& teller, Time now);
     bool may_hear(const Target& target, Time now);
     void met(Target& target);
-    void forgive(const Target& target);
+    void unshun(const Target& target);
     bool shunned(const Address& address, Time now) const;
     void shun(const Address& address, Time now);
     static void put_off(Target& target, Duration by, Time now);

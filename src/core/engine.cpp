@@ -26,6 +26,15 @@ Duration dial_grace(std::size_t nodes) {
     return std::clamp<Duration>(each * (count * count), least, most);
 }
 
+/// For so many times that, where peers come one after the other all the time.
+constexpr int most_graces = 4;
+
+Facts first_facts(const EngineOptions& options, const OwnAddresses& own) {
+    Facts facts = options.self;
+    if (options.publish_observed) facts.addresses = own.published();
+    return facts;
+}
+
 std::uint64_t roll(const RandomSource& random) {
     std::array<std::uint8_t, 8> bytes{};
     random(bytes);
@@ -38,7 +47,8 @@ std::uint64_t roll(const RandomSource& random) {
 
 Engine::Engine(EngineOptions options, Time now)
     : options_(std::move(options)),
-      roster_(options_.self),
+      own_(options_.listening.empty() ? options_.self.addresses : options_.listening),
+      roster_(first_facts(options_, own_)),
       dice_(roll(options_.random)),
       plan_(options_.reconnect_min, options_.reconnect_max, dice_.next()),
       detector_(options_.heartbeat, options_.suspicion),
@@ -59,7 +69,7 @@ std::uint64_t Engine::add(const Address& address, Time now) {
         actions_.push_back(AddDone{request, errc::closed, {}});
         return request;
     }
-    roster_.unblock(address);
+    unblock(address);
     requests_[request] = {plan_.seek(address, DialPlan::Kind::added, now), std::nullopt};
     timers_.set({Timer::request, request}, now + options_.connect_timeout);
     dial_now(now);
@@ -96,21 +106,36 @@ void Engine::answer_adds(Pair& pair) {
     for (const std::uint64_t request : answered) answer(request, errc{});
 }
 
-/// Whether all of `pairs` can take `body`. On success `error` is zero.
-Engine::Outcome Engine::room(std::span<Pair* const> pairs, const Body& body) {
-    const std::size_t chunks = body.size() == 0 ? 1 : (body.size() + max_chunk - 1) / max_chunk;
-    const std::size_t size = body.size() + chunks * FrameHeader::size;
+/// Whether all of `pairs` can take `body`. On success `error` is zero, and `full` are those to be skipped.
+Engine::Outcome Engine::room(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now) {
+    const std::size_t size = body.framed_size();
     Outcome outcome;
     if (body.size() > options_.max_message) {
         outcome.error = errc::message_too_large;
         return outcome;
     }
+    std::vector<PeerId> skipped;
     for (Pair* pair : pairs) {
         if (body.size() > pair->max_message) outcome.error = errc::message_too_large;
         if (body.call != 0 && (pair->features & feature_calls) == 0) outcome.error = errc::unsupported;
+        if (body.error && (pair->features & feature_errors) == 0) outcome.error = errc::unsupported;
         if (outcome.error != errc{}) return outcome;
-        const Outbox& out = pair->session->channel(body.channel())->out;
-        if (out.size() + size > options_.outbox_bytes) outcome.full.push_back(pair->id);
+        Session::Channel& channel = *pair->session->channel(body.channel());
+        const std::size_t held = channel.out.size();
+        const bool fits = held + size <= options_.outbox_bytes;
+        if (skip == Skip::nobody) {
+            if (!fits) outcome.full.push_back(pair->id);
+            continue;
+        }
+        const auto verdict = channel.backlog.judge(held, size, options_.outbox_bytes, now, options_.send_timeout);
+        if (verdict == Backlog::Verdict::room) continue;
+        if (verdict == Backlog::Verdict::slow || (skip == Skip::full && !fits)) {
+            skipped.push_back(pair->id);
+        } else if (skip == Skip::slow) {
+            outcome.full.push_back(pair->id);
+            const Time filled = channel.backlog.filled();
+            outcome.again = std::min(outcome.again, filled == never ? never : filled + options_.send_timeout);
+        }
     }
     // The segment that is being filled does not count, so that even an idle node has room for a longest message; and
     // messages leave room for replies, without which two nodes might wait for each other.
@@ -123,6 +148,7 @@ Engine::Outcome Engine::room(std::span<Pair* const> pairs, const Body& body) {
         room_wanted_ = true;
     }
     if (total_full) outcome.full.clear();
+    if (outcome.error == errc{}) outcome.full = std::move(skipped);
     return outcome;
 }
 
@@ -141,7 +167,7 @@ void Engine::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<c
         const std::size_t prefix = at == 0 && body.call != 0 ? call_size : 0;
         const std::size_t chunk = std::min(max_chunk - prefix, body.bytes.size() - at);
         const bool more = at + chunk < body.bytes.size();
-        const int flags = (more ? flag_more : 0) | (body.call != 0 ? flag_call : 0);
+        const int flags = (more ? flag_more : 0) | (body.call != 0 ? flag_call : 0) | (body.error ? flag_error : 0);
         std::array<std::byte, FrameHeader::size + call_size> buffer;
         FrameHeader{static_cast<std::uint32_t>(prefix + chunk), FrameKind::data, static_cast<std::uint8_t>(flags),
                     body.channel()}
@@ -168,33 +194,49 @@ void Engine::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<c
         if (skips(pair)) {
             out(pair).append_gap(size, 1);
             ++counters_.messages_given_up;
-            actions_.push_back(Surrender{describe(*pair), 1, size, errc::outbox_full});
+            if (pair->skipped.messages == 0) skipped_.push_back(pair);
+            pair->skipped += {1, size};
         }
         if (Link* link = attached_link(*pair)) ready(*link);
     }
-    ++counters_.messages_sent;
+    if (!body.reply && skipped.size() < pairs.size()) ++counters_.messages_sent;
 }
 
-Engine::Outcome Engine::queue(std::span<Pair* const> pairs, const Body& body, bool skip_full) {
-    Outcome outcome = room(pairs, body);
-    if (outcome.error == errc::outbox_full && skip_full && !outcome.full.empty()) outcome.error = errc{};
+Engine::Outcome Engine::queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now) {
+    Outcome outcome = room(pairs, body, skip, now);
     if (outcome.error != errc{}) return outcome;
     if (!pairs.empty()) enqueue(pairs, body, outcome.full);
     outcome.count = pairs.size() - outcome.full.size();
     return outcome;
 }
 
-Engine::Outcome Engine::broadcast(const Body& body, bool skip_full) {
-    if (leaving_) return {errc::closed, 0, {}};
-    return queue(view_, body, skip_full);
+Engine::Outcome Engine::broadcast(const Body& body, Skip skip, std::optional<Time> now) {
+    if (leaving_) return {errc::closed, 0, {}, never};
+    Outcome outcome = queue(audience_, body, skip, now);
+    if (outcome.error == errc{}) broadcast_ += {1, body.framed_size()};
+    return outcome;
 }
 
-Engine::Outcome Engine::send(const PeerId& to, const Body& body, bool skip_full) {
-    if (leaving_) return {errc::closed, 0, {}};
+Engine::Outcome Engine::send(const PeerId& to, const Body& body, Skip skip, std::optional<Time> now) {
+    if (leaving_) return {errc::closed, 0, {}, never};
     const auto found = pairs_.find(to);
-    if (found == pairs_.end() || !found->second.in_view) return {errc::not_in_view, 0, {}};
+    if (found == pairs_.end() || !found->second.in_view) return {errc::not_in_view, 0, {}, never};
     Pair* const pair = &found->second;
-    return queue({&pair, 1}, body, skip_full);
+    return queue({&pair, 1}, body, skip, now);
+}
+
+Engine::Outcome Engine::send(std::span<const PeerId> to, const Body& body, Skip skip, std::optional<Time> now) {
+    if (to.size() == 1) return send(to.front(), body, skip, now);
+    if (leaving_) return {errc::closed, 0, {}, never};
+    std::vector<Pair*> pairs;
+    for (const PeerId& id : to) {
+        const auto found = pairs_.find(id);
+        if (found == pairs_.end() || !found->second.in_view) return {errc::not_in_view, 0, {}, never};
+        pairs.push_back(&found->second);
+    }
+    std::sort(pairs.begin(), pairs.end());
+    pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
+    return queue(pairs, body, skip, now);
 }
 
 void Engine::room_freed() {
@@ -206,12 +248,16 @@ bool Engine::remove(const PeerId& id, Time now) {
     const Facts* facts = roster_.find(id);
     const bool sought = !leaving_ && plan_.drop_added(id);
     if ((found == pairs_.end() && facts == nullptr) || id == self().id || leaving_) return sought;
+    const std::string line = "peer_removed peer=" + id.to_string() + (facts ? " name=" + quoted(facts->name) : "");
     Roster::Parted parted;
     parted.token_until = now + options_.forget_after;
-    if (facts != nullptr) parted.addresses = facts->addresses;
+    if (facts != nullptr) {
+        parted.said = facts->addresses;
+        parted.name = facts->name;
+    }
     if (found != pairs_.end()) {
         Pair& pair = found->second;
-        for (const Address& address : pair.proven) parted.addresses.push_back(address);
+        parted.found = pair.proven;
         if (pair.session && pair.session->token() && (pair.session->confirmed() || !pair.session->decides())) {
             parted.token = pair.session->token();
         }
@@ -229,7 +275,7 @@ bool Engine::remove(const PeerId& id, Time now) {
         drop_session(pair, parting, RemovalReason::removed, errc::removed, now);
     }
     roster_.forget(id);
-    log(Severity::info, "peer_removed peer=" + id.to_string());
+    log(Severity::info, line);
     return true;
 }
 
@@ -412,6 +458,9 @@ void Engine::fire(Key key, Time now) {
                 drop_session(*pair, 0, RemovalReason::failed, errc::timed_out, now);
             }
             break;
+        case Timer::reach:
+            if (Pair* pair = pair_of_timer()) out_of_reach(*pair, now);
+            break;
         case Timer::request: answer(key.id, errc::timed_out); break;
         case Timer::news: tell_news(); break;
         case Timer::beat: beat(now); break;
@@ -441,11 +490,27 @@ void Engine::fire(Key key, Time now) {
     }
 }
 
+/// Whether this node has had a session with it, and so knows it by more than its addresses.
+bool Engine::met(const PeerId& id) const {
+    const auto found = pairs_.find(id);
+    return found != pairs_.end() && found->second.attachments != 0;
+}
+
+/// The application wants whoever is at `address`. That one says so itself does not count where we know another there.
+void Engine::unblock(const Address& address) {
+    const bool taken = std::any_of(pairs_.begin(), pairs_.end(), [&](const auto& entry) {
+        const std::vector<Address> addresses = addresses_of(entry.first);
+        return entry.second.attachments != 0 &&
+               std::find(addresses.begin(), addresses.end(), address) != addresses.end();
+    });
+    roster_.unblock(address, !taken);
+}
+
 /// Whether whoever is sought at `address` is certainly not there.
 bool Engine::occupied(const PeerId& wanted, const Address& address) const {
-    // A former run of this node had this node's addresses.
-    const auto& own = self().addresses;
-    if (roster_.blocked(address) || std::find(own.begin(), own.end(), address) != own.end()) return true;
+    // A former run of this node listened there, too.
+    if (own_.listens_on(address)) return true;
+    if (!met(wanted) && roster_.blocked(address)) return true;
     return std::any_of(view_.begin(), view_.end(), [&](const Pair* pair) {
         return pair->id != wanted && pair->reached == address && pair->session->attached() != 0;
     });
@@ -477,14 +542,33 @@ bool Engine::awaited(std::uint64_t target) const {
                        [&](const auto& entry) { return entry.second.target == target; });
 }
 
+/// How long a link may stay in its state.
+Duration Engine::patience(const Link& link) const {
+    switch (link.state) {
+        case LinkState::dialling:
+            if (awaited(link.target)) return options_.connect_timeout;
+            // Whoever redials does not wait for the system's own attempts, which come ever more seldom.
+            return std::min(options_.connect_timeout, std::max<Duration>(options_.heartbeat, least_attempt));
+        case LinkState::attaching: return options_.attach_timeout;
+        case LinkState::attached:
+        case LinkState::parting:
+        case LinkState::refusing: return drain_timeout;
+        case LinkState::greeting:
+        case LinkState::greeted:
+        case LinkState::waiting:
+        case LinkState::offered: break;
+    }
+    return options_.handshake_timeout;
+}
+
 void Engine::dial_now(Time now) {
-    // Whoever redials does not wait for the system's own attempts, which come ever more seldom.
-    const Duration attempt = std::min(options_.connect_timeout, std::max<Duration>(options_.heartbeat, least_attempt));
     const auto is_occupied = [&](const PeerId& wanted, const Address& address) { return occupied(wanted, address); };
     const auto earliest = [&](const PeerId& id) {
         const auto found = pairs_.find(id);
-        if (found == pairs_.end() || self().id < id) return Time();
-        return found->second.named + dial_grace(pairs_.size());
+        if (found == pairs_.end() || self().id < id || found->second.in_view) return Time();
+        const Duration grace = dial_grace(pairs_.size());
+        // While others come, the one that is to dial us may not have had its turn yet.
+        return std::max(found->second.named, std::min(last_added_, found->second.named + most_graces * grace)) + grace;
     };
     const auto is_linked = [&](const Address& address) { return leads_to_linked(address); };
     while (const auto step = plan_.step(now, is_occupied, earliest, is_linked)) {
@@ -499,8 +583,7 @@ void Engine::dial_now(Time now) {
         link.begun = now;
         link.target = step->target;
         link.round = step->round;
-        const bool added = awaited(step->target);
-        timers_.set({Timer::link, link.id}, now + (added ? options_.connect_timeout : attempt));
+        timers_.set({Timer::link, link.id}, now + patience(link));
         ++counters_.dials;
         if (const auto& sought = *plan_.bound(step->target)) await_dial(*sought, now);
         actions_.push_back(Dial{link.id, step->address});
@@ -511,18 +594,20 @@ void Engine::dial_now(Time now) {
 void Engine::resolved(std::uint64_t target, std::vector<Address> addresses, errc error, Time now) {
     if (left_) return;
     errc why = error == errc{} ? errc::unresolvable_host : error;
-    // All processes may be given the same seeds, their own address among them.
-    const auto& own = self().addresses;
-    const auto is_own = [&](const Address& each) { return std::find(own.begin(), own.end(), each) != own.end(); };
+    addresses = dialable(addresses);
+    // All processes may be given the same seeds, their own address among them. Where it listens is asked each time: an
+    // address may go from one host to another.
+    const auto is_own = [&](const Address& each) { return own_.listens_on(each); };
     const bool added = awaited(target);
     if (!added && std::erase_if(addresses, is_own) != 0) why = errc::self;
+    warn_of_loopback(addresses);
     if (addresses.empty()) {
         if (const auto round = plan_.failed({target, 0}, why, now)) {
             round_failed(*round, now);
         }
     } else {
         if (added) {
-            for (const Address& address : addresses) roster_.unblock(address);
+            for (const Address& address : addresses) unblock(address);
         }
         plan_.resolved(target, std::move(addresses), now);
     }
@@ -530,6 +615,7 @@ void Engine::resolved(std::uint64_t target, std::vector<Address> addresses, errc
 }
 
 void Engine::round_failed(const DialPlan::Round& round, Time now) {
+    may_be_settled();
     if (round.kind == DialPlan::Kind::added) {
         for (const auto& [request, each] : requests_) {
             if (each.target != round.target) continue;
@@ -542,19 +628,19 @@ void Engine::round_failed(const DialPlan::Round& round, Time now) {
         const bool added = round.kind == DialPlan::Kind::added;
         const bool news = round.news && round.error != errc::self;
         log(!news ? Severity::debug : seed ? Severity::warning : Severity::info,
-            std::string(seed ? "seed" : added ? "added" : "remembered") + "_unreachable address=" +
-                round.name.to_string() + " why=\"" + make_error_code(round.error).message() + '"');
-        // Whoever was there in a former run is not there now, and who is need not be disturbed again.
-        const auto& own = self().addresses;
-        const bool is_own = std::find(own.begin(), own.end(), round.name) != own.end();
-        const bool taken = round.error == errc::wrong_cluster || (round.error == errc::self && is_own);
-        // Who parted from this node does not want to be dialled.
-        if (added ? round.error == errc::removed : !seed && taken) plan_.drop(round.target);
+            std::string(seed ? "seed" : added ? "added" : "remembered") + "_unreachable address=" + token(round.name) +
+                " why=" + quoted(make_error_code(round.error).message()));
+        // Whoever was there in a former run is not there now, and who is need not be disturbed again. Who parted from
+        // this node does not want to be dialled.
+        const bool over = added ? round.error == errc::removed : !seed && round.error == errc::wrong_cluster;
+        if (over) plan_.drop(round.target);
     }
     if (round.kind == DialPlan::Kind::check) plan_.drop(round.target);
     if (round.kind == DialPlan::Kind::peer) {
         const auto found = pairs_.find(*round.peer);
-        if (found != pairs_.end()) verify(found->second, now);
+        if (found == pairs_.end()) return;
+        found->second.trouble = round.error;
+        verify(found->second, now);
     }
 }
 

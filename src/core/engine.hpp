@@ -6,6 +6,7 @@
 #include "core/detector.hpp"
 #include "core/dial_plan.hpp"
 #include "core/frame.hpp"
+#include "core/own_addresses.hpp"
 #include "core/peers_file.hpp"
 #include "core/random.hpp"
 #include "core/registry.hpp"
@@ -33,8 +34,14 @@ struct EngineOptions {
     std::string cluster;
     /// Who this node is; its version is 1.
     Facts self;
-    /// Addresses under which others see this node are published, too.
+    /// It gets no broadcasts.
+    bool observer = false;
+    /// Where the node listens, as the system says, the most likely address first; empty: at those of `self`.
+    std::vector<Address> listening = {};
+    /// Not the addresses of `self` are published, but those where it listens, in the order in which peers see it there.
     bool publish_observed = false;
+    /// Interfaces over which link-local IPv6 addresses can be dialled.
+    std::vector<std::string> zones = {};
     std::vector<Address> seeds;
     /// Where peers were in a former run: dialled for `forget_after`, behind all others.
     std::vector<Address> remembered = {};
@@ -48,6 +55,8 @@ struct EngineOptions {
     Duration handshake_timeout{};
     Duration attach_timeout{};
     Duration linger{};
+    /// For how long an outbox that has filled up may take to drain by half before its peer is slow.
+    Duration send_timeout{};
     std::size_t inbox_bytes = 0;
     std::size_t outbox_bytes = 0;
     std::size_t total_outbox_bytes = 0;
@@ -106,18 +115,38 @@ public:
         BlockRef owner;
         std::uint64_t call = 0;  ///< not 0: it wants a reply, or is the reply, to the call of this number
         bool reply = false;
+        bool error = false;  ///< of a reply: the bytes are a code and a text of at most `max_error_text` bytes
 
         std::uint16_t channel() const noexcept { return reply ? reply_channel : user_channel; }
         std::size_t size() const noexcept { return bytes.size() + (call == 0 ? 0 : call_size); }
+        /// With the headers of the frames that it takes.
+        std::size_t framed_size() const noexcept {
+            const std::size_t frames = size() == 0 ? 1 : (size() + max_chunk - 1) / max_chunk;
+            return size() + frames * FrameHeader::size;
+        }
     };
     struct Outcome {
         errc error{};  ///< outbox_full, not_in_view, message_too_large, unsupported, closed; zero for success
         std::size_t count = 0;
         std::vector<PeerId> full;  ///< whose outbox has no room; empty where it is the node's
+        Time again = never;        ///< with `Skip::slow`: when it is worth asking again although no room was freed
     };
-    /// To all in view, all or none. With `skip_full` those without room get a gap in its place.
-    Outcome broadcast(const Body& body, bool skip_full);
-    Outcome send(const PeerId& to, const Body& body, bool skip_full);
+    /// Which receivers get a gap in place of a message, instead of keeping it from all.
+    enum class Skip : std::uint8_t {
+        nobody,
+        slow,  ///< who is slow, see `Backlog`
+        full,  ///< everybody without room
+    };
+    /// To all in view but observers, all or none but for those that are skipped. The time is needed only to find out who is slow: it
+    /// may be left out of a first attempt, because to ask for it costs much beside a small message.
+    Outcome broadcast(const Body& body, Skip skip, std::optional<Time> now = std::nullopt);
+    Outcome send(const PeerId& to, const Body& body, Skip skip, std::optional<Time> now = std::nullopt);
+    /// To several, all or none but for those that are skipped; to one that is named twice, once.
+    Outcome send(std::span<const PeerId> to, const Body& body, Skip skip, std::optional<Time> now = std::nullopt);
+    /// Whom a broadcast would reach now.
+    std::vector<Peer> audience() const;
+    /// `peer=... name="..."`, as log lines say it; without a name if it is not known.
+    std::string who(const PeerId& id) const;
 
     bool remove(const PeerId& id, Time now);
     void set_tags(Tags tags, Time now);
@@ -131,12 +160,19 @@ public:
     /// MembersSeenByMore comes when it is worth asking again.
     bool members_seen(std::uint64_t version);
 
+    /// Whether each seed has been tried once, all in view have told whom they have in view, and those have been tried
+    /// once, too. If not, a Settled comes when it is so.
+    bool settled();
+
     /// Answered by LeaveDone.
     void leave(Time now);
+    bool leaving() const noexcept { return leaving_; }
     /// The application has taken messages of `session` worth `bytes` of credit.
     void taken(std::uint64_t session, std::uint64_t bytes, Time now);
 
     std::vector<Peer> peers() const;
+    /// Those out of view, too; see `Node::peers(Everybody)`.
+    std::vector<Peer> everybody() const;
     std::optional<Peer> peer(const PeerId& id) const;
     std::size_t peer_count() const noexcept { return view_.size(); }
     const Facts& self() const noexcept { return roster_.self(); }
@@ -163,6 +199,9 @@ public:
     unsigned slowness() const noexcept { return detector_.slowness(); }
     std::size_t pinned() const noexcept { return arena_.pinned(); }
 
+    /// The interfaces of this machine have changed; see `EngineOptions` for both.
+    void listening(std::vector<Address> addresses, std::vector<std::string> zones, Time now);
+
     // What happens to links.
 
     /// Somebody connected from `remote`. 0: there are too many links; close it.
@@ -182,7 +221,9 @@ public:
     // What is to be done.
 
     void take_actions(std::vector<Action>& out);
-    bool has_actions() const noexcept { return !actions_.empty() || left_due_; }
+    bool has_actions() const noexcept {
+        return !actions_.empty() || !skipped_.empty() || left_due_ || settle_due_;
+    }
     /// Links that have something to write since the last call.
     void take_ready(std::vector<LinkId>& out);
     bool has_ready() const noexcept { return !ready_.empty(); }
@@ -233,7 +274,7 @@ private:
         bool hello_due = false;
         bool offer_due = false;
         bool attach_due = false;
-        bool attached_due = false;
+        std::optional<Attached> attached_due;
         bool ack_due = false;
         bool list_due = false;
         bool members_seen_due = false;
@@ -268,13 +309,17 @@ private:
         std::vector<PeerId> asked;     ///< who was asked about it and has not answered
         Time asked_until{};
         bool heard_elsewhere = false;  ///< as one of those said
+        errc trouble{};                ///< why it has no link, as far as is known
+        bool told_out_of_reach = false;  ///< the log says that it cannot be reached
         std::vector<PeerId> askers;    ///< who wants to know about it
         std::uint64_t max_message = 0;
         std::uint64_t features = 0;
         std::uint64_t members_seen = 0;  ///< the version of this node's members that it has acknowledged
         bool members_known = false;      ///< it has told of all of its own
+        bool listed = false;             ///< it has told whom it has in view, or had two heartbeats for that
         Duration resume_for{};
         std::uint64_t unsettled = 0;   ///< messages of its former session
+        Outbox::Settled skipped;       ///< given up for want of room, and not reported yet
         Time entered{};                ///< when it was last attached
         std::uint64_t attachments = 0;
         std::uint64_t bytes_sent = 0;
@@ -294,6 +339,7 @@ private:
         inquiry,    ///< of a pair: those who were asked about it have had their time
         resume,     ///< of a pair
         forget,     ///< of a pair
+        reach,      ///< of a pair: say that it is out of reach, if it is
         request,    ///< of an `add`
         news,       ///< tell others whom we met
         beat,       ///< probe somebody
@@ -305,8 +351,8 @@ private:
 
     // engine.cpp: the application's side and the clock
     void room_freed();
-    Outcome room(std::span<Pair* const> pairs, const Body& body);
-    Outcome queue(std::span<Pair* const> pairs, const Body& body, bool skip_full);
+    Outcome room(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now);
+    Outcome queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now);
     void enqueue(std::span<Pair* const> pairs, const Body& body, std::span<const PeerId> skipped);
     Pair* pair_with_session(std::uint64_t session);
     void give_credit(Pair& pair, bool active, Time now);
@@ -316,6 +362,8 @@ private:
     void check_left();
     void fire(Key key, Time now);
     void dial_now(Time now);
+    bool met(const PeerId& id) const;
+    void unblock(const Address& address);
     bool occupied(const PeerId& wanted, const Address& address) const;
     bool leads_to_linked(const Address& address) const;
     bool publishes(const PeerId& id, const Address& address) const;
@@ -328,18 +376,26 @@ private:
     // engine_view.cpp: who is in view
     void enter(Pair& pair, Link& link, Time now);
     void leave_view(Pair& pair, RemovalReason reason, Time now);
+    void update_audience(Pair& pair);
+    bool is_settled() const;
+    /// Something has come or ended for which `settled` may have waited.
+    void may_be_settled() noexcept { settle_due_ = settling_; }
     void take_over_addresses(const Pair& pair, Time now);
     void surrender(Pair& pair, errc reason);
-    void report_given_up(const Pair& pair, const Outbox::Settled& settled, errc reason);
+    void report_skipped(Pair& pair);
+    void report_given_up(Pair& pair, const Outbox::Settled& settled, errc reason);
     std::string who(const Pair& pair) const;
-    void believe(Pair& pair, const Hello& hello, Time now);
+    std::string who(const Link& link) const;
+    void believe(Pair& pair, const Hello& hello, const Link& link, Time now);
     void learn(const Pair& speaker, const Facts& facts, Time now);
-    void observe(const std::string& host, Time now);
+    void publish_own(Time now);
+    void warn_of_loopback(const std::vector<Address>& dialled);
     std::size_t max_known() const noexcept { return 2 * options_.max_peers; }
     void announce(const PeerId& id, Time now);
     void tell_news();
     Peer describe(const Pair& pair) const;
     std::vector<Address> addresses_of(const PeerId& id) const;
+    std::vector<Address> dialable(const std::vector<Address>& addresses) const;
     Facts visible(const Facts& facts, const Link& link) const;
     std::uint64_t digest();
     std::uint64_t sum_of_facts() const;
@@ -362,11 +418,15 @@ private:
     void fail(Pair& pair, std::string_view why, Time now);
     bool holds_back(Time now);
     void was_late(Duration lag, Time now);
+    Duration patience(const Link& link) const;
     void ask(Pair& pair, std::size_t how_many, Time now);
     void inquire(Link& link, const PeerId& id, bool wants_answer);
     void answer_askers(Pair& pair, bool heard);
     void tell(Link& link, const PeerId& id, bool heard);
     void vouch(Pair& pair, Time now);
+    void expect_link(const Pair& pair, Time now);
+    void out_of_reach(Pair& pair, Time now);
+    errc why_out_of_view(const Pair& pair) const;
     /// A dial that came to nothing.
     struct Attempt {
         Address address;
@@ -380,7 +440,8 @@ private:
     void verify(Pair& pair, Time now);
     static void found_at(Pair& pair, const Address& address);
     void leads_to(const Address& address, const PeerId& found, Time now);
-    void check_later(const Pair& pair, Time now);
+    void check_soon(const Pair& pair, Time now);
+    Duration check_pause() const;
     void check_somebody(Time now);
     void on(Link& link, Inquiry&& inquiry, Time now);
     void on(Link& link, Finding&& finding, Time now);
@@ -399,7 +460,9 @@ private:
     void bind_target(Link& link, Pair& pair, Time now);
     void end_target(Link& link, errc error, Time now);
     bool just_attached(const Pair* pair, Refusal reason, Time now) const;
-    void refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof = std::nullopt);
+    /// `details`: what the log says of it beside the reason.
+    void refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof = std::nullopt,
+                const std::string& details = {});
     void break_rule(Link& link, Rule rule, Time now);
     void unlink(Link& link, Time now);
     void drop(LinkId id, std::string_view why, errc error, Time now);
@@ -457,8 +520,12 @@ private:
     void compact();
     void ready(Link& link);
     void log(Severity severity, std::string text);
+    /// About a link, which is a stranger's until it is attached: anybody can claim to be a peer. The cause is the
+    /// event, the first word of `why` and the host.
+    void log(Severity severity, const Link& link, std::string_view event, const std::string& why);
 
     EngineOptions options_;
+    OwnAddresses own_;
     Roster roster_;
     Dice dice_;
     DialPlan plan_;
@@ -472,13 +539,21 @@ private:
     std::map<PeerId, Pair> pairs_;
     std::unordered_map<std::uint64_t, Pair*> numbered_;  ///< pairs, and the pairs of sessions
     std::vector<Pair*> view_;                            ///< sorted by id
+    std::vector<Pair*> audience_;                        ///< of those the ones that are no observers, sorted as well
     std::map<std::uint64_t, Request> requests_;
     std::vector<PeerId> news_;
     std::vector<Action> actions_;
     std::vector<LinkId> ready_;
     std::vector<Batch> batches_;
+    std::vector<Pair*> skipped_;  ///< pairs in view that have something to report of that kind
     std::vector<PeerId> idle_;  ///< pairs that may have become needless
     std::deque<PeerId> unproven_;  ///< peers that dialled us, to be checked
+    Time unproven_since_{};        ///< since when there are any
+    Time last_newcomer_{};         ///< when one was last attached by its own dial
+    std::int64_t newcomers_ = 0;   ///< of those, how many came less than a heartbeat after the one before
+    Time last_added_{};            ///< when somebody last came into view
+    std::size_t reach_lines_ = 0;  ///< that were logged since `reach_lines_since_`
+    Time reach_lines_since_{};
     std::uint64_t beats_ = 0;
     std::optional<std::uint64_t> digest_;  ///< until somebody comes into existence or leaves it
     std::uint64_t digest_of_ = 0;          ///< after so many changes of the roster
@@ -486,12 +561,16 @@ private:
     bool held_back_ = false;  ///< since timers fired last
     Counters counters_;
     std::uint64_t last_number_ = 0;
+    bool warned_of_loopback_ = false;
+    Outbox::Settled broadcast_;  ///< all there ever was, whoever was in view
     bool room_wanted_ = false;
     bool members_complete_ = true;
     bool members_awaited_ = false;
     bool leaving_ = false;
     bool linger_over_ = false;
     bool left_ = false;
+    bool settling_ = false;    ///< somebody waits until it is settled
+    bool settle_due_ = false;  ///< and it may be
     bool left_due_ = false;  ///< ask `check_left`, but not while links are in use by a caller
     LeaveDone unacknowledged_;
 };

@@ -14,10 +14,21 @@ constexpr std::uint64_t beats_per_round = 8;
 constexpr std::size_t witnesses = 3;
 /// A peer that refuses is held for alive so long while those who were asked about it do not answer.
 constexpr Duration hearing = std::chrono::milliseconds(200);
-/// From one check to the next: a mesh of n nodes needs about n times n / 2 of them.
-constexpr Duration check_pause = std::chrono::milliseconds(20);
+/// A mesh of n nodes needs about n times n / 2 checks, and one thread may have to do all of them: the newcomers come
+/// first. A node waits until none has come for so long, for each of those that came one after the other.
+constexpr Duration check_delay = std::chrono::milliseconds(4);
+constexpr Duration most_check_delay = std::chrono::milliseconds(100);
+/// Of that time, what lies between two checks of one node.
+constexpr int checks_per_delay = 10;
+/// Checks of one node that are under way: who is slow makes fewer of them.
+constexpr std::size_t most_checks = 4;
 /// Peers that others reach and we do not, about which is asked in each heartbeat.
 constexpr std::size_t most_unreachable = 64;
+/// A peer that others reach, and that this node has no link with for so long, is out of reach.
+constexpr Duration reach_patience = std::chrono::seconds(5);
+/// Of these, the log names so many in a minute.
+constexpr std::size_t most_reach_lines = 16;
+constexpr Duration reach_minute = std::chrono::minutes(1);
 /// Answers that wait on one link.
 constexpr std::size_t most_findings = 256;
 
@@ -51,7 +62,9 @@ void Engine::beat(Time now) {
         const bool owes_an_ack = !pair->session->settled() || owes_members_seen(*pair);
         if (owes_an_ack && now - pair->watch.heard >= options_.heartbeat) probe(*pair, false, now);
         if (pair->state == PeerState::suspect) ask(*pair, witnesses, now);
+        if (now - pair->entered >= 2 * options_.heartbeat) pair->listed = true;
     }
+    may_be_settled();
     repeat_members(now);
     std::size_t asked = 0;
     for (auto& [id, pair] : pairs_) {
@@ -177,6 +190,7 @@ void Engine::conclude(Pair& pair, Time now) {
     if (!detector_.vouched_for(pair.watch, now)) return fail(pair, "silence", now);
     log(Severity::warning, "peer_unreachable " + who(pair) + " why=others_hear_from_it");
     leave_view(pair, RemovalReason::unreachable, now);
+    expect_link(pair, now);
     left_due_ = leaving_;
 }
 
@@ -190,7 +204,7 @@ void Engine::fail(Pair& pair, std::string_view why, Time now) {
 /// A node that did not run for a while has not read yet what others said meanwhile: for a moment it judges nobody.
 bool Engine::holds_back(Time now) {
     if (now < held_back_until_) return true;
-    const Time due = std::max(held_back_until_, timers_.next());
+    const Time due = std::max(held_back_until_, std::min(timers_.next(), plan_.next()));
     if (due >= now || now - due <= detector_.tolerance()) return false;
     was_late(now - due, now);
     // Whoever is always late must get on, too.
@@ -198,7 +212,8 @@ bool Engine::holds_back(Time now) {
     return !std::exchange(held_back_, true);
 }
 
-/// This node did not run for so long: nobody could answer it.
+/// This node did not run for so long: nobody could answer it. Whatever it waits for gets as much more time, though not
+/// more than if it began to wait now.
 void Engine::was_late(Duration lag, Time now) {
     detector_.slower();
     const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(lag).count();
@@ -207,6 +222,24 @@ void Engine::was_late(Duration lag, Time now) {
         Detector::forgive(pair->watch, lag, now);
         pair->asked_until = std::min(pair->asked_until + lag, now + hearing);
     }
+    // Who was to dial us may have done so meanwhile.
+    for (auto& [id, pair] : pairs_) {
+        if (!pair.in_view) pair.named = std::max(pair.named, std::min(pair.named + lag, now));
+    }
+    plan_.forgive(lag, now);
+    timers_.postpone([&](Key key, Time at) {
+        Time most = at;
+        if (key.kind == Timer::link) {
+            if (const Link* link = find(key.id)) most = now + patience(*link);
+        } else if (key.kind == Timer::resume) {
+            if (const auto found = numbered_.find(key.id); found != numbered_.end()) {
+                most = now + found->second->resume_for;
+            }
+        } else if (key.kind == Timer::request) {
+            most = now + options_.connect_timeout;
+        }
+        return std::min(at + lag, most);
+    });
 }
 
 // Asking others.
@@ -295,6 +328,33 @@ void Engine::vouch(Pair& pair, Time now) {
     digest_.reset();
 }
 
+/// Others reach it: if this node still does not after a while, somebody has to know.
+void Engine::expect_link(const Pair& pair, Time now) {
+    if (!pair.told_out_of_reach) timers_.set_no_later({Timer::reach, pair.number}, now + reach_patience);
+}
+
+void Engine::out_of_reach(Pair& pair, Time now) {
+    if (pair.in_view || pair.told_out_of_reach || pair.state != PeerState::unreachable || leaving_) return;
+    if (now - reach_lines_since_ >= reach_minute) {
+        reach_lines_ = 0;
+        reach_lines_since_ = now;
+    }
+    // Links may still be on their way, as while a mesh forms; and anybody may tell of any number of peers.
+    const errc why = why_out_of_view(pair);
+    const bool forming = !pair.links.empty() || now - last_added_ < reach_patience;
+    if (why == errc{} || forming || reach_lines_ == most_reach_lines) {
+        timers_.set({Timer::reach, pair.number}, now + reach_patience);
+        return;
+    }
+    ++reach_lines_;
+    pair.told_out_of_reach = true;
+    log(Severity::warning, "peer_out_of_reach " + who(pair) + " why=\"" + make_error_code(why).message() + '"');
+}
+
+errc Engine::why_out_of_view(const Pair& pair) const {
+    return pair.trouble == errc{} && addresses_of(pair.id).empty() ? errc::no_address : pair.trouble;
+}
+
 // From refusals to a conclusion.
 
 /// Remembers that the peer was found at `address` by dialling it.
@@ -308,7 +368,7 @@ void Engine::found_at(Pair& pair, const Address& address) {
 void Engine::leads_to(const Address& address, const PeerId& found, Time now) {
     for (auto& [id, pair] : pairs_) {
         if (id == found || contains(pair.refused, address)) continue;
-        if (std::erase(pair.proven, address) != 0 && pair.proven.empty() && pair.in_view) check_later(pair, now);
+        if (std::erase(pair.proven, address) != 0 && pair.proven.empty() && pair.in_view) check_soon(pair, now);
     }
 }
 
@@ -365,15 +425,25 @@ void Engine::verify(Pair& pair, Time now) {
     fail(pair, "refused_everywhere", now);
 }
 
-/// To be dialled, since its links tell nothing yet about where it refuses.
-void Engine::check_later(const Pair& pair, Time now) {
+/// The peer has dialled us, so nobody knows yet where it can be dialled. Newcomers come first, but they do not keep us
+/// from checking for longer than a death would go unnoticed without it.
+void Engine::check_soon(const Pair& pair, Time now) {
+    if (leaving_) return;
+    if (now - last_newcomer_ >= options_.heartbeat) newcomers_ = 0;
+    ++newcomers_;
+    last_newcomer_ = now;
+    if (unproven_.empty()) unproven_since_ = now;
     if (!contains(unproven_, pair.id)) unproven_.push_back(pair.id);
-    timers_.set_no_later({Timer::check, 0}, now + options_.heartbeat);
+    timers_.set({Timer::check, 0}, std::min(now + check_pause(), unproven_since_ + options_.suspicion));
+}
+
+Duration Engine::check_pause() const {
+    return std::min<Duration>(check_delay * newcomers_, most_check_delay);
 }
 
 /// Dials one of the peers that dialled us: should it die, its refusal will mean something.
 void Engine::check_somebody(Time now) {
-    while (!unproven_.empty()) {
+    while (!unproven_.empty() && plan_.checks() < most_checks) {
         const PeerId id = unproven_.front();
         unproven_.pop_front();
         const auto found = pairs_.find(id);
@@ -381,7 +451,7 @@ void Engine::check_somebody(Time now) {
         plan_.check(id, addresses_of(id), now);
         break;
     }
-    if (!unproven_.empty()) timers_.set({Timer::check, 0}, now + check_pause);
+    if (!unproven_.empty()) timers_.set({Timer::check, 0}, now + check_pause() / checks_per_delay);
 }
 
 }  // namespace cluster::core

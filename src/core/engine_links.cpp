@@ -82,7 +82,12 @@ Engine::Link& Engine::open(LinkId id, const Address& remote) {
 LinkId Engine::accepted(const Address& remote, Time now) {
     // Twice as many as there can be peers leaves room for simultaneous dials; the rest is for strangers.
     if (left_ || links_.size() >= 2 * options_.max_peers + 64) {
-        if (!left_) log(Severity::warning, "link_rejected address=" + remote.to_string() + " why=too_many_links");
+        if (!left_) {
+            actions_.push_back(LogLine{.severity = Severity::warning,
+                                       .text = "link_rejected address=" + token(remote) + " why=too_many_links",
+                                       .cause = "link_rejected",
+                                       .stranger = true});
+        }
         return 0;
     }
     Link& link = open(++last_number_, remote);
@@ -95,13 +100,14 @@ void Engine::connected(LinkId id, const Address& remote, Time now) {
     Link* link = find(id);
     if (link == nullptr || link->state != LinkState::dialling) return;
     link->remote = remote;
+    plan_.connected({link->target, link->round});
     greet(*link, now);
 }
 
 void Engine::greet(Link& link, Time now) {
     link.state = LinkState::greeting;
     link.hello_due = true;
-    timers_.set({Timer::link, link.id}, now + options_.handshake_timeout);
+    timers_.set({Timer::link, link.id}, now + patience(link));
     ready(link);
 }
 
@@ -145,11 +151,10 @@ void Engine::drop(LinkId id, std::string_view why, errc error, Time now) {
     Link* link = find(id);
     if (link == nullptr) return;
     if (!why.empty()) {
-        log(link->state == LinkState::attached ? Severity::warning : Severity::info,
-            "link_closed address=" + link->remote.to_string() +
-                (link->pair != nullptr ? " peer=" + link->pair->id.to_string() : std::string()) +
-                " why=" + std::string(why));
+        log(link->state == LinkState::attached && why != "replaced" ? Severity::warning : Severity::info,
+            "link_closed address=" + token(link->remote) + who(*link) + " why=" + std::string(why));
     }
+    if (link->pair != nullptr) link->pair->trouble = error;
     end_target(*link, error, now);
     unlink(*link, now);
     if (Link* still = find(id)) close(*still);
@@ -175,7 +180,14 @@ void Engine::link_ended(LinkId id, Time now) {
             drop(id, "no_hello", sought ? errc::connection_lost : errc::not_a_cluster_node, now);
             return;
         }
-        default: drop(id, "lost", errc::connection_lost, now); return;
+        default: {
+            // The one with the smaller id closes what it does not need: a link beside the one in use, or that one, for
+            // another over which it goes on.
+            const bool another = pair != nullptr && pair->links.size() > 1;
+            const bool used = link->state == LinkState::attached;
+            drop(id, !another ? "lost" : used ? "replaced" : "redundant", errc::connection_lost, now);
+            return;
+        }
     }
 }
 
@@ -205,6 +217,7 @@ void Engine::unlink(Link& link, Time now) {
     if (pair->links.empty()) {
         plan_.released(pair->id, pair->in_view, now);
         idle_.push_back(pair->id);
+        may_be_settled();
     }
     if (was_attaching) decide_waiting(*pair, now);
 }
@@ -251,9 +264,7 @@ void Engine::violated(LinkId id, Rule rule, Time now) {
 
 void Engine::break_rule(Link& link, Rule rule, Time now) {
     ++counters_.protocol_errors;
-    log(Severity::warning, "protocol_error address=" + link.remote.to_string() +
-                               (link.pair != nullptr ? " peer=" + link.pair->id.to_string() : std::string()) +
-                               " rule=" + std::string(core::to_string(rule)));
+    log(Severity::warning, link, "protocol_error", "rule=" + std::string(core::to_string(rule)));
     const bool greeting = link.state == LinkState::greeting;
     drop(link.id, "", greeting ? errc::not_a_cluster_node : errc::protocol_error, now);
 }
@@ -267,7 +278,14 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
             *reason == Refusal::removed && parted != nullptr && parted->token && !parted->told) {
             proof = prove(*parted->token, link.our_nonce, hello.nonce, ProofUse::removed);
         }
-        return refuse(link, *reason, now, proof);
+        std::string details = " name=" + quoted(hello.self.name);
+        if (*reason == Refusal::cluster) {
+            details += " ours=" + quoted(options_.cluster) + " theirs=" + quoted(hello.cluster);
+        } else if (*reason == Refusal::version) {
+            details += " ours=" + std::to_string(protocol_version) + " theirs=" + std::to_string(hello.version_min) +
+                       '-' + std::to_string(hello.version_max);
+        }
+        return refuse(link, *reason, now, proof, details);
     }
     if (requested(link) != nullptr) {
         roster_.unblock(hello.self.id);
@@ -291,7 +309,7 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
     pair.links.push_back(link.id);
     if (pair.links.size() == 1) plan_.engaged(id);
     bind_target(link, pair, now);
-    timers_.set({Timer::link, link.id}, now + options_.handshake_timeout);
+    timers_.set({Timer::link, link.id}, now + patience(link));
     if (self().id < id) {
         link.state = LinkState::greeted;
     } else {
@@ -332,7 +350,7 @@ std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello, T
     if (roster_.departed(id)) return Refusal::over;
     if (requested(link) == nullptr) {
         if (roster_.parted(id) != nullptr) return Refusal::removed;
-        if (roster_.blocked(hello.self.addresses)) return Refusal::removed;
+        if (!met(id) && roster_.blocked(hello.self.addresses)) return Refusal::removed;
     }
     const auto found = pairs_.find(id);
     const bool belongs = found != pairs_.end() && (found->second.in_view || !found->second.links.empty());
@@ -364,7 +382,8 @@ void Engine::forget_oldest(Time now) {
 }
 
 void Engine::cancel_timers(const Pair& pair) {
-    for (const Timer kind : {Timer::ack, Timer::watch, Timer::inquiry, Timer::resume, Timer::forget}) {
+    for (const Timer kind :
+         {Timer::ack, Timer::watch, Timer::inquiry, Timer::resume, Timer::forget, Timer::reach}) {
         timers_.cancel({kind, pair.number});
     }
 }
@@ -377,15 +396,16 @@ bool Engine::just_attached(const Pair* pair, Refusal reason, Time now) const {
            pair->attachments <= 1 && now - pair->entered < options_.handshake_timeout;
 }
 
-void Engine::refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof) {
+void Engine::refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof, const std::string& details) {
     ++counters_.refusals_sent;
-    log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning,
-        "link_refused address=" + link.remote.to_string() + " reason=" + std::string(to_string(reason)));
+    log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning, link,
+        "link_refused", "reason=" + std::string(to_string(reason)) + details);
     link.refuse_due = Refuse{reason, proof, {}};
+    if (link.pair != nullptr) link.pair->trouble = error_of(reason);
     end_target(link, error_of(reason), now);
     link.state = LinkState::refusing;
     unlink(link, now);
-    timers_.set({Timer::link, link.id}, now + drain_timeout);
+    timers_.set({Timer::link, link.id}, now + patience(link));
     actions_.push_back(Close{link.id, true});
     ready(link);
 }
@@ -396,10 +416,9 @@ void Engine::on(Link& link, Refuse&& refuse, Time now) {
     }
     ++counters_.refusals_received;
     const Refusal reason = refuse.reason;
-    log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning,
-        "refused_by address=" + link.remote.to_string() +
-            (link.pair != nullptr ? " peer=" + link.pair->id.to_string() : std::string()) +
-            " reason=" + std::string(to_string(reason)));
+    log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning, link,
+        "refused_by",
+        "reason=" + std::string(to_string(reason)) + (refuse.text.empty() ? "" : " text=" + quoted(refuse.text)));
     refuse_adds(link, reason);
     Pair* pair = link.pair;
     const LinkId id = link.id;

@@ -21,12 +21,25 @@ void Engine::take_ready(std::vector<LinkId>& out) {
 void Engine::take_actions(std::vector<Action>& out) {
     sweep();
     if (left_due_) check_left();
+    if (std::exchange(settle_due_, false) && is_settled()) {
+        settling_ = false;
+        actions_.push_back(Settled{});
+    }
+    while (!skipped_.empty()) report_skipped(*skipped_.back());
     out.clear();
     std::swap(out, actions_);
 }
 
 void Engine::log(Severity severity, std::string text) {
     actions_.push_back(LogLine{severity, std::move(text)});
+}
+
+void Engine::log(Severity severity, const Link& link, std::string_view event, const std::string& why) {
+    const std::string name(event);
+    actions_.push_back(LogLine{.severity = severity,
+                               .text = name + " address=" + token(link.remote) + who(link) + ' ' + why,
+                               .cause = name + ' ' + why.substr(0, why.find(' ')) + ' ' + link.remote.host,
+                               .stranger = link.state != LinkState::attached});
 }
 
 bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
@@ -40,8 +53,8 @@ bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
         hello.resume_for_ms = static_cast<std::uint64_t>(
             std::chrono::duration_cast<std::chrono::milliseconds>(options_.resume_for).count());
         hello.max_message = options_.max_message;
-        hello.features = feature_members | feature_calls;
-        hello.observed = link->remote;
+        hello.features = feature_members | feature_calls | feature_errors | (options_.observer ? feature_observer : 0);
+        hello.observed = {without_zone(link->remote.host), link->remote.port};
         hello.self = visible(self(), *link);
         sink.frame(hello);
     }
@@ -49,6 +62,8 @@ bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
         sink.frame(*std::exchange(link->refuse_due, std::nullopt));
         return false;
     }
+    // First, even if the session has ended since: the peer knows of no session before it has read this.
+    if (link->attached_due) sink.frame(*std::exchange(link->attached_due, std::nullopt));
     if (link->goodbye_due) {
         for (const Gap& gap : std::exchange(link->gaps_due, {})) sink.frame(gap);
         sink.frame(*std::exchange(link->goodbye_due, std::nullopt));
@@ -61,9 +76,6 @@ bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
     if (link->state != LinkState::attached) return false;
 
     Session& session = *pair.session;
-    if (std::exchange(link->attached_due, false)) {
-        sink.frame(Attached{session.epoch(), session.state_offsets(), pair.unsettled});
-    }
     if (std::exchange(link->ack_due, false) || session.acknowledgement_due()) {
         sink.frame(Ack{session.changed_offsets()});
         timers_.cancel({Timer::ack, pair.number});

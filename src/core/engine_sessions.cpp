@@ -50,7 +50,7 @@ void Engine::fence(Pair& pair) {
     pair.session->lose(old->id);
     std::erase(pair.links, old->id);
     timers_.cancel({Timer::ack, pair.number});
-    log(Severity::info, "link_replaced peer=" + pair.id.to_string() + " address=" + old->remote.to_string());
+    log(Severity::info, "link_replaced " + who(pair) + " address=" + token(old->remote));
     close(*old);
 }
 
@@ -67,7 +67,7 @@ void Engine::begin_attach(Link& link, Time now) {
     pair.session->begin(link.id);
     link.state = LinkState::attaching;
     link.attach_due = true;
-    timers_.set({Timer::link, link.id}, now + options_.attach_timeout);
+    timers_.set({Timer::link, link.id}, now + patience(link));
     ready(link);
 }
 
@@ -112,7 +112,7 @@ void Engine::on(Link& link, Attach&& attach, Time now) {
     pair.session->accept_epoch(attach.epoch);
     if (const auto rule = pair.session->rewind(attach.offsets)) return break_rule(link, *rule, now);
     this->attach(link, now);
-    link.attached_due = true;
+    link.attached_due = Attached{pair.session->epoch(), pair.session->state_offsets(), pair.unsettled};
     ready(link);
     if (fresh) report_unsettled(pair, attach.unsettled);
 }
@@ -162,7 +162,7 @@ void Engine::attach(Link& link, Time now) {
     pair.session->attach(link.id);
     link.state = LinkState::attached;
     room_freed();  // the offsets just stated acknowledge, too
-    believe(pair, *std::exchange(link.hello, nullptr), now);
+    believe(pair, *std::exchange(link.hello, nullptr), link, now);
     enter(pair, link, now);
     credit_.grow(pair.session->share(), pair.session->user().in, false);
     if (pair.session->has_output()) ready(link);
@@ -278,6 +278,8 @@ void Engine::on(Link& link, PeerList&& list, Time now) {
     if (!usable(link, now)) return;
     ++counters_.lists_received;
     for (const Facts& facts : list.peers) learn(*link.pair, facts, now);
+    link.pair->listed = true;
+    may_be_settled();
 }
 
 void Engine::on(Link& link, Ping&& ping, Time now) {
@@ -311,7 +313,7 @@ void Engine::say_goodbye(Link& link, Farewell why, Time now) {
     link.goodbye_due = std::move(goodbye);
     link.farewell = why;
     link.state = LinkState::parting;
-    timers_.set({Timer::link, link.id}, now + drain_timeout);
+    timers_.set({Timer::link, link.id}, now + patience(link));
     actions_.push_back(Close{link.id, true});
     ready(link);
 }

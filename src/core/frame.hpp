@@ -47,6 +47,9 @@ inline constexpr std::uint8_t flag_more = 0x01;
 /// DATA: the message begins with the number of a call, a `u64`. On the user channel it wants a reply; on the reply
 /// channel, where all messages are of this kind, it is that reply.
 inline constexpr std::uint8_t flag_call = 0x02;
+/// DATA with `flag_call` on the reply channel: behind the number stand a code and a text that say why there is no
+/// reply.
+inline constexpr std::uint8_t flag_error = 0x04;
 /// A receiver that does not know this kind of frame skips it.
 inline constexpr std::uint8_t flag_skippable = 0x80;
 
@@ -97,6 +100,7 @@ inline constexpr std::size_t max_tags = 32;
 inline constexpr std::size_t max_tag_key = 64;
 inline constexpr std::size_t max_tag_value = 256;
 inline constexpr std::size_t max_refuse_text = 256;
+inline constexpr std::size_t max_error_text = 1024;
 inline constexpr std::size_t max_member_data = std::size_t{64} << 10;   ///< of one member
 inline constexpr std::size_t max_members = 65536;                       ///< of one node
 inline constexpr std::size_t max_member_bytes = std::size_t{64} << 20;  ///< the data of all members of one node
@@ -112,6 +116,10 @@ inline constexpr std::uint16_t protocol_version = 1;
 inline constexpr std::uint64_t feature_members = 0x01;
 /// In `Hello::features`: messages that want a reply are read, and replies come on the reply channel.
 inline constexpr std::uint64_t feature_calls = 0x02;
+/// In `Hello::features`: replies with `flag_error` are read.
+inline constexpr std::uint64_t feature_errors = 0x04;
+/// In `Hello::features`: an observer, to whom no broadcast goes.
+inline constexpr std::uint64_t feature_observer = 0x08;
 
 inline constexpr std::uint16_t user_channel = 0;
 inline constexpr std::uint16_t reply_channel = 1;
@@ -125,6 +133,18 @@ inline std::uint64_t read_call(const std::byte* from) noexcept {
 }
 inline void write_call(std::uint64_t call, std::byte* to) noexcept {
     std::memcpy(to, &call, call_size);
+}
+
+inline constexpr std::size_t code_size = 4;  ///< of the code behind the number of a call with `flag_error`
+
+/// 0: whoever was asked has dropped the question. Anything else is the application's.
+inline std::int32_t read_code(const std::byte* from) noexcept {
+    std::int32_t code = 0;
+    std::memcpy(&code, from, code_size);
+    return code;
+}
+inline void write_code(std::int32_t code, std::byte* to) noexcept {
+    std::memcpy(to, &code, code_size);
 }
 
 using Nonce = std::array<std::uint8_t, 16>;

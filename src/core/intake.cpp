@@ -19,12 +19,17 @@ void keep(Batch& batch, const BlockRef& block, std::span<const std::byte> frames
     }
 }
 
-/// Whether each of the frames, which are alike, begins with the number of its call, if they are of that kind.
+/// Whether each of the frames, which are alike, begins with the number of its call, if they are of that kind, and holds
+/// a code and no more text than allowed, if they are of that.
 bool well_formed(std::span<const std::byte> frames) {
-    if (frames.empty() || (FrameHeader::read(frames.data()).flags & flag_call) == 0) return true;
+    const std::uint8_t flags = frames.empty() ? std::uint8_t{0} : FrameHeader::read(frames.data()).flags;
+    if ((flags & flag_call) == 0) return true;
+    const bool error = (flags & flag_error) != 0;
+    const std::size_t least = call_size + (error ? code_size : 0);
+    const std::size_t most = error ? least + max_error_text : max_chunk;
     for (std::size_t at = 0; at < frames.size();) {
         const std::size_t length = FrameHeader::read(frames.data() + at).length;
-        if (length < call_size || read_call(frames.data() + at + FrameHeader::size) == 0) return false;
+        if (length < least || length > most || read_call(frames.data() + at + FrameHeader::size) == 0) return false;
         at += FrameHeader::size + length;
     }
     return true;

@@ -82,35 +82,36 @@ Roster::Parted* Roster::parted(const PeerId& id) {
 
 namespace {
 
-bool has_all(const Roster::Parted& parted, const std::vector<Address>& addresses) {
-    const auto has = [&](const Address& each) {
-        return std::find(parted.addresses.begin(), parted.addresses.end(), each) != parted.addresses.end();
-    };
-    return !addresses.empty() && std::all_of(addresses.begin(), addresses.end(), has);
+bool has(const std::vector<Address>& addresses, const Address& address) {
+    return std::find(addresses.begin(), addresses.end(), address) != addresses.end();
+}
+
+bool runs_at(const Roster::Parted& parted, const std::vector<Address>& addresses) {
+    const auto found = [&](const Address& each) { return has(parted.found, each); };
+    const auto known = [&](const Address& each) { return found(each) || has(parted.said, each); };
+    return std::any_of(addresses.begin(), addresses.end(), found) &&
+           std::all_of(addresses.begin(), addresses.end(), known);
 }
 
 }  // namespace
 
 bool Roster::blocked(const std::vector<Address>& addresses) const {
     return std::any_of(parted_.begin(), parted_.end(),
-                       [&](const auto& entry) { return has_all(entry.second, addresses); });
+                       [&](const auto& entry) { return runs_at(entry.second, addresses); });
 }
 
 void Roster::unblock(const std::vector<Address>& addresses) {
-    std::erase_if(parted_, [&](const auto& entry) { return has_all(entry.second, addresses); });
+    std::erase_if(parted_, [&](const auto& entry) { return runs_at(entry.second, addresses); });
 }
 
 bool Roster::blocked(const Address& address) const {
-    return std::any_of(parted_.begin(), parted_.end(), [&](const auto& entry) {
-        const auto& addresses = entry.second.addresses;
-        return std::find(addresses.begin(), addresses.end(), address) != addresses.end();
-    });
+    return std::any_of(parted_.begin(), parted_.end(),
+                       [&](const auto& entry) { return has(entry.second.found, address); });
 }
 
-void Roster::unblock(const Address& address) {
+void Roster::unblock(const Address& address, bool or_said) {
     std::erase_if(parted_, [&](const auto& entry) {
-        const auto& addresses = entry.second.addresses;
-        return std::find(addresses.begin(), addresses.end(), address) != addresses.end();
+        return has(entry.second.found, address) || (or_said && has(entry.second.said, address));
     });
 }
 

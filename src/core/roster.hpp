@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string>
 #include <vector>
 
 namespace cluster::core {
@@ -43,20 +44,29 @@ public:
 
     /// What this node remembers of a peer it parted from, until it is added again.
     struct Parted {
-        std::vector<Address> addresses;
+        /// What it said of itself, which may be anybody's.
+        std::vector<Address> said;
+        /// Where this node found it by dialling.
+        std::vector<Address> found;
         /// Of the session that ended; proves to the peer that it was us who ended it.
         std::optional<Token> token;
         /// The peer has heard the goodbye.
         bool told = false;
         Time token_until = never;
+        std::string name = {};
     };
     Parted& part(const PeerId& id, Parted parted) { return parted_[id] = std::move(parted); }
     Parted* parted(const PeerId& id);
+    // A block concerns an id. It concerns addresses only where nothing else is known of who is there: the caller does
+    // not ask about a peer that it has met under its own id.
+    /// Whether a parted peer was found there.
+    const std::map<PeerId, Parted>& all_parted() const noexcept { return parted_; }
     bool blocked(const Address& address) const;
-    /// Whether one parted peer has all of these. Machines may share some, such as that of a bridge for containers.
+    /// Whether these are the addresses of a parted peer, started anew: it was found at one of them and has said all
+    /// others. Machines may share some, such as that of a bridge for containers, and anybody may say anything.
     bool blocked(const std::vector<Address>& addresses) const;
-    /// Lifts the block of whoever was reached at `address`.
-    void unblock(const Address& address);
+    /// Lifts the block of whoever was found at `address`, or has said that it can be.
+    void unblock(const Address& address, bool or_said);
     void unblock(const std::vector<Address>& addresses);
     void unblock(const PeerId& id) { parted_.erase(id); }
 

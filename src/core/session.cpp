@@ -3,6 +3,7 @@
 #include "core/siphash.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace cluster::core {
 
@@ -108,6 +109,12 @@ bool Session::has_output() const noexcept {
 
 bool Session::settled() const noexcept {
     return std::all_of(channels_.begin(), channels_.end(), [](const Channel& channel) { return channel.out.empty(); });
+}
+
+void Session::come_back(const Outbox::Settled& broadcast) {
+    const auto then = std::exchange(departed_at_, std::nullopt);
+    if (!then || then->messages == broadcast.messages) return;
+    user().out.append_gap(broadcast.bytes - then->bytes, broadcast.messages - then->messages);
 }
 
 void Session::take_replies(std::span<const Batch> batches) {

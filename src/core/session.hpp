@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/backlog.hpp"
 #include "core/credit_pool.hpp"
 #include "core/frame.hpp"
 #include "core/intake.hpp"
@@ -32,6 +33,7 @@ public:
         std::uint16_t id;
         Outbox out;
         Intake in;
+        Backlog backlog = {};  ///< of `out`
     };
 
     Session(std::uint64_t number, bool decides, std::size_t max_message, BlockPool& blocks)
@@ -100,6 +102,11 @@ public:
     /// To be called with the batches of the reply channel.
     void take_replies(std::span<const Batch> batches = {});
 
+    /// The peer goes out of view when so much had been broadcast, and returns when it was more. What was broadcast
+    /// meanwhile was not for it; a gap stands in its place, so that nobody reads over a hole.
+    void depart(const Outbox::Settled& broadcast) noexcept { departed_at_ = broadcast; }
+    void come_back(const Outbox::Settled& broadcast);
+
     CreditPool::Share& share() noexcept { return share_; }
 
 private:
@@ -113,6 +120,7 @@ private:
     LinkId attaching_ = 0;
     std::vector<Channel> channels_;  ///< each at the place of its id
     CreditPool::Share share_{.session = number_};
+    std::optional<Outbox::Settled> departed_at_;  ///< while the peer is out of view
 };
 
 /// Which side speaks, so that a proof cannot be sent back to its author.

@@ -8,6 +8,8 @@
 #include <map>
 #include <optional>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 namespace cluster::core {
 
@@ -36,6 +38,16 @@ public:
         if (found == current_.end()) return;
         queue_.erase(found->second);
         current_.erase(found);
+    }
+    /// Gives more time: `later(key, at)` says when the key is due that was due `at`. What is earlier changes nothing.
+    template <class Later>
+    void postpone(Later&& later) {
+        std::vector<std::pair<Key, Time>> moved;
+        for (const auto& [at, key] : queue_) {
+            const Time other = later(key, at);
+            if (other > at) moved.emplace_back(key, other);
+        }
+        for (const auto& [key, at] : moved) set(key, at);
     }
     bool pending(Key key) const { return current_.contains(key); }
 

@@ -6,10 +6,12 @@
 #include <memory>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <unistd.h>
 
 namespace cluster::net {
 
 errc to_errc(const std::error_code& error) noexcept {
+    if (error.category() == error_category()) return static_cast<errc>(error.value());
     if (error.category() == asio::error::get_netdb_category() ||
         error.category() == asio::error::get_addrinfo_category()) {
         return errc::unresolvable_host;
@@ -24,6 +26,7 @@ errc to_errc(const std::error_code& error) noexcept {
         case std::errc::host_unreachable:
         case std::errc::network_unreachable:
         case std::errc::network_down:
+        case std::errc::invalid_argument:  // a zone that this host has not, or none where one is needed
         case std::errc::address_family_not_supported: return errc::host_unreachable;
         case std::errc::timed_out: return errc::timed_out;
         case std::errc::address_in_use: return errc::address_in_use;
@@ -57,33 +60,56 @@ std::optional<asio::ip::tcp::endpoint> to_endpoint(const Address& address) {
     return asio::ip::tcp::endpoint(host, address.port);
 }
 
-std::vector<Address> interface_addresses(std::uint16_t port, bool v4_only, std::size_t most) {
-    ifaddrs* first = nullptr;
-    std::vector<asio::ip::address> found;
-    if (::getifaddrs(&first) == 0) {
-        const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(first, &::freeifaddrs);
-        for (const ifaddrs* each = first; each != nullptr; each = each->ifa_next) {
-            if (each->ifa_addr == nullptr || (each->ifa_flags & IFF_UP) == 0) continue;
-            if (each->ifa_addr->sa_family == AF_INET) {
-                sockaddr_in in{};
-                std::memcpy(&in, each->ifa_addr, sizeof in);
-                found.push_back(asio::ip::address_v4(ntohl(in.sin_addr.s_addr)));
-            } else if (each->ifa_addr->sa_family == AF_INET6 && !v4_only) {
-                sockaddr_in6 in{};
-                std::memcpy(&in, each->ifa_addr, sizeof in);
-                asio::ip::address_v6::bytes_type bytes;
-                std::memcpy(bytes.data(), &in.sin6_addr, bytes.size());
-                const asio::ip::address_v6 address(bytes);
-                if (!address.is_link_local()) found.push_back(address);
-            }
-        }
+namespace {
+
+struct Found {
+    asio::ip::address host;  ///< without a zone
+    std::string interface;
+    int rank = 0;  ///< how unlikely others are to reach it
+};
+
+bool is_bridge(const char* interface) {
+    return ::access(("/sys/class/net/" + std::string(interface) + "/bridge").c_str(), F_OK) == 0;
+}
+
+std::optional<asio::ip::address> address_of(const sockaddr* socket_address) {
+    if (socket_address == nullptr) return std::nullopt;
+    if (socket_address->sa_family == AF_INET) {
+        sockaddr_in in{};
+        std::memcpy(&in, socket_address, sizeof in);
+        return asio::ip::address_v4(ntohl(in.sin_addr.s_addr));
     }
-    if (found.empty()) found.push_back(asio::ip::address_v4::loopback());
-    std::stable_partition(found.begin(), found.end(), [](const auto& address) { return !address.is_loopback(); });
-    found.resize(std::min(found.size(), most));
-    std::vector<Address> addresses;
-    for (const asio::ip::address& each : found) addresses.push_back({each.to_string(), port});
-    return addresses;
+    if (socket_address->sa_family == AF_INET6) {
+        sockaddr_in6 in{};
+        std::memcpy(&in, socket_address, sizeof in);
+        asio::ip::address_v6::bytes_type bytes;
+        std::memcpy(bytes.data(), &in.sin6_addr, bytes.size());
+        return asio::ip::address_v6(bytes);
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Interfaces> interfaces(std::uint16_t port, bool v4_only) {
+    ifaddrs* first = nullptr;
+    if (::getifaddrs(&first) != 0) return std::nullopt;
+    const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(first, &::freeifaddrs);
+    std::vector<Found> found;
+    for (const ifaddrs* each = first; each != nullptr; each = each->ifa_next) {
+        const auto host = (each->ifa_flags & IFF_UP) == 0 ? std::nullopt : address_of(each->ifa_addr);
+        if (!host) continue;
+        found.push_back({*host, each->ifa_name, host->is_loopback() ? 2 : is_bridge(each->ifa_name) ? 1 : 0});
+    }
+    std::stable_sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.rank < b.rank; });
+    Interfaces result;
+    for (const Found& each : found) {
+        const bool has_zone = each.host.is_v6() && each.host.to_v6().is_link_local();
+        if (has_zone && result.zones.size() < Interfaces::most_zones) result.zones.push_back(each.interface);
+        if (each.host.is_v4() || !v4_only) result.addresses.push_back({each.host.to_string(), port});
+    }
+    if (result.addresses.empty()) result.addresses.push_back({"127.0.0.1", port});
+    return result;
 }
 
 }  // namespace cluster::net

@@ -2,6 +2,7 @@
 
 #include "net/addresses.hpp"
 #include "net/driver.hpp"
+#include "net/sockets.hpp"
 #include "wire/codec.hpp"
 
 #include <algorithm>
@@ -56,7 +57,7 @@ void Connection::connect(std::deque<tcp::endpoint> endpoints, Connected connecte
     endpoints.pop_front();
     std::error_code error;
     socket_.close(error);
-    socket_.open(endpoint.protocol(), error);
+    open(socket_, endpoint.protocol(), error);
     if (error) {
         error = telling(before, error);
         if (!endpoints.empty()) return connect(std::move(endpoints), std::move(connected), error);
@@ -90,6 +91,22 @@ void Connection::start() {
     started_ = true;
     wait_for_input();
     write();
+}
+
+bool Connection::within_machine() const {
+    std::error_code here_unknown;
+    std::error_code there_unknown;
+    const auto here = socket_.local_endpoint(here_unknown).address();
+    const auto there = socket_.remote_endpoint(there_unknown).address();
+    return !here_unknown && !there_unknown && (here == there || there.is_loopback());
+}
+
+void Connection::keep_warm(std::chrono::seconds idle) {
+    std::error_code ignored;
+    socket_.set_option(tcp::socket::keep_alive(true), ignored);
+    const int seconds = static_cast<int>(idle.count());
+    ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+    ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
 }
 
 void Connection::close() {

@@ -9,6 +9,7 @@
 #include <cluster/address.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <functional>
@@ -37,6 +38,8 @@ public:
     void connect(std::deque<asio::ip::tcp::endpoint> endpoints, Connected connected, std::error_code before = {});
     /// The socket is connected: reads, and writes what the engine has.
     void start();
+    /// Before `start`: the system asks for a sign of life when nothing has come for so long.
+    void keep_warm(std::chrono::seconds idle);
     /// Writes what the engine has, as far as the socket takes it.
     void write();
     /// No more will come from the engine than it has now: writes that and shuts down writing. Goes on reading.
@@ -45,6 +48,8 @@ public:
     void close();
 
     const Address& remote() const noexcept { return remote_; }
+    /// Both ends are on this machine, as far as their addresses tell.
+    bool within_machine() const;
 
 private:
     struct Slice {

@@ -1,7 +1,10 @@
 #pragma once
 
 #include "core/block.hpp"
+#include "core/time.hpp"
 #include "net/asio.hpp"
+#include "net/resolver.hpp"
+#include "net/system.hpp"
 
 #include <atomic>
 #include <condition_variable>
@@ -67,7 +70,7 @@ private:
 /// everything that has work under way, so that it outlives the nodes.
 class Loop {
 public:
-    Loop() : io_(1), io_work_(io_.get_executor()) {}
+    Loop();
     Loop(const Loop&) = delete;
     Loop& operator=(const Loop&) = delete;
 
@@ -78,10 +81,18 @@ public:
     /// dropped.
     bool call(std::function<void()> work);
 
+    /// Of the I/O thread: calls `then` when it has turned to every socket that has something for it now. Whoever
+    /// judges by time reads first, however slow this thread is: an answer may have come long ago.
+    void catch_up(std::function<void()> then);
+    /// What had come by then has been turned to.
+    core::Time caught_up() const noexcept { return caught_up_; }
+
     bool on_callback_thread() const noexcept { return callback_thread_ == std::this_thread::get_id(); }
 
-    /// How many names are being looked up, which nothing can interrupt.
-    std::atomic<int> lookups{0};
+    /// For names that the application gave: seeds, and what it adds.
+    Resolver& resolver() noexcept { return resolver_; }
+    /// For names that peers publish, which may be as many and as slow as they like.
+    Resolver& resolver_for_peers() noexcept { return resolver_for_peers_; }
 
     // For the threads.
     void run_io();
@@ -93,6 +104,15 @@ private:
     asio::io_context io_;
     asio::executor_work_guard<asio::io_context::executor_type> io_work_;
     ReadBuffer read_buffer_;
+    Resolver resolver_{io_};
+    Resolver resolver_for_peers_{io_};
+
+    // Always readable. Asked about it anew, the system puts it behind all that is ready already.
+    asio::posix::stream_descriptor last_in_line_;
+    std::vector<std::function<void()>> catching_up_;  ///< who waits for its turn to come again
+    bool asked_ = false;
+    core::Time caught_up_{};
+    void ask();
 
     std::mutex mutex_;
     std::condition_variable called_;
@@ -102,18 +122,23 @@ private:
 };
 
 /// What the handles of one `Runtime` share: the two threads. Thread-safe. Its destructor waits for the threads, except
-/// for the one it runs on, and on an I/O thread, where nothing may wait.
+/// for the one it runs on, and on an I/O thread, where nothing may wait. In a child made by `fork` it touches nothing.
 class Context {
 public:
+    /// Throws `std::system_error` with an `errc` if the system grants no thread, or none of what a thread waits with.
     Context();
     Context(const Context&) = delete;
     Context& operator=(const Context&) = delete;
     ~Context();
 
     const std::shared_ptr<Loop>& loop() const noexcept { return loop_; }
+    const Origin& origin() const noexcept { return origin_; }
 
 private:
-    std::shared_ptr<Loop> loop_ = std::make_shared<Loop>();
+    void start();
+
+    const Origin origin_;
+    std::shared_ptr<Loop> loop_;
     std::thread callback_thread_;
     std::thread io_thread_;
 };

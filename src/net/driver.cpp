@@ -2,11 +2,14 @@
 
 #include "net/addresses.hpp"
 #include "net/connection.hpp"
+#include "net/listener.hpp"
+#include "net/sockets.hpp"
 #include "net/system.hpp"
 
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <utility>
 #include <variant>
 
 namespace cluster::net {
@@ -19,6 +22,15 @@ namespace {
 constexpr int most_rounds = 16;
 constexpr int most_accepts = 64;
 constexpr auto accept_pause = std::chrono::milliseconds(100);
+/// So often a node that others may reach looks at the interfaces of its machine, which come and go.
+constexpr auto interfaces_interval = std::chrono::seconds(5);
+
+/// What to do where descriptors have run out.
+std::string remedy_for(errc reason) {
+    if (reason != errc::out_of_descriptors) return {};
+    return " descriptor_limit=" + std::to_string(descriptor_limit()) +
+           " remedy=\"call cluster::raise_descriptor_limit() at the start, or raise ulimit -n\"";
+}
 
 template <class... Functions>
 struct Overloaded : Functions... {
@@ -29,13 +41,15 @@ Overloaded(Functions...) -> Overloaded<Functions...>;
 
 }  // namespace
 
-Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineOptions options)
+Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineOptions options,
+               std::chrono::nanoseconds keep_warm)
     : loop_(std::move(loop)),
+      keep_warm_(std::chrono::duration_cast<std::chrono::seconds>(keep_warm)),
       engine_(std::move(options), now()),
       acceptor_(std::move(acceptor)),
-      resolver_(loop_->io()),
       timer_(loop_->io()),
-      accept_pause_(loop_->io()) {}
+      accept_pause_(loop_->io()),
+      interfaces_timer_(loop_->io()) {}
 
 Driver::~Driver() = default;
 
@@ -43,6 +57,7 @@ void Driver::start(std::shared_ptr<Observer> observer) {
     asio::post(loop_->io(), [self = shared_from_this(), observer = std::move(observer)]() mutable {
         self->observer_ = std::move(observer);
         self->wait_for_accept();
+        self->watch_interfaces(std::nullopt);
         self->work();
     });
 }
@@ -58,13 +73,13 @@ void Driver::work() {
         {
             const std::lock_guard lock(mutex_);
             const core::Time time = now();
-            if (engine_.deadline() <= time) engine_.tick(time);
+            if (engine_.deadline() <= time && may_judge()) engine_.tick(time);
             engine_.take_actions(actions_);
             engine_.take_ready(ready_);
             awake_ = !actions_.empty() || !ready_.empty();
             if (!awake_) {
                 deadline = engine_.deadline();
-                if (deadline >= armed_) return;
+                if (deadline >= armed_ || (catching_up_ && deadline <= time)) return;
                 armed_ = deadline;
             }
         }
@@ -78,6 +93,18 @@ void Driver::work() {
         ready_.clear();
     }
     post_work();
+}
+
+/// Whether what had come when the engine's time came has been read. If not, it is looked at again then.
+bool Driver::may_judge() {
+    if (engine_.deadline() <= loop_->caught_up()) return true;
+    if (!std::exchange(catching_up_, true)) {
+        loop_->catch_up([self = shared_from_this()] {
+            self->catching_up_ = false;
+            self->work();
+        });
+    }
+    return false;
 }
 
 void Driver::arm(core::Time deadline) {
@@ -110,8 +137,8 @@ void Driver::dial(core::Dial&& dial) {
     connections_[dial.link] = std::make_shared<Connection>(shared_from_this(), dial.link, tcp::socket(loop_->io()));
     if (const std::optional<tcp::endpoint> endpoint = to_endpoint(dial.address)) return connect(dial, {*endpoint});
     // A peer has published a name.
-    look_up(dial.address, [this, dial](const std::error_code& error, std::deque<tcp::endpoint> endpoints) {
-        if (error) return dialled(dial.link, dial.address, error);
+    loop_->resolver_for_peers().look_up(dial.address, weak_from_this(), [this, dial](Resolver::Endpoints endpoints) {
+        if (endpoints.empty()) return dialled(dial.link, dial.address, asio::error::host_not_found);
         // One that never answers must not stand before the others each time.
         std::array<std::uint8_t, 1> pick{};
         fill_random(pick);
@@ -121,7 +148,7 @@ void Driver::dial(core::Dial&& dial) {
     });
 }
 
-void Driver::connect(const core::Dial& dial, std::deque<tcp::endpoint> endpoints) {
+void Driver::connect(const core::Dial& dial, Resolver::Endpoints endpoints) {
     const auto found = connections_.find(dial.link);
     if (found == connections_.end()) return;
     const auto connected = [this, link = dial.link, address = dial.address](const std::error_code& error) {
@@ -136,8 +163,10 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
     const std::shared_ptr<Connection> connection = found->second;
     if (error) {
         const errc reason = to_errc(error);
-        if (reason == errc::system_failure) {
-            warn("dial_failed address=" + address.to_string() + " text=\"" + error.message() + '"');
+        if (reason == errc::system_failure || reason == errc::out_of_descriptors) {
+            const std::string what =
+                "dial_failed address=" + core::token(address) + " text=" + core::quoted(error.message());
+            warn(what + remedy_for(reason), what, true);
         }
         connection->close();
         connections_.erase(found);
@@ -145,40 +174,29 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
         return;
     }
     serve([&](core::Engine& engine, core::Time time) { engine.connected(link, connection->remote(), time); });
+    if (keep_warm_.count() != 0 && !connection->within_machine()) connection->keep_warm(keep_warm_);
     connection->start();
 }
 
+/// What is no name waits for no look-up, and needs no thread for one.
 void Driver::resolve(core::Resolve&& resolve) {
-    look_up(resolve.name, [this, target = resolve.target](const std::error_code& error,
-                                                          const std::deque<tcp::endpoint>& endpoints) {
-        std::vector<Address> addresses;
-        for (const tcp::endpoint& endpoint : endpoints) addresses.push_back(to_address(endpoint));
-        serve([&](core::Engine& engine, core::Time time) {
-            engine.resolved(target, std::move(addresses), error ? errc::unresolvable_host : errc{}, time);
-        });
+    const std::uint64_t target = resolve.target;
+    if (const std::optional<tcp::endpoint> endpoint = to_endpoint(resolve.name)) {
+        asio::post(loop_->io(), [self = shared_from_this(), target, endpoint] { self->resolved(target, {*endpoint}); });
+        return;
+    }
+    loop_->resolver().look_up(resolve.name, weak_from_this(), [this, target](const Resolver::Endpoints& endpoints) {
+        resolved(target, endpoints);
     });
 }
 
-/// The resolver handles one name after the other: however often a name is asked for, it waits there once.
-void Driver::look_up(const Address& name, LookedUp then) {
-    std::vector<LookedUp>& waiting = looking_up_[name];
-    waiting.push_back(std::move(then));
-    if (waiting.size() > 1) return;
-    ++loop_->lookups;
-    resolver_.async_resolve(
-        name.host, std::to_string(name.port), tcp::resolver::numeric_service,
-        [self = shared_from_this(), name](std::error_code error, const tcp::resolver::results_type& results) {
-            --self->loop_->lookups;
-            std::deque<tcp::endpoint> endpoints;
-            for (const auto& entry : results) {
-                if (std::find(endpoints.begin(), endpoints.end(), entry.endpoint()) == endpoints.end()) {
-                    endpoints.push_back(entry.endpoint());
-                }
-            }
-            if (!error && endpoints.empty()) error = asio::error::host_not_found;
-            const auto asked = self->looking_up_.extract(name);
-            for (const LookedUp& each : asked.mapped()) each(error, endpoints);
-        });
+void Driver::resolved(std::uint64_t target, const Resolver::Endpoints& endpoints) {
+    std::vector<Address> addresses;
+    for (const tcp::endpoint& endpoint : endpoints) addresses.push_back(to_address(endpoint));
+    serve([&](core::Engine& engine, core::Time time) {
+        const errc error = addresses.empty() ? errc::unresolvable_host : errc{};
+        engine.resolved(target, std::move(addresses), error, time);
+    });
 }
 
 void Driver::close(const core::Close& close) {
@@ -205,11 +223,27 @@ void Driver::finish() {
     std::error_code ignored;
     acceptor_.close(ignored);
     accept_pause_.cancel();
+    interfaces_timer_.cancel();
     timer_.cancel();
-    resolver_.cancel();
     for (const auto& [link, connection] : connections_) connection->close();
     connections_.clear();
     observer_.reset();
+}
+
+void Driver::watch_interfaces(std::optional<Interfaces> last) {
+    std::error_code error;
+    if (acceptor_.local_endpoint(error).address().is_loopback() || error) return;
+    interfaces_timer_.expires_after(interfaces_interval);
+    interfaces_timer_.async_wait([self = shared_from_this(), last = std::move(last)](const std::error_code& cancelled) {
+        if (cancelled || !self->acceptor_.is_open()) return;
+        std::optional<Interfaces> found = listening(self->acceptor_);
+        if (found && found != last) {
+            self->serve([&](core::Engine& engine, core::Time time) {
+                engine.listening(found->addresses, found->zones, time);
+            });
+        }
+        self->watch_interfaces(found ? std::move(found) : last);
+    });
 }
 
 void Driver::wait_for_accept() {
@@ -222,7 +256,7 @@ void Driver::accept() {
     for (int i = 0; i < most_accepts && acceptor_.is_open(); ++i) {
         tcp::socket socket(loop_->io());
         std::error_code error;
-        acceptor_.accept(socket, error);
+        net::accept(acceptor_, socket, error);
         if (error == asio::error::would_block || error == asio::error::try_again) break;
         if (error == asio::error::connection_aborted || error == asio::error::interrupted) continue;
         if (error) return pause_accepting(error);
@@ -246,16 +280,18 @@ void Driver::accepted(tcp::socket socket) {
 
 /// Without descriptors a connection cannot even be refused: it waits in the system's queue.
 void Driver::pause_accepting(const std::error_code& error) {
-    if (!accepting_failed_) warn("accept_failed text=" + error.message());
-    accepting_failed_ = true;
+    if (!std::exchange(accepting_failed_, true)) {
+        warn("accept_failed text=" + core::quoted(error.message()) + remedy_for(to_errc(error)), "accept_failed");
+    }
     accept_pause_.expires_after(accept_pause);
     accept_pause_.async_wait([self = shared_from_this()](const std::error_code& cancelled) {
         if (!cancelled) self->accept();
     });
 }
 
-void Driver::warn(std::string text) {
-    if (observer_) observer_->carry_out(core::LogLine{core::Severity::warning, std::move(text)});
+void Driver::warn(std::string text, std::string cause, bool stranger) {
+    if (!observer_) return;
+    observer_->carry_out(core::LogLine{core::Severity::warning, std::move(text), std::move(cause), stranger});
 }
 
 }  // namespace cluster::net

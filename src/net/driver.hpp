@@ -2,19 +2,19 @@
 
 #include "core/action.hpp"
 #include "core/engine.hpp"
+#include "net/addresses.hpp"
 #include "net/asio.hpp"
 #include "net/context.hpp"
 #include "net/io_thread.hpp"
+#include "net/resolver.hpp"
 
 #include <cluster/error.hpp>
 
 #include <atomic>
 #include <chrono>
-#include <deque>
-#include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <type_traits>
@@ -93,7 +93,9 @@ class Driver : public std::enable_shared_from_this<Driver> {
 public:
     static core::Time now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }
 
-    Driver(std::shared_ptr<Loop> loop, asio::ip::tcp::acceptor acceptor, core::EngineOptions options);
+    /// `keep_warm`: see `Options`.
+    Driver(std::shared_ptr<Loop> loop, asio::ip::tcp::acceptor acceptor, core::EngineOptions options,
+           std::chrono::nanoseconds keep_warm);
     ~Driver();
 
     /// From any thread, once.
@@ -147,25 +149,28 @@ private:
 
     void post_work();
     void work();
+    bool may_judge();
     void arm(core::Time deadline);
 
     void carry_out(core::Action&& action);
     void dial(core::Dial&& dial);
-    void connect(const core::Dial& dial, std::deque<asio::ip::tcp::endpoint> endpoints);
+    void connect(const core::Dial& dial, Resolver::Endpoints endpoints);
     void dialled(core::LinkId link, const Address& address, const std::error_code& error);
     void resolve(core::Resolve&& resolve);
-    using LookedUp = std::function<void(const std::error_code& error, std::deque<asio::ip::tcp::endpoint> endpoints)>;
-    void look_up(const Address& name, LookedUp then);
+    void resolved(std::uint64_t target, const Resolver::Endpoints& endpoints);
     void close(const core::Close& close);
     void finish();
 
+    void watch_interfaces(std::optional<Interfaces> last);
     void wait_for_accept();
     void accept();
     void accepted(asio::ip::tcp::socket socket);
     void pause_accepting(const std::error_code& error);
-    void warn(std::string text);
+    /// Where `cause` is the same, it is the same again. `stranger`: it may concern somebody that others invented.
+    void warn(std::string text, std::string cause, bool stranger = false);
 
     const std::shared_ptr<Loop> loop_;
+    const std::chrono::seconds keep_warm_;
     SpinningMutex mutex_;
     core::Engine engine_;
     bool awake_ = true;               ///< under the mutex; true until `start` has been carried out
@@ -174,11 +179,11 @@ private:
     // Of the I/O thread.
     std::shared_ptr<Observer> observer_;
     asio::ip::tcp::acceptor acceptor_;
-    asio::ip::tcp::resolver resolver_;
-    std::map<Address, std::vector<LookedUp>> looking_up_;  ///< who waits for which name
     asio::steady_timer timer_;
     asio::steady_timer accept_pause_;
+    asio::steady_timer interfaces_timer_;
     bool accepting_failed_ = false;
+    bool catching_up_ = false;
     std::unordered_map<core::LinkId, std::shared_ptr<Connection>> connections_;
     std::vector<core::Action> actions_;
     std::vector<core::LinkId> ready_;

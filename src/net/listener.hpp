@@ -1,10 +1,11 @@
 #pragma once
 
+#include "net/addresses.hpp"
 #include "net/asio.hpp"
 
 #include <cluster/address.hpp>
 
-#include <vector>
+#include <optional>
 
 namespace cluster::net {
 
@@ -12,7 +13,7 @@ namespace cluster::net {
 /// IPv4 connections, too. Throws `std::system_error` with an `errc`.
 asio::ip::tcp::acceptor listen(asio::io_context& io, const Address& where);
 
-/// Where others reach `acceptor`, at most `core::max_addresses`.
-std::vector<Address> addresses_of(const asio::ip::tcp::acceptor& acceptor);
+/// Where `acceptor` listens, which for one on all interfaces changes with them. Empty if the system does not say.
+std::optional<Interfaces> listening(const asio::ip::tcp::acceptor& acceptor);
 
 }  // namespace cluster::net

@@ -75,6 +75,7 @@ int create(const std::string& path) {
 }
 
 std::error_code write_and_sync(File& file, std::string_view text) {
+    const QuietWriting quiet;
     while (!text.empty()) {
         const ssize_t count = uninterrupted([&] { return ::write(file.number(), text.data(), text.size()); });
         if (count < 0) return last_error();
@@ -174,15 +175,16 @@ PeersFile::PeersFile(std::string path, const std::string& cluster, std::chrono::
         refuse(path_, "cannot be written: " + problem.message() +
                           "; create its folder, and let this process write there, or name another");
     }
-    const std::string where = " path=\"" + path_ + '"';
-    if (damage) report_(Severity::warning, "peers_file_damaged" + where + " text=" + error.message());
+    const std::string where = " path=" + core::quoted(path_);
+    if (damage) report_(Severity::warning, "peers_file_damaged" + where + " text=" + core::quoted(error.message()));
     if (file.longer) {
         report_(Severity::warning, "peers_file_cut" + where + " bytes=" + std::to_string(KnownPeers::max_bytes));
     }
     const KnownPeers::Findings findings = known_.read(file.text, moment());
     if (findings.other_cluster) {
         report_(Severity::warning,
-                "peers_file_ignored" + where + " cluster=\"" + *findings.other_cluster + "\" why=wrong_cluster");
+                "peers_file_ignored" + where + " cluster=" + core::quoted(*findings.other_cluster) +
+                    " why=wrong_cluster");
     } else if (findings.damaged != 0) {
         report_(Severity::warning, "peers_file_damaged" + where + " lines=" + std::to_string(findings.damaged));
     }
@@ -277,7 +279,9 @@ void PeersFile::save(const std::string& text, std::unique_lock<std::mutex> disk)
     const bool news = error && error != problem_;
     problem_ = error;
     disk.unlock();  // before the application's function is called, which may close the node
-    if (news) report_(Severity::warning, "peers_file_not_written path=\"" + path_ + "\" text=" + error.message());
+    if (!news) return;
+    report_(Severity::warning,
+            "peers_file_not_written path=" + core::quoted(path_) + " text=" + core::quoted(error.message()));
 }
 
 }  // namespace cluster::net

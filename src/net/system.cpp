@@ -2,13 +2,32 @@
 
 #include <cluster/error.hpp>
 
-#include <cerrno>
+#include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <system_error>
 #include <unistd.h>
+#include <atomic>
+#include <cerrno>
+#include <ctime>
+#include <initializer_list>
+#include <system_error>
+#include <utility>
 
 namespace cluster::net {
+
+namespace {
+
+/// How often `fork` stands between the process that was started and this one.
+std::atomic<unsigned> forks{0};
+
+struct Kept {
+    std::shared_ptr<const void> what;
+    Kept* next = nullptr;
+};
+std::atomic<Kept*> kept{nullptr};
+
+}  // namespace
 
 // Nothing is kept in stock: a process that forks must not share it with its child.
 void fill_random(std::span<std::uint8_t> out) {
@@ -26,11 +45,61 @@ std::uint64_t process_id() noexcept {
     return static_cast<std::uint64_t>(::getpid());
 }
 
-void raise_descriptor_limit() noexcept {
+int open_always_readable() {
+    const int descriptor = ::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (descriptor >= 0) return descriptor;
+    const bool none_left = errno == EMFILE || errno == ENFILE;
+    throw std::system_error(make_error_code(none_left ? errc::out_of_descriptors : errc::system_failure), "eventfd");
+}
+
+std::uint64_t descriptor_limit() noexcept {
     rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
+    return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
+}
+
+std::uint64_t raise_descriptor_limit() noexcept {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return descriptor_limit();
+}
+
+Origin::Origin() noexcept : forks_(forks) {
+    static const int registered = ::pthread_atfork(nullptr, nullptr, [] { ++forks; });
+    static_cast<void>(registered);
+}
+
+bool Origin::is_here() const noexcept {
+    return forks_ == forks.load(std::memory_order_relaxed);
+}
+
+void keep_for_ever(std::shared_ptr<const void> what) {
+    auto* const one = new Kept{std::move(what), kept};
+    while (!kept.compare_exchange_weak(one->next, one)) {
+    }
+}
+
+QuietWriting::QuietWriting() noexcept {
+    ::sigemptyset(&signals_);
+    for (const int each : {SIGPIPE, SIGXFSZ}) ::sigaddset(&signals_, each);
+    ::sigemptyset(&pending_);
+    ::sigpending(&pending_);
+    ::pthread_sigmask(SIG_BLOCK, &signals_, &former_);
+}
+
+QuietWriting::~QuietWriting() {
+    const int why = errno;
+    // What writing has raised waits for this thread; what waited before is somebody else's.
+    for (const int each : {SIGPIPE, SIGXFSZ}) {
+        if (::sigismember(&pending_, each) == 1) ::sigdelset(&signals_, each);
+    }
+    const timespec no_time{};
+    while (::sigtimedwait(&signals_, nullptr, &no_time) > 0) {
+    }
+    ::pthread_sigmask(SIG_SETMASK, &former_, nullptr);
+    errno = why;
 }
 
 }  // namespace cluster::net

@@ -235,10 +235,14 @@ std::optional<Rule> check(const FrameHeader& header, bool greeted) noexcept {
     if (header.length > (greeted ? longest_body(header.kind) : core::max_hello_body)) return Rule::frame_too_long;
     if (!known(header.kind)) return std::nullopt;
     if (header.kind == FrameKind::data) {
-        if ((header.flags & ~(core::flag_more | core::flag_call)) != 0) return Rule::wrong_flags;
+        if ((header.flags & ~(core::flag_more | core::flag_call | core::flag_error)) != 0) return Rule::wrong_flags;
         const bool call = (header.flags & core::flag_call) != 0;
         if (!call && header.channel == core::reply_channel) return Rule::wrong_flags;
-        if ((header.flags & core::flag_more) != 0 && header.length == 0) return Rule::malformed_body;
+        const bool more = (header.flags & core::flag_more) != 0;
+        if ((header.flags & core::flag_error) != 0 && (more || header.channel != core::reply_channel)) {
+            return Rule::wrong_flags;
+        }
+        if (more && header.length == 0) return Rule::malformed_body;
         return std::nullopt;
     }
     if ((header.flags & ~core::flag_skippable) != 0) return Rule::wrong_flags;

@@ -370,3 +370,30 @@ TEST_CASE("async operations without an executor have run when their node is gone
         CHECK(called == 6);
     }
 }
+
+TEST_CASE("async_wait_until_settled: completes when all seeds have been tried, at once if they have") {
+    Node ann(quick());
+    get(ann.async_wait_until_settled(asio::use_future));
+    Options options = quick();
+    options.seeds = {ann.address().to_string()};
+    Node bob(options);
+    get(bob.async_wait_until_settled(asio::use_future));
+    CHECK(bob.peers().size() == 1);
+
+    const Socket mute;
+    options.seeds = {mute.bind().to_string()};
+    mute.listen();
+    Node eve(options);
+    auto waiting = eve.async_wait_until_settled(asio::use_future);
+    asio::io_context io;
+    asio::cancellation_signal signal;
+    std::error_code result;
+    eve.async_wait_until_settled(asio::bind_cancellation_slot(
+        signal.slot(), asio::bind_executor(io, [&](std::error_code error) { result = error; })));
+    signal.emit(asio::cancellation_type::total);
+    CHECK(run(io));
+    CHECK(result == asio::error::operation_aborted);
+    CHECK(waits(waiting));
+    eve.close();
+    CHECK(error_of(std::move(waiting)) == errc::closed);
+}

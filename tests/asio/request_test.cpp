@@ -3,8 +3,10 @@
 #include <doctest/doctest.h>
 
 #if ASIO_VERSION >= 102400
+#include <asio/as_tuple.hpp>
 #include <asio/deferred.hpp>
 #else
+#include <asio/experimental/as_tuple.hpp>
 #include <asio/experimental/deferred.hpp>
 #endif
 
@@ -28,8 +30,10 @@ namespace {
 
 #if ASIO_VERSION >= 102400
 constexpr auto deferred = asio::deferred;
+constexpr auto as_tuple = [](const auto& token) { return asio::as_tuple(token); };
 #else
 constexpr auto deferred = asio::experimental::deferred;
+constexpr auto as_tuple = [](const auto& token) { return asio::experimental::as_tuple(token); };
 #endif
 
 using Result = std::pair<std::error_code, std::string>;
@@ -269,8 +273,7 @@ TEST_CASE("async_request: it waits for room among those that were started before
     CHECK(stuck.received.take() == "4");
     get(std::move(before));
     get(std::move(behind));
-    ann.close();
-    CHECK(error_of(std::move(request)) == errc::closed);
+    CHECK(error_of(std::move(request)) == errc::unanswered);
 }
 
 TEST_CASE("async_request: one that is given up for want of room does not wait for a reply") {
@@ -309,7 +312,7 @@ TEST_CASE("async_request: the peer goes, or the node that asks closes") {
     nodes.ann.async_request(nodes.bob.id(), "", 1h, asio::bind_executor(io, into(on_context)));
     nodes.ann.async_request(nodes.bob.id(), "", 1h, into(on_callback_thread));
     auto future = nodes.ann.async_request(nodes.bob.id(), "", 1h, asio::use_future);
-    for (int i = 0; i < 3; ++i) nodes.next();
+    const Message kept[] = {nodes.next(), nodes.next(), nodes.next()};
     errc expected{};
     SUBCASE("the peer goes") {
         expected = errc::connection_lost;
@@ -389,8 +392,9 @@ TEST_CASE("async_request: where its context ends first, its handler is destroyed
 }
 
 TEST_CASE("async_request: those whose context has ended wait no longer") {
+    std::vector<Message> kept;
     Asked nodes;
-    nodes.bob.on_message([](const Message&) {});
+    nodes.bob.on_message([&](const Message& message) { kept.push_back(message); });
     {
         asio::io_context context;
         for (int i = 0; i < 65536; ++i) {
@@ -456,4 +460,97 @@ TEST_CASE("async_request: cancelling that races with replies gives either, and e
     CHECK(replied > 0);
     CHECK(cancelled > 0);
     get(nodes.ann.async_request(nodes.bob.id(), "", patience, asio::use_future));
+}
+
+TEST_CASE("async_request: an error that is replied reaches callbacks, futures and coroutines, as does its absence") {
+    Pair nodes;
+    Node& ann = nodes.ann;
+    const PeerId bob = nodes.bob.id();
+    nodes.bob.on_message([](const Message& message) {
+        if (message.text() != "dropped") message.reply_error(42, message.text());
+    });
+    const std::error_code expected(42, reply_category());
+    Events<Result> results;
+    ann.async_request(bob, "callback", patience, into(results));
+    CHECK(results.take() == Result(expected, "callback"));
+    ann.async_request(bob, "dropped", 1h, into(results));
+    CHECK(results.take() == Result(errc::unanswered, ""));
+    CHECK(error_of(ann.async_request(bob, "future", patience, asio::use_future)) == expected);
+    CHECK(error_of(ann.async_request(bob, "dropped", 1h, asio::use_future)) == errc::unanswered);
+
+    asio::io_context io;
+    asio::co_spawn(
+        io,
+        [&]() -> asio::awaitable<void> {
+            try {
+                co_await ann.async_request(bob, "coroutine", patience, asio::use_awaitable);
+            } catch (const std::system_error& error) {
+                results.put({error.code(), "thrown"});
+            }
+            const auto [error, reply] =
+                co_await ann.async_request(bob, "as_tuple", patience, as_tuple(asio::use_awaitable));
+            results.put({error, std::string(reply.text())});
+        },
+        asio::detached);
+    CHECK(run(io));
+    CHECK(results.take() == Result(expected, "thrown"));
+    CHECK(results.take() == Result(expected, "as_tuple"));
+}
+
+TEST_CASE("async_request_all: each peer gives a result, also to callbacks and coroutines; nobody gives none") {
+    Answering nodes;
+    Node eve(quick());
+    eve.add(nodes.ann.address());
+    REQUIRE(nodes.ann.wait_for_peers(2, patience));
+    eve.on_message([](const Message&) {});
+    const auto check = [&](const std::vector<Answer>& answers) {
+        REQUIRE(answers.size() == 2);
+        for (const Answer& answer : answers) {
+            CHECK(answer.error == (answer.peer.id == eve.id() ? make_error_code(errc::unanswered) : std::error_code()));
+            CHECK(answer.message.text() == (answer.peer.id == eve.id() ? "" : "all!"));
+        }
+    };
+    check(get(nodes.ann.async_request_all("all", patience, asio::use_future)));
+    Events<int> called;
+    nodes.ann.async_request_all("all", patience, [&](std::error_code error, const std::vector<Answer>& answers) {
+        CHECK_FALSE(error);
+        check(answers);
+        called.put(1);
+    });
+    CHECK(called.take() == 1);
+    Node alone(quick());
+    CHECK(get(alone.async_request_all("all", patience, asio::use_future)).empty());
+    alone.close();
+    CHECK(error_of(alone.async_request_all("all", patience, asio::use_future)) == errc::closed);
+}
+
+TEST_CASE("async_request_all: cancelled it ends at once, and late replies bother nobody") {
+    Asked nodes;
+    asio::io_context io;
+    asio::cancellation_signal signal;
+    Events<std::error_code> results;
+    nodes.ann.async_request_all(
+        "cancelled", 1h,
+        asio::bind_cancellation_slot(
+            signal.slot(),
+            asio::bind_executor(io, [&](std::error_code error, const std::vector<Answer>&) { results.put(error); })));
+    const Message asked = nodes.next();
+    signal.emit(asio::cancellation_type::total);
+    CHECK(run(io));
+    CHECK(results.take() == asio::error::operation_aborted);
+    asked.reply("late");
+    auto next = nodes.ann.async_request(nodes.bob.id(), "next", patience, asio::use_future);
+    nodes.next().reply("in time");
+    CHECK(get(std::move(next)).text() == "in time");
+}
+
+TEST_CASE("async_send: to several it goes to all or to none") {
+    Asked nodes;
+    const std::vector<PeerId> both = {nodes.bob.id(), nodes.bob.id()};
+    get(nodes.ann.async_send(both, "once", asio::use_future));
+    const std::vector<PeerId> wrong = {nodes.bob.id(), nodes.ann.id()};
+    CHECK(error_of(nodes.ann.async_send(wrong, "never", asio::use_future)) == errc::not_in_view);
+    get(nodes.ann.async_send(nodes.bob.id(), "last", asio::use_future));
+    CHECK(nodes.next().text() == "once");
+    CHECK(nodes.next().text() == "last");
 }

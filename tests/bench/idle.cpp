@@ -91,7 +91,6 @@ void print(const std::string& what, const std::string& unit, const std::string& 
 int main(int count, char** values) {
     return bench::run(count, values, {{"nodes", [] { measure(20); }}}, [](std::span<char*> arguments) {
         const std::size_t rounds = bench::option(arguments, "--rounds", 1);
-        cluster::Runtime raises_the_limit_of_descriptors;
         bench::Series bytes;
         bench::Series percent;
         std::string placement;

@@ -130,7 +130,6 @@ int main(int count, char** values) {
         Kilobytes bare;
         for (std::size_t i = 0; i < rounds; ++i) {
             bench::restart_time_limit();
-            cluster::Runtime raises_the_limit_of_descriptors;
             bare.add("bare");
             shared.add("shared");
             own.add("own");

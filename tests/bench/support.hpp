@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cluster/runtime.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -190,6 +192,7 @@ inline int run(int count, char** values, const Parts& parts, const std::function
         ::_exit(2);
     });
     std::signal(SIGPIPE, SIG_IGN);
+    cluster::raise_descriptor_limit();  // a mesh of 100 nodes in one process takes 10,000 descriptors
     restart_time_limit();
     const std::span<char*> arguments(values + 1, static_cast<std::size_t>(count - 1));
     try {

@@ -566,8 +566,21 @@ TEST_CASE("who is hurried is dialled at once, even where a dial is under way, bu
     CHECK_FALSE(plan.ask());
     plan.now += 1ms;
     plan.hurry(bob, 1s, plan.now);
-    CHECK(plan.must().address == at(1));
+    const auto accepted = plan.must();
+    CHECK(accepted.address == at(1));
     CHECK_FALSE(plan.fail(unanswered));
+    plan.connected({unanswered.target, unanswered.round});  // of a former round
+    plan.now += 1s;
+    plan.hurry(bob, 1s, plan.now);
+    const auto again = plan.must();
+    plan.connected({again.target, again.round});
+    plan.now += 1s;
+    plan.hurry(bob, 1s, plan.now);
+    CHECK_FALSE(plan.ask());  // they greet each other
+    plan.seek(bob, {at(1), at(2)}, plan.now);
+    CHECK_FALSE(plan.ask());
+    plan.fail(again);
+    CHECK(plan.must().address == at(2));
 }
 
 TEST_CASE("who accepts without a greeting when its link was just lost is dialled again in milliseconds") {
@@ -591,6 +604,25 @@ TEST_CASE("a round whose last addresses are occupied waits for the dials under w
     CHECK_FALSE(plan.ask());
     CHECK(plan.next() == never);
     CHECK(plan.fail(dial));
+}
+
+TEST_CASE("who did not run gives the dials under way as much more time, and not more than if they had just begun") {
+    Plan plan;
+    plan.seek(bob, {at(1), at(2)}, plan.now);
+    plan.must();
+    const Time due = plan.next();
+    CHECK(due == plan.now + DialPlan::stagger);
+    plan.now += 100ms;
+    plan.forgive(100ms, plan.now);
+    CHECK(plan.next() == due + 100ms);
+    plan.now += 10s;
+    plan.forgive(10s, plan.now);
+    CHECK(plan.next() == plan.now + DialPlan::stagger);
+    plan.wait();
+    plan.fail(plan.must());
+    CHECK(plan.next() == never);  // the first one may yet be answered
+    plan.forgive(10s, plan.now);
+    CHECK(plan.next() == never);
 }
 
 TEST_CASE("a check dials a peer that has a link, once") {

@@ -70,6 +70,51 @@ TEST_CASE("a process that ends is failed by all at once, whoever had dialled who
     }
 }
 
+TEST_CASE("a process that ends a moment after it came is failed by all at once, whoever had dialled whom") {
+    for (std::size_t victim = 0; victim < 5; ++victim) {
+        CAPTURE(victim);
+        Mesh mesh(5, 50ms);
+        const Time before = mesh.now;
+        mesh.kill(mesh[victim]);
+        REQUIRE(mesh.wait([&] { return mesh.nobody_sees(mesh[victim]); }));
+        CHECK(mesh.now - before <= 50ms);
+    }
+}
+
+TEST_CASE("who dialled us is dialled back once, when no newcomer has come for a moment") {
+    Mesh mesh(6, 0s);
+    std::uint64_t before = 0;
+    for (Node* node : mesh.nodes) before += (*node)->counters().links_accepted;
+    CHECK(before == 15);
+    mesh.advance(5s);
+    std::uint64_t after = 0;
+    for (Node* node : mesh.nodes) after += (*node)->counters().links_accepted;
+    CHECK(after == 30);
+    mesh.advance(30s);
+    for (Node* node : mesh.nodes) after -= (*node)->counters().links_accepted;
+    CHECK(after == 0);
+    CHECK(mesh.wires().size() == 15);
+}
+
+TEST_CASE("newcomers without end do not keep a node from dialling back those who came before") {
+    Lab lab;
+    lab.options.max_peers = 200;
+    lab.options.inbox_bytes = 64 << 20;
+    lab.options.suspicion = 2s;
+    Node& ann = lab.start(1);
+    std::vector<Puppet*> all;
+    for (std::uint8_t i = 2; i < 152; ++i) {
+        all.push_back(&lab.puppet(ann, i));
+        all.back()->join();
+        lab.advance(20ms);
+        if (i % 10 != 0) continue;
+        for (Puppet* each : all) each->say(Pong{});
+    }
+    CHECK(ann->peer_count() == 150);
+    CHECK(ann->counters().links_lost == 0);
+    CHECK(lab.dialled.size() > 50);
+}
+
 TEST_CASE("several that end together are failed at once: the dead are not waited for as witnesses") {
     Mesh mesh(5);
     const Time before = mesh.now;
@@ -403,6 +448,75 @@ TEST_CASE("a peer that others hear from is unreachable, not failed, and nothing 
     CHECK(ann.news.back() == "added 2");
 }
 
+TEST_CASE("two that cannot dial each other are said to be out of reach, once, with the reason") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    lab.options.self.addresses = {{"127.0.0.1", 7000}};  // known to nobody but the own machine
+    Node& bob = lab.start(2);
+    Node& eve = lab.start(3);
+    bob.add(ann.address);
+    eve.add(ann.address);
+    lab.advance(4s);
+    CHECK(bob.said("peer_out_of_reach") == 0);
+    lab.advance(60s);
+    for (Node* node : {&bob, &eve}) {
+        const Node& other = node == &bob ? eve : bob;
+        CHECK(node->said("peer_out_of_reach") == 1);
+        CHECK(node->said("peer_out_of_reach peer=" + other.id.to_string() + " name=\"node " +
+                         std::to_string(other.id.bytes[0]) + "\" why=\"the peer tells of no address") == 1);
+        const std::vector<Peer> all = (*node)->everybody();
+        REQUIRE(all.size() == 2);
+        CHECK(all[0].id == ann.id);
+        CHECK(all[0].state == PeerState::alive);
+        CHECK(all[0].why == std::error_code());
+        CHECK(all[1].id == other.id);
+        CHECK(all[1].state == PeerState::unreachable);
+        CHECK(all[1].why == errc::no_address);
+    }
+    CHECK(ann.said("peer_out_of_reach") == 0);
+    CHECK(ann->everybody() == ann->peers());
+}
+
+TEST_CASE("of everybody each says why it is out of view: it failed, it parted from us, or we from it") {
+    Mesh mesh(5);
+    Node& ann = mesh[0];
+    mesh.kill(mesh[1]);
+    REQUIRE(ann->remove(mesh[2].id, mesh.now));
+    REQUIRE(mesh[3]->remove(ann.id, mesh.now));
+    mesh.advance(20s);
+    const std::vector<Peer> all = ann->everybody();
+    REQUIRE(all.size() == 4);
+    CHECK(all[0].state == PeerState::failed);
+    CHECK(all[0].why == errc::connection_refused);
+    CHECK(all[1].state == PeerState::removed);
+    CHECK(all[1].name == "node 3");
+    CHECK(all[1].address == mesh[2].address);
+    CHECK(all[2].state == PeerState::unreachable);  // the fifth has it in view
+    CHECK(all[2].why == errc::removed);
+    CHECK(ann.said("peer_out_of_reach") == 1);
+    CHECK(all[3].state == PeerState::alive);
+    ann->leave(mesh.now);
+    mesh.advance(1s);
+    CHECK(mesh[4]->everybody().size() == 3);  // who left is not listed
+}
+
+TEST_CASE("however many a peer tells of whom nobody reaches, few lines say so") {
+    Lab lab;
+    lab.options.max_peers = 100;
+    lab.options.inbox_bytes = 64 << 20;
+    Node& ann = lab.start(1);
+    Puppet& liar = lab.puppet(ann, 9);
+    liar.join();
+    PeerList list;
+    for (std::uint8_t i = 100; i < 200; ++i) list.peers.push_back({id_of(i), 1, "nobody", "", {}, {}});
+    for (int i = 0; i < 55; ++i) {
+        liar.say(list);
+        lab.advance(1s);
+        liar.say(Pong{});
+    }
+    CHECK(ann.said("peer_out_of_reach") == 16);
+}
+
 TEST_CASE("whoever dies while it is unreachable is forgotten by all in the end") {
     Mesh mesh(4);
     Node& ann = mesh[0];
@@ -453,6 +567,67 @@ TEST_CASE("a node that was stopped gives nobody up for what it finds first when 
         REQUIRE(mesh.wait([&] { return mesh.complete_but(nullptr); }, 3s));
         CHECK(ann.news.size() == 2);
     }
+}
+
+TEST_CASE("a node that was stopped gives dials, greetings and attaching the time in which it did not run") {
+    for (const std::string_view stopped : {"while it dialled", "while they greeted", "while it attached"}) {
+        CAPTURE(stopped);
+        Lab lab;
+        lab.hold_dials = true;
+        Node& ann = lab.start(1);
+        const Address place{"10.0.0.2", 7000};
+        lab.play(place, 2);
+        const auto stop = [&](std::string_view when) {
+            if (stopped != when) return;
+            lab.now += 20s;
+            ann->tick(lab.now);
+            lab.settle();
+            lab.advance(300ms);
+        };
+        const std::uint64_t request = ann.add(place);
+        stop("while it dialled");
+        REQUIRE(lab.dials.size() == 1);
+        lab.complete(lab.take_dials().front());
+        Puppet& bob = lab.last_puppet();
+        stop("while they greeted");
+        bob.say_hello();
+        bob.say(Offer{});
+        const std::uint64_t epoch = bob.last<Attach>().epoch;
+        stop("while it attached");
+        bob.say(Attached{epoch, {{user_channel, 0, 1 << 20}}, 0});
+        CHECK(ann.sees(bob.id));
+        REQUIRE(ann.answers.contains(request));
+        CHECK(ann.answers[request].error == errc{});
+        CHECK(lab.dialled.size() == 1);
+        CHECK(ann->counters().dials_failed == 0);
+    }
+}
+
+TEST_CASE("the larger id waits as much longer for the smaller one's dial as it did not run, or while others come") {
+    Lab lab;
+    Node& eve = lab.start(9);
+    Puppet& bob = lab.puppet(eve, 10);
+    bob.hello.self.addresses = {};
+    bob.join();
+    bob.say(PeerList{{{id_of(3), 1, "cleo", "", {{"10.0.0.3", 7000}}, {}}}});
+    SUBCASE("it did not run") {
+        lab.now += 20s;
+        eve->tick(lab.now);
+        lab.settle();
+        lab.advance(100ms);
+        CHECK(lab.dialled.empty());
+    }
+    SUBCASE("others come") {
+        for (std::uint8_t i = 11; i < 14; ++i) {
+            lab.advance(150ms);
+            Puppet& other = lab.puppet(eve, i);
+            other.hello.self.addresses = {};
+            other.join();
+        }
+        CHECK(lab.dialled.empty());
+    }
+    lab.advance(1s);
+    CHECK_FALSE(lab.dialled.empty());
 }
 
 TEST_CASE("a node that was stopped dials whom it has lost before it judges") {

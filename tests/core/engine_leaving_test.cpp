@@ -104,3 +104,45 @@ TEST_CASE("what a leaving node could not send in time shows as a gap at the rece
     CHECK(bob.inbox.back() == "gap " + std::to_string(sent - arrived));
     CHECK(bob.news.back() == "left 1");
 }
+
+TEST_CASE("whoever says goodbye as soon as it has accepted a link answers the ATTACH first") {
+    for (const bool leaves : {true, false}) {
+        CAPTURE(leaves);
+        Lab lab;
+        Node& node = lab.start(2);
+        Puppet& peer = lab.puppet(node, 1);
+        peer.say_hello();
+        node->received(peer.link, Attach{Token{5}, true, 1, {{user_channel, 0, 1000}}, 0}, lab.now);
+        if (leaves) {
+            node->leave(lab.now);
+        } else {
+            node->remove(peer.id, lab.now);
+        }
+        lab.settle();
+        std::vector<std::string> names;
+        for (const Packet& packet : peer.heard) names.push_back(name_of(std::get<Control>(packet)));
+        CHECK(names == std::vector<std::string>{"HELLO", "OFFER", "ATTACHED", "GOODBYE"});
+        CHECK(peer.last<Attached>().epoch == 1);
+        CHECK(peer.last<Goodbye>().why == (leaves ? Farewell::leaving : Farewell::removed));
+    }
+}
+
+TEST_CASE("whoever says goodbye as soon as its ATTACH is answered is understood") {
+    for (const bool leaves : {true, false}) {
+        CAPTURE(leaves);
+        Lab lab;
+        Node& node = lab.start(1);
+        Puppet& peer = lab.puppet(node, 2);
+        peer.say_hello();
+        peer.say(Offer{});
+        node->received(peer.link, Attached{peer.last<Attach>().epoch, {{user_channel, 0, 1000}}, 0}, lab.now);
+        if (leaves) {
+            node->leave(lab.now);
+        } else {
+            node->remove(peer.id, lab.now);
+        }
+        lab.settle();
+        CHECK(name_of(std::get<Control>(peer.heard.back())) == "GOODBYE");
+        CHECK(peer.finished());
+    }
+}

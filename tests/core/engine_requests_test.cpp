@@ -188,6 +188,25 @@ TEST_CASE("a peer that knows no requests is asked nothing") {
     CHECK(old.payloads() == Texts{"text"});
 }
 
+TEST_CASE("an error instead of a reply goes to whoever asked, among replies, with its code and text") {
+    Two lab;
+    for (std::uint64_t call = 1; call <= 3; ++call) lab.ann.ask(lab.bob.id, call, "");
+    CHECK(lab.bob.reply_error(lab.ann.id, 1, -5, std::string(max_error_text, 'x')).error == errc{});
+    lab.bob.reply(lab.ann.id, 2, "done");
+    lab.bob.reply_error(lab.ann.id, 3, 0, "");
+    CHECK(lab.ann.replies == Texts{"1! -5 " + std::string(max_error_text, 'x'), "2: done", "3! 0 "});
+}
+
+TEST_CASE("a peer that does not know errors is sent none") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    Puppet& old = lab.puppet(ann, 2);
+    old.hello.features = feature_calls;
+    old.join();
+    CHECK(ann.reply_error(old.id, 1, 7, "text").error == errc::unsupported);
+    CHECK(ann.reply(old.id, 1, "text").error == errc{});
+}
+
 TEST_CASE("requests and replies that break a rule cost their link") {
     struct Case {
         const char* what;
@@ -211,16 +230,31 @@ TEST_CASE("requests and replies that break a rule cost their link") {
          "wrong_flags"},
         {"a reply in chunks that has no room for its number in the end",
          {[] {
-             std::vector<std::byte> bytes(FrameHeader::size + 1);
-             FrameHeader{1, FrameKind::data, flag_call | flag_more, reply_channel}.write(bytes.data());
-             return bytes;
-         }(),
+              std::vector<std::byte> bytes(FrameHeader::size + 1);
+              FrameHeader{1, FrameKind::data, flag_call | flag_more, reply_channel}.write(bytes.data());
+              return bytes;
+          }(),
           [] {
               std::vector<std::byte> bytes(FrameHeader::size + 1);
               FrameHeader{1, FrameKind::data, flag_call, reply_channel}.write(bytes.data());
               return bytes;
           }()},
          "malformed_body"},
+        {"an error without room for its code",
+         {frame(reply_channel, flag_call | flag_error, 1, "abc")},
+         "malformed_body"},
+        {"an error with a text that is too long, behind one that is not",
+         {[] {
+             auto bytes = frame(reply_channel, flag_call | flag_error, 1, "code");
+             const auto longer =
+                 frame(reply_channel, flag_call | flag_error, 2, std::string(code_size + max_error_text + 1, 'x'));
+             bytes.insert(bytes.end(), longer.begin(), longer.end());
+             return bytes;
+         }()},
+         "malformed_body"},
+        {"a reply in chunks that goes on as an error",
+         {frame(reply_channel, flag_call | flag_more, 1, "a"), frame(reply_channel, flag_call | flag_error, 1, "code")},
+         "wrong_flags"},
     };
     for (const Case& each : cases) {
         CAPTURE(each.what);

@@ -440,6 +440,55 @@ TEST_CASE("who shares one of several addresses with a removed peer is neither ke
     CHECK(back.last<Refuse>().reason == Refusal::removed);
 }
 
+TEST_CASE("two that publish the same private address: who is not removed goes on linking, and is dialled") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    const Address shared{"192.168.0.7", 7000};
+    const auto come = [&](std::uint8_t first) -> Puppet& {
+        Puppet& peer = lab.puppet(ann, first);
+        peer.hello.self.addresses = {shared};
+        return peer;
+    };
+    lab.play(shared, 2);
+    ann.add(shared);
+    lab.last_puppet().hello.self.addresses = {shared};
+    lab.last_puppet().join();
+    Puppet& eve = come(3);
+    eve.join();
+    REQUIRE(ann->remove(id_of(2), lab.now));
+    const std::size_t dials = lab.dialled.size();
+    eve.hang_up();
+    lab.advance(1s);
+    CHECK(ann.sees(eve.id));
+    CHECK(lab.dialled.size() > dials);
+    come(3).resume(eve.token, {{user_channel, 0, 1 << 20}});
+    CHECK(ann.state_of(eve.id) == PeerState::alive);
+    Puppet& anew = come(4);
+    anew.say_hello();
+    CHECK(anew.last<Refuse>().reason == Refusal::removed);
+}
+
+TEST_CASE("who is removed after it claimed the addresses of others takes nobody along") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    Node& bob = lab.start(2);
+    lab.join(ann, bob);
+    Puppet& liar = lab.puppet(ann, 9);
+    liar.hello.self.addresses = {bob.address, {"10.0.0.3", 7000}};
+    liar.join();
+    lab.advance(5s);
+    REQUIRE(ann->remove(liar.id, lab.now));
+    lab.kill(bob);
+    lab.advance(1s);
+    Puppet& restarted = lab.puppet(ann, 12);
+    restarted.hello.self.addresses = {bob.address};
+    restarted.join();
+    CHECK(ann.sees(restarted.id));
+    Node& eve = lab.start(3);
+    eve.add(ann.address);
+    CHECK(ann.sees(eve.id));
+}
+
 // R32: only a right proof ends the session.
 TEST_CASE("a REFUSE removed ends a session only with the proof of its token") {
     for (const bool right : {false, true}) {

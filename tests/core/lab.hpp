@@ -39,14 +39,16 @@ struct Node {
 
     /// Payloads, "7: text" where a reply to call 7 is wanted, and "gap 3" for a gap of at most three.
     std::vector<std::string> inbox;
-    std::vector<std::string> replies;  ///< "7: text" for the reply to call 7
+    std::vector<std::string> replies;  ///< "7: text" for the reply to call 7, "7! 42 text" for error 42 instead of one
     std::deque<Batch> unread;
     std::vector<std::string> news;   ///< "added", "removed left" and so on, each with the first byte of the peer's id
     std::vector<Surrender> surrendered;
     std::map<std::uint64_t, AddDone> answers;
-    std::vector<std::string> lines;
+    std::vector<std::string> lines;  ///< what was logged
+    std::vector<LogLine> log;        ///< the same, with all that is known of it
     std::optional<LeaveDone> left;
     std::size_t room_freed = 0;
+    std::size_t settled = 0;
     std::map<PeerId, std::map<MemberId, std::string>> members;  ///< of others
     bool members_complete = true;
     /// "has a", "left a", "expired a", "doubts 2", "trusts 2", "outlive 2" where they should be gone, "seen"
@@ -61,8 +63,10 @@ struct Node {
     std::size_t said(std::string_view text) const;
     Engine::Outcome send(const PeerId& to, std::string_view text, bool skip_full = false);
     Engine::Outcome broadcast(std::string_view text, bool skip_full = false);
+    Engine::Outcome broadcast(std::string_view text, Engine::Skip skip);
     Engine::Outcome ask(const PeerId& to, std::uint64_t call, std::string_view text);
     Engine::Outcome reply(const PeerId& to, std::uint64_t call, std::string_view text);
+    Engine::Outcome reply_error(const PeerId& to, std::uint64_t call, std::int32_t code, std::string_view text);
     errc enroll(const MemberId& member, std::string_view data);
     void withdraw(const MemberId& member);
 };

@@ -68,6 +68,10 @@ void append_messages(const Batch& batch, std::vector<std::string>& out) {
             text = std::to_string(read_call(payload.data())) + ": ";
             payload = payload.subspan(call_size);
         }
+        if ((header.flags & flag_error) != 0) {
+            text.replace(text.size() - 2, 2, "! " + std::to_string(read_code(payload.data())) + " ");
+            payload = payload.subspan(code_size);
+        }
         text.append(reinterpret_cast<const char*>(payload.data()), payload.size());
     }
 }
@@ -103,25 +107,39 @@ std::size_t Node::said(std::string_view text) const {
 }
 
 Engine::Outcome Node::send(const PeerId& to, std::string_view text, bool skip_full) {
-    const auto outcome = engine->send(to, {std::as_bytes(std::span(text)), {}}, skip_full);
+    const auto skip = skip_full ? Engine::Skip::full : Engine::Skip::nobody;
+    const auto outcome = engine->send(to, {std::as_bytes(std::span(text)), {}}, skip, lab->now);
     lab->settle();
     return outcome;
 }
 
 Engine::Outcome Node::broadcast(std::string_view text, bool skip_full) {
-    const auto outcome = engine->broadcast({std::as_bytes(std::span(text)), {}}, skip_full);
+    return broadcast(text, skip_full ? Engine::Skip::full : Engine::Skip::nobody);
+}
+
+Engine::Outcome Node::broadcast(std::string_view text, Engine::Skip skip) {
+    const auto outcome = engine->broadcast({std::as_bytes(std::span(text)), {}}, skip, lab->now);
     lab->settle();
     return outcome;
 }
 
 Engine::Outcome Node::ask(const PeerId& to, std::uint64_t call, std::string_view text) {
-    const auto outcome = engine->send(to, {std::as_bytes(std::span(text)), {}, call}, false);
+    const auto outcome = engine->send(to, {std::as_bytes(std::span(text)), {}, call}, Engine::Skip::nobody);
     lab->settle();
     return outcome;
 }
 
 Engine::Outcome Node::reply(const PeerId& to, std::uint64_t call, std::string_view text) {
-    const auto outcome = engine->send(to, {std::as_bytes(std::span(text)), {}, call, true}, false);
+    const auto outcome = engine->send(to, {std::as_bytes(std::span(text)), {}, call, true}, Engine::Skip::nobody);
+    lab->settle();
+    return outcome;
+}
+
+Engine::Outcome Node::reply_error(const PeerId& to, std::uint64_t call, std::int32_t code, std::string_view text) {
+    std::vector<std::byte> bytes(code_size + text.size());
+    write_code(code, bytes.data());
+    if (!text.empty()) std::memcpy(bytes.data() + code_size, text.data(), text.size());
+    const auto outcome = engine->send(to, {bytes, {}, call, true, true}, Engine::Skip::nobody);
     lab->settle();
     return outcome;
 }
@@ -233,6 +251,7 @@ Lab::Lab() {
     options.handshake_timeout = 5s;
     options.attach_timeout = 2s;
     options.linger = 3s;
+    options.send_timeout = 1s;
     options.inbox_bytes = 8 << 20;
     options.outbox_bytes = 1 << 20;
     options.total_outbox_bytes = 4 << 20;
@@ -376,6 +395,7 @@ void Lab::carry_out(Node& node, Action& action) {
         node.left = *gone;
     } else if (const auto* line = std::get_if<LogLine>(&action)) {
         node.lines.push_back(line->text);
+        node.log.push_back(*line);
     } else if (const auto* members = std::get_if<MembersChanged>(&action)) {
         node.members_complete = members->complete;
         for (const MemberChange& change : members->changes) {
@@ -392,6 +412,8 @@ void Lab::carry_out(Node& node, Action& action) {
         node.member_news.push_back((doubt->suspect ? "doubts " : "trusts ") + first_byte(doubt->owner));
     } else if (std::holds_alternative<MembersSeenByMore>(action)) {
         node.member_news.push_back("seen");
+    } else if (std::holds_alternative<Settled>(action)) {
+        ++node.settled;
     } else if (std::holds_alternative<RoomFreed>(action)) {
         ++node.room_freed;
     }

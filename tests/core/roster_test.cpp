@@ -109,13 +109,13 @@ TEST_CASE("the addresses of a parted peer are blocked until it is added again") 
     Roster roster(facts_of(1, 1));
     CHECK(roster.parted(id_of(2)) == nullptr);
     CHECK_FALSE(roster.blocked(here));
-    roster.part(id_of(2), {{here, there}, Token{}, false, 100s});
-    roster.part(id_of(3), {{{"10.0.0.3", 7000}}, {}, true, never});
+    roster.part(id_of(2), {{}, {here, there}, Token{}, false, 100s});
+    roster.part(id_of(3), {{}, {{"10.0.0.3", 7000}}, {}, true, never});
     CHECK(roster.blocked(here));
     CHECK(roster.blocked(there));
     CHECK_FALSE(roster.blocked({"10.0.0.1", 7001}));
     REQUIRE(roster.parted(id_of(2)) != nullptr);
-    SUBCASE("at one of its addresses") { roster.unblock(there); }
+    SUBCASE("at one of its addresses") { roster.unblock(there, false); }
     SUBCASE("by its id") { roster.unblock(id_of(2)); }
     CHECK(roster.parted(id_of(2)) == nullptr);
     CHECK_FALSE(roster.blocked(here));
@@ -123,9 +123,27 @@ TEST_CASE("the addresses of a parted peer are blocked until it is added again") 
     CHECK(roster.parted(id_of(3)) != nullptr);
 }
 
+TEST_CASE("what a parted peer said of its addresses blocks nobody who is not where it was found") {
+    Roster roster(facts_of(1, 1));
+    const Address elsewhere{"10.0.0.9", 7000};
+    roster.part(id_of(2), {{here, there}, {here}, Token{}, false, 100s});
+    CHECK(roster.blocked({here}));
+    CHECK(roster.blocked({here, there}));
+    CHECK_FALSE(roster.blocked({there}));
+    CHECK_FALSE(roster.blocked({here, elsewhere}));
+    CHECK_FALSE(roster.blocked(std::vector<Address>()));
+    CHECK_FALSE(roster.blocked(there));
+    roster.unblock(there, false);
+    roster.unblock(std::vector<Address>{there});
+    CHECK(roster.parted(id_of(2)) != nullptr);
+    SUBCASE("until somebody is added there") { roster.unblock(there, true); }
+    SUBCASE("until it is reached again itself") { roster.unblock({here, there}); }
+    CHECK(roster.parted(id_of(2)) == nullptr);
+}
+
 TEST_CASE("a parted peer stays blocked when the token of its session is forgotten") {
     Roster roster(facts_of(1, 1));
-    roster.part(id_of(2), {{here}, Token{}, false, 100s});
+    roster.part(id_of(2), {{}, {here}, Token{}, false, 100s});
     roster.bury(id_of(3), 200s);
     CHECK(roster.next_expiry() == 100s);
     roster.expire(99s);

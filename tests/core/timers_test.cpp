@@ -25,6 +25,18 @@ TEST_CASE("a key has one deadline, and setting it again replaces it") {
     CHECK(timers.next() == never);
 }
 
+TEST_CASE("deadlines are put off, and never brought forward") {
+    Queue timers;
+    timers.set({Kind::first, 1}, 10s);
+    timers.set({Kind::first, 2}, 11s);
+    timers.set({Kind::second, 1}, 12s);
+    timers.postpone([](const Queue::Key& key, Time at) { return key.kind == Kind::second ? at - 5s : at + 3s; });
+    CHECK(timers.pop(12s) == Queue::Key{Kind::second, 1});
+    CHECK_FALSE(timers.pop(12s));
+    CHECK(timers.pop(14s) == Queue::Key{Kind::first, 1});
+    CHECK(timers.pop(14s) == Queue::Key{Kind::first, 2});
+}
+
 TEST_CASE("a deadline that was replaced by an earlier one fires once") {
     Queue timers;
     timers.set({Kind::first, 1}, 20s);

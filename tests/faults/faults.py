@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 
-from world import SECOND, Failure, Host, enter, pause, skip, world
+from world import SECOND, Failure, Host, command, enter, pause, skip, until, world
 
 # What the lan preset promises.
 DETECTION = 4
@@ -62,7 +62,11 @@ def settled(here, since, most):
 @claim("a process killed with SIGKILL is out of view everywhere at once, and nobody else is")
 def kill(here):
     *others, victim = mesh(here, 5, nodes=2)
-    pause(2)  # who came within the last heartbeat has not been dialled yet, and would be missed only after suspicion
+    newcomer = here.start("newcomer", nodes=2)
+    here.all_in_view(20)
+    pause(0.1)  # within that time it has been dialled back everywhere
+    at = newcomer.signal(signal.SIGKILL)
+    print("a newcomer, removed: " + lasts(here.all_removed(1, at, newcomer, why=["failed"])))
     at = victim.signal(signal.SIGKILL)
     print("removed: " + lasts(here.all_removed(1, at, victim, why=["failed"])))
     streams_go_on(here)
@@ -187,6 +191,33 @@ def half(here):
     walled.host.heal()
     settled(here, time.monotonic_ns(), RECONNECT_MAX + 1)
 
+@claim("a firewall that forgets connections within ten seconds forgets none, however long nodes have nothing to say")
+def forgetful(here):
+    hosts = [Host() for _ in range(6)]
+    for host in hosts:
+        host.forget(10)
+    for name, host in zip("abcdef", hosts):
+        here.start(name, host, nodes=2)
+    here.all_in_view(20)
+    pause(45)
+    suspicions = here.total("suspicions")
+    print(f"{suspicions} suspicions in 45 s")
+    if suspicions:
+        raise Failure("somebody was suspected")
+    at = time.monotonic_ns()
+    here.everybody("stream", 200, 100)
+    streams_go_on(here, 1)
+    here.none_removed()
+    settled(here, at, 1)
+
+    # One that forgets sooner than that is noticed: the first one had something to forget.
+    for host in hosts:
+        host.heal()
+        host.forget(2)
+    until(lambda: here.total("suspicions"), 30, "somebody is suspected")
+    for host in hosts:
+        host.heal()
+
 @claim("of twenty nodes four are stopped again and again: all return, and nobody well fails anybody well")
 def stalls(here):
     seed = int(os.environ.get("CLUSTER_FAULTS_SEED", time.time_ns() % 1_000_000))
@@ -215,6 +246,96 @@ def stalls(here):
     here.none_removed(by=well, of=well)
     settled(here, at, RECONNECT_MAX + 1)
     here.none_removed(by=well, of=well)
+
+def replace(here, path, text):
+    """The file has this text for the processes of this test."""
+    copy = os.path.join(here.logs, os.path.basename(path))
+    with open(copy, "w") as file:
+        file.write(text)
+    command("mount", "--bind", copy, path)
+
+def no_name_server(here):
+    """From here on every look-up asks a host that does not answer."""
+    silent = Host()
+    silent.filter(inbound="udp dport 53 drop; tcp dport 53 drop")
+    replace(here, "/etc/resolv.conf", f"nameserver {silent.address}\n")
+
+def says(member, text):
+    with open(member.log) as log:
+        return text in log.read()
+
+@claim("a node that listens on its host's name, which is a loopback address there, says so and what to change")
+def own_name(here):
+    replace(here, "/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 myself\n")
+    named = here.start("a", listens="myself", seeds="")
+    plain = here.start("b", listens="localhost", seeds="")
+    until(lambda: says(named, "listens_on_loopback address=127.0.1.1:7000"), 5, "it warns")
+    if not says(named, "set Options::listen") or says(plain, "listens_on_loopback"):
+        raise Failure("the wrong one warns, or without advice")
+
+@claim("while the name server is silent, a numeric seed behind dead names is found at once, and leaving waits for none")
+def names(here):
+    no_name_server(here)
+    first = here.start("a")
+    at = time.monotonic_ns()
+    dead = [f"dead{i}.example:7000" for i in range(20)]
+    last = here.start("b", seeds=",".join([*dead, first.host.address + ":7000"]))
+    took = (here.all_in_view(10) - at) / SECOND
+    print(f"linked {took:.3f} s after the start")
+    if took > 2:
+        raise Failure("the numeric seed waited for the names")
+    at = time.monotonic_ns()
+    last.leave()
+    took = (time.monotonic_ns() - at) / SECOND
+    print(f"ended {took:.3f} s after it was told to leave")
+    if took > 3:
+        raise Failure("the end waited for the names")
+
+def walled():
+    """A host that takes no new connection: to link with others it must know where they can be dialled."""
+    host = Host()
+    host.filter(inbound="iifname eth0 tcp flags & (syn | ack) == syn reject with tcp reset")
+    return host
+
+@claim("hosts with nine bridges each link over the interface that leads to the others, though it comes last")
+def bridges(here):
+    here.start("a")
+    for name in "bcd":
+        here.start(name, Host(bridges=9), listens="0.0.0.0")
+    here.start("e", walled())
+    here.all_in_view(20)
+
+@claim("a host whose address changes again and again is dialled at the last one, and withdraws the others")
+def moving(here):
+    here.start("a", preset="local", reconnect_max=1000)
+    member = here.start("b", listens="0.0.0.0", preset="local", reconnect_max=1000)
+    here.all_in_view(10)
+    device = "ip", "-n", member.host.name, "address"
+    addresses = [member.host.address, *(f"10.77.0.{100 + i}" for i in range(9))]
+    for old, new in zip(addresses, addresses[1:]):
+        command(*device, "del", old + "/24", "dev", "eth0")
+        command(*device, "add", new + "/24", "dev", "eth0")
+        pause(0.6)  # its peer sees it come from there
+    here.start("c", walled(), preset="local", reconnect_max=1000)
+    here.all_in_view(30)
+
+@claim("hosts that have link-local IPv6 addresses alone, on interfaces with names of their own, all link")
+def link_local(here):
+    members = []
+    for name, interface in zip("abcd", ("eth0", "wlan0", "en5", "wlan0")):
+        host = Host(interface=interface)
+        command("ip", "-n", host.name, "address", "flush", "dev", interface, "scope", "global")
+        def own():
+            words = command("ip", "-n", host.name, "-o", "-6", "address", "show", "dev", interface, "scope", "link")
+            return words.split()[3].split("/")[0] if words and "tentative" not in words else None
+        own_address = until(own, 10, f"{host.name} has a link-local address")
+        first = members[0][1] if members else own_address
+        members.append((here.start(name, host, listens="[::]", seeds=f"[{first}%{interface}]:7000"), own_address))
+    here.all_in_view(20)
+    pause(2)
+    for member, _ in members:
+        if says(member, "dial_failed"):
+            raise Failure(f"{member.name} says that dials do not work")
 
 def step_machine(seconds):
     """Steps the machine's own wall clock by so many seconds, to and fro."""

@@ -173,7 +173,7 @@ public:
         text << "{\"links\":" << stats.links << ",\"links_lost\":" << stats.links_lost
              << ",\"sessions_resumed\":" << stats.sessions_resumed << ",\"given_up\":" << stats.messages_given_up
              << ",\"protocol_errors\":" << stats.protocol_errors << ",\"dials\":" << stats.dials
-             << ",\"links_accepted\":" << stats.links_accepted << '}';
+             << ",\"links_accepted\":" << stats.links_accepted << ",\"suspicions\":" << stats.suspicions << '}';
         return text.str();
     }
     void close() {

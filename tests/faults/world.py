@@ -40,14 +40,15 @@ def enter():
         return
     for tool, package in ("unshare", "util-linux"), ("ip", "iproute2"), ("ss", "iproute2"), ("nft", "nftables"):
         if not shutil.which(tool):
-            skip(f"there is no {tool}: apt-get install {package}")
+            skip(f"tests of faults need {tool}: apt-get install {package}")
     apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid():
         apart += ["--user", "--map-root-user"]
     needed = "ip link add x type bridge && nft add table inet x && mount -t tmpfs none /run"
     tried = subprocess.run([*apart, "sh", "-c", needed], capture_output=True, text=True)
     if tried.returncode:
-        skip("network namespaces are not permitted here: " + (tried.stderr.strip() or "no reason is told"))
+        skip("tests of faults need network namespaces, which are not permitted here: " +
+             (tried.stderr.strip() or "no reason is told"))
     sys.stdout.flush()
     os.execvpe("unshare", [*apart, sys.executable, "-B", *sys.argv], {**os.environ, INSIDE: "yes"})
 
@@ -61,14 +62,20 @@ class Host:
     """A machine of its own as far as the network is concerned, on one bridge with all others."""
     count = 0
 
-    def __init__(self):
+    def __init__(self, bridges=0, interface="eth0"):
+        """With so many bridges of its own, which lead nowhere and come before the interface that leads to the others."""
         Host.count += 1
         self.name, self.address = f"host{Host.count}", NETWORK + str(Host.count)
         command("ip", "netns", "add", self.name)
-        command("ip", "link", "add", f"to{Host.count}", "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        for i in range(bridges):
+            command("ip", "-n", self.name, "link", "add", f"br{i}", "type", "bridge")
+            command("ip", "-n", self.name, "address", "add", f"172.17.{i}.1/24", "dev", f"br{i}")
+            command("ip", "-n", self.name, "link", "set", f"br{i}", "up")
+        command("ip", "link", "add", f"to{Host.count}", "type", "veth", "peer", "name", interface,
+                "netns", self.name)
         command("ip", "link", "set", f"to{Host.count}", "master", "bridge", "up")
-        command("ip", "-n", self.name, "address", "add", self.address + "/24", "dev", "eth0")
-        for device in "lo", "eth0":
+        command("ip", "-n", self.name, "address", "add", self.address + "/24", "dev", interface)
+        for device in "lo", interface:
             command("ip", "-n", self.name, "link", "set", device, "up")
 
     def run(self, *words, text=None):
@@ -81,6 +88,18 @@ class Host:
                 chain inbound {{ type filter hook input priority 0; {inbound}; }}
                 chain outbound {{ type filter hook output priority 0; {outbound}; }}
             }}""")
+
+    def forget(self, seconds):
+        """Whatever comes from eth0 or goes there belongs to a connection of which something has passed within so many
+        seconds, or is dropped."""
+        rules = {hook: f"{device} eth0 ct state invalid drop" for hook, device in
+                 (("inbound", "iifname"), ("outbound", "oifname"))}
+        self.filter(**rules)
+        for setting, value in ("timeout_established", seconds), ("loose", 0):
+            try:
+                self.run("sh", "-c", f"echo {value} > /proc/sys/net/netfilter/nf_conntrack_tcp_{setting}")
+            except Failure as error:
+                skip(f"connections may not be forgotten here: {error}")
 
     def drop(self, inbound=True, outbound=True):
         self.filter(inbound="iifname eth0 drop" if inbound else "", outbound="oifname eth0 drop" if outbound else "")
@@ -110,7 +129,7 @@ class Member:
         self.world, self.name, self.host = world, name, host
         self.replies, self.left, self.environment = [], False, environment
         self.log = os.path.join(world.logs, name + ".log")
-        words = {"name": name, "host": host.address, "log": self.log, **options}
+        words = {"name": name, "host": options.pop("listens", host.address), "log": self.log, **options}
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", host.name, world.program, *(f"{key}={value}" for key, value in words.items())],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **environment})
@@ -185,7 +204,8 @@ class World:
 
     def start(self, name, host=None, environment=None, **options):
         host = host or Host()
-        options["seeds"] = (self.members[0].host if self.members else host).address + ":7000"  # the first finds itself
+        first = self.members[0].host if self.members else host
+        options.setdefault("seeds", first.address + ":7000")  # the first finds itself
         member = Member(self, name, host, options, environment or {})
         self.members.append(member)
         return member

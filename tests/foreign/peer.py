@@ -3,7 +3,7 @@ node and talks to that one alone, for nobody can dial it: its view is what that 
 version 1, and frozen: every later build must still talk to it. It checks of what it reads what could harm a session.
 As a program it sends each line that is typed, prints what comes, and leaves at the end of the input. As a module: make
 a Client, which starts at once, send() and receive() in one thread, and close(); `over` says why it has ended."""
-import collections, io, os, select, socket, struct, sys, threading, time
+import collections, functools, io, os, select, socket, struct, sys, threading, time
 
 MAGIC, MORE, SKIPPABLE, CHUNK, WINDOW, MAX_MESSAGE = 0x53554C43, 0x01, 0x80, 65_536, 131_072, 16 << 20
 HEARTBEAT, REDIAL, RESUME_FOR, PAUSE = 1, 0.1, 30, 0.005  # seconds
@@ -243,7 +243,7 @@ if __name__ == "__main__":
     if len(sys.argv) != 4:
         sys.exit("usage: peer.py HOST:PORT CLUSTER NAME, where a node of the cluster listens at HOST:PORT")
     host, _, port = sys.argv[1].rpartition(":")
-    client = Client((host.strip("[]"), int(port)), *sys.argv[2:], report=print)
+    client = Client((host.strip("[]"), int(port)), *sys.argv[2:], report=functools.partial(print, flush=True))
     threading.Thread(target=show, args=[client]).start()
     for line in sys.stdin.buffer:
         client.send(line.rstrip(b"\n"))

@@ -6,7 +6,8 @@ string(REPLACE "|" ";" OPTIONS "${OPTIONS}")
 
 if(DEFINED SECOND_ASIO_DIR)
     if(SECOND_ASIO_DIR STREQUAL "")
-        message("skipped: run .ci/second-asio FOLDER, then configure with -DCLUSTER_SECOND_ASIO_DIR=FOLDER")
+        message("skipped: tests with a second Asio need one: run .ci/second-asio FOLDER, "
+            "then configure with -DCLUSTER_SECOND_ASIO_DIR=FOLDER")
         return()
     endif()
     file(SHA256 ${ASIO_DIR}/asio/version.hpp first)

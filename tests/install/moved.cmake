@@ -2,7 +2,7 @@ cmake_minimum_required(VERSION 3.23)
 
 find_program(PKG_CONFIG NAMES pkg-config pkgconf)
 if(NOT PKG_CONFIG)
-    message("skipped: no pkg-config here. On Debian: apt-get install pkg-config")
+    message("skipped: the tests of cluster.pc need pkg-config: apt-get install pkg-config")
     return()
 endif()
 

@@ -50,6 +50,7 @@ struct Victim {
     /// Sends `bytes` and waits for the connection to be closed, with a line that says `why`.
     void refuses(std::span<const std::byte> bytes, std::string_view why) {
         Socket stranger;
+        stranger.bind(strangers++);  // from another host than those before: the same of one host is counted
         REQUIRE(stranger.connect(bob->address()));
         stranger.write(bytes);
         CHECK(stranger.closed_by_other());
@@ -69,6 +70,7 @@ struct Victim {
     Lines lines;
     Node ann{quick()};
     std::unique_ptr<Node> bob;
+    std::uint32_t strangers = INADDR_LOOPBACK + 1;
 };
 
 }  // namespace

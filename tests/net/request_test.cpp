@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <future>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -254,7 +255,8 @@ TEST_CASE("request: the node that asks closes") {
     Inbox inbox = nodes.bob.inbox();
     const std::optional<Message> asked = inbox.receive_for(patience);
     REQUIRE(asked);
-    REQUIRE(inbox.receive_for(patience));
+    const std::optional<Message> also_asked = inbox.receive_for(patience);
+    REQUIRE(also_asked);
     nodes.ann.close();
     std::vector<std::string> ended;
     for (int i = 0; i < 2; ++i) {
@@ -305,8 +307,9 @@ TEST_CASE("request: what is no request cannot be replied to") {
 }
 
 TEST_CASE("request: so many may wait, and one more is refused") {
+    std::vector<Message> kept;
     Pair nodes;
-    nodes.bob.on_message([](const Message&) {});
+    nodes.bob.on_message([&](const Message& message) { kept.push_back(message); });
     constexpr int most = 65536;
     std::atomic<int> ended{0};
     for (int i = 0; i < most; ++i) {
@@ -413,4 +416,122 @@ TEST_CASE("request: what its handler throws is caught and counted") {
     nodes.ann.request(nodes.bob.id(), "next", patience, into(results));
     CHECK(results.take() == Result({}, "next!"));
     CHECK(nodes.ann.stats().handler_exceptions == 1);
+}
+
+TEST_CASE("request: one that is dropped without a reply ends at once") {
+    Pair nodes;
+    Inbox inbox = nodes.bob.inbox();
+    Events<Result> results;
+    nodes.ann.request(nodes.bob.id(), "", 1h, into(results));
+    SUBCASE("received and let go") {
+        CHECK(inbox.receive_for(patience));
+    }
+    SUBCASE("the loop goes on, and waits for the next message") {
+        std::thread reader([&] {
+            for (const Message& message : inbox) CHECK(message.wants_reply());
+        });
+        CHECK(results.take() == Result(errc::unanswered, ""));
+        nodes.bob.close();
+        reader.join();
+        return;
+    }
+    SUBCASE("the loop is left") {
+        for (const Message& message : inbox) {
+            CHECK(message.wants_reply());
+            break;
+        }
+    }
+    SUBCASE("its last copy goes") {
+        std::optional<Message> message = inbox.receive_for(patience);
+        REQUIRE(message);
+        std::optional<Message> copy = *message;
+        std::optional<Message> moved = std::move(*message);
+        message.reset();
+        moved.reset();
+        CHECK(copy->wants_reply());
+        CHECK(results.size() == 0);
+        copy = Message();
+    }
+    SUBCASE("its handler returns") {
+        nodes.bob.on_message([](const Message&) {});
+    }
+    SUBCASE("its handler throws") {
+        nodes.bob.on_message([](const Message&) { throw std::runtime_error("no"); });
+    }
+    SUBCASE("its reply is longer than allowed") {
+        const std::optional<Message> message = inbox.receive_for(patience);
+        REQUIRE(message);
+        std::error_code error;
+        message->reply(std::string(quick().max_message, 'x'), error);
+        CHECK(error == errc::message_too_large);
+    }
+    CHECK(results.take() == Result(errc::unanswered, ""));
+}
+
+TEST_CASE("request: a copy that is replied to later keeps the request waiting, and only one reply comes") {
+    Pair nodes;
+    Events<Message> kept;
+    nodes.bob.on_message([&](const Message& message) { kept.put(message); });
+    Events<Result> results;
+    for (int i = 0; i < 3; ++i) nodes.ann.request(nodes.bob.id(), std::to_string(i), 1h, into(results));
+    for (int i = 0; i < 3; ++i) {
+        const std::optional<Message> message = kept.take();
+        REQUIRE(message);
+        CHECK(results.size() == 0);
+        message->reply(message->text());
+        CHECK(results.take() == Result({}, std::to_string(i)));
+    }
+    CHECK(results.size() == 0);
+}
+
+TEST_CASE("request: an error that is replied reaches the one who asked, with its code and its text") {
+    Pair nodes;
+    nodes.bob.on_message([](const Message& message) {
+        if (message.text() == "plain") return message.reply_error(-7);
+        message.reply_error(42, message.text());
+    });
+    std::error_code error;
+    const Message reply = nodes.ann.request(nodes.bob.id(), "no such order", patience, error);
+    CHECK(error == std::error_code(42, reply_category()));
+    CHECK(reply.text() == "no such order");
+    CHECK(reply.from() == nodes.bob.id());
+    CHECK(nodes.ann.request(nodes.bob.id(), "plain", patience, error).text().empty());
+    CHECK(error == std::error_code(-7, reply_category()));
+
+    Events<Result> results;
+    nodes.ann.request(nodes.bob.id(), "to a handler", patience, into(results));
+    CHECK(results.take() == Result(std::error_code(42, reply_category()), "to a handler"));
+    try {
+        nodes.ann.request(nodes.bob.id(), "thrown", patience);
+        FAIL("nothing was thrown");
+    } catch (const std::system_error& thrown) {
+        CHECK(thrown.code() == std::error_code(42, reply_category()));
+        CHECK(std::string(thrown.what()).starts_with("thrown: "));
+    }
+}
+
+TEST_CASE("request: the text of an error is cut off between two characters, and its code is not 0") {
+    Pair nodes;
+    const auto text_of = [&](const std::string& text) {
+        Events<Result> results;
+        nodes.ann.request(nodes.bob.id(), "", patience, into(results));
+        const std::optional<Message> message = nodes.bob.inbox().receive_for(patience);
+        REQUIRE(message);
+        std::error_code error;
+        message->reply_error(0, text, error);
+        CHECK(error == errc::malformed_message);
+        message->reply_error(1, text);
+        const auto result = results.take();
+        return result ? result->second : std::string("nothing");
+    };
+    const std::string longest(1024, 'x');
+    CHECK((text_of(longest) == longest));
+    CHECK((text_of(longest + "y") == longest));
+    CHECK((text_of(longest.substr(1) + "\xc3\xa9") == longest.substr(1)));
+    CHECK((text_of(longest.substr(2) + "\xc3\xa9" + "z") == longest.substr(2) + "\xc3\xa9"));
+    CHECK(text_of(std::string(2000, '\x80')).empty());
+    std::error_code error;
+    Message().reply_error(1, "", error);
+    CHECK(error == errc::not_a_request);
+    CHECK_THROWS_AS(Message().reply_error(1), std::system_error);
 }

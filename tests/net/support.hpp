@@ -105,9 +105,10 @@ public:
         sockaddr_in address = loopback(to.port);
         return ::connect(file_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
     }
-    /// Binds to a free port of 127.0.0.1 without listening yet.
-    Address bind() const {
+    /// Binds to a free port of 127.0.0.1, or of another such host, without listening yet.
+    Address bind(std::uint32_t host = INADDR_LOOPBACK) const {
         sockaddr_in address = loopback(0);
+        address.sin_addr.s_addr = htonl(host);
         ::bind(file_, reinterpret_cast<const sockaddr*>(&address), sizeof address);
         socklen_t size = sizeof address;
         ::getsockname(file_, reinterpret_cast<sockaddr*>(&address), &size);

@@ -52,6 +52,7 @@ Conditions::Conditions(core::Dice dice, std::size_t nodes) {
     const std::uint64_t pick = dice.below(100);
     end = pick < 50 ? End::whole : pick < 75 && nodes > 2 ? End::majority : End::pair;
     requests = chance(50);
+    if (chance(20)) hasty = share(0.1);
     const std::uint64_t road = dice.below(100);
     way = road < 55 ? Way::first : road < 70 ? Way::name : road < 85 ? Way::balancer : Way::added;
     if (way == Way::added) seeds = 1;
@@ -321,7 +322,10 @@ void World::isolate(std::size_t index, Duration how_long) {
 void World::part(Node& node) {
     const std::vector<Peer> peers = node.engine->peers();
     if (peers.empty()) return;
-    const PeerId id = peers[faults_.below(peers.size())].id;
+    part(node, peers[faults_.below(peers.size())].id);
+}
+
+void World::part(Node& node, const PeerId& id) {
     const Node& other = *runs_.at(id);
     if (!machines_[other.index].listens) return;
     note("n" + std::to_string(node.index) + " parts from " + short_id(id));

@@ -63,6 +63,7 @@ struct Conditions {
     core::Duration suspicion = std::chrono::seconds(2);
     bool members = false;        ///< nodes enrol members, change and withdraw them
     bool requests = false;       ///< some messages want a reply
+    double hasty = 0;            ///< how likely a node leaves, or removes a peer, as soon as it meets it
     std::size_t seeds = 1;       ///< the first nodes, whose addresses all others are given
     std::size_t translated = 0;  ///< the last nodes, which can dial but cannot be dialled
     std::size_t max_peers = 32;

@@ -65,7 +65,9 @@ void World::check_surrender(const Node& node, const core::Surrender& surrender) 
         if (batch.from == node.id) arrived += batch.messages;
     }
     const Ledger& ledger = ledgers_[{node.id, leaver.id}];
-    const std::uint64_t open = ledger.expected.size() + ledger.replies.size();
+    const auto apart = std::count_if(ledger.expected.begin(), ledger.expected.end(),
+                                     [](const Ledger::Entry& each) { return each.apart; });
+    const std::uint64_t open = ledger.expected.size() - static_cast<std::size_t>(apart) + ledger.replies.size();
     if (surrender.messages + arrived <= open) return;
     fail("n" + std::to_string(node.index) + " gives up " + std::to_string(surrender.messages) + " messages to " +
          short_id(leaver.id) + ", which leaves with " + std::to_string(open - std::min(arrived, open)) + " missing");

@@ -15,9 +15,12 @@ void World::start(std::size_t index) {
     for (auto& byte : node->id.bytes) byte = static_cast<std::uint8_t>(random_.next());
     node->address = machine.address;
     node->published = machine.published;
+    node->observer = machine.observer;
     core::EngineOptions options;
     options.cluster = "sim";
     options.self = {node->id, 1, "n" + std::to_string(index), "", {node->published}, {}};
+    options.observer = machine.observer;
+    options.listening = {node->address};
     options.seeds = seeds_;
     if (index == 0 && conditions_.way == Conditions::Way::first && seeds_.size() == 1) options.seeds.clear();
     options.heartbeat = conditions_.heartbeat;
@@ -30,6 +33,7 @@ void World::start(std::size_t index) {
     options.handshake_timeout = 3s;
     options.attach_timeout = 1s;
     options.linger = linger;
+    options.send_timeout = 500ms;
     options.max_peers = conditions_.max_peers;
     options.inbox_bytes = std::max(options.max_peers * conditions_.inbox_per_peer, 4 * max_message);
     options.outbox_bytes = outbox_bytes;
@@ -250,12 +254,16 @@ void World::carry_out(Node& node, core::Action& action) {
     } else if (auto* added = std::get_if<core::PeerAdded>(&action)) {
         note(who + "added " + short_id(added->peer.id));
         if (!node.in_view.insert(added->peer.id).second) fail(who + "adds a peer twice");
+        node.met.insert(added->peer.id);
+        ledgers_[{added->peer.id, node.id}].met = result_.accepted;
         if (node.departed.contains(added->peer.id)) fail(who + "lists a peer that has said goodbye");
         // It may use once more what was dealt out to others when it failed.
         if (node.failed.contains(added->peer.id)) node.inbox_limit = 2 * node.inbox_bytes;
         if (const auto found = ledgers_.find({node.id, added->peer.id}); found != ledgers_.end()) {
             if (std::exchange(found->second.parting, false)) found->second.parted = result_.accepted;
         }
+        const bool may_hurry = !healed_ && !node.leaving && conditions_.hasty != 0;
+        if (may_hurry && chance(conditions_.hasty)) hurry(node, added->peer.id);
     } else if (auto* gone = std::get_if<core::PeerRemoved>(&action)) {
         removed(node, *gone);
     } else if (auto* surrender = std::get_if<core::Surrender>(&action)) {
@@ -311,6 +319,15 @@ void World::fell_silent(Node& node, std::string_view line) {
         const auto cut_off = node.cut_off.find(id);
         if (cut_off == node.cut_off.end() || cut_off->second != now_ || node.leaving) continue;
         fail("n" + std::to_string(node.index) + " gives up " + short_id(id) + " without having tried another link");
+    }
+}
+
+/// An application may act on a new peer before anything is written to it.
+void World::hurry(Node& node, const PeerId& met) {
+    if (chance(0.5)) {
+        part(node, met);
+    } else {
+        leave(node);
     }
 }
 

@@ -10,6 +10,15 @@ std::uint64_t World::call_of(std::uint64_t number) {
     return conditions_.requests && calls_.below(3) == 0 ? number : 0;
 }
 
+namespace {
+
+/// Short replies with such a number are sent as errors: the beginning of the number is the code.
+bool is_error(std::uint64_t number, std::size_t size) {
+    return number % 3 == 0 && size <= core::code_size + core::max_error_text;
+}
+
+}  // namespace
+
 /// The reply to a request that was taken from the inbox: its own number, that of the call, and more.
 void World::reply(Node& node, const PeerId& to, std::uint64_t call) {
     std::vector<std::byte> payload(16 + (calls_.below(10) == 0 ? calls_.below(150000) : calls_.below(300)));
@@ -20,7 +29,8 @@ void World::reply(Node& node, const PeerId& to, std::uint64_t call) {
     core::Engine::Body body{payload, {}};
     body.call = call;
     body.reply = true;
-    if (node.engine->send(to, body, false).error == errc{}) {
+    body.error = is_error(number, payload.size());
+    if (node.engine->send(to, body, core::Engine::Skip::nobody).error == errc{}) {
         ledgers_[{node.id, to}].replies.push_back({number, payload.size()});
     }
 }
@@ -49,6 +59,9 @@ void World::replied(Node& node, const core::Batch& batch) {
             return fail(who() + ": a reply out of order, or twice");
         }
         const auto fill = static_cast<std::byte>(number);
+        if (((header.flags & core::flag_error) != 0) != is_error(number, payload.size())) {
+            return fail(who() + ": a reply for an error, or an error for a reply");
+        }
         if (call != repeated || payload.size() != ledger.replies.front().size ||
             std::any_of(payload.begin() + 16, payload.end(), [&](std::byte each) { return each != fill; })) {
             return fail(who() + ": a reply altered");

@@ -28,11 +28,14 @@ World::World(Plan plan)
     result_.hash = 0xcbf29ce484222325;
     if (plan.stalled != 0) conditions_.max_peers = 2 * plan.nodes;
     machines_.resize(plan_.nodes);
+    core::Dice observers = dice(6);
+    const bool some_observe = plan_.stalled == 0 && observers.below(3) == 0;
     for (std::size_t i = 0; i < plan_.nodes; ++i) {
         Machine& machine = machines_[i];
         machine.address = {"10.0." + std::to_string(i / 200) + "." + std::to_string(i % 200 + 1), 7000};
         machine.published = machine.address;
         machine.alias = {"10.2." + std::to_string(i), 7000};
+        machine.observer = some_observe && observers.below(3) == 0;
         if (i < conditions_.seeds) seeds_.push_back(machine.address);
         if (i + conditions_.translated < plan_.nodes) continue;
         machine.listens = false;

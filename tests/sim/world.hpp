@@ -110,6 +110,7 @@ private:
     void carry_out(Node& node, core::Action& action);
     void removed(Node& node, const core::PeerRemoved& action);
     void fell_silent(Node& node, std::string_view line);
+    void hurry(Node& node, const PeerId& met);
     void leave(Node& node);
     void left(Node& node, const core::LeaveDone& action);
     void schedule_tick(Node& node);
@@ -166,6 +167,7 @@ private:
     void mend(std::size_t from, std::size_t to, Duration lasted);
     void isolate(std::size_t index, Duration how_long);
     void part(Node& node);
+    void part(Node& node, const PeerId& id);
     void stall(std::size_t index);
     void strain(Node& node, Time until, int stops);
     void spread_rumour(Node& node);

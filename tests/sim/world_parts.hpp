@@ -36,6 +36,7 @@ struct World::Ledger {
     struct Entry {
         std::uint64_t number;
         std::size_t size;
+        bool apart = false;  ///< broadcast while the sender had the receiver out of view: not for it
     };
     std::deque<Entry> expected;
     std::deque<Entry> replies;
@@ -48,6 +49,11 @@ struct World::Ledger {
     /// missing without a gap.
     std::uint64_t parted = 0;
     bool parting = false;           ///< until the sender has the receiver in view again, all may
+    std::uint64_t passed_over = 0;  ///< messages of when they were apart, for which a gap stood
+    /// The receiver was told of the sender as of a new peer, or the session was replaced: of messages up to this one it
+    /// knows that it may not have all.
+    std::uint64_t met = 0;
+    std::uint64_t session = 0;      ///< of what the receiver read last
 
     bool may_miss(const Entry& entry) const { return parting || entry.number <= parted; }
     std::uint64_t owed() const { return count(expected); }
@@ -55,8 +61,9 @@ struct World::Ledger {
 
 private:
     std::uint64_t count(const std::deque<Entry>& entries) const {
-        return static_cast<std::uint64_t>(
-            std::count_if(entries.begin(), entries.end(), [&](const Entry& each) { return !may_miss(each); }));
+        return static_cast<std::uint64_t>(std::count_if(entries.begin(), entries.end(), [&](const Entry& each) {
+            return !each.apart && !may_miss(each);
+        }));
     }
 };
 
@@ -66,6 +73,7 @@ struct World::Machine {
     Address published;    ///< what it tells others
     Address alias;        ///< where it can be dialled, too
     bool listens = true;  ///< false behind address translation
+    bool observer = false;
     bool frozen = false;  ///< not healed: not part of what must be well
 };
 
@@ -75,6 +83,7 @@ struct World::Node {
     PeerId id;
     Address address;
     Address published;
+    bool observer = false;
     std::unique_ptr<core::Engine> engine;
     std::map<core::LinkId, std::pair<std::uint64_t, int>> links;  ///< to connection and side
     std::set<core::LinkId> dialling;
@@ -114,6 +123,7 @@ struct World::Node {
     std::uint64_t member_lists = 0;  ///< that it has sent
 
     std::set<PeerId> in_view;
+    std::set<PeerId> met;          ///< all it ever had in view
     std::set<PeerId> departed;
     std::set<PeerId> failed;       ///< peers that it has said to have failed
     std::map<PeerId, Time> heard;  ///< when a frame came from a peer to which it was attached, by its own clock

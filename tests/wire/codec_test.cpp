@@ -131,8 +131,18 @@ std::vector<Example> examples() {
     carol.name = "carol";
     carol.member = "c";
     carol.addresses = {{"::1", 7003}, {"carol.example", 7003}};
+    core::Hello observer;
+    observer.features = core::feature_members | core::feature_calls | core::feature_errors | core::feature_observer;
+    observer.cluster = "demo";
+    observer.nonce.fill(0x22);
+    observer.resume_for_ms = 300'000;
+    observer.max_message = 65'536;
+    observer.self.id.bytes.fill(0x77);
+    observer.self.version = 1;
+    observer.self.name = "top";
     return {
         {"hello", some_hello()},
+        {"hello-observer", observer},
         {"offer", core::Offer{}},
         {"offer-again", core::Offer{from_hex("1da67b098ceee33ff0710b814f86969c"), 1, false, true}},
         {"attach", core::Attach{token, true, 1, {{0, 0, 131'072}}, 0}},
@@ -228,7 +238,7 @@ TEST_SUITE("codec") {
             CHECK(out == example.frame);
             dumps.erase(example.name);
         }
-        CHECK(dumps.size() == 3);
+        CHECK(dumps.size() == 4);
         const std::string_view greeting = "Hello, world!";
         CHECK(dumps["data"] == framed({.kind = core::FrameKind::data}, Body().raw(greeting).bytes()));
         const std::string_view number("\7\0\0\0\0\0\0\0", core::call_size);
@@ -237,6 +247,11 @@ TEST_SUITE("codec") {
         CHECK(dumps["data-reply"] ==
               framed({.kind = core::FrameKind::data, .flags = core::flag_call, .channel = core::reply_channel},
                      Body().raw(number).raw(std::string_view("12:30")).bytes()));
+        const std::string_view code("\x2a\0\0\0", core::code_size);
+        CHECK(dumps["data-error"] == framed({.kind = core::FrameKind::data,
+                                             .flags = core::flag_call | core::flag_error,
+                                             .channel = core::reply_channel},
+                                            Body().raw(number).raw(code).raw(std::string_view("no clock")).bytes()));
     }
 
     TEST_CASE("PROTOCOL.md has an example of every kind of frame") {

@@ -286,15 +286,18 @@ TEST_SUITE("parser") {
               core::Rule::wrong_flags);
         CHECK_FALSE(broken_by_header({.length = 8, .kind = core::FrameKind::gap, .channel = 1}, true));
         for (const unsigned more : {0u, 1u}) {
-            const auto reply = [&](unsigned flags) {
-                return broken_by_header({.length = 8,
+            const auto reply = [&](unsigned flags, std::uint16_t channel = core::reply_channel) {
+                return broken_by_header({.length = 12,
                                          .kind = core::FrameKind::data,
                                          .flags = static_cast<std::uint8_t>(flags | more),
-                                         .channel = core::reply_channel},
+                                         .channel = channel},
                                         true);
             };
             CHECK(reply(0) == core::Rule::wrong_flags);
             CHECK_FALSE(reply(core::flag_call));
+            CHECK(reply(core::flag_error) == core::Rule::wrong_flags);
+            CHECK(reply(core::flag_call | core::flag_error, core::user_channel) == core::Rule::wrong_flags);
+            CHECK(reply(core::flag_call | core::flag_error).has_value() == (more != 0));
         }
     }
 

@@ -1,0 +1,55 @@
+#pragma once
+
+#include "core/time.hpp"
+
+#include <cstddef>
+#include <optional>
+
+namespace cluster::core {
+
+/// How full one outbox is over time: whether it is worth waiting for room in it. Not thread-safe.
+///
+/// 1. An outbox that has filled up is waited for until it has drained by half, so that a peer that is merely behind is
+///    not taken for a slow one.
+/// 2. The peer is slow if that takes `patience` or longer, however often a little room appears. It stays so until the
+///    outbox has drained by half.
+/// 3. A peer that was slow is not waited for again before it has drained by half in time, or altogether. So a slow peer
+///    holds others up once, and not each time its outbox fills.
+class Backlog {
+public:
+    enum class Verdict {
+        room,
+        wait,  ///< without the time: ask again with it
+        slow,
+    };
+
+    /// About a message of `size` bytes for an outbox that holds `held` of at most `most`. Without the time nothing new
+    /// is found out about the peer.
+    Verdict judge(std::size_t held, std::size_t size, std::size_t most, std::optional<Time> now,
+                  Duration patience) noexcept {
+        const bool fits = held + size <= most;
+        if (fits && (!filled_ || held <= most / 2)) {
+            if (slow_ && !now) return Verdict::wait;
+            if (slow_) doubted_ = *now - *filled_ >= patience;
+            if (held == 0) doubted_ = false;
+            filled_.reset();
+            slow_ = false;
+            return Verdict::room;
+        }
+        if (now) {
+            if (!filled_) filled_ = now;
+            slow_ = slow_ || doubted_ || *now - *filled_ >= patience;
+        }
+        return slow_ ? Verdict::slow : Verdict::wait;
+    }
+
+    /// After `Verdict::wait` with the time: since when it has not drained by half.
+    Time filled() const noexcept { return filled_.value_or(never); }
+
+private:
+    std::optional<Time> filled_;
+    bool slow_ = false;     ///< since it filled up; it has not drained by half
+    bool doubted_ = false;  ///< it was slow before that
+};
+
+}  // namespace cluster::core

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace cluster::net {
+
+/// Standard error, for lines that may get lost but for which nobody may wait. Not thread-safe.
+///
+/// It may be anything, and the rest of the program or other processes use it, too. So nothing of it is changed: what
+/// may have to wait (pipes, terminals) is opened once more for each line. Only a disk is waited for.
+class StandardError {
+public:
+    /// The longest line, which a pipe takes as a whole or not at all.
+    static constexpr std::size_t longest = 4096;
+
+    /// Writes a line that ends with a newline; what exceeds `longest` is cut. False if it is lost: nobody reads, nobody
+    /// is there any more, or standard error is closed. Raises no signal.
+    bool write(std::string_view line);
+
+private:
+    bool torn_ = false;  ///< the line before was written in part
+};
+
+}  // namespace cluster::net
