@@ -86,8 +86,10 @@ public:
     std::vector<Address> addresses() const;
 
     /// Dials `address` and returns when each side lists the other, or fails after `connect_timeout`; after a failure
-    /// it is not dialled again. A peer already known: returns it. This node itself: `errc::self`. From a peer that
-    /// `remove` blocked, it lifts the block.
+    /// it is not dialled again. After success it is kept: when the peer it led to has left or failed, it is dialled
+    /// like a seed, until somebody is there again or `forget_after` is over; `remove` of that peer ends it. The 64
+    /// addresses that were added last are kept. A peer already known: returns it. This node itself: `errc::self`. From
+    /// a peer that `remove` blocked, it lifts the block.
     Peer add(const Address& address);
     Peer add(std::string_view address);
     Peer add(const Address& address, std::error_code& error);

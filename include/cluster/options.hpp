@@ -54,7 +54,11 @@ struct CLUSTER_EXPORT Options {
     std::string member = {};
     /// Published to all peers; `Node::set_tags` changes them.
     Tags tags = {};
-    /// Addresses dialled from the start and for ever, at most 64. None of them has to answer.
+    /// Addresses dialled from the start and for ever, at most 64. None of them has to answer. Each is a way to many: a
+    /// name that stands for all nodes, or the address of a load balancer, will do. All addresses behind it are dialled
+    /// (1024 of a name at most), and it is looked up and dialled anew: while one is silent, at least once in
+    /// `reconnect_max`; when each leads to a peer, refuses, or is this node itself, at least once in ten times that. An
+    /// address that leads to one peer alone, which publishes it, is not dialled while that peer is linked.
     std::vector<std::string> seeds = {};
     /// A file in which the node remembers where its peers are, so that it finds them again after a restart, although no
     /// seed lives. Empty: none. It is read at the start; who was in view within `forget_after` is dialled like a seed,
@@ -95,8 +99,9 @@ struct CLUSTER_EXPORT Options {
     /// So long a peer without a link keeps its outbox; then its messages are given up. The smaller value of both sides
     /// counts. More than `handshake_timeout`.
     std::chrono::nanoseconds resume_for = std::chrono::minutes(5);
-    /// So long a failed peer is dialled and a departed one remembered. More than `resume_for`. Seeds are never
-    /// forgotten.
+    /// So long a failed peer is dialled, an added address where nobody is any more, and so long a departed peer is
+    /// remembered. More than `resume_for`. Seeds are never forgotten. Peers that were never met, of which others told,
+    /// get few attempts.
     std::chrono::nanoseconds forget_after = std::chrono::hours(24);
     /// How long `Node::add` waits for the peer, and one connection attempt for an answer.
     std::chrono::nanoseconds connect_timeout = std::chrono::seconds(5);

@@ -5,6 +5,16 @@
 
 namespace cluster::core {
 
+namespace {
+
+/// Whether what a seed's address answered is final until the next look: nobody, or nobody of this cluster, is there.
+bool certain(errc error) {
+    return error == errc::connection_refused || error == errc::self || error == errc::not_a_cluster_node ||
+           error == errc::wrong_cluster || error == errc::wrong_version || error == errc::removed;
+}
+
+}  // namespace
+
 std::uint64_t DialPlan::seek(const Address& name, Kind kind, Time now) {
     Target& target = changed()[++last_number_];
     target.kind = kind;
@@ -15,7 +25,8 @@ std::uint64_t DialPlan::seek(const Address& name, Kind kind, Time now) {
 
 void DialPlan::seek(const PeerId& peer, const std::vector<Address>& addresses, Time not_before) {
     for (auto& [number, target] : changed()) {
-        if (target.kind != Kind::peer || target.peer != peer) continue;
+        if (!sought(target, peer)) continue;
+        met(target);
         if (target.addresses == addresses) return;
         target.addresses = addresses;
         if (target.running && target.connected) return;
@@ -26,6 +37,26 @@ void DialPlan::seek(const PeerId& peer, const std::vector<Address>& addresses, T
     target.peer = peer;
     target.addresses = addresses;
     target.due = target.wanted = not_before;
+}
+
+void DialPlan::hear(const PeerId& peer, const PeerId& teller, const std::vector<Address>& addresses, Time now) {
+    const auto found =
+        std::find_if(targets_.begin(), targets_.end(), [&](const auto& entry) { return sought(entry.second, peer); });
+    if (found != targets_.end() && found->second.kind == Kind::peer) return seek(peer, addresses, now);
+    Target& target = found == targets_.end() ? changed()[++last_number_] : changed().at(found->first);
+    if (found == targets_.end()) {
+        target.kind = Kind::hearsay;
+        target.peer = peer;
+        target.teller = teller;
+        target.due = target.wanted = now;
+    } else if (target.teller != teller && allowance(target.teller, now).dials < 1) {
+        target.teller = teller;
+        if (!target.running || target.open == 0) target.due = std::min(target.due, now);
+    }
+    if (target.addresses == addresses) return;
+    target.addresses = addresses;
+    if (target.running && target.connected) return;
+    if (std::exchange(target.running, false)) target.due = target.wanted = now;
 }
 
 void DialPlan::check(const PeerId& peer, const std::vector<Address>& addresses, Time now) {
@@ -52,6 +83,28 @@ void DialPlan::drop(Kind kind) {
     std::erase_if(changed(), [&](const auto& entry) { return entry.second.kind == kind; });
 }
 
+void DialPlan::keep(std::uint64_t number, const PeerId& peer) {
+    const auto found = changed().find(number);
+    if (found == targets_.end()) return;
+    const Address name = found->second.name;
+    std::erase_if(targets_, [&](const auto& entry) {
+        return entry.second.kept && entry.first != number && entry.second.name == name;
+    });
+    Target& target = found->second;
+    target.kept = true;
+    target.peer = target.former = peer;
+    const auto is_kept = [](const auto& entry) { return entry.second.kept; };
+    if (std::count_if(targets_.begin(), targets_.end(), is_kept) > std::ptrdiff_t{most_added}) {
+        targets_.erase(std::find_if(targets_.begin(), targets_.end(), is_kept));
+    }
+}
+
+bool DialPlan::drop_added(const PeerId& peer) {
+    return std::erase_if(changed(), [&](const auto& entry) {
+               return entry.second.kept && (entry.second.peer == peer || entry.second.former == peer);
+           }) != 0;
+}
+
 void DialPlan::keep_only(const std::vector<PeerId>& peers) {
     std::erase_if(changed(), [&](const auto& entry) {
         const Target& target = entry.second;
@@ -62,16 +115,72 @@ void DialPlan::keep_only(const std::vector<PeerId>& peers) {
 bool DialPlan::spend(Kind kind, Time now) {
     tokens_ = std::min(burst, tokens_ + std::chrono::duration<double>(now - refilled_).count() * rate);
     refilled_ = now;
-    if (tokens_ < (kind == Kind::remembered ? reserved + 1 : 1)) return false;
+    if (tokens_ < (stands_back(kind) ? reserved + 1 : 1)) return false;
     tokens_ -= 1;
     return true;
+}
+
+DialPlan::Allowance& DialPlan::allowance(const PeerId& teller, Time now) {
+    const auto left = [now](const Allowance& each) {
+        const auto passed = std::chrono::duration<double>(now - each.since);
+        return std::min(hearsay_burst, each.dials + passed / std::chrono::duration<double>(hearsay_pause));
+    };
+    if (!tellers_.contains(teller) && tellers_.size() >= most_hearsay) {
+        // Whose dials are all there again is as if it had never told anything.
+        std::erase_if(tellers_, [&](const auto& entry) { return left(entry.second) >= hearsay_burst; });
+        if (tellers_.size() >= most_hearsay) tellers_.erase(tellers_.begin());
+    }
+    Allowance& found = tellers_.try_emplace(teller, Allowance{hearsay_burst, now}).first->second;
+    found = {left(found), now};
+    return found;
+}
+
+/// Whether hearsay may be dialled. If not, all that its teller told of waits for the next dial.
+bool DialPlan::may_hear(const Target& target, Time now) {
+    const double left = allowance(target.teller, now).dials;
+    if (left >= 1) return true;
+    const auto wait = std::chrono::duration_cast<Duration>((1 - left) * hearsay_pause) + std::chrono::milliseconds(1);
+    for (auto& [number, each] : targets_) {
+        if (each.kind == Kind::hearsay && each.teller == target.teller) put_off(each, wait, now);
+    }
+    return false;
+}
+
+/// What was told of it is true: its teller gets back what it cost.
+void DialPlan::met(Target& target) {
+    if (target.kind != Kind::hearsay) return;
+    target.kind = Kind::peer;
+    unshun(target);
+    if (const auto teller = tellers_.find(target.teller); teller != tellers_.end()) {
+        double& dials = teller->second.dials;
+        dials = std::min(hearsay_burst, dials + static_cast<double>(target.spent));
+    }
+}
+
+void DialPlan::unshun(const Target& target) {
+    for (const Address& address : target.addresses) shunned_.erase(address);
+}
+
+bool DialPlan::shunned(const Address& address, Time now) const {
+    const auto found = shunned_.find(address);
+    return found != shunned_.end() && now < found->second.until;
+}
+
+void DialPlan::shun(const Address& address, Time now) {
+    if (!shunned_.contains(address) && shunned_.size() >= most_hearsay) {
+        std::erase_if(shunned_, [now](const auto& entry) { return entry.second.until <= now; });
+        if (shunned_.size() >= most_hearsay) shunned_.erase(shunned_.begin());
+    }
+    Shunned& entry = shunned_[address];
+    entry.until = now + pause(entry.times++);
 }
 
 void DialPlan::put_off(Target& target, Duration by, Time now) {
     if (target.may_be_dialled() && target.due <= now) target.due = now + by;
 }
 
-std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied, const Earliest& earliest) {
+std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied, const Earliest& earliest,
+                                             const Linked& linked) {
     if (next() > now) return std::nullopt;
     const auto remembered = std::count_if(targets_.begin(), targets_.end(), [](const auto& entry) {
         return entry.second.kind == Kind::remembered && entry.second.running;
@@ -86,6 +195,10 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
         if (next == targets_.end()) return std::nullopt;
         const std::uint64_t number = next->first;
         Target& target = changed().at(number);
+        if (now >= target.until) {
+            targets_.erase(number);
+            continue;
+        }
         if (!target.running) {
             if (target.kind == Kind::remembered && remembered >= std::ptrdiff_t{most_remembered}) {
                 for (auto& [each, other] : targets_) {
@@ -93,7 +206,8 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
                 }
                 continue;
             }
-            const Time begin = target.kind == Kind::peer ? earliest(*target.peer) : now;
+            const bool redialled = target.kind == Kind::peer || target.kind == Kind::hearsay;
+            const Time begin = redialled ? earliest(*target.peer) : now;
             if (begin > now) {
                 target.due = begin;
                 continue;
@@ -101,8 +215,8 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
             target.running = true;
             target.begun = now;
             ++target.round;
-            target.tried = target.open = target.refused = 0;
-            target.connected = false;
+            target.tried = target.open = target.found = 0;
+            target.connected = target.uncertain = false;
             target.error = {};
             if (!is_for_peer(target.kind)) {
                 target.resolving = true;
@@ -113,23 +227,38 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
             const Address& address = target.addresses[target.tried];
             if (is_for_peer(target.kind) && occupied(*target.peer, address)) {
                 ++target.tried;
-                ++target.refused;
                 continue;
             }
+            if (target.kind == Kind::seed && linked(address)) {
+                ++target.tried;
+                ++target.found;
+                continue;
+            }
+            if (target.kind == Kind::hearsay && shunned(address, now)) {
+                ++target.tried;
+                continue;
+            }
+            if (target.kind == Kind::hearsay && !may_hear(target, now)) break;
             if (!spend(target.kind, now)) {
                 constexpr Duration refill = std::chrono::milliseconds(20);
-                if (target.kind != Kind::remembered) {
+                if (!stands_back(target.kind)) {
                     no_token_before_ = now + refill;  // nor for anybody who comes after it
                     return std::nullopt;
                 }
                 for (auto& [each, other] : targets_) {
-                    if (other.kind == Kind::remembered) put_off(other, refill, now);
+                    if (stands_back(other.kind)) put_off(other, refill, now);
                 }
                 break;
             }
+            if (target.kind == Kind::hearsay) {
+                allowance(target.teller, now).dials -= 1;
+                ++target.spent;
+                shun(address, now);
+            }
             ++target.tried;
             ++target.open;
-            target.due = target.tried < target.addresses.size() ? now + stagger : never;
+            const Duration next_one = target.urgent ? short_stagger : stagger;
+            target.due = target.tried < target.addresses.size() ? now + next_one : never;
             return Step{number, target.round, address, false};
         }
         if (auto round = settle(number, target, now)) ended_.push_back(*round);
@@ -155,7 +284,15 @@ std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& ta
     }
     target.running = false;
     target.was_tried = true;
-    if (target.addresses.empty() && target.kind == Kind::peer) {
+    if (target.kind == Kind::seed && target.found > 0) {
+        if (!std::exchange(target.fruitful, true)) target.rounds = 0;  // who else is there is worth a closer look
+        const Duration most = target.uncertain ? reconnect_max_ : seed_rest * reconnect_max_;
+        target.due = target.wanted = std::max(now, target.begun + pause(target.rounds++, most));
+        target.told = {};
+        return std::nullopt;
+    }
+    const bool published = target.kind == Kind::peer || target.kind == Kind::hearsay;
+    if (target.addresses.empty() && published) {
         target.due = never;  // it published nothing to dial; it has to come to us
         return std::nullopt;
     }
@@ -163,23 +300,24 @@ std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& ta
         target.due = now + second_look * (1 << target.looks++);
     } else {
         target.due = std::max(now, target.begun + pause(target.rounds++));
+        target.urgent = false;
     }
     target.wanted = target.due;
-    const bool refused = !target.addresses.empty() && target.refused == target.addresses.size();
     const errc error = target.error == errc{} ? errc::connection_refused : target.error;
     const bool news = std::exchange(target.told, error) != error;
-    return Round{number, target.kind, target.peer, target.name, error, news, refused};
+    return Round{number, target.kind, target.peer, target.name, error, news};
 }
 
 void DialPlan::resolved(std::uint64_t number, std::vector<Address> addresses, Time now) {
     const auto found = changed().find(number);
     if (found == targets_.end() || !found->second.resolving) return;
     found->second.resolving = false;
+    if (addresses.size() > most_addresses) addresses.resize(most_addresses);
     found->second.addresses = std::move(addresses);
     found->second.due = now;
 }
 
-std::optional<DialPlan::Round> DialPlan::failed(Ticket ticket, errc error, bool refused, Time now) {
+std::optional<DialPlan::Round> DialPlan::failed(Ticket ticket, errc error, Time now) {
     const auto found = changed().find(ticket.target);
     if (found == targets_.end()) return std::nullopt;
     Target& target = found->second;
@@ -192,7 +330,9 @@ std::optional<DialPlan::Round> DialPlan::failed(Ticket ticket, errc error, bool 
         return std::nullopt;
     }
     if (!target.running) return std::nullopt;
-    if (refused) ++target.refused;
+    if (!certain(error)) target.uncertain = true;
+    // Behind the address of others and of this node there is nobody to be waited for.
+    if (target.kind == Kind::seed && target.fruitful && error == errc::self) ++target.found;
     // Of several addresses the one that got further says more.
     if (target.error == errc{} || target.error == errc::connection_refused) target.error = error;
     if (target.tried < target.addresses.size()) target.due = now;
@@ -204,10 +344,18 @@ void DialPlan::connected(Ticket ticket) {
     if (found != targets_.end() && found->second.round == ticket.round) found->second.connected = true;
 }
 
-void DialPlan::answered(Ticket ticket, const PeerId& peer) {
+void DialPlan::answered(Ticket ticket, const PeerId& peer, Time now) {
     const auto found = changed().find(ticket.target);
     if (found == targets_.end()) return;
     Target& target = found->second;
+    if (target.kind == Kind::seed) {
+        if (ticket.round != target.round || target.open == 0 || !target.running) return;
+        --target.open;
+        ++target.found;
+        if (target.tried < target.addresses.size()) target.due = now;
+        settle(ticket.target, target, now);
+        return;
+    }
     if (ticket.round == target.round && target.open > 0) --target.open;
     target.running = false;
     target.told = {};
@@ -217,7 +365,8 @@ void DialPlan::answered(Ticket ticket, const PeerId& peer) {
 bool DialPlan::all_tried(const std::function<bool(const PeerId&)>& met) const {
     return std::all_of(targets_.begin(), targets_.end(), [&](const auto& entry) {
         const Target& target = entry.second;
-        const bool counts = target.kind == Kind::seed || target.kind == Kind::peer;
+        const bool told = target.kind == Kind::peer || target.kind == Kind::hearsay;
+        const bool counts = target.kind == Kind::seed || told;
         return !counts || target.was_tried || (target.peer && met(*target.peer));
     });
 }
@@ -245,6 +394,8 @@ void DialPlan::attached(const PeerId& peer) {
     drop_remembered(peer);
     for (auto& [number, target] : targets_) {
         if (target.kind == Kind::check || target.peer != peer) continue;
+        met(target);
+        target.until = never;
         target.rounds = 0;
         target.was_attached = true;
     }
@@ -262,8 +413,9 @@ void DialPlan::released(const PeerId& peer, bool known, Time now) {
         target.wanted = target.due;
         if (at_once) target.hurried = target.redialled = now;
         target.looks = at_once ? 0 : second_looks;
+        target.urgent = at_once;
         target.was_attached = false;
-        if (!is_for_peer(target.kind) && !known) target.peer.reset();
+        if (!is_for_peer(target.kind) && !known) target.former = std::exchange(target.peer, std::nullopt);
     }
 }
 
@@ -274,22 +426,29 @@ void DialPlan::drop_remembered(const PeerId& peer) {
     });
 }
 
-void DialPlan::unbind(const PeerId& peer, Time now) {
+void DialPlan::unbind(const PeerId& peer, Time now, Time until) {
     drop_remembered(peer);
     for (auto& [number, target] : changed()) {
+        if (target.kind == Kind::seed && std::exchange(target.fruitful, false)) {
+            target.rounds = 0;
+            if (target.running) continue;
+            target.due = target.wanted = std::min(target.due, now + pause(target.rounds++));
+        }
         if (is_for_peer(target.kind) || target.peer != peer) continue;
-        target.peer.reset();
+        target.former = std::exchange(target.peer, std::nullopt);
         target.engaged = false;
+        if (target.kept) target.until = until;
         target.due = target.wanted = now + pause(target.rounds++);
     }
 }
 
 void DialPlan::hurry(const PeerId& peer, Duration pause, Time now) {
     for (auto& [number, target] : changed()) {
-        if (target.kind != Kind::peer || target.peer != peer || now - target.hurried < pause) continue;
+        if (!sought(target, peer) || now - target.hurried < pause) continue;
         if (target.running && target.connected) continue;
         target.hurried = now;
         target.running = false;  // who was dialled before may be the one that does not answer
+        if (target.kind == Kind::hearsay) unshun(target);
         target.due = target.wanted = now;
     }
 }
@@ -303,14 +462,14 @@ void DialPlan::forgive(Duration lag, Time now) {
     }
 }
 
-Duration DialPlan::pause(unsigned rounds) {
-    Duration pause = reconnect_max_;
-    if (rounds < 32 && reconnect_min_.count() <= (reconnect_max_.count() >> rounds)) {
+Duration DialPlan::pause(unsigned rounds, Duration most) {
+    Duration pause = most;
+    if (rounds < 32 && reconnect_min_.count() <= (most.count() >> rounds)) {
         pause = Duration(reconnect_min_.count() << rounds);
     }
     const auto spread = static_cast<double>(dice_.below(1024)) / 2048;  // three quarters to five quarters
     const auto jittered = static_cast<double>(pause.count()) * (0.75 + spread);
-    return std::min(reconnect_max_, Duration(static_cast<Duration::rep>(jittered)));
+    return std::min(most, Duration(static_cast<Duration::rep>(jittered)));
 }
 
 }  // namespace cluster::core

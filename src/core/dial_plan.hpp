@@ -23,22 +23,37 @@ namespace cluster::core {
 /// other, the next one when the last has failed or has not answered for `stagger`. From the beginning of a round in
 /// vain to that of the next it pauses, each time twice as long, with jitter. A target is left alone while its peer
 /// has a link of any kind (R13).
+///
+/// A seed is a way to many, so no answer ends it. Behind its name, or its one address, there may always be more: each
+/// round looks the name up anew and dials every address that does not lead to a linked peer alone. As long as an
+/// address is silent or fails in another way than by a refusal, rounds are at most `reconnect_max` apart; once each is
+/// linked, refused or this node itself, up to `seed_rest` times as long. With the defaults an address that always
+/// answers, such as that of a load balancer, costs 9 dials in the first minute, and in the end one in five minutes.
+///
+/// Hearsay is what others tell of peers that were never met. Nobody vouches for it, and the address may be that of a
+/// third party. What one teller says costs `hearsay_burst` dials in vain and then one each `hearsay_pause`; those that
+/// lead to the peer cost nothing. However many peers are said to be at an address, it pauses as if it were one target.
 class DialPlan {
 public:
     enum class Kind : std::uint8_t {
-        seed,   ///< sought for ever
-        added,  ///< sought until `add` has an answer
-        peer,   ///< sought until the engine drops it
-        check,  ///< a peer that has a link, dialled in one round to see whether it can be
+        seed,     ///< a way to many, for ever
+        added,    ///< sought until `add` has an answer; if it is kept, again when whoever was there has gone
+        peer,     ///< sought until the engine drops it
+        hearsay,  ///< a peer that was never met, of which another peer told
+        check,    ///< a peer that has a link, dialled in one round to see whether it can be
         /// Led to a peer in a former run. Sought until it leads to one again, who is then sought as such, or until the
         /// engine drops all of them. Many may be dead, so they stand back behind the others.
         remembered,
     };
 
     /// Whether a target of this kind is for one peer and no other.
-    static bool is_for_peer(Kind kind) noexcept { return kind == Kind::peer || kind == Kind::check; }
+    static bool is_for_peer(Kind kind) noexcept {
+        return kind == Kind::peer || kind == Kind::hearsay || kind == Kind::check;
+    }
 
     static constexpr Duration stagger = std::chrono::milliseconds(250);
+    /// The same in the first round after a link was lost: whether that peer is gone depends on all its addresses.
+    static constexpr Duration short_stagger = std::chrono::milliseconds(25);
     /// A process that ends may still accept while its links are being closed: a dial that follows a lost link and is
     /// accepted without a greeting is repeated so soon, and so often, each time after twice as long.
     static constexpr Duration second_look = std::chrono::milliseconds(2);
@@ -46,10 +61,21 @@ public:
     /// Dials begun at once, and then per second.
     static constexpr double burst = 256;
     static constexpr double rate = 100;
-    /// Of the burst, dials that are not for those remembered.
+    /// Of the burst, dials that are neither for those remembered nor for hearsay.
     static constexpr double reserved = burst / 2;
     /// Of the remembered, so many are dialled at the same time.
     static constexpr std::size_t most_remembered = 64;
+    /// The longest pause of a seed that leads to somebody, in `reconnect_max`.
+    static constexpr int seed_rest = 10;
+    /// Of the addresses behind one name, so many are dialled.
+    static constexpr std::size_t most_addresses = 1024;
+    /// Added addresses that are kept; beyond that the oldest is forgotten first.
+    static constexpr std::size_t most_added = 64;
+    /// Dials in vain that the hearsay of one teller is worth at once, and how long each takes to be allowed anew.
+    static constexpr double hearsay_burst = 64;
+    static constexpr Duration hearsay_pause = std::chrono::seconds(10);
+    /// So many tellers, and so many addresses of hearsay, are remembered for that.
+    static constexpr std::size_t most_hearsay = 1024;
 
     DialPlan(Duration reconnect_min, Duration reconnect_max, std::uint64_t jitter_seed) noexcept
         : reconnect_min_(reconnect_min), reconnect_max_(reconnect_max), dice_(jitter_seed) {}
@@ -58,6 +84,9 @@ public:
     /// Seeks `peer` from `not_before` on; if it is sought already, only its addresses are replaced,
     /// and a round at the former ones begins anew.
     void seek(const PeerId& peer, const std::vector<Address>& addresses, Time not_before);
+    /// The same for a peer that was never met, of which `teller` told. If another told of it before, it stays hearsay
+    /// of that one while that one's dials last.
+    void hear(const PeerId& peer, const PeerId& teller, const std::vector<Address>& addresses, Time now);
     /// Dials `peer` once although it has a link; `failed` or the engine ends that.
     void check(const PeerId& peer, const std::vector<Address>& addresses, Time now);
     /// How many of those are planned or under way.
@@ -65,6 +94,10 @@ public:
     void drop(std::uint64_t target) { changed().erase(target); }
     void drop(const PeerId& peer);
     void drop(Kind kind);
+    /// The answer of an `add` was `peer`: what was added is sought again when that one has gone.
+    void keep(std::uint64_t target, const PeerId& peer);
+    /// Forgets added addresses that led to `peer` last. Whether there were any.
+    bool drop_added(const PeerId& peer);
     void drop_all() { changed().clear(); }
     /// Drops all but the targets of kind `peer` for `peers`.
     void keep_only(const std::vector<PeerId>& peers);
@@ -76,12 +109,14 @@ public:
         /// `address` is a name to be resolved; otherwise it is to be dialled.
         bool resolve = false;
     };
-    /// The next thing to do now. An address for which `occupied` is true belongs to another peer by now and counts as
-    /// refused without being dialled.
+    /// The next thing to do now. An address for which `occupied` is true belongs to another peer by now and is not
+    /// dialled.
     using Occupied = std::function<bool(const PeerId&, const Address&)>;
     /// A round for a peer does not begin before `earliest(peer)`.
     using Earliest = std::function<Time(const PeerId&)>;
-    std::optional<Step> step(Time now, const Occupied& occupied, const Earliest& earliest);
+    /// Whether an address of a seed leads to a linked peer and to nobody else: then it is not dialled.
+    using Linked = std::function<bool(const Address&)>;
+    std::optional<Step> step(Time now, const Occupied& occupied, const Earliest& earliest, const Linked& linked);
     /// When `step` should be asked again. It is asked for at every turn, hence remembered until something changes.
     Time next() const;
 
@@ -90,12 +125,10 @@ public:
         std::uint64_t target = 0;
         Kind kind = Kind::peer;
         std::optional<PeerId> peer;
-        Address name;  ///< of a seed or an added address
+        Address name;  ///< of a seed, or an added or remembered address
         errc error{};
         /// It failed in another way than the round before.
         bool news = false;
-        /// Each address refused, or somebody else answered there.
-        bool refused_everywhere = false;
     };
     void resolved(std::uint64_t target, std::vector<Address> addresses, Time now);
     /// Which dial an outcome belongs to; dials of former rounds count for nothing.
@@ -103,13 +136,13 @@ public:
         std::uint64_t target = 0;
         std::uint64_t round = 0;
     };
-    /// A dial, or resolving, came to nothing. `refused`: who is sought is certainly not there.
-    std::optional<Round> failed(Ticket ticket, errc error, bool refused, Time now);
+    /// A dial, or resolving, came to nothing.
+    std::optional<Round> failed(Ticket ticket, errc error, Time now);
     /// Somebody has accepted a dial. While the two greet each other nothing begins its round anew: on a slow machine
     /// that would only make more work.
     void connected(Ticket ticket);
-    /// A dial reached `peer`.
-    void answered(Ticket ticket, const PeerId& peer);
+    /// A dial reached `peer`; that of a seed: a linked one.
+    void answered(Ticket ticket, const PeerId& peer, Time now);
     /// Whether no seed and no peer is left that has not been tried once: until a round or a link has ended in vain, or
     /// has led to somebody for whom `met` is true.
     bool all_tried(const std::function<bool(const PeerId&)>& met) const;
@@ -122,8 +155,9 @@ public:
     void attached(const PeerId& peer);
     /// The peer has no link any more; `known` where a target of kind `peer` goes on seeking it.
     void released(const PeerId& peer, bool known, Time now);
-    /// The peer is out of view: addresses that led to it are sought again for whoever is there.
-    void unbind(const PeerId& peer, Time now);
+    /// The peer is out of view: addresses that led to it are sought again for whoever is there, and seeds are looked at
+    /// anew. Added ones that lead to nobody are forgotten at `until`.
+    void unbind(const PeerId& peer, Time now, Time until);
     /// Whatever was planned or is under way: begins a round now, unless the last one like this is less than `pause`
     /// ago, or somebody has accepted a dial.
     void hurry(const PeerId& peer, Duration pause, Time now);
@@ -138,9 +172,15 @@ private:
     struct Target {
         Kind kind = Kind::peer;
         std::optional<PeerId> peer;
+        std::optional<PeerId> former;  ///< of an added address: who was there last
         Address name;
         std::vector<Address> addresses;
         Time due{};
+        Time until = never;  ///< when it is forgotten
+        bool kept = false;   ///< an added address that has led to somebody
+        bool fruitful = false;  ///< a seed that has led to somebody since a peer went out of view
+        PeerId teller;          ///< of hearsay
+        std::size_t spent = 0;  ///< of the teller's dials
         Time wanted{};  ///< when it was first due, however often it was put off since
         unsigned rounds = 0;  ///< in vain since it was last attached
         bool engaged = false;
@@ -150,6 +190,7 @@ private:
         Time hurried{};  ///< when it was last dialled without a pause
         Time redialled{};  ///< the same, because its link was lost
         unsigned looks = second_looks;  ///< second looks taken since the link was lost
+        bool urgent = false;            ///< the link was just lost
 
         // Of the round under way.
         bool running = false;
@@ -159,7 +200,8 @@ private:
         bool connected = false;  ///< a dial of it has been accepted
         std::size_t tried = 0;
         std::size_t open = 0;
-        std::size_t refused = 0;
+        std::size_t found = 0;    ///< addresses of a seed that lead to linked peers
+        bool uncertain = false;  ///< one of a seed neither answered nor refused
         errc error{};
 
         bool may_be_dialled() const noexcept {
@@ -175,16 +217,41 @@ private:
         next_.reset();
         return targets_;
     }
+    /// What is left of the dials that a teller's hearsay is worth.
+    struct Allowance {
+        double dials = hearsay_burst;
+        Time since{};
+    };
+    /// An address of hearsay that was dialled.
+    struct Shunned {
+        Time until{};
+        unsigned times = 0;
+    };
+
+    /// Those who wait for a share of the budget that the others leave.
+    static bool stands_back(Kind kind) noexcept { return kind == Kind::remembered || kind == Kind::hearsay; }
+    static bool sought(const Target& target, const PeerId& peer) {
+        return (target.kind == Kind::peer || target.kind == Kind::hearsay) && target.peer == peer;
+    }
     bool spend(Kind kind, Time now);
+    Allowance& allowance(const PeerId& teller, Time now);
+    bool may_hear(const Target& target, Time now);
+    void met(Target& target);
+    void unshun(const Target& target);
+    bool shunned(const Address& address, Time now) const;
+    void shun(const Address& address, Time now);
     static void put_off(Target& target, Duration by, Time now);
     void drop_remembered(const PeerId& peer);
     std::optional<Round> settle(std::uint64_t number, Target& target, Time now);
-    Duration pause(unsigned rounds);
+    Duration pause(unsigned rounds) { return pause(rounds, reconnect_max_); }
+    Duration pause(unsigned rounds, Duration most);
 
     Duration reconnect_min_;
     Duration reconnect_max_;
     Dice dice_;
     Targets targets_;
+    std::map<PeerId, Allowance> tellers_;
+    std::map<Address, Shunned> shunned_;
     mutable std::optional<Time> next_;
     std::uint64_t last_number_ = 0;
     std::vector<Round> ended_;

@@ -88,7 +88,11 @@ void Engine::answer(std::uint64_t request, errc error) {
         const auto pair = pairs_.find(*found->second.peer);
         if (error == errc{} && pair != pairs_.end()) done.peer = describe(pair->second);
     }
-    plan_.drop(found->second.target);
+    if (error == errc{} && found->second.peer) {
+        plan_.keep(found->second.target, *found->second.peer);
+    } else {
+        plan_.drop(found->second.target);
+    }
     timers_.cancel({Timer::request, request});
     requests_.erase(found);
     actions_.push_back(std::move(done));
@@ -242,7 +246,8 @@ void Engine::room_freed() {
 bool Engine::remove(const PeerId& id, Time now) {
     const auto found = pairs_.find(id);
     const Facts* facts = roster_.find(id);
-    if ((found == pairs_.end() && facts == nullptr) || id == self().id || leaving_) return false;
+    const bool sought = !leaving_ && plan_.drop_added(id);
+    if ((found == pairs_.end() && facts == nullptr) || id == self().id || leaving_) return sought;
     const std::string line = "peer_removed peer=" + id.to_string() + (facts ? " name=" + quoted(facts->name) : "");
     Roster::Parted parted;
     parted.token_until = now + options_.forget_after;
@@ -511,11 +516,37 @@ bool Engine::occupied(const PeerId& wanted, const Address& address) const {
     });
 }
 
+/// Whether whoever dials `address` finds a peer that is linked, and nobody else: it was found there, says that it is
+/// there, and nobody else does.
+bool Engine::leads_to_linked(const Address& address) const {
+    const Pair* there = nullptr;
+    for (const Pair* pair : view_) {
+        const bool says_so = publishes(pair->id, address);
+        const bool proven = std::find(pair->proven.begin(), pair->proven.end(), address) != pair->proven.end();
+        if (!says_so && !proven) continue;
+        if (there != nullptr || !says_so || !proven || pair->session->attached() == 0) return false;
+        there = pair;
+    }
+    return there != nullptr;
+}
+
+bool Engine::publishes(const PeerId& id, const Address& address) const {
+    const Facts* facts = roster_.find(id);
+    return facts != nullptr &&
+           std::find(facts->addresses.begin(), facts->addresses.end(), address) != facts->addresses.end();
+}
+
+/// Whether somebody waits in `add` for this target.
+bool Engine::awaited(std::uint64_t target) const {
+    return std::any_of(requests_.begin(), requests_.end(),
+                       [&](const auto& entry) { return entry.second.target == target; });
+}
+
 /// How long a link may stay in its state.
 Duration Engine::patience(const Link& link) const {
     switch (link.state) {
         case LinkState::dialling:
-            if (plan_.kind(link.target) == DialPlan::Kind::added) return options_.connect_timeout;
+            if (awaited(link.target)) return options_.connect_timeout;
             // Whoever redials does not wait for the system's own attempts, which come ever more seldom.
             return std::min(options_.connect_timeout, std::max<Duration>(options_.heartbeat, least_attempt));
         case LinkState::attaching: return options_.attach_timeout;
@@ -539,7 +570,8 @@ void Engine::dial_now(Time now) {
         // While others come, the one that is to dial us may not have had its turn yet.
         return std::max(found->second.named, std::min(last_added_, found->second.named + most_graces * grace)) + grace;
     };
-    while (const auto step = plan_.step(now, is_occupied, earliest)) {
+    const auto is_linked = [&](const Address& address) { return leads_to_linked(address); };
+    while (const auto step = plan_.step(now, is_occupied, earliest, is_linked)) {
         if (step->resolve) {
             actions_.push_back(Resolve{step->target, step->address});
             continue;
@@ -553,6 +585,7 @@ void Engine::dial_now(Time now) {
         link.round = step->round;
         timers_.set({Timer::link, link.id}, now + patience(link));
         ++counters_.dials;
+        if (const auto& sought = *plan_.bound(step->target)) await_dial(*sought, now);
         actions_.push_back(Dial{link.id, step->address});
     }
     for (const DialPlan::Round& round : plan_.take_ended()) round_failed(round, now);
@@ -565,11 +598,11 @@ void Engine::resolved(std::uint64_t target, std::vector<Address> addresses, errc
     // All processes may be given the same seeds, their own address among them. Where it listens is asked each time: an
     // address may go from one host to another.
     const auto is_own = [&](const Address& each) { return own_.listens_on(each); };
-    const bool added = plan_.kind(target) == DialPlan::Kind::added;
+    const bool added = awaited(target);
     if (!added && std::erase_if(addresses, is_own) != 0) why = errc::self;
     warn_of_loopback(addresses);
     if (addresses.empty()) {
-        if (const auto round = plan_.failed({target, 0}, why, false, now)) {
+        if (const auto round = plan_.failed({target, 0}, why, now)) {
             round_failed(*round, now);
         }
     } else {
@@ -590,14 +623,17 @@ void Engine::round_failed(const DialPlan::Round& round, Time now) {
             return;
         }
     }
-    if (round.kind == DialPlan::Kind::seed || round.kind == DialPlan::Kind::remembered) {
+    if (!DialPlan::is_for_peer(round.kind)) {
         const bool seed = round.kind == DialPlan::Kind::seed;
+        const bool added = round.kind == DialPlan::Kind::added;
         const bool news = round.news && round.error != errc::self;
         log(!news ? Severity::debug : seed ? Severity::warning : Severity::info,
-            (seed ? "seed_unreachable address=" : "remembered_unreachable address=") + token(round.name) +
+            std::string(seed ? "seed" : added ? "added" : "remembered") + "_unreachable address=" + token(round.name) +
                 " why=" + quoted(make_error_code(round.error).message()));
-        // Whoever was there in a former run is not there now, and who is need not be disturbed again.
-        if (!seed && round.error == errc::wrong_cluster) plan_.drop(round.target);
+        // Whoever was there in a former run is not there now, and who is need not be disturbed again. Who parted from
+        // this node does not want to be dialled.
+        const bool over = added ? round.error == errc::removed : !seed && round.error == errc::wrong_cluster;
+        if (over) plan_.drop(round.target);
     }
     if (round.kind == DialPlan::Kind::check) plan_.drop(round.target);
     if (round.kind == DialPlan::Kind::peer) {

@@ -304,7 +304,8 @@ private:
         Time named{};                  ///< since when its addresses may lead to it, as somebody told us
         Address reached;               ///< where a dial of ours last attached it
         std::vector<Address> proven;   ///< where dials of ours found it: where all refuse, it is gone
-        std::vector<Address> refused;  ///< those of them that have refused since it lost its link
+        std::vector<Address> refused;  ///< of its addresses, those that have refused since it lost its link
+        std::vector<Address> barren;   ///< where dials of ours sought it, and did not find it since
         std::vector<PeerId> asked;     ///< who was asked about it and has not answered
         Time asked_until{};
         bool heard_elsewhere = false;  ///< as one of those said
@@ -364,6 +365,9 @@ private:
     bool met(const PeerId& id) const;
     void unblock(const Address& address);
     bool occupied(const PeerId& wanted, const Address& address) const;
+    bool leads_to_linked(const Address& address) const;
+    bool publishes(const PeerId& id, const Address& address) const;
+    bool awaited(std::uint64_t target) const;
     void round_failed(const DialPlan::Round& round, Time now);
     void answer(std::uint64_t request, errc error);
     void answer_adds(Pair& pair);
@@ -423,14 +427,19 @@ private:
     void expect_link(const Pair& pair, Time now);
     void out_of_reach(Pair& pair, Time now);
     errc why_out_of_view(const Pair& pair) const;
-    struct Refused {
+    /// A dial that came to nothing.
+    struct Attempt {
         Address address;
-        Time since{};                 ///< when the dial began
-        const Pair* found = nullptr;  ///< who was there in place of the one who was sought
+        Time begun{};
+        bool refused = false;  ///< by the address itself
+        std::optional<PeerId> sought;
     };
-    void refused_at(const Refused& at, Time now);
+    void came_to_nothing(const Attempt& attempt, Time now);
+    void await_dial(const PeerId& sought, Time now);
+    Time tried_by(const Pair& pair, const Address& address) const;
     void verify(Pair& pair, Time now);
     static void found_at(Pair& pair, const Address& address);
+    void leads_to(const Address& address, const PeerId& found, Time now);
     void check_soon(const Pair& pair, Time now);
     Duration check_pause() const;
     void check_somebody(Time now);

@@ -39,6 +39,13 @@ bool contains(const List& list, const Value& value) {
     return std::find(list.begin(), list.end(), value) != list.end();
 }
 
+/// The newest, so many that all a peer publishes are among them.
+void remember(std::vector<Address>& list, const Address& address) {
+    if (contains(list, address)) return;
+    if (list.size() == 2 * max_addresses) list.erase(list.begin());
+    list.push_back(address);
+}
+
 }  // namespace
 
 // Probing.
@@ -68,6 +75,7 @@ void Engine::beat(Time now) {
         if (age > options_.suspicion + 2 * options_.heartbeat) {
             pair.state = PeerState::failed;
             digest_.reset();
+            if (pair.attachments == 0) plan_.drop(id);  // hearsay for which nobody vouches any more
             log(Severity::info, "peer_gone " + who(pair) + " why=others_do_not_hear_from_it_either");
         } else if (age >= options_.heartbeat && ++asked <= most_unreachable) {
             ask(pair, 1, now);
@@ -308,6 +316,8 @@ void Engine::on(Link& link, Finding&& finding, Time now) {
     if (finding.heard) {
         pair.heard_elsewhere = true;
         vouch(pair, now);
+        const bool met = pair.in_view || pair.attachments != 0 || !pair.links.empty();
+        if (!met) plan_.hear(pair.id, link.pair->id, addresses_of(pair.id), now);
     }
     verify(pair, now);
 }
@@ -351,34 +361,67 @@ errc Engine::why_out_of_view(const Pair& pair) const {
 
 /// Remembers that the peer was found at `address` by dialling it.
 void Engine::found_at(Pair& pair, const Address& address) {
-    if (contains(pair.proven, address)) return;
-    if (pair.proven.size() == max_addresses) pair.proven.erase(pair.proven.begin());
-    pair.proven.push_back(address);
+    std::erase(pair.barren, address);
+    remember(pair.proven, address);
 }
 
-/// Nobody is there, or nobody but the one who was found. A dial from before a peer lost its link says nothing about it.
-void Engine::refused_at(const Refused& at, Time now) {
+/// A dial of `address` has read who answers there. If others were found there before, it leads to more than one, or
+/// not to them any more: in either case it tells nothing about them from now on.
+void Engine::leads_to(const Address& address, const PeerId& found, Time now) {
+    for (auto& [id, pair] : pairs_) {
+        if (id == found || contains(pair.refused, address)) continue;
+        if (std::erase(pair.proven, address) != 0 && pair.proven.empty() && pair.in_view) check_soon(pair, now);
+    }
+}
+
+/// A dial from before a peer lost its link says nothing about it.
+void Engine::came_to_nothing(const Attempt& attempt, Time now) {
+    if (attempt.sought) {
+        const auto found = pairs_.find(*attempt.sought);
+        if (found != pairs_.end()) remember(found->second.barren, attempt.address);
+    }
     const std::vector<Pair*> view = view_;
     for (Pair* pair : view) {
-        if (pair == at.found || at.since < pair->watch.suspected) continue;
-        if (!contains(pair->proven, at.address) || attached_link(*pair) != nullptr) continue;
-        if (!contains(pair->refused, at.address)) pair->refused.push_back(at.address);
+        if (pair->state != PeerState::suspect || attempt.begun < pair->watch.suspected) continue;
+        if (!contains(pair->proven, attempt.address) && !contains(addresses_of(pair->id), attempt.address)) continue;
+        if (attempt.refused) remember(pair->refused, attempt.address);
         verify(*pair, now);
     }
 }
 
-/// A peer without a link is gone when it refuses wherever it was found before, and nobody who was asked heard from it.
-/// One that was never found by dialling may sit behind a device that refuses in its place: that proves nothing.
+/// The dial that begins now is for `sought`.
+void Engine::await_dial(const PeerId& sought, Time now) {
+    const auto found = pairs_.find(sought);
+    if (found == pairs_.end() || found->second.state != PeerState::suspect) return;
+    timers_.set_no_later({Timer::inquiry, found->second.number}, now + hearing);
+}
+
+/// When a dial of `address` that has begun since the peer lost its link may count as not answered; `never` before one
+/// has begun.
+Time Engine::tried_by(const Pair& pair, const Address& address) const {
+    if (contains(pair.refused, address) || contains(pair.barren, address) || occupied(pair.id, address)) return {};
+    Time first = never;
+    for (const auto& [id, link] : links_) {
+        if (link.target == 0 || link.wanted != address || link.begun < pair.watch.suspected) continue;
+        first = std::min<Time>(first, link.begun + hearing);
+    }
+    return first;
+}
+
+/// A peer without a link is gone when it refuses wherever it was found before, is not where else it says it is, and
+/// nobody who was asked heard from it. One that was never found by dialling may sit behind a device that refuses in its
+/// place: that proves nothing.
 void Engine::verify(Pair& pair, Time now) {
     if (!pair.in_view || pair.state != PeerState::suspect || attached_link(pair) != nullptr) return;
-    const auto is_refused = [&](const Address& address) {
-        return contains(pair.refused, address) || occupied(pair.id, address);
-    };
+    const auto is_refused = [&](const Address& address) { return contains(pair.refused, address); };
     if (pair.proven.empty() || !std::all_of(pair.proven.begin(), pair.proven.end(), is_refused)) return;
     if (pair.heard_elsewhere) return;
     if (holds_back(now)) return timers_.set({Timer::inquiry, pair.number}, now);
-    if (!leaving_ && !pair.asked.empty() && now < pair.asked_until) {
-        timers_.set({Timer::inquiry, pair.number}, pair.asked_until);
+    Time until{};
+    if (!leaving_ && !pair.asked.empty()) until = pair.asked_until;
+    for (const Address& address : addresses_of(pair.id)) until = std::max(until, tried_by(pair, address));
+    if (now < until) {
+        if (until != never) timers_.set({Timer::inquiry, pair.number}, until);
         return;
     }
     fail(pair, "refused_everywhere", now);

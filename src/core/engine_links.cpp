@@ -122,13 +122,20 @@ void Engine::dial_failed(LinkId id, errc error, Time now) {
 void Engine::end_target(Link& link, errc error, Time now) {
     const std::uint64_t target = std::exchange(link.target, 0);
     if (target == 0) return;
+    const DialPlan::Kind kind = plan_.kind(target);
+    if (kind == DialPlan::Kind::seed && link.pair != nullptr && attached_link(*link.pair) != nullptr) {
+        return plan_.answered({target, link.round}, link.pair->id, now);  // its peer is linked in another way
+    }
     ++counters_.dials_failed;
-    // Somebody else answering there is, for the one who is sought, the same as nobody.
-    const bool refused = error == errc::connection_refused || error == errc::not_a_cluster_node ||
-                         error == errc::wrong_cluster || error == errc::wrong_version || error == errc::self;
-    const Refused at{link.wanted, link.begun, link.pair};
-    if (const auto round = plan_.failed({target, link.round}, error, refused, now)) round_failed(*round, now);
-    if (refused) refused_at(at, now);
+    const auto* bound = plan_.bound(target);
+    const std::optional<PeerId> sought =
+        bound != nullptr && DialPlan::is_for_peer(kind) ? *bound : std::optional<PeerId>();
+    // Only the address itself can say that nobody is there: who answers in place of the one that is sought, be it this
+    // node, is evidence against nobody.
+    const bool refused = link.state == LinkState::dialling && error == errc::connection_refused;
+    const Attempt attempt{link.wanted, link.begun, refused, sought};
+    if (const auto round = plan_.failed({target, link.round}, error, now)) round_failed(*round, now);
+    came_to_nothing(attempt, now);
 }
 
 /// Forgets the link; the driver closes its socket without another word.
@@ -264,6 +271,7 @@ void Engine::break_rule(Link& link, Rule rule, Time now) {
 
 void Engine::on(Link& link, Hello&& hello, Time now) {
     if (link.state != LinkState::greeting) return break_rule(link, Rule::unexpected_frame, now);
+    if (link.dialled) leads_to(link.wanted, hello.self.id, now);
     if (const auto reason = objection(link, hello, now)) {
         std::optional<Proof> proof;
         if (Roster::Parted* parted = roster_.parted(hello.self.id);
@@ -289,6 +297,11 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
         found_at(pair, link.wanted);
         plan_.drop(std::exchange(link.target, 0));
         if (attached_link(pair) != nullptr) return close(link);
+    }
+    if (plan_.kind(link.target) == DialPlan::Kind::seed && attached_link(pair) != nullptr) {
+        if (publishes(id, link.wanted)) found_at(pair, link.wanted);
+        plan_.answered({std::exchange(link.target, 0), link.round}, id, now);
+        return close(link);
     }
     link.pair = &pair;
     link.peer_nonce = hello.nonce;
@@ -317,14 +330,15 @@ Engine::Request* Engine::requested(const Link& link) {
 
 /// The dial that made this link has reached `pair`.
 void Engine::bind_target(Link& link, Pair& pair, Time now) {
-    if (link.target == 0) return;
+    // A seed's dial has its answer when the peer is linked.
+    if (link.target == 0 || plan_.kind(link.target) == DialPlan::Kind::seed) return;
     const auto* wanted = plan_.bound(link.target);
     if (wanted != nullptr && DialPlan::is_for_peer(plan_.kind(link.target)) && **wanted != pair.id) {
-        end_target(link, errc::connection_refused, now);
+        end_target(link, errc::not_in_view, now);
         return;
     }
     if (Request* request = requested(link)) request->peer = pair.id;
-    plan_.answered({std::exchange(link.target, 0), link.round}, pair.id);
+    plan_.answered({std::exchange(link.target, 0), link.round}, pair.id, now);
     if (Link* current = attached_link(pair); current != nullptr && current->completed) answer_adds(pair);
 }
 

@@ -131,6 +131,8 @@ void Engine::drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc gi
         pair.unsettled += pair.session->user().out.unsettled();
         surrender(pair, given_up);
     }
+    const bool parted = reason == RemovalReason::removed || reason == RemovalReason::refused;
+    if (parted) plan_.drop_added(pair.id);
     leave_view(pair, reason, now);
     if (pair.session) {
         credit_.release(pair.session->share(), pair.session->user().in);

@@ -201,6 +201,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     timers_.cancel({Timer::forget, pair.number});
     timers_.cancel({Timer::link, link.id});
     take_over_addresses(pair, now);
+    if (link.target != 0) plan_.answered({std::exchange(link.target, 0), link.round}, pair.id, now);
     plan_.seek(pair.id, addresses_of(pair.id), now);
     plan_.engaged(pair.id);
     plan_.attached(pair.id);
@@ -266,7 +267,7 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
         actions_.push_back(PeerRemoved{describe(pair), reason});
         actions_.push_back(PeersChanged{});
     }
-    plan_.unbind(pair.id, now);
+    plan_.unbind(pair.id, now, now + options_.forget_after);
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);
     room_freed();  // whoever waits for this peer's room waits no longer
 }
@@ -370,7 +371,11 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     vouch(pair, now);
     expect_link(pair, now);
     if (now - pair.named > options_.reconnect_max) pair.named = now;
-    plan_.seek(id, addresses_of(id), now);
+    if (pair.attachments == 0) {
+        plan_.hear(id, speaker.id, addresses_of(id), now);
+    } else {
+        plan_.seek(id, addresses_of(id), now);
+    }
     // Somebody has it in view: look again at once, but not more often than lists may come.
     plan_.hurry(id, options_.heartbeat, now);
 }

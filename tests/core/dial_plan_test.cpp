@@ -31,10 +31,11 @@ struct Plan : DialPlan {
     Time now = 1000s;
     Occupied occupied = [](const PeerId&, const Address&) { return false; };
     Earliest earliest = [](const PeerId&) { return Time(); };
+    Linked linked = [](const Address&) { return false; };
 
     explicit Plan(std::uint64_t jitter = 42) : DialPlan(shortest, longest, jitter) {}
 
-    std::optional<Step> ask() { return step(now, occupied, earliest); }
+    std::optional<Step> ask() { return step(now, occupied, earliest, linked); }
     /// The step that is due now.
     Step must() {
         const auto found = ask();
@@ -48,7 +49,7 @@ struct Plan : DialPlan {
         return due - std::exchange(now, due);
     }
     std::optional<Round> fail(const Step& dial, errc error = errc::connection_refused) {
-        return failed({dial.target, dial.round}, error, error == errc::connection_refused, now);
+        return failed({dial.target, dial.round}, error, now);
     }
     /// Resolves a name that is due, and hands out the first dial.
     Step resolve(const std::vector<Address>& addresses) {
@@ -97,7 +98,22 @@ TEST_CASE("a round tries all addresses, each a stagger after one that does not a
     REQUIRE(round);
     CHECK(round->peer == bob);
     CHECK(round->error == errc::timed_out);
-    CHECK_FALSE(round->refused_everywhere);
+}
+
+TEST_CASE("where a link was just lost the addresses of its peer are dialled in quick succession, once") {
+    Plan plan;
+    plan.seek(bob, {at(1), at(2), at(3)}, plan.now);
+    plan.meet_and_lose();
+    const auto first = plan.must();
+    CHECK(plan.wait() == DialPlan::short_stagger);
+    const auto second = plan.must();
+    CHECK(plan.wait() == DialPlan::short_stagger);
+    const auto third = plan.must();
+    plan.fail(first), plan.fail(second);
+    REQUIRE(plan.fail(third));
+    plan.wait();
+    plan.must();
+    CHECK(plan.wait() == DialPlan::stagger);
 }
 
 TEST_CASE("an address that fails makes way for the next one at once") {
@@ -129,54 +145,48 @@ TEST_CASE("pauses double with jitter, never exceed the longest, and start anew a
     CHECK(firsts.size() > 20);
 }
 
-TEST_CASE("who is refused at each address is refused everywhere, and nobody else") {
+TEST_CASE("of what several addresses answered the one that got further is told") {
     Plan plan;
     plan.seek(bob, {at(1), at(2)}, plan.now);
-    std::optional<DialPlan::Round> round;
     SUBCASE("refused twice") {
         CHECK_FALSE(plan.fail(plan.must()));
-        round = plan.fail(plan.must());
-        REQUIRE(round);
-        CHECK(round->refused_everywhere);
-        CHECK(round->error == errc::connection_refused);
+        CHECK(plan.fail(plan.must()).value().error == errc::connection_refused);
     }
     SUBCASE("refused once, silent once") {
         CHECK_FALSE(plan.fail(plan.must()));
-        round = plan.fail(plan.must(), errc::timed_out);
-        REQUIRE(round);
-        CHECK_FALSE(round->refused_everywhere);
-        CHECK(round->error == errc::timed_out);
+        CHECK(plan.fail(plan.must(), errc::timed_out).value().error == errc::timed_out);
     }
-    SUBCASE("one address belongs to somebody else by now") {
+    SUBCASE("silent once, refused once") {
+        CHECK_FALSE(plan.fail(plan.must(), errc::timed_out));
+        CHECK(plan.fail(plan.must()).value().error == errc::timed_out);
+    }
+    SUBCASE("what one round found out does not count in the next") {
+        CHECK_FALSE(plan.fail(plan.must(), errc::timed_out));
+        REQUIRE(plan.fail(plan.must()));
+        plan.wait();
+        CHECK_FALSE(plan.fail(plan.must()));
+        CHECK(plan.fail(plan.must()).value().error == errc::connection_refused);
+    }
+}
+
+TEST_CASE("an address that belongs to somebody else by now is passed over") {
+    Plan plan;
+    plan.seek(bob, {at(1), at(2)}, plan.now);
+    SUBCASE("one of them") {
         plan.occupied = [](const PeerId& id, const Address& address) { return id == bob && address == at(1); };
         const auto dial = plan.must();
         CHECK(dial.address == at(2));
-        round = plan.fail(dial);
-        REQUIRE(round);
-        CHECK(round->refused_everywhere);
+        CHECK(plan.fail(dial));
     }
-    SUBCASE("all addresses belong to somebody else by now") {
+    SUBCASE("all of them") {
         plan.occupied = [](const PeerId&, const Address&) { return true; };
         CHECK_FALSE(plan.ask());
         const auto ended = plan.take_ended();
         REQUIRE(ended.size() == 1);
-        CHECK(ended[0].refused_everywhere);
         CHECK(ended[0].peer == bob);
         CHECK(plan.take_ended().empty());
         check_pause(plan.wait(), shortest);
     }
-}
-
-TEST_CASE("what one round found out does not count in the next") {
-    Plan plan;
-    plan.seek(bob, {at(1), at(2)}, plan.now);
-    CHECK_FALSE(plan.fail(plan.must()));
-    REQUIRE(plan.fail(plan.must()));
-    plan.wait();
-    CHECK_FALSE(plan.fail(plan.must()));
-    const auto round = plan.fail(plan.must(), errc::timed_out);
-    REQUIRE(round);
-    CHECK_FALSE(round->refused_everywhere);
 }
 
 TEST_CASE("the outcome of a dial of a former round is ignored") {
@@ -185,7 +195,7 @@ TEST_CASE("the outcome of a dial of a former round is ignored") {
     const auto first = plan.must();
     plan.wait();
     const auto late = plan.must();
-    plan.answered({first.target, first.round}, bob);
+    plan.answered({first.target, first.round}, bob, plan.now);
     plan.meet_and_lose();
     const auto again = plan.must();
     CHECK(again.address == at(1));
@@ -195,9 +205,7 @@ TEST_CASE("the outcome of a dial of a former round is ignored") {
     CHECK_FALSE(plan.fail(late));
     CHECK_FALSE(plan.fail(late));
     CHECK_FALSE(plan.fail(again, errc::timed_out));
-    const auto round = plan.fail(other);
-    REQUIRE(round);
-    CHECK_FALSE(round->refused_everywhere);
+    CHECK(plan.fail(other));
     CHECK_FALSE(plan.fail(other));
 }
 
@@ -274,7 +282,6 @@ TEST_CASE("a seed is sought for ever, and its name is resolved anew in each roun
         const auto round = plan.fail(dial);
         REQUIRE(round);
         CHECK(round->kind == DialPlan::Kind::seed);
-        CHECK(round->refused_everywhere);
         CHECK(plan.wait() <= longest);
     }
 }
@@ -290,43 +297,227 @@ TEST_CASE("a name that cannot be resolved ends the round, and is tried again") {
     const auto round = plan.fail(asked, errc::unresolvable_host);
     REQUIRE(round);
     CHECK(round->error == errc::unresolvable_host);
-    CHECK_FALSE(round->refused_everywhere);
     check_pause(plan.wait(), shortest);
     CHECK(plan.must().resolve);
 }
 
-TEST_CASE("a seed that led to a peer rests until that peer is out of view") {
+TEST_CASE("a seed is a way to many: each of its addresses is dialled, whoever answers") {
     Plan plan;
     const std::uint64_t seed = plan.seek(name, DialPlan::Kind::seed, plan.now);
-    const auto dial = plan.resolve({at(1), at(2)});
-    plan.answered({dial.target, dial.round}, bob);
-    REQUIRE(plan.bound(seed) != nullptr);
-    CHECK(*plan.bound(seed) == bob);
+    const auto first = plan.resolve({at(1), at(2), at(3), at(4)});
+    plan.answered({first.target, first.round}, bob, plan.now);
+    const auto second = plan.must();
+    CHECK(second.address == at(2));
+    CHECK_FALSE(plan.fail(second));
+    plan.linked = [](const Address& address) { return address == at(3); };
+    const auto last = plan.must();
+    CHECK(last.address == at(4));
+    plan.answered({last.target, last.round}, id_of(3), plan.now);
+    CHECK_FALSE(plan.ask());
+    check_pause(plan.wait(), shortest);
+    CHECK(plan.resolve({at(5)}).target == seed);
+}
+
+TEST_CASE("a seed that leads to somebody is looked at ever more seldom, and anew when a peer goes out of view") {
+    Plan plan;
+    plan.seek(name, DialPlan::Kind::seed, plan.now);
+    const auto look = [&](std::optional<errc> other) {
+        const auto dial = plan.resolve({at(1), at(2)});
+        plan.answered({dial.target, dial.round}, bob, plan.now);
+        const auto more = plan.must();
+        if (other) {
+            CHECK_FALSE(plan.fail(more, *other));
+        } else {
+            plan.answered({more.target, more.round}, id_of(3), plan.now);
+        }
+        return plan.wait();
+    };
+    std::optional<errc> other;
+    Duration most = DialPlan::seed_rest * longest;
+    SUBCASE("linked") {}
+    SUBCASE("refused") { other = errc::connection_refused; }
+    SUBCASE("itself") { other = errc::self; }
+    SUBCASE("silent") {
+        other = errc::timed_out;
+        most = longest;
+    }
+    Duration base = shortest;
+    for (int i = 0; i < 20; ++i) {
+        const Duration pause = look(other);
+        CHECK(pause >= std::min(base, most) * 3 / 4);
+        CHECK(pause <= std::min(base * 5 / 4, most));
+        base = std::min(2 * base, most);
+    }
+    look(other);
+    const auto dial = plan.resolve({at(1)});
+    plan.answered({dial.target, dial.round}, bob, plan.now);
+    plan.unbind(bob, plan.now, never);
+    check_pause(plan.wait(), shortest);
+    CHECK(plan.must().resolve);
+}
+
+TEST_CASE("of a name with very many addresses a bounded number is dialled") {
+    Plan plan;
+    plan.seek(name, DialPlan::Kind::seed, plan.now);
+    std::vector<Address> many;
+    for (std::uint16_t i = 1; i <= 5000; ++i) many.push_back(at(i));
+    const auto asked = plan.must();
+    plan.resolved(asked.target, many, plan.now);
+    std::size_t dials = 0;
+    for (;;) {
+        const auto dial = plan.ask();
+        if (!dial) {
+            plan.wait();
+        } else if (dial->resolve) {
+            break;
+        } else {
+            ++dials;
+            plan.fail(*dial);
+        }
+    }
+    CHECK(dials == DialPlan::most_addresses);
+}
+
+TEST_CASE("an added address is kept when it has led to a peer, and sought again when that one is gone") {
+    Plan plan;
+    const std::uint64_t added = plan.seek(at(1), DialPlan::Kind::added, plan.now);
+    const auto dial = plan.resolve({at(1)});
+    plan.answered({dial.target, dial.round}, bob, plan.now);
     plan.engaged(bob);
     plan.attached(bob);
-    SUBCASE("it rests while the peer is known though its link is lost") {
-        plan.released(bob, true, plan.now);
-        CHECK_FALSE(plan.ask());
+    plan.keep(added, bob);
+    CHECK_FALSE(plan.ask());
+    CHECK(plan.next() == never);
+    plan.unbind(bob, plan.now, plan.now + 1h);
+    SUBCASE("whoever is there") {
+        for (int i = 0; i < 5; ++i) {
+            plan.wait();
+            REQUIRE(plan.fail(plan.resolve({at(1)})));
+        }
+        plan.wait();
+        const auto again = plan.resolve({at(1)});
+        plan.answered({again.target, again.round}, id_of(3), plan.now);
+        plan.engaged(id_of(3));
+        plan.attached(id_of(3));
         CHECK(plan.next() == never);
-        CHECK(*plan.bound(seed) == bob);
-        return;
+        plan.unbind(id_of(3), plan.now, plan.now + 1h);
+        CHECK(plan.wait() <= longest);
     }
-    SUBCASE("the link ends and the peer is not known") {
-        plan.released(bob, false, plan.now);
-        CHECK(plan.wait() == 0ms);
+    SUBCASE("until its time is over") {
+        const Time end = plan.now + 1h;
+        while (plan.next() != never) {
+            plan.wait();
+            const auto asked = plan.ask();
+            if (!asked) continue;
+            plan.resolved(asked->target, {at(1)}, plan.now);
+            plan.fail(plan.must());
+        }
+        CHECK(plan.now >= end);
+        CHECK(plan.now <= end + longest);
     }
-    SUBCASE("the peer goes out of view") {
-        plan.unbind(bob, plan.now);
-        check_pause(plan.wait(), shortest);
+    SUBCASE("until whoever was there last is removed") {
+        CHECK_FALSE(plan.drop_added(id_of(3)));
+        CHECK(plan.drop_added(bob));
+        CHECK(plan.next() == never);
     }
-    CHECK_FALSE(plan.bound(seed)->has_value());
-    CHECK(plan.resolve({at(1)}).target == seed);
+}
+
+TEST_CASE("of added addresses each is kept once, and the newest of too many") {
+    Plan plan;
+    const auto add = [&](std::size_t i) {
+        const std::uint64_t added = plan.seek(at(static_cast<std::uint16_t>(i)), DialPlan::Kind::added, plan.now);
+        const auto dial = plan.resolve({at(static_cast<std::uint16_t>(i))});
+        plan.answered({dial.target, dial.round}, id_of(i), plan.now);
+        plan.keep(added, id_of(i));
+    };
+    for (std::size_t i = 1; i <= 100; ++i) add(i);
+    for (int i = 0; i < 10; ++i) add(100);
+    std::set<Address> sought;
+    for (std::size_t i = 1; i <= 100; ++i) plan.unbind(id_of(i), plan.now, never);
+    for (plan.now += 1s; sought.size() < DialPlan::most_added;) {
+        const auto asked = plan.must();
+        CHECK(asked.address.port > 100 - DialPlan::most_added);
+        sought.insert(asked.address);
+    }
+    CHECK_FALSE(plan.ask());
+}
+
+TEST_CASE("what one peer tells of others is worth few dials, however many it tells of") {
+    Plan plan;
+    const PeerId liar = id_of(9);
+    std::size_t dials = 0;
+    const auto let_fail = [&](Time until) {
+        while (plan.next() <= until) {
+            plan.now = std::max(plan.now, plan.next());
+            while (const auto dial = plan.ask()) {
+                ++dials;
+                plan.fail(*dial);
+            }
+        }
+        plan.now = until;
+    };
+    SUBCASE("all at the same addresses: each is dialled once, and then again at growing pauses") {
+        for (std::size_t i = 100; i < 580; ++i) {
+            plan.hear(id_of(i), liar, {at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8)}, plan.now);
+        }
+        let_fail(plan.now + shortest / 2);
+        CHECK(dials == 8);
+        let_fail(plan.now + 60s);
+        CHECK(dials <= static_cast<std::size_t>(DialPlan::hearsay_burst) + 7);
+    }
+    SUBCASE("each at others") {
+        std::uint16_t port = 0;
+        for (std::size_t i = 100; i < 580; ++i) {
+            std::vector<Address> addresses;
+            for (int each = 0; each < 8; ++each) addresses.push_back(at(++port));
+            plan.hear(id_of(i), liar, addresses, plan.now);
+        }
+        let_fail(plan.now + 1s);
+        CHECK(dials == static_cast<std::size_t>(DialPlan::hearsay_burst));
+        let_fail(plan.now + 100s);
+        CHECK(dials <= static_cast<std::size_t>(DialPlan::hearsay_burst) + 11);
+    }
+    // What others tell, and a seed, are dialled at once.
+    const std::uint64_t seed = plan.seek(name, DialPlan::Kind::seed, plan.now);
+    CHECK(plan.must().target == seed);
+    plan.hear(bob, id_of(3), {{"10.0.0.2", 7000}}, plan.now);
+    CHECK(plan.must().address.host == "10.0.0.2");
+}
+
+TEST_CASE("hearsay that proves true costs its teller nothing, and is sought like a peer from then on") {
+    Plan plan;
+    const PeerId teller = id_of(9);
+    for (std::size_t i = 100; i < 300; ++i) {
+        plan.hear(id_of(i), teller, {at(static_cast<std::uint16_t>(i))}, plan.now);
+        const auto dial = plan.must();
+        plan.answered({dial.target, dial.round}, id_of(i), plan.now);
+        plan.engaged(id_of(i));
+        plan.attached(id_of(i));
+        plan.now += 10ms;
+    }
+    plan.released(id_of(100), true, plan.now);
+    plan.wait();
+    for (int i = 0; i < 100; ++i) {
+        REQUIRE(plan.fail(plan.must()));
+        plan.wait();
+    }
+}
+
+TEST_CASE("hearsay of a teller that is not worth a dial any more is that of the next one who tells it") {
+    Plan plan;
+    for (std::size_t i = 100; i < 400; ++i) {
+        plan.hear(id_of(i), id_of(9), {{"10.9.0.1", static_cast<std::uint16_t>(i)}}, plan.now);
+    }
+    plan.hear(bob, id_of(9), {at(1)}, plan.now);
+    while (const auto dial = plan.ask()) plan.fail(*dial);
+    plan.hear(bob, id_of(3), {at(1)}, plan.now);
+    CHECK(plan.must().address == at(1));
 }
 
 TEST_CASE("a peer out of view stays sought as a peer") {
     Plan plan;
     plan.seek(bob, {at(1)}, plan.now);
-    plan.unbind(bob, plan.now);
+    plan.unbind(bob, plan.now, never);
     CHECK(plan.must().address == at(1));
 }
 
@@ -396,13 +587,12 @@ TEST_CASE("who accepts without a greeting when its link was just lost is dialled
     Plan plan;
     plan.seek(bob, {at(1)}, plan.now);
     plan.meet_and_lose();
-    CHECK_FALSE(plan.fail(plan.must(), errc::connection_lost)->refused_everywhere);
+    REQUIRE(plan.fail(plan.must(), errc::connection_lost));
     for (const auto pause : {2ms, 4ms, 8ms, 16ms, 32ms}) {
         CHECK(plan.wait() == pause);
         plan.fail(plan.must(), errc::connection_lost);
     }
     CHECK(plan.wait() >= shortest * 3 / 4);
-    CHECK(plan.fail(plan.must())->refused_everywhere);
 }
 
 TEST_CASE("a round whose last addresses are occupied waits for the dials under way") {
@@ -413,7 +603,7 @@ TEST_CASE("a round whose last addresses are occupied waits for the dials under w
     plan.now += DialPlan::stagger;
     CHECK_FALSE(plan.ask());
     CHECK(plan.next() == never);
-    CHECK(plan.fail(dial)->refused_everywhere);
+    CHECK(plan.fail(dial));
 }
 
 TEST_CASE("who did not run gives the dials under way as much more time, and not more than if they had just begun") {
@@ -472,7 +662,7 @@ TEST_CASE("what is dropped is not dialled, and its outcomes mean nothing") {
         const auto dial = plan.must();
         plan.drop_all();
         plan.resolved(asked.target, {at(9)}, plan.now);
-        plan.answered({asked.target, asked.round}, bob);
+        plan.answered({asked.target, asked.round}, bob, plan.now);
         CHECK_FALSE(plan.fail(dial));
     }
     CHECK(plan.bound(seed) == nullptr);

@@ -172,6 +172,132 @@ TEST_CASE("a peer that no dial ever reached is given the whole suspicion when it
     CHECK(ann.news.back() == "failed 2");
 }
 
+TEST_CASE("who answers in place of a peer that has lost its link is evidence against nobody") {
+    Lab lab;
+    lab.options.suspicion = 2s;
+    Node& ann = lab.start(1);
+    const Address place{"10.0.0.2", 7000};
+    lab.play(place, 2);
+    ann.add(place);
+    lab.last_puppet().join();
+    REQUIRE(ann.sees(id_of(2)));
+    void (*answer)(Puppet&) = nullptr;
+    SUBCASE("another peer") {
+        lab.play(place, 3);
+        answer = [](Puppet& other) { other.say_hello(); };
+    }
+    SUBCASE("this node itself") {
+        lab.play(place, 1);
+        answer = [](Puppet& other) { other.say_hello(); };
+    }
+    SUBCASE("a node of another cluster") {
+        answer = [](Puppet& other) {
+            other.hello.cluster = "another";
+            other.say_hello();
+        };
+    }
+    SUBCASE("a program of another kind") {
+        answer = [](Puppet& other) { other.say(Ping{}); };
+    }
+    SUBCASE("something that hangs up") {
+        answer = [](Puppet& other) { other.hang_up(); };
+    }
+    const Time lost = lab.now;
+    std::size_t seen = lab.puppet_count();
+    lab.last_puppet().hang_up();
+    while (lab.now - lost < 1900ms) {
+        if (seen != lab.puppet_count()) {
+            seen = lab.puppet_count();
+            answer(lab.last_puppet());
+        }
+        lab.advance(1ms);
+        REQUIRE(ann.state_of(id_of(2)) == PeerState::suspect);
+    }
+    CHECK(seen > 1);
+    CHECK(lab.wait([&] { return !ann.sees(id_of(2)); }, 200ms));
+}
+
+TEST_CASE("a peer that is refused where it was found is sought at its other addresses before it is given up") {
+    Lab lab;
+    lab.options.suspicion = 2s;
+    const Address tunnel{"10.5.0.1", 7000};
+    const Address own{"10.0.0.2", 7000};
+    Node& ann = lab.start(1);
+    lab.play(tunnel, 2);
+    ann.add(tunnel);
+    Puppet& bob = lab.last_puppet();
+    bob.hello.self.addresses = {{"10.8.0.1", 7000}, {"10.8.0.2", 7000}, own};
+    bob.join();
+    REQUIRE(ann.sees(bob.id));
+    lab.hold_dials = true;
+    const Time lost = lab.now;
+    bob.hang_up();
+    const auto serve = [&] {
+        lab.settle();
+        for (const Lab::Pending& dial : lab.take_dials()) {
+            if (dial.address == tunnel) lab.refuse(dial);
+            if (dial.address == own) lab.dials.push_back(dial);
+        }
+        lab.settle();
+    };
+    serve();
+    while (lab.dials.empty() && lab.now - lost < 1s) lab.advance(1ms), serve();
+    CHECK(lab.now - lost <= 3 * DialPlan::short_stagger);
+    REQUIRE(lab.dials.size() == 1);
+    CHECK(ann.state_of(bob.id) == PeerState::suspect);
+    SUBCASE("it is there") {
+        const Token token = bob.token;
+        lab.advance(150ms);
+        lab.play(own, 2);
+        lab.complete(lab.take_dials().at(0));
+        lab.last_puppet().resume(token, {{user_channel, 0, 1 << 20}});
+        CHECK(ann.state_of(bob.id) == PeerState::alive);
+        CHECK(ann.news.size() == 1);
+    }
+    SUBCASE("nobody answers there") {
+        CHECK(lab.wait([&] { return !ann.sees(bob.id); }));
+        CHECK(lab.now - lost <= 300ms);
+    }
+    SUBCASE("it refuses there, too") {
+        lab.refuse(lab.take_dials().at(0));
+        lab.settle();
+        CHECK(lab.wait([&] { return !ann.sees(bob.id); }));
+        CHECK(lab.now - lost <= 300ms);
+        CHECK(ann.said("why=refused_everywhere") == 1);
+    }
+}
+
+TEST_CASE("an address that has led to somebody else tells nothing about those who were found there before") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    const Address balancer{"10.5.0.1", 7000};
+    lab.play(balancer, 2);
+    ann.add(balancer);
+    Puppet& bob = lab.last_puppet();
+    bob.join();
+    lab.play(balancer, 3);
+    ann.add(balancer);
+    Puppet& eve = lab.last_puppet();
+    eve.join();
+    const Address own{"10.0.0.2", 7000};
+    lab.play(own, 2);
+    for (int i = 0; i < 50 && lab.dialled.back().address != own; ++i) {
+        for (Puppet* each : {&bob, &eve}) each->say(Ping{});
+        lab.advance(100ms);
+    }
+    REQUIRE(lab.dialled.back().address == own);
+    lab.last_puppet().say_hello();  // bob is checked where he says he is
+    lab.hold_dials = true;
+    bob.hang_up();
+    for (int i = 0; i < 10 && ann.sees(bob.id); ++i) {
+        for (const Lab::Pending& dial : lab.take_dials()) {
+            if (dial.address != balancer) lab.refuse(dial);
+        }
+        lab.advance(100ms);
+    }
+    CHECK_FALSE(ann.sees(bob.id));
+}
+
 TEST_CASE("whoever is found where another was sought has not refused") {
     Lab lab;
     Node& ann = lab.start(1);

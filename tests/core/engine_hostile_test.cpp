@@ -131,6 +131,45 @@ TEST_CASE("lists of nodes that do not exist do not take the place of those that 
     CHECK(node->link_count() <= 2 * 8 + 512);
 }
 
+TEST_CASE("a list of many that do not exist at the addresses of a third party costs that one few dials") {
+    bool apart = false;
+    SUBCASE("all at the same") {}
+    SUBCASE("each at others") { apart = true; }
+    Lab lab;
+    lab.options.max_peers = 256;
+    Node& node = lab.start(1);
+    Node& peer = lab.start(2);
+    Node& other = lab.start(4);
+    lab.join(node, peer);
+    Puppet& liar = lab.puppet(node, 3);
+    liar.join();
+    PeerList list = fakes(480, 1);
+    std::uint16_t port = 0;
+    for (Facts& facts : list.peers) {
+        facts.addresses.clear();
+        for (int i = 0; i < 8; ++i) {
+            facts.addresses.push_back({"10.9.0.1", static_cast<std::uint16_t>(1 + (apart ? port++ : i))});
+        }
+    }
+    const auto dials = [&] {
+        return std::count_if(lab.dialled.begin(), lab.dialled.end(),
+                             [](const auto& dial) { return dial.address.host == "10.9.0.1"; });
+    };
+    liar.say(list);
+    lab.advance(50ms);
+    if (!apart) CHECK(dials() == 8);
+    lab.advance(1s);
+    const std::uint64_t request = node.add(other.address);  // finds its place at once
+    CHECK(node.answers.contains(request));
+    liar.hang_up();
+    lab.advance(30s);
+    const auto before = dials();
+    CHECK(before <= 100);
+    lab.advance(75s);
+    CHECK(dials() == before);
+    CHECK(node.sees(peer.id));
+}
+
 TEST_CASE("offsets out of all reason break the link of who sends them and nothing else") {
     struct Attack {
         const char* what;

@@ -39,7 +39,7 @@ TEST_CASE("leaving ends at once when the only peer with messages to come turns o
     CHECK(ann->link_count() == 0);
 }
 
-TEST_CASE("leaving ends at once when another node answers in the place of the only peer") {
+TEST_CASE("leaving waits no longer than linger when another node answers in the place of the only peer") {
     Lab lab;
     Node& ann = lab.start(1);
     Node& bob = lab.start(2);

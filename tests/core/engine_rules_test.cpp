@@ -340,7 +340,7 @@ TEST_CASE("who said goodbye is told that it is over, and hearsay does not bring 
     Lab lab;
     Node& ann = lab.start(1);
     Node& bob = lab.start(2);
-    lab.join(ann, bob);
+    lab.join(bob, ann);
     bob->leave(lab.now);
     lab.advance(10ms);
     REQUIRE(bob.left);

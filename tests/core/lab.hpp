@@ -157,6 +157,10 @@ public:
     bool hold_dials = false;
     /// Dials of these are never answered.
     std::set<std::string> silent;
+    /// What a name stands for; any other for itself.
+    std::map<std::string, std::vector<Address>> names;
+    /// Addresses of load balancers: each dial lands at the next of those behind it.
+    std::map<std::string, std::deque<Address>> balancers;
     /// New wires hold both ways from the start.
     bool hold_wires = false;
 

@@ -370,7 +370,9 @@ void Lab::carry_out(Node& node, Action& action) {
         if (hold_resolving) {
             resolving.emplace_back(resolve->target, resolve->name);
         } else {
-            node.engine->resolved(resolve->target, {resolve->name}, {}, now);
+            const auto found = names.find(resolve->name.host);
+            const std::vector<Address> itself{resolve->name};
+            node.engine->resolved(resolve->target, found == names.end() ? itself : found->second, {}, now);
         }
     } else if (const auto* closed = std::get_if<Close>(&action)) {
         close(node, closed->link, closed->drain);
@@ -425,8 +427,14 @@ void Lab::complete(const Pending& dial) {
         dial.node->engine->connected(dial.link, dial.address, now);
         return;
     }
+    Address place = dial.address;
+    if (const auto balancer = balancers.find(place.to_string()); balancer != balancers.end()) {
+        place = balancer->second.front();
+        balancer->second.pop_front();
+        balancer->second.push_back(place);
+    }
     const auto found = std::find_if(nodes_.begin(), nodes_.end(), [&](const auto& node) {
-        return node->alive && !node->left && node->address == dial.address;
+        return node->alive && !node->left && node->address == place;
     });
     if (found == nodes_.end()) return refuse(dial);
     const LinkId accepted = (*found)->engine->accepted({dial.node->address.host, 50000}, now);

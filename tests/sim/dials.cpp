@@ -22,8 +22,36 @@ World::Node* World::listener(const Address& address) {
     return nullptr;
 }
 
+/// What the name of all is resolved to: where their machines are, whether or not a process runs there.
+std::vector<Address> World::addresses_of_all() {
+    std::vector<Address> all;
+    for (const Machine& machine : machines_) {
+        if (machine.listens) all.push_back(machine.address);
+    }
+    // Some servers turn the list each time, some tell but a part of it.
+    std::rotate(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(random_.below(all.size())), all.end());
+    if (all.size() > 2 && random_.below(4) == 0) all.resize(2);
+    return all;
+}
+
+/// Where the balancer leads a dial: to a machine whose process runs, as far as it knows.
+Address World::behind_balancer() {
+    std::vector<Address> running;
+    std::vector<Address> all;
+    for (const auto& node : nodes_) {
+        const Machine& machine = machines_[node->index];
+        if (!machine.listens) continue;
+        all.push_back(machine.address);
+        if (node->alive) running.push_back(machine.address);
+    }
+    if (running.empty() || random_.below(10) == 0) return all[random_.below(all.size())];
+    return running[random_.below(running.size())];
+}
+
 void World::dial(Node& node, const core::Dial& dial) {
     check_dial(node, dial.address);
+    check_rumour(node, dial.address);
+    const Address place = dial.address == balancer ? behind_balancer() : dial.address;
     ++node.dials;
     node.dialling.insert(dial.link);
     if (now_ < node.exhausted_until) {
@@ -32,12 +60,12 @@ void World::dial(Node& node, const core::Dial& dial) {
         node.engine->dial_failed(dial.link, errc::out_of_descriptors, clock(node));
         return;
     }
-    const Node* target = listener(dial.address);
+    const Node* target = listener(place);
     if (target == nullptr) {
-        if (dial.address.host == swallows || powerless_.contains(dial.address)) {
+        if (place.host == swallows || powerless_.contains(place)) {
             // Some networks say so when nobody answers.
             if (chance(0.3)) dial_fails(node, dial.link, errc::host_unreachable, 1500ms);
-        } else if (dial.address.host == stranger) {
+        } else if (place.host == stranger) {
             meet_stranger(node, dial.link, dial.address, chance(0.3));
         } else {
             dial_fails(node, dial.link, errc::connection_refused, between(50us, 5ms));
@@ -50,8 +78,8 @@ void World::dial(Node& node, const core::Dial& dial) {
     if (refused) {
         dial_fails(node, dial.link, errc::connection_refused, between(50us, 5ms));
     } else if (!swallowed) {
-        at(between(50us, 5ms), [this, &node, link = dial.link, address = dial.address] {
-            knock(node, link, address, 0);
+        at(between(50us, 5ms), [this, &node, link = dial.link, address = dial.address, place] {
+            knock(node, link, address, place, 0);
         });
     }
 }
@@ -90,18 +118,19 @@ void World::meet_stranger(Node& node, core::LinkId link, const Address& address,
     });
 }
 
-/// The first packet of a dial reaches the machine, or is sent again a second later, and then after twice as long.
-void World::knock(Node& node, core::LinkId link, const Address& address, int attempt) {
+/// The first packet of a dial of `address` reaches the machine at `place`, or is sent again a second later, and then
+/// after twice as long.
+void World::knock(Node& node, core::LinkId link, const Address& address, const Address& place, int attempt) {
     if (!node.alive || !node.dialling.contains(link)) return;
-    Node* acceptor = listener(address);
+    Node* acceptor = listener(place);
     if (acceptor == nullptr) {
-        if (!powerless_.contains(address)) dial_fails(node, link, errc::connection_refused, 0ms);
+        if (!powerless_.contains(place)) dial_fails(node, link, errc::connection_refused, 0ms);
         return;
     }
     if (!network_.joins(node.index, acceptor->index)) {
         if (attempt < 4) {
-            at(std::chrono::seconds(1 << attempt), [this, &node, link, address, attempt] {
-                knock(node, link, address, attempt + 1);
+            at(std::chrono::seconds(1 << attempt), [this, &node, link, address, place, attempt] {
+                knock(node, link, address, place, attempt + 1);
             });
         }
         return;

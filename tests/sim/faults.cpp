@@ -53,6 +53,9 @@ Conditions::Conditions(core::Dice dice, std::size_t nodes) {
     end = pick < 50 ? End::whole : pick < 75 && nodes > 2 ? End::majority : End::pair;
     requests = chance(50);
     if (chance(20)) hasty = share(0.1);
+    const std::uint64_t road = dice.below(100);
+    way = road < 55 ? Way::first : road < 70 ? Way::name : road < 85 ? Way::balancer : Way::added;
+    if (way == Way::added) seeds = 1;
 }
 
 Fault Conditions::draw(core::Dice& dice) const {
@@ -354,7 +357,7 @@ void World::strain(Node& node, Time until, int stops) {
 
 /// A peer of this node tells it of many others, none of which exists.
 void World::spread_rumour(Node& node) {
-    if (rumoured_ != 0) return;
+    if (rumoured_) return;
     for (const auto& [link, place] : node.links) {
         if (!node.engine->attached_to(link)) continue;
         core::PeerList list;
@@ -363,11 +366,12 @@ void World::spread_rumour(Node& node) {
             for (auto& byte : facts.id.bytes) byte = static_cast<std::uint8_t>(faults_.next());
             facts.version = 1;
             for (int each = 1; each <= 8; ++each) {
-                facts.addresses.push_back({"10.9." + std::to_string(i) + "." + std::to_string(each), 7000});
+                facts.addresses.push_back({nowhere + std::to_string(i) + "." + std::to_string(each), 7000});
             }
-            rumoured_ += facts.addresses.size();
             list.peers.push_back(std::move(facts));
         }
+        rumoured_ = true;
+        node.rumoured_at = clock(node);
         note("n" + std::to_string(node.index) + " hears of many that do not exist");
         node.engine->received(link, core::Control(std::move(list)), clock(node));
         settle(node);

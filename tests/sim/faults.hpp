@@ -69,6 +69,15 @@ struct Conditions {
     std::size_t max_peers = 32;
     std::size_t inbox_per_peer = std::size_t{512} << 10;
 
+    /// How nodes find each other.
+    enum class Way : std::uint8_t {
+        first,     ///< all others have the first of them as seeds
+        name,      ///< all have one name as their seed, which stands for all
+        balancer,  ///< all have one address as their seed, where each dial leads to some node, be it the dialler
+        added,     ///< all others add the first one, again and again until that succeeds, and there are no seeds
+    };
+    Way way = Way::first;
+
     enum class End : std::uint8_t {
         whole,     ///< all is healed
         majority,  ///< some never run or are never reached again

@@ -202,7 +202,7 @@ bool World::rest() {
     // Whoever is not reached is dialled at each of its addresses, of which there are three at most, after pauses of
     // three quarters of `reconnect_max` at least.
     const double rounds = std::chrono::duration<double>(now_ - since) / (5s * 0.7) + 2;
-    const double sought = 3 * static_cast<double>(runs_.size() + seeds_.size()) + static_cast<double>(rumoured_);
+    const double sought = 3 * static_cast<double>(runs_.size() + seeds_.size());
     const auto most = static_cast<std::uint64_t>(rounds * sought);
     for (const auto& node : nodes_) {
         if (machines_[node->index].frozen) continue;

@@ -13,7 +13,7 @@ void World::check_step(Node& node) {
     if (node.engine->pinned() > total_outbox_bytes + replies + core::Arena::segment_size) {
         fail(who() + "pins more than allowed");
     }
-    if (node.engine->link_count() > node.link_limit + rumoured_) fail(who() + "has more links than allowed");
+    if (node.engine->link_count() > node.link_limit) fail(who() + "has more links than allowed");
     if (node.engine->counters().protocol_errors != 0) fail(who() + "sees a rule broken");
 }
 
@@ -83,6 +83,7 @@ void World::check_dial(Node& node, const Address& address) {
     if (node.dial_tokens < -1) fail(who + "dials more often than allowed");
     if (node.departed.empty() || node.leaving) return;
     if (std::find(seeds_.begin(), seeds_.end(), address) != seeds_.end()) return;
+    if (conditions_.way == Conditions::Way::name) return;  // the seed stands for all, whoever has left
     bool departed = false;
     for (const auto& [id, run] : runs_) {
         if (run->published != address) continue;
@@ -92,6 +93,16 @@ void World::check_dial(Node& node, const Address& address) {
     const bool wanted = std::find(node.removed.begin(), node.removed.end(), address) != node.removed.end() ||
                         std::find(node.added.begin(), node.added.end(), address) != node.added.end();
     if (departed && !wanted) fail(who + "dials who has said goodbye to it, at " + address.to_string());
+}
+
+/// Of many that do not exist few are dialled: what one peer tells is worth a burst, and then little by little more.
+void World::check_rumour(Node& node, const Address& address) {
+    if (!address.host.starts_with(nowhere)) return;
+    ++node.vain_dials;
+    const double passed = std::chrono::duration<double>(clock(node) - node.rumoured_at) /
+                          std::chrono::duration<double>(core::DialPlan::hearsay_pause);
+    const bool few = static_cast<double>(node.vain_dials) <= core::DialPlan::hearsay_burst + passed + 1;
+    if (!few) fail("n" + std::to_string(node.index) + " dials too many that do not exist");
 }
 
 /// Between two that never parted nobody else uses their ids: who is refused for that is attached in another way.

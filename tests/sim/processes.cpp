@@ -22,7 +22,7 @@ void World::start(std::size_t index) {
     options.observer = machine.observer;
     options.listening = {node->address};
     options.seeds = seeds_;
-    if (index == 0 && seeds_.size() == 1) options.seeds.clear();
+    if (index == 0 && conditions_.way == Conditions::Way::first && seeds_.size() == 1) options.seeds.clear();
     options.heartbeat = conditions_.heartbeat;
     options.suspicion = conditions_.suspicion;
     options.reconnect_min = 100ms;
@@ -62,7 +62,27 @@ void World::start(std::size_t index) {
     runs_[node->id] = node.get();
     if (nodes_[index]->engine) gone_.push_back(std::move(nodes_[index]));
     nodes_[index] = std::move(node);
+    if (conditions_.way == Conditions::Way::added) join(*nodes_[index]);
     settle(*nodes_[index]);
+}
+
+/// Adds the first node, which has to find nobody itself.
+void World::join(Node& node) {
+    const Node& first = *nodes_.front();
+    if (!node.alive || node.leaving || node.index == 0 || node.in_view.contains(first.id)) return;
+    const Address& place = machines_.front().published;
+    if (std::find(node.added.begin(), node.added.end(), place) == node.added.end()) node.added.push_back(place);
+    node.joining = node.engine->add(place, clock(node));
+}
+
+void World::join_later(Node& node) {
+    at(1s, [this, &node] {
+        const auto again = [this, &node] {
+            join(node);
+            settle(node);
+        };
+        if (!busy(node, again)) again();
+    });
 }
 
 /// The process of this machine comes back, perhaps elsewhere, perhaps where another one ran.
@@ -217,7 +237,7 @@ void World::carry_out(Node& node, core::Action& action) {
         const auto resolved = [this, &node, target = resolve->target, name = resolve->name, found] {
             if (!node.alive) return;
             std::vector<Address> addresses;
-            if (found) addresses.push_back(name);
+            if (found) addresses = name == name_of_all ? addresses_of_all() : std::vector<Address>{name};
             node.engine->resolved(target, std::move(addresses), found ? errc{} : errc::unresolvable_host, clock(node));
             settle(node);
         };
@@ -254,6 +274,7 @@ void World::carry_out(Node& node, core::Action& action) {
     } else if (auto* done = std::get_if<core::AddDone>(&action)) {
         note(who + "add: " + (done->error == errc{} ? "done" : make_error_code(done->error).message()));
         check_answer(node, *done);
+        if (done->error != errc{} && done->request == node.joining) join_later(node);
     } else if (auto* members = std::get_if<core::MembersChanged>(&action)) {
         members_changed(node, *members);
     } else if (auto* finished = std::get_if<core::LeaveDone>(&action)) {
@@ -274,6 +295,10 @@ void World::removed(Node& node, const core::PeerRemoved& action) {
         node.departed.insert(action.peer.id);
         if (!runs_.at(action.peer.id)->leaving) fail(who + "says of a peer that it left, which did not");
     }
+    // Who is told to go asks again.
+    const bool by_first = runs_.at(action.peer.id)->index == 0;
+    const bool told = action.reason == RemovalReason::refused;
+    if (conditions_.way == Conditions::Way::added && by_first && told) join_later(node);
     if (reason == "failed" || reason == "unreachable") {
         node.failed.insert(action.peer.id);
         judge(node, action.peer, reason);

@@ -47,6 +47,9 @@ World::World(Plan plan)
             machine.published = {nobodys[pick - 1], static_cast<std::uint16_t>(7000 + i)};
         }
     }
+    if (conditions_.way == Conditions::Way::name) seeds_ = {name_of_all};
+    if (conditions_.way == Conditions::Way::balancer) seeds_ = {balancer};
+    if (conditions_.way == Conditions::Way::added) seeds_.clear();
     for (std::size_t i = 0; i < plan_.nodes; ++i) {
         nodes_.push_back(std::make_unique<Node>());
         nodes_.back()->alive = false;

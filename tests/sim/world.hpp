@@ -135,12 +135,16 @@ private:
 
     // dials.cpp: who answers where
     void dial(Node& node, const core::Dial& dial);
-    void knock(Node& node, core::LinkId link, const Address& address, int attempt);
+    void knock(Node& node, core::LinkId link, const Address& address, const Address& place, int attempt);
     void dial_fails(Node& node, core::LinkId link, errc error, Duration after);
     void meet_stranger(Node& node, core::LinkId link, const Address& address, bool silent);
     void connect(Node& node, core::LinkId link, const Address& address, Node& acceptor);
     void accept(std::uint64_t connection);
     Node* listener(const Address& address);
+    std::vector<Address> addresses_of_all();
+    Address behind_balancer();
+    void join(Node& node);
+    void join_later(Node& node);
 
     // connections.cpp: bytes
     void write(Node& node, core::LinkId link);
@@ -198,6 +202,7 @@ private:
     bool stands_between(const Node& a, const Node& b, Time since) const;
     bool witnessed(const Node& node, const Node& subject, Time since) const;
     void check_dial(Node& node, const Address& address);
+    void check_rumour(Node& node, const Address& address);
     void judge(Node& node, const Peer& peer, std::string_view reason);
     void judge_stalled(Node& node, Node& subject);
 
@@ -230,7 +235,7 @@ private:
     std::vector<Address> abandoned_;   ///< where a process ran that started anew elsewhere
     std::set<Address> powerless_;      ///< whose machine is off
     std::uint64_t last_machine_ = 0;
-    std::size_t rumoured_ = 0;         ///< addresses of nodes that do not exist, of which one was told
+    bool rumoured_ = false;            ///< one node was told of many that do not exist
     std::map<std::uint64_t, Connection> connections_;
     std::uint64_t last_connection_ = 0;
     std::map<std::pair<PeerId, PeerId>, std::uint64_t> usable_;  ///< the connection attached at both ends

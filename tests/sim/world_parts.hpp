@@ -21,6 +21,12 @@ inline constexpr std::size_t outbox_bytes = 300 << 10;
 inline constexpr std::size_t total_outbox_bytes = 4 << 20;
 inline constexpr Duration linger = std::chrono::seconds(3);
 
+/// The seed that stands for all nodes, and the one that leads each dial to some node.
+inline const Address name_of_all{"all", 7000};
+inline const Address balancer{"10.3.0.1", 7000};
+/// Where nodes are said to be that do not exist.
+inline constexpr const char* nowhere = "10.9.";
+
 inline std::string short_id(const PeerId& id) {
     return id.to_string().substr(0, 6);
 }
@@ -127,10 +133,13 @@ struct World::Node {
     bool in_time = false;          ///< it has left before its linger was over: all have answered
     std::vector<Address> removed;  ///< addresses of peers it has removed
     std::vector<Address> added;
+    std::uint64_t joining = 0;  ///< the request by which it adds the first
     std::map<std::uint64_t, PeerId> adds;  ///< whom each request was to add
     double dial_tokens = core::DialPlan::burst;
     Time dial_refilled{};
     std::uint64_t dials = 0;
+    Time rumoured_at{};             ///< when it was told of many that do not exist
+    std::uint64_t vain_dials = 0;   ///< of those
     Time stalled_at = core::never;
     Time resumed_at = -std::chrono::hours(24);
     std::set<PeerId> subjects;  ///< healthy peers it failed since it was last stalled
