@@ -589,6 +589,7 @@ void Engine::dial_now(Time now) {
         actions_.push_back(Dial{link.id, step->address});
     }
     for (const DialPlan::Round& round : plan_.take_ended()) round_failed(round, now);
+    may_be_settled();  // all addresses behind a seed may lead to linked peers
 }
 
 void Engine::resolved(std::uint64_t target, std::vector<Address> addresses, errc error, Time now) {

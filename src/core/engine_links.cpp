@@ -124,6 +124,7 @@ void Engine::end_target(Link& link, errc error, Time now) {
     if (target == 0) return;
     const DialPlan::Kind kind = plan_.kind(target);
     if (kind == DialPlan::Kind::seed && link.pair != nullptr && attached_link(*link.pair) != nullptr) {
+        may_be_settled();
         return plan_.answered({target, link.round}, link.pair->id, now);  // its peer is linked in another way
     }
     ++counters_.dials_failed;
@@ -301,6 +302,7 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
     if (plan_.kind(link.target) == DialPlan::Kind::seed && attached_link(pair) != nullptr) {
         if (publishes(id, link.wanted)) found_at(pair, link.wanted);
         plan_.answered({std::exchange(link.target, 0), link.round}, id, now);
+        may_be_settled();
         return close(link);
     }
     link.pair = &pair;

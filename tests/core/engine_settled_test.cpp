@@ -65,6 +65,14 @@ TEST_CASE("a seed that never answers, one without an address and the node itself
     CHECK(settles(lab, ann));
 }
 
+TEST_CASE("seeds that lead to one who is linked have been tried, too") {
+    Lab lab;
+    Node& bob = lab.start(2);
+    Node& ann = start(lab, 1, {bob.address, bob.address, nobody});
+    CHECK(settles(lab, ann, lab.options.heartbeat / 4));
+    CHECK(ann->peer_count() == 1);
+}
+
 TEST_CASE("the fifth is settled when it has all four in view, of whom it was given one and a dead one") {
     for (const std::uint8_t fifth : {std::uint8_t{1}, std::uint8_t{6}}) {
         CAPTURE(fifth);
