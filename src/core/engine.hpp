@@ -137,8 +137,8 @@ public:
         slow,  ///< who is slow, see `Backlog`
         full,  ///< everybody without room
     };
-    /// To all in view but observers, all or none but for those that are skipped. The time is needed only to find out who is slow: it
-    /// may be left out of a first attempt, because to ask for it costs much beside a small message.
+    /// To all in view but observers, all or none but for those that are skipped. The time is needed only to find out
+    /// who is slow: it may be left out of a first attempt, because to ask for it costs much beside a small message.
     Outcome broadcast(const Body& body, Skip skip, std::optional<Time> now = std::nullopt);
     Outcome send(const PeerId& to, const Body& body, Skip skip, std::optional<Time> now = std::nullopt);
     /// To several, all or none but for those that are skipped; to one that is named twice, once.
