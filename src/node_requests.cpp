@@ -98,6 +98,11 @@ void NodeRequests::start(const PeerId& to, const Outgoing& payload, std::chrono:
     handled->started();
 }
 
+bool NodeRequests::awaits(const PeerId& from, std::uint64_t call) {
+    const std::lock_guard lock(mutex_);
+    return calls_.waits(call, from);
+}
+
 void NodeRequests::replied(const core::Batch& batch) {
     for (std::size_t at = 0; at < batch.frames.size();) {
         const std::byte* const frame = batch.frames.data() + at;

@@ -46,6 +46,9 @@ public:
     /// Calls `handler` on the I/O thread, not from within this call.
     void start(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout, Handler handler);
 
+    /// Whether somebody waits for the reply of `from` to `call`. May be called under the engine's lock.
+    bool awaits(const PeerId& from, std::uint64_t call);
+
     // On the I/O thread.
     void replied(const core::Batch& batch);
     void peer_gone(const PeerId& peer);

@@ -59,8 +59,10 @@ std::vector<Address> remembered(const Options& options, const net::PeersFile* fi
     return addresses;
 }
 
+using Awaits = std::function<bool(const PeerId&, std::uint64_t call)>;
+
 core::EngineOptions engine_options(const Options& options, core::Facts self, std::vector<Address> remembered,
-                                   bool wildcard) {
+                                   bool wildcard, Awaits awaits) {
     return {
         .cluster = options.cluster,
         .self = std::move(self),
@@ -83,6 +85,8 @@ core::EngineOptions engine_options(const Options& options, core::Facts self, std
         .total_outbox_bytes = options.total_outbox_bytes,
         .max_message = options.max_message,
         .max_peers = options.max_peers,
+        .members_bytes = options.members_bytes,
+        .awaits = std::move(awaits),
         .random = net::fill_random,
     };
 }
@@ -139,9 +143,13 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
                      .addresses = advertised(options, acceptor),
                      .tags = options.tags};
     auto known = remembered(options, state->peers_file_.get(), self.addresses);
+    const auto awaits = [weak](const PeerId& from, std::uint64_t call) {
+        const auto self_again = weak.lock();
+        return self_again && self_again->requests_->awaits(from, call);
+    };
     state->driver_ = std::make_shared<net::Driver>(
-        state->loop_, std::move(acceptor), engine_options(options, std::move(self), std::move(known), wildcard),
-        options.keep_warm);
+        state->loop_, std::move(acceptor),
+        engine_options(options, std::move(self), std::move(known), wildcard, awaits), options.keep_warm);
 
     state->on_throw_ = [weak](std::string_view what) {
         if (const auto self_again = weak.lock()) self_again->handler_threw(what);
