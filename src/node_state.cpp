@@ -61,8 +61,10 @@ std::vector<Address> remembered(const Options& options, const net::PeersFile* fi
     return addresses;
 }
 
+using Awaits = std::function<bool(const PeerId&, std::uint64_t call)>;
+
 core::EngineOptions engine_options(const Options& options, core::Facts self, std::vector<Address> remembered,
-                                   net::Interfaces here, bool wildcard) {
+                                   net::Interfaces here, bool wildcard, Awaits awaits) {
     return {
         .cluster = options.cluster,
         .self = std::move(self),
@@ -88,6 +90,8 @@ core::EngineOptions engine_options(const Options& options, core::Facts self, std
         .total_outbox_bytes = options.total_outbox_bytes,
         .max_message = options.max_message,
         .max_peers = options.max_peers,
+        .members_bytes = options.members_bytes,
+        .awaits = std::move(awaits),
         .random = net::fill_random,
     };
 }
@@ -142,9 +146,14 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
                      .addresses = advertised(options, here),
                      .tags = options.tags};
     auto known = remembered(options, state->peers_file_.get(), here.addresses);
+    const auto awaits = [weak](const PeerId& from, std::uint64_t call) {
+        const auto self_again = weak.lock();
+        return self_again && self_again->requests_->awaits(from, call);
+    };
     state->driver_ = std::make_shared<net::Driver>(
         state->loop_, std::move(acceptor),
-        engine_options(options, std::move(self), std::move(known), std::move(here), wildcard), options.keep_warm);
+        engine_options(options, std::move(self), std::move(known), std::move(here), wildcard, awaits),
+        options.keep_warm);
 
     state->on_throw_ = [weak](std::string_view what) {
         if (const auto self_again = weak.lock()) self_again->handler_threw(what);
