@@ -232,7 +232,7 @@ TEST_CASE("however many addresses stand behind the name of a seed, each of them 
     lab.options.seeds = {{"all.example", 7000}};
     lab.hold_resolving = true;
     Node& node = lab.start(1);
-    REQUIRE(lab.resolving.size() == 1);
+    REQUIRE(lab.wait([&] { return lab.resolving.size() == 1; }));
     Addresses all;
     for (int i = 0; i < 40; ++i) all.push_back({"10.1.0." + std::to_string(i), 7000});
     node->resolved(lab.resolving.front().first, all, {}, lab.now);
