@@ -38,7 +38,7 @@ bool put_together(Batch& before, bool& has_room, const Batch& batch) {
         std::memcpy(before.block->data() + size, batch.frames.data(), batch.frames.size());
         before.frames = {before.block->data(), size + batch.frames.size()};
     }
-    before.lost += batch.lost;
+    before.lost = core::add_saturated(before.lost, batch.lost);
     before.messages += batch.messages;
     before.charge += batch.charge;
     return true;

@@ -1,5 +1,8 @@
 #include "node_members.hpp"
 
+#include "core/registry.hpp"
+#include "net/system.hpp"
+
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -59,13 +62,19 @@ void NodeMembers::cancel(const WaitOperation& operation) {
 }
 
 void NodeMembers::changed(core::MembersChanged&& action) {
-    std::vector<MembersState::Change> changes;
-    changes.reserve(action.changes.size());
-    for (core::MemberChange& each : action.changes) {
-        changes.push_back({std::move(each.record), each.present, each.graceful});
+    std::uint64_t gone = 0;
+    {
+        std::vector<MembersState::Change> changes;
+        changes.reserve(action.changes.size());
+        for (core::MemberChange& each : action.changes) {
+            if (!each.present) gone += core::Registry::member_cost + each.record->data.size();
+            changes.push_back({std::move(each.record), each.present, each.graceful});
+        }
+        const Woken woken = state_->apply(changes);
+        const Woken also = state_->set_complete(action.complete);
     }
-    const Woken woken = state_->apply(changes);
-    const Woken also = state_->set_complete(action.complete);
+    action.changes = {};
+    if (gone != 0) net::freed(gone);
 }
 
 void NodeMembers::seen_by_more() {

@@ -154,6 +154,11 @@ void NodeRequests::start_all(std::vector<Peer> peers, const Outgoing& payload, s
     for (std::size_t i = 0; i < count; ++i) start(whole->peer(i), payload, timeout, parts[i]);
 }
 
+bool NodeRequests::awaits(const PeerId& from, std::uint64_t call) {
+    const std::lock_guard lock(mutex_);
+    return calls_.waits(call, from);
+}
+
 void NodeRequests::replied(const core::Batch& batch) {
     for (std::size_t at = 0; at < batch.frames.size();) {
         const std::byte* const frame = batch.frames.data() + at;

@@ -50,6 +50,8 @@ public:
     /// Asks all of `peers`, and wakes `operation` when each has an answer.
     void start_all(std::vector<Peer> peers, const Outgoing& payload, std::chrono::nanoseconds timeout,
                    std::shared_ptr<RequestAllOperation> operation);
+    /// Whether somebody waits for the reply of `from` to `call`. May be called under the engine's lock.
+    bool awaits(const PeerId& from, std::uint64_t call);
 
     // On the I/O thread.
     void replied(const core::Batch& batch);

@@ -49,6 +49,11 @@ private:
     std::atomic<std::uint64_t> count_{0};
 };
 
+/// No error for an outcome that is none.
+inline std::error_code to_code(errc error) {
+    return error == errc{} ? std::error_code() : make_error_code(error);
+}
+
 /// What a `Node` stands for. Thread-safe. Kept alive by the node until it is destroyed, by the driver until the node
 /// has left, and by whatever of it is running.
 class NodeState final : public net::Observer, public std::enable_shared_from_this<NodeState> {

@@ -117,6 +117,8 @@ void check_sizes(const Options& options) {
             "max_peers is " + std::to_string(options.max_peers) + "; use 1 to 4096");
     require(options.max_member_data <= core::max_member_data,
             "max_member_data is " + text_of(options.max_member_data) + "; use at most 64 KiB");
+    require(options.members_bytes >= 64 * kib,
+            "members_bytes is " + text_of(options.members_bytes) + "; use at least 64 KiB");
     require(options.inbox_bytes >= inbox_per_peer * options.max_peers,
             "inbox_bytes (" + text_of(options.inbox_bytes) + ") must be at least 256 KiB for each of max_peers (" +
                 std::to_string(options.max_peers) + "), which is " + text_of(inbox_per_peer * options.max_peers) +

@@ -159,6 +159,7 @@ TEST_CASE("a size out of range is refused by name") {
         {[](Options& o) { o.max_message = std::numeric_limits<std::size_t>::max(); }, {"max_message is "}},
         {[](Options& o) { o.max_peers = 0; }, {"max_peers is 0", "4096"}},
         {[](Options& o) { o.max_peers = 4097; }, {"max_peers is 4097", "4096"}},
+        {[](Options& o) { o.members_bytes = 64 * kib - 1; }, {"members_bytes is 65535 bytes", "64 KiB"}},
         {[](Options& o) { o.max_peers = std::numeric_limits<std::size_t>::max(); }, {"max_peers is "}},
     };
     for (const Row& row : rows) check_refused(row);

@@ -122,7 +122,9 @@ struct CLUSTER_EXPORT Options {
     /// Messages received and not yet taken, over all peers. A quarter is kept for finishing long messages, half is
     /// shared out as 128 KiB for each of `max_peers`, the rest goes to those who send most. At least
     /// `max_peers` x 256 KiB and 4 x `max_message`. A message longer than 64 KiB may lie in a block twice its length.
-    /// Replies are not in it: of each peer one that comes in parts is kept until it is whole.
+    /// Long messages of two senders may come at the same time, though they need more than that quarter. A sender that
+    /// stops within one for two heartbeats lets another begin; what it has sent stays until its end or `resume_for`.
+    /// Replies are not in it: of each peer one that is waited for and comes in parts is kept until it is whole.
     std::size_t inbox_bytes = std::size_t{64} << 20;
     /// Messages accepted for one peer and not yet acknowledged; and, apart from them, as much of replies. At least
     /// `max_message` and 64 KiB for headers.
@@ -132,11 +134,17 @@ struct CLUSTER_EXPORT Options {
     std::size_t total_outbox_bytes = std::size_t{256} << 20;
     /// The longest message, in either direction; 64 KiB to 512 MiB. Every peer learns it.
     std::size_t max_message = std::size_t{16} << 20;
-    /// Peers in view plus those being greeted; 4096 at most. More are refused with `errc::too_many_peers`.
+    /// Peers in view plus those being attached; 4096 at most. Newcomers beyond it are refused with
+    /// `errc::too_many_peers`; who returns to a session that is remembered is not. Connections that have not become a
+    /// session count apart: 64 more than this, half of them from one host; the oldest is closed for the next.
     std::size_t max_peers = 256;
     /// The data of one member that this node enrols (see <cluster/membership.hpp>) may be so long, at most 64 KiB.
     /// Every node keeps the members of all, however long they are.
     std::size_t max_member_data = std::size_t{64} << 10;
+    /// The members of all other nodes, with 512 bytes for each beside its data. If there are more, the node with most
+    /// of them is disconnected (`too_many_members`), so that the others stay. At least 64 KiB. One node may have 65,536
+    /// members and 64 MiB of data.
+    std::size_t members_bytes = std::size_t{256} << 20;
 
     /// Where log lines go: called on the node's threads or the calling thread, one line at a time and never on behalf
     /// of a single message; must not block. Empty: warnings and errors to standard error, each with the time of day. A

@@ -1,5 +1,8 @@
 #include "core/arena.hpp"
 
+#include "core/frame.hpp"
+
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 
@@ -46,7 +49,21 @@ Span Arena::append(std::span<const std::byte> head, std::span<const std::byte> b
     std::memcpy(to, head.data(), head.size());
     if (!body.empty()) std::memcpy(to + head.size(), body.data(), body.size());
     segment.used_ += size;
+    mark(segment, begin);
     return {segment, begin, segment.used_};
+}
+
+Span Arena::append_frames(std::span<const std::byte> frames) {
+    Span span = append(frames, {});
+    for (std::size_t at = 0; at + FrameHeader::size <= frames.size();) {
+        mark(*span.segment_, span.begin_ + at);
+        at += FrameHeader::size + FrameHeader::read(frames.data() + at).length;
+    }
+    return span;
+}
+
+void Arena::mark(Segment& segment, std::size_t begin) noexcept {
+    segment.begins_[begin / 64] |= std::uint64_t{1} << begin % 64;
 }
 
 Span Arena::adopt(BlockRef block) {
@@ -73,6 +90,7 @@ Segment& Arena::open_segment(std::size_t room) {
         segment.block_ = std::move(spare_.back());
         spare_.pop_back();
     }
+    segment.begins_.resize(segment_size / 64);
     segment.place_ = segments_.begin();
     segment.open_ = true;
     segment.made_here_ = true;
@@ -104,7 +122,9 @@ void Arena::changed(Segment& segment, bool was_sparse) noexcept {
     if (!segment.open_) {
         erase(segment);
     } else if (!segment.block_->shared()) {
-        segment.used_ = 0;  // nothing of it is needed, nor being written to a socket: start over in warm memory
+        // Nothing of it is needed, nor being written to a socket: start over in warm memory.
+        std::fill_n(segment.begins_.begin(), (segment.used_ + 63) / 64, std::uint64_t{0});
+        segment.used_ = 0;
     }
 }
 

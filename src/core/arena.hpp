@@ -3,6 +3,7 @@
 #include "core/block.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <span>
@@ -27,6 +28,7 @@ private:
 
     BlockRef block_;
     Arena* arena_ = nullptr;
+    std::vector<std::uint64_t> begins_;  ///< a bit for each byte: a frame begins there. Only where `made_here_`
     std::size_t used_ = 0;        ///< bytes written
     std::size_t live_ = 0;        ///< bytes of all spans, each counted for itself
     std::size_t references_ = 0;  ///< spans
@@ -58,6 +60,12 @@ public:
     std::span<const std::byte> bytes() const noexcept {
         return {segment_->block()->data() + begin_, size()};
     }
+    /// Whether a frame begins at this byte of the span: as far as frames were appended, not adopted.
+    bool frame_begins(std::size_t at) const noexcept {
+        const std::size_t place = begin_ + at;
+        const std::size_t word = place / 64;
+        return word < segment_->begins_.size() && (segment_->begins_[word] >> place % 64 & 1) != 0;
+    }
     /// The bytes from `begin` to `end` of this span.
     Span part(std::size_t begin, std::size_t end) const noexcept { return {*segment_, begin_ + begin, begin_ + end}; }
     /// Grows by `next` if that continues it in the same segment.
@@ -65,13 +73,16 @@ public:
     void drop_front(std::size_t bytes) noexcept;
 
 private:
+    friend class Arena;
+
     Segment* segment_ = nullptr;
     std::size_t begin_ = 0;
     std::size_t end_ = 0;
 };
 
 /// Holds what was accepted for sending until the last receiver has acknowledged it. What goes to several receivers is
-/// written once. Not thread-safe; outlives its spans.
+/// written once. A segment that was made here takes an eighth more, to know where its frames begin. Not thread-safe;
+/// outlives its spans.
 class Arena {
 public:
     static constexpr std::size_t segment_size = std::size_t{256} << 10;
@@ -80,8 +91,10 @@ public:
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
 
-    /// Copies both parts one behind the other; together at most `segment_size`.
+    /// Copies one frame, or a part of one, whose parts stand one behind the other; together at most `segment_size`.
     Span append(std::span<const std::byte> head, std::span<const std::byte> body);
+    /// Copies several whole frames; together at most `segment_size`.
+    Span append_frames(std::span<const std::byte> frames);
     /// All of `block`, without a copy.
     Span adopt(BlockRef block);
 
@@ -95,6 +108,7 @@ public:
 private:
     friend class Span;
     Segment& open_segment(std::size_t room);
+    static void mark(Segment& segment, std::size_t begin) noexcept;
     void close(Segment& segment) noexcept;
     void changed(Segment& segment, bool was_sparse) noexcept;
     void erase(Segment& segment) noexcept;

@@ -10,6 +10,11 @@
 
 namespace cluster::core {
 
+/// Numbers that a peer tells may be large: a sum of them stays at its end instead of beginning anew.
+constexpr std::uint64_t add_saturated(std::uint64_t a, std::uint64_t b) noexcept {
+    return a + b < a ? ~std::uint64_t{0} : a + b;
+}
+
 /// What one session hands to the inbox at once: messages in their order, or one gap.
 struct Batch {
     PeerId from;

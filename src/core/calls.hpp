@@ -37,6 +37,11 @@ public:
         if (found == waiting_.end() || found->second.to != from) return std::nullopt;
         return take(found);
     }
+    /// Whether a reply of `from` would end it.
+    bool waits(std::uint64_t number, const PeerId& from) const {
+        const auto found = waiting_.find(number);
+        return found != waiting_.end() && found->second.to == from;
+    }
     std::optional<Waiter> end(std::uint64_t number) {
         const auto found = waiting_.find(number);
         if (found == waiting_.end()) return std::nullopt;

@@ -5,10 +5,11 @@
 namespace cluster::core {
 
 CreditPool::CreditPool(std::uint64_t inbox_bytes, std::uint64_t max_peers, std::uint64_t max_message) noexcept
-    : permit_size_(max_message + 2 * max_data_frame) {
-    permits_ = std::max<std::uint64_t>(1, inbox_bytes / 4 / permit_size_);
-    base_ = base_window * max_peers;
-    const std::uint64_t reserved = base_ + permits_ * permit_size_;
+    : permit_size_(max_message + 2 * max_data_frame), all_base_(base_window * max_peers) {
+    const std::uint64_t fit = std::max<std::uint64_t>(1, inbox_bytes / 4 / permit_size_);
+    permits_ = std::max<std::uint64_t>(2, fit);
+    base_ = all_base_;
+    const std::uint64_t reserved = base_ + fit * permit_size_;
     extra_ = inbox_bytes > reserved ? inbox_bytes - reserved : 0;
 }
 
@@ -16,6 +17,9 @@ void CreditPool::grow(Share& share, Intake& intake, bool active) {
     if (share.base == 0) {
         if (base_ >= base_window) {
             base_ -= base_window;
+            share.base = base_window;
+        } else if (extra_ >= base_window) {
+            extra_ -= base_window;
             share.base = base_window;
         } else if (!std::exchange(share.waits_for_base, true)) {
             waiting_for_base_.push_back(share.session);
@@ -38,6 +42,8 @@ void CreditPool::grow(Share& share, Intake& intake, bool active) {
         if (permits_ > 0) {
             --permits_;
             share.permit = true;
+            share.permit_mark = intake.received();
+            share.permit_idle = 0;
         } else if (!std::exchange(share.waits_for_permit, true)) {
             waiting_for_permit_.push_back(share.session);
         }
@@ -50,11 +56,32 @@ void CreditPool::lend_permit(Share& share) {
     if (std::exchange(share.permit, false)) ++permits_;
 }
 
+bool CreditPool::overdue(Share& share, const Intake& intake) {
+    // Whoever has sent all of its message waits for readers.
+    if (!share.permit || !intake.partial()) return false;
+    if (intake.received() - share.permit_mark >= max_data_frame) {
+        share.permit_mark = intake.received();
+        share.permit_idle = 0;
+        return false;
+    }
+    if (++share.permit_idle <= most_idle || waiting_for_permit_.empty()) return false;
+    lend_permit(share);
+    return true;
+}
+
 void CreditPool::give_back(Part& part) {
     base_ += part.base;
     extra_ += part.extra;
     if (part.permit) ++permits_;
     part = {};
+    level();
+}
+
+/// What was taken of the rest as a base window goes back to it.
+void CreditPool::level() noexcept {
+    if (base_ <= all_base_) return;
+    extra_ += base_ - all_base_;
+    base_ = all_base_;
 }
 
 /// Takes what `unread` bytes need, of what no newcomer is entitled to first.
@@ -73,6 +100,7 @@ void CreditPool::lend(Share& share, const Intake& intake) {
     if (unread == 0) base_ += std::exchange(share.base, 0);
     const std::uint64_t extra = std::min(share.extra, unread > share.base ? unread - share.base : 0);
     extra_ += std::exchange(share.extra, extra) - extra;
+    level();
     lend_permit(share);
 }
 
@@ -84,7 +112,7 @@ void CreditPool::release(Share& share, const Intake& intake) {
     orphan.unread = intake.received() - intake.consumed() - intake.partial_charge();
     charge(orphan.part, orphan.unread);
     if (orphan.unread != 0) orphans_[share.session] = orphan;
-    share = {share.session, 0, 0, false, false, false};
+    share = {.session = share.session};
 }
 
 void CreditPool::taken(std::uint64_t session, std::uint64_t bytes) {

@@ -450,6 +450,7 @@ void Engine::fire(Key key, Time now) {
                 pair->session->stop_defending();
                 const std::vector<LinkId> candidates = pair->links;
                 for (const LinkId id : candidates) drop(id, "resume_for", errc::timed_out, now);
+                discard_parts(*pair, now);
             }
             break;
         case Timer::forget:

@@ -5,6 +5,7 @@
 #include "core/credit_pool.hpp"
 #include "core/detector.hpp"
 #include "core/dial_plan.hpp"
+#include "core/forgotten.hpp"
 #include "core/frame.hpp"
 #include "core/own_addresses.hpp"
 #include "core/peers_file.hpp"
@@ -18,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -62,6 +64,11 @@ struct EngineOptions {
     std::size_t total_outbox_bytes = 0;
     std::size_t max_message = 0;
     std::size_t max_peers = 0;
+    /// The members of others, each with `Registry::member_cost`.
+    std::size_t members_bytes = std::size_t{256} << 20;
+    /// Whether a reply of this peer to this call is waited for; otherwise one that comes in parts is not kept. Empty:
+    /// all are. Called from within the engine, which it must not use.
+    std::function<bool(const PeerId&, std::uint64_t call)> awaits = {};
     RandomSource random;
 };
 
@@ -149,6 +156,9 @@ public:
     std::string who(const PeerId& id) const;
 
     bool remove(const PeerId& id, Time now);
+    /// Forgets one peer that is out of view and has no link, its session included: what happens by itself when there
+    /// are more than this node keeps. False if there is none.
+    bool forget_one(Time now);
     void set_tags(Tags tags, Time now);
 
     // Shared membership. What this node itself enrols and withdraws is not reported by an action.
@@ -321,6 +331,7 @@ private:
         std::uint64_t unsettled = 0;   ///< messages of its former session
         Outbox::Settled skipped;       ///< given up for want of room, and not reported yet
         Time entered{};                ///< when it was last attached
+        Duration known{};              ///< how long it has been attached in all, this time not counted
         std::uint64_t attachments = 0;
         std::uint64_t bytes_sent = 0;
         std::uint64_t bytes_received = 0;
@@ -455,7 +466,11 @@ private:
     void greet(Link& link, Time now);
     void on(Link& link, Hello&& hello, Time now);
     void on(Link& link, Refuse&& refuse, Time now);
-    std::optional<Refusal> objection(const Link& link, const Hello& hello, Time now);
+    std::optional<Refusal> objection(const Link& link, const Hello& hello);
+    bool full(const Pair* pair) const;
+    bool crowded(std::size_t more) const;
+    std::size_t unattached(bool accepted_only) const;
+    void admit(const std::string& host, Time now);
     Request* requested(const Link& link);
     void bind_target(Link& link, Pair& pair, Time now);
     void end_target(Link& link, errc error, Time now);
@@ -467,7 +482,6 @@ private:
     void unlink(Link& link, Time now);
     void drop(LinkId id, std::string_view why, errc error, Time now);
     void close(Link& link);
-    void forget_oldest(Time now);
     void cancel_timers(const Pair& pair);
     void sweep();
     Pair& pair_of(const PeerId& id);
@@ -486,12 +500,16 @@ private:
     void on(Link& link, Pong&& pong, Time now);
     void decide(Link& link, Time now);
     void decide_waiting(Pair& pair, Time now);
-    void fence(Pair& pair);
+    void fence(Pair& pair, Time now);
     void begin_attach(Link& link, Time now);
     void attach(Link& link, Time now);
     void completed(Link& link, Time now);
     void make_session(Pair& pair);
     void drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc given_up, Time now);
+    void begin_anew(Pair& pair, LinkId keep, Time now);
+    void discard_parts(Pair& pair, Time now);
+    void discard_unawaited();
+    void take_over_unsettled(Pair& pair);
     static Batch stamp(const Pair& pair);
     void report_unsettled(Pair& pair, std::uint64_t messages);
     bool usable(Link& link, Time now);
@@ -503,6 +521,7 @@ private:
     void on(Link& link, MemberList&& list, Time now);
     void on(Link& link, MembersSeen&& seen, Time now);
     bool members_complete() const;
+    bool make_room_for_members(const Pair& speaker, Time now);
     bool owes_members_seen(const Pair& pair);
     void tell_members();
     bool write_members(const Pair& pair, Link& link, std::size_t budget, OutputSink& sink, Time now);
@@ -534,6 +553,7 @@ private:
     Arena arena_;
     BlockPool blocks_;
     CreditPool credit_;
+    ForgottenSessions forgotten_;
     Timers<Timer> timers_;
     std::unordered_map<LinkId, Link> links_;
     std::map<PeerId, Pair> pairs_;

@@ -54,6 +54,8 @@ void remember(std::vector<Address>& list, const Address& address) {
 /// heartbeat, and the cost does not grow with their number.
 void Engine::beat(Time now) {
     blocks_.rest();
+    discard_unawaited();
+    for (Pair* pair : view_) credit_.overdue(pair->session->share(), pair->session->user().in);
     serve_waiting(now);  // sessions that never came to anything give credit back without a word
     timers_.set({Timer::beat, 0}, now + options_.heartbeat);
     if (Pair* pair = next_on_the_ring()) probe(*pair, false, now);

@@ -1,6 +1,8 @@
 #include "core/engine.hpp"
 
 #include <algorithm>
+#include <map>
+#include <tuple>
 #include <utility>
 
 namespace cluster::core {
@@ -79,17 +81,54 @@ Engine::Link& Engine::open(LinkId id, const Address& remote) {
     return link;
 }
 
-LinkId Engine::accepted(const Address& remote, Time now) {
-    // Twice as many as there can be peers leaves room for simultaneous dials; the rest is for strangers.
-    if (left_ || links_.size() >= 2 * options_.max_peers + 64) {
-        if (!left_) {
-            actions_.push_back(LogLine{.severity = Severity::warning,
-                                       .text = "link_rejected address=" + token(remote) + " why=too_many_links",
-                                       .cause = "link_rejected",
-                                       .stranger = true});
-        }
-        return 0;
+/// Links that others made, and ours if wanted, that carry no session.
+std::size_t Engine::unattached(bool accepted_only) const {
+    return static_cast<std::size_t>(std::count_if(links_.begin(), links_.end(), [&](const auto& entry) {
+        const Link& link = entry.second;
+        if (accepted_only && link.dialled) return false;
+        return link.state != LinkState::attached && link.state != LinkState::parting;
+    }));
+}
+
+/// Sees to it that there is room for one more link that is not attached, from `host`. Links that are count apart. There
+/// may be as many as peers and 64 more, and half of those from one host. The oldest goes: a greeting takes a few round
+/// trips, so whoever means it has been through, however many others do not.
+void Engine::admit(const std::string& host, Time now) {
+    const std::size_t most = options_.max_peers + 64;
+    if (unattached(true) < most / 2) return;
+    struct Host {
+        std::size_t links = 0;
+        LinkId oldest = 0;
+    };
+    std::map<std::string_view, Host> hosts;
+    std::size_t all = 0;
+    for (const auto& [id, link] : links_) {
+        if (link.dialled || link.state == LinkState::attached || link.state == LinkState::parting) continue;
+        Host& each = hosts[link.remote.host];
+        each.oldest = each.links++ == 0 ? id : std::min(each.oldest, id);
+        ++all;
     }
+    LinkId victim = 0;
+    const auto own = hosts.find(host);
+    if (own != hosts.end() && own->second.links >= most / 2) {
+        victim = own->second.oldest;
+    } else if (all >= most) {
+        victim = std::max_element(hosts.begin(), hosts.end(), [](const auto& a, const auto& b) {
+                     return a.second.links < b.second.links;
+                 })->second.oldest;
+    }
+    if (victim == 0) return;
+    actions_.push_back(
+        LogLine{.severity = Severity::warning,
+                .text = "link_rejected address=" + token(links_.at(victim).remote) + " why=too_many_links",
+                .cause = "link_rejected",
+                .stranger = true});
+    drop(victim, "", errc::connection_lost, now);
+}
+
+LinkId Engine::accepted(const Address& remote, Time now) {
+    if (left_) return 0;
+    admit(remote.host, now);
     Link& link = open(++last_number_, remote);
     ++counters_.links_accepted;
     greet(link, now);
@@ -201,6 +240,7 @@ void Engine::unlink(Link& link, Time now) {
     if (Session* session = pair->session.get()) {
         if (session->lose(link.id)) {
             ++counters_.links_lost;
+            pair->known += now - pair->entered;
             timers_.cancel({Timer::ack, pair->number});
         }
         if (session->attached() == 0 && session->attaching() == 0) {
@@ -273,7 +313,7 @@ void Engine::break_rule(Link& link, Rule rule, Time now) {
 void Engine::on(Link& link, Hello&& hello, Time now) {
     if (link.state != LinkState::greeting) return break_rule(link, Rule::unexpected_frame, now);
     if (link.dialled) leads_to(link.wanted, hello.self.id, now);
-    if (const auto reason = objection(link, hello, now)) {
+    if (const auto reason = objection(link, hello)) {
         std::optional<Proof> proof;
         if (Roster::Parted* parted = roster_.parted(hello.self.id);
             *reason == Refusal::removed && parted != nullptr && parted->token && !parted->told) {
@@ -344,7 +384,7 @@ void Engine::bind_target(Link& link, Pair& pair, Time now) {
     if (Link* current = attached_link(pair); current != nullptr && current->completed) answer_adds(pair);
 }
 
-std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello, Time now) {
+std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello) {
     if (hello.version_min > protocol_version || hello.version_max < protocol_version) return Refusal::version;
     if (hello.cluster != options_.cluster) return Refusal::cluster;
     const PeerId& id = hello.self.id;
@@ -355,32 +395,50 @@ std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello, T
         if (!met(id) && roster_.blocked(hello.self.addresses)) return Refusal::removed;
     }
     const auto found = pairs_.find(id);
-    const bool belongs = found != pairs_.end() && (found->second.in_view || !found->second.links.empty());
     if (leaving_ && !(found != pairs_.end() && found->second.in_view)) return Refusal::leaving;
-    if (!belongs) {
-        const auto linked = std::count_if(pairs_.begin(), pairs_.end(), [](const auto& entry) {
-            return entry.second.in_view || !entry.second.links.empty();
-        });
-        if (static_cast<std::size_t>(linked) >= options_.max_peers) return Refusal::full;
-        if (pairs_.size() >= max_known()) forget_oldest(now);
-    }
+    if (full(found == pairs_.end() ? nullptr : &found->second)) return Refusal::full;
     return std::nullopt;
 }
 
-/// Peers out of view are remembered, too, but not without end.
-void Engine::forget_oldest(Time now) {
-    auto oldest = pairs_.end();
+/// Whether there is no place for this pair, or for a newcomer. Peers in view count, and those to which a session is
+/// being attached. Who has a session always has a place.
+bool Engine::full(const Pair* pair) const {
+    if (pair != nullptr && (pair->in_view || (pair->session && pair->session->token()))) return false;
+    std::size_t taken = view_.size();
+    if (taken + links_.size() < options_.max_peers) return false;
+    for (const auto& [id, link] : links_) {
+        if (link.state == LinkState::attaching && !link.pair->in_view) ++taken;
+    }
+    return taken >= options_.max_peers;
+}
+
+/// Whether, with `more`, there are more peers than this node remembers. Strangers who only greet do not count.
+bool Engine::crowded(std::size_t more) const {
+    const std::size_t all = pairs_.size() + more;
+    return all > max_known() && all > max_known() + unattached(false);
+}
+
+/// Peers out of view are remembered, too, but not without end. First to go are those that never were in view, then
+/// those that were attached for the shortest time in all. False if nobody can be forgotten.
+bool Engine::forget_one(Time now) {
+    const auto worth = [](const Pair& pair) {
+        return std::tuple(pair.session && pair.session->token(), pair.known, pair.watch.heard);
+    };
+    auto least = pairs_.end();
     for (auto each = pairs_.begin(); each != pairs_.end(); ++each) {
         if (each->second.in_view || !each->second.links.empty()) continue;
-        if (oldest == pairs_.end() || each->second.watch.heard < oldest->second.watch.heard) oldest = each;
+        if (least == pairs_.end() || worth(each->second) < worth(least->second)) least = each;
     }
-    if (oldest == pairs_.end()) return;
-    Pair& pair = oldest->second;
+    if (least == pairs_.end()) return false;
+    Pair& pair = least->second;
+    const std::optional<Token> token = pair.session ? pair.session->token() : std::nullopt;
     drop_session(pair, 0, RemovalReason::failed, errc::too_many_peers, now);
+    if (token) forgotten_.remember(pair.id, {*token, pair.unsettled, pair.known});
     numbered_.erase(pair.number);
     plan_.drop(pair.id);
     roster_.forget(pair.id);
-    pairs_.erase(oldest);
+    pairs_.erase(least);
+    return true;
 }
 
 void Engine::cancel_timers(const Pair& pair) {
@@ -424,14 +482,21 @@ void Engine::on(Link& link, Refuse&& refuse, Time now) {
     refuse_adds(link, reason);
     Pair* pair = link.pair;
     const LinkId id = link.id;
+    const auto proves = [&](const Refuse& words, ProofUse use) {
+        return pair != nullptr && pair->session && pair->session->token() && words.proof &&
+               *words.proof == prove(*pair->session->token(), link.peer_nonce, link.our_nonce, use);
+    };
+    std::optional<PeerId> anew;
     if (pair != nullptr && pair->session && reason == Refusal::over && leaving_) {
         session_over(*pair, now);
-    } else if (pair != nullptr && pair->session && pair->session->token() && reason == Refusal::removed &&
-               refuse.proof &&
-               *refuse.proof == prove(*pair->session->token(), link.peer_nonce, link.our_nonce, ProofUse::removed)) {
+    } else if (reason == Refusal::removed && proves(refuse, ProofUse::removed)) {
         drop_session(*pair, id, RemovalReason::refused, errc::removed, now);
+    } else if (reason == Refusal::unknown_session && proves(refuse, ProofUse::forgotten)) {
+        begin_anew(*pair, id, now);
+        anew = pair->id;
     }
     drop(id, "", error_of(reason), now);
+    if (anew && !leaving_) plan_.hurry(*anew, Duration(), now);  // nothing stands in the way any more
 }
 
 /// R19: some refusals are final for whoever waits in `add`, others only where nothing else is under way.

@@ -82,8 +82,24 @@ void Engine::on(Link& link, MemberList&& list, Time now) {
         forget_members(pair, false);
         return break_rule(link, Rule::too_many_members, now);
     }
+    if (!make_room_for_members(pair, now)) return;
     link.members_seen_due = true;
     ready(link);
+}
+
+/// Where all together are more than this node keeps, the owner of most of them goes, whoever spoke last. False if that
+/// is `speaker`.
+bool Engine::make_room_for_members(const Pair& speaker, Time now) {
+    bool stays = true;
+    while (registry_.total() > options_.members_bytes) {
+        const std::optional<PeerId> id = registry_.largest();
+        if (!id) break;
+        Pair& pair = pairs_.at(*id);
+        stays = stays && &pair != &speaker;
+        forget_members(pair, false);
+        if (Link* link = attached_link(pair)) break_rule(*link, Rule::too_many_members, now);
+    }
+    return stays;
 }
 
 void Engine::on(Link& link, MembersSeen&& seen, Time now) {

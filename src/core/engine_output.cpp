@@ -137,11 +137,15 @@ void Engine::write_list(std::span<const Facts* const> facts, const Link& link, O
 
 Offer Engine::make_offer(const Pair& pair, const Link& link) const {
     Offer offer;
-    if (!pair.session) return offer;
-    if (const auto& token = pair.session->token()) {
-        offer.proof = prove(*token, link.our_nonce, link.peer_nonce, ProofUse::offer);
-        offer.defended = pair.session->defended();
+    if (!pair.session || !pair.session->token()) {
+        // With epoch 0, which no session has accepted, it proves what was forgotten.
+        if (const auto* gone = forgotten_.find(pair.id)) {
+            offer.proof = prove(gone->token, link.our_nonce, link.peer_nonce, ProofUse::offer);
+        }
+        return offer;
     }
+    offer.proof = prove(*pair.session->token(), link.our_nonce, link.peer_nonce, ProofUse::offer);
+    offer.defended = pair.session->defended();
     offer.epoch = pair.session->epoch();
     offer.holds = pair.session->attached() != 0;
     return offer;

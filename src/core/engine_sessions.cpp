@@ -18,8 +18,24 @@ void Engine::decide(Link& link, Time now) {
     Pair& pair = *link.pair;
     if (!pair.session) make_session(pair);
     const auto& token = pair.session->token();
-    const bool proof_holds = token && link.offer.proof &&
-                             *link.offer.proof == prove(*token, link.peer_nonce, link.our_nonce, ProofUse::offer);
+    const auto proves = [&](const Token& of) {
+        return link.offer.proof && *link.offer.proof == prove(of, link.peer_nonce, link.our_nonce, ProofUse::offer);
+    };
+    const bool proof_holds = token && proves(*token);
+    if (proof_holds && link.offer.epoch > pair.session->epoch()) return break_rule(link, Rule::wrong_epoch, now);
+    const bool forgotten = link.offer.epoch == 0 && !link.offer.defended;  // no session has accepted that epoch
+    if (proof_holds && forgotten) {
+        link.offer.proof.reset();
+        begin_anew(pair, link.id, now);
+        if (leaving_) return refuse(link, Refusal::leaving, now);
+        make_session(pair);
+        return decide(link, now);
+    }
+    if (const auto* gone = forgotten_.find(pair.id);
+        gone != nullptr && !proof_holds && !forgotten && proves(gone->token)) {
+        const Proof proof = prove(gone->token, link.our_nonce, link.peer_nonce, ProofUse::forgotten);
+        return refuse(link, Refusal::unknown_session, now, proof);
+    }
     const bool defended_elsewhere = link.offer.proof && link.offer.defended;
     if (!proof_holds && !defended_elsewhere && pair.session->confirmed() && !pair.session->defended() &&
         pair.session->attached() == 0 && pair.session->attaching() == 0) {
@@ -27,6 +43,8 @@ void Engine::decide(Link& link, Time now) {
         make_session(pair);
     }
     const Session::Judgement judgement = pair.session->judge(link.offer, proof_holds);
+    const bool accepted = judgement.verdict == Session::Judgement::Verdict::accept;
+    if (accepted && full(&pair)) return refuse(link, Refusal::full, now);
     switch (judgement.verdict) {
         case Session::Judgement::Verdict::refuse: refuse(link, judgement.reason, now); break;
         case Session::Judgement::Verdict::wait: link.state = LinkState::waiting; break;
@@ -44,19 +62,21 @@ void Engine::decide_waiting(Pair& pair, Time now) {
 }
 
 /// R6, R7: from here on nothing of the old link counts; what is stated next is final.
-void Engine::fence(Pair& pair) {
+void Engine::fence(Pair& pair, Time now) {
     Link* old = find(pair.session->attached());
     if (old == nullptr) return;
     pair.session->lose(old->id);
     std::erase(pair.links, old->id);
     timers_.cancel({Timer::ack, pair.number});
+    pair.known += now - pair.entered;
     log(Severity::info, "link_replaced " + who(pair) + " address=" + token(old->remote));
     close(*old);
 }
 
 void Engine::begin_attach(Link& link, Time now) {
     Pair& pair = *link.pair;
-    fence(pair);
+    fence(pair, now);
+    take_over_unsettled(pair);
     if (!pair.session->token()) {
         Token token;
         options_.random(token);
@@ -103,12 +123,20 @@ void Engine::on(Link& link, Attach&& attach, Time now) {
         drop_session(pair, link.id, RemovalReason::replaced, errc::id_in_use, now);
         make_session(pair);
     }
+    const auto* gone = forgotten_.find(pair.id);
+    if (!pair.session->token() && gone != nullptr && attach.first && attach.token == gone->token) {
+        return refuse(link, Refusal::unknown_session, now);  // what was forgotten is never taken up again
+    }
     const Session::Judgement judgement = pair.session->judge(attach, holds());
     if (judgement.verdict != Session::Judgement::Verdict::accept) return refuse(link, judgement.reason, now);
+    if (full(&pair)) return refuse(link, Refusal::full, now);
 
-    fence(pair);
+    fence(pair, now);
     const bool fresh = !pair.session->token();
-    if (fresh) pair.session->set_token(attach.token);
+    if (fresh) {
+        pair.session->set_token(attach.token);
+        take_over_unsettled(pair);
+    }
     pair.session->accept_epoch(attach.epoch);
     if (const auto rule = pair.session->rewind(attach.offsets)) return break_rule(link, *rule, now);
     this->attach(link, now);
@@ -128,7 +156,8 @@ void Engine::make_session(Pair& pair) {
 /// R22: the session goes, and every link of the pair but `keep`.
 void Engine::drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc given_up, Time now) {
     if (pair.session) {
-        pair.unsettled += pair.session->user().out.unsettled();
+        const std::uint64_t open = pair.session->user().out.unsettled();
+        pair.unsettled = std::min(add_saturated(pair.unsettled, open), max_unsettled);
         surrender(pair, given_up);
     }
     const bool parted = reason == RemovalReason::removed || reason == RemovalReason::refused;
@@ -148,10 +177,50 @@ void Engine::drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc gi
     idle_.push_back(pair.id);
 }
 
+/// The peer has proved that it has forgotten the session: both begin anew.
+void Engine::begin_anew(Pair& pair, LinkId keep, Time now) {
+    log(Severity::info, "session_forgotten_by " + who(pair));
+    drop_session(pair, keep, RemovalReason::replaced, errc::connection_lost, now);
+    timers_.set({Timer::forget, pair.number}, now + options_.forget_after);  // it is sought on
+}
+
+/// The session is not defended any more: what has come of messages in parts does not wait for the rest for ever. The
+/// sender may take these parts for delivered, so the session is forgotten with them, and both are told of it.
+void Engine::discard_parts(Pair& pair, Time now) {
+    const auto& channels = pair.session->channels();
+    const bool parts = std::any_of(channels.begin(), channels.end(),
+                                   [](const Session::Channel& channel) { return channel.in.kept(); });
+    if (!parts) return;
+    if (pair.in_view) {
+        timers_.set({Timer::resume, pair.number}, now + options_.suspicion);
+        return;
+    }
+    const std::optional<Token> token = pair.session->token();
+    drop_session(pair, 0, RemovalReason::failed, errc::timed_out, now);
+    if (token) forgotten_.remember(pair.id, {*token, pair.unsettled, pair.known});
+    timers_.set({Timer::forget, pair.number}, now + options_.forget_after);  // it is sought on
+}
+
+/// Replies that come in parts and for which nobody waits any more.
+void Engine::discard_unawaited() {
+    if (!options_.awaits) return;
+    for (auto& [id, pair] : pairs_) {
+        if (!pair.session) continue;
+        Intake& replies = pair.session->channel(reply_channel)->in;
+        if (replies.kept() && !options_.awaits(id, replies.partial_call())) replies.discard(false);
+    }
+}
+
+/// What this node has forgotten of the pair's former session is told with the next one.
+void Engine::take_over_unsettled(Pair& pair) {
+    const std::uint64_t forgotten = forgotten_.take_unsettled(pair.id);
+    pair.unsettled = std::min(add_saturated(pair.unsettled, forgotten), max_unsettled);
+}
+
 /// The peer's former session ended with messages of which nobody knows whether they arrived.
 void Engine::report_unsettled(Pair& pair, std::uint64_t messages) {
     if (messages == 0) return;
-    counters_.messages_lost += messages;
+    counters_.messages_lost = add_saturated(counters_.messages_lost, messages);
     Batch gap = stamp(pair);
     gap.lost = messages;
     actions_.push_back(Deliver{std::move(gap)});
@@ -201,6 +270,7 @@ bool Engine::received(LinkId id, const DataRun& run, Time now) {
         break_rule(*link, Rule::unknown_channel, now);
         return false;
     }
+    const bool parts = channel->in.partial();
     batches_.clear();
     if (const auto rule = channel->in.accept(run, stamp(pair), batches_)) {
         break_rule(*link, *rule, now);
@@ -208,16 +278,24 @@ bool Engine::received(LinkId id, const DataRun& run, Time now) {
     }
     pair.bytes_received += run.frames.size();
     const bool replies = channel->id == reply_channel;
-    if (replies) pair.session->take_replies(batches_);
+    if (replies) {
+        pair.session->take_replies(batches_);
+        // The number of the call stands in the first part.
+        if (!parts && channel->in.kept() && options_.awaits && !options_.awaits(pair.id, channel->in.partial_call())) {
+            channel->in.discard(false);
+            pair.session->take_replies();
+        }
+    }
     for (Batch& batch : batches_) {
         counters_.messages_received += batch.messages;
+        counters_.messages_lost = add_saturated(counters_.messages_lost, batch.lost);
         if (replies) {
             actions_.push_back(Replied{std::move(batch)});
         } else {
             actions_.push_back(Deliver{std::move(batch)});
         }
     }
-    if (!replies && channel->in.partial()) credit_.grow(pair.session->share(), channel->in, false);
+    if (!replies && (parts || channel->in.partial())) credit_.grow(pair.session->share(), channel->in, false);
     after_data(pair, *link, now);
     return true;
 }
@@ -256,7 +334,7 @@ void Engine::on(Link& link, Gap&& gap, Time now) {
     if (channel == nullptr) return break_rule(link, Rule::unknown_channel, now);
     batches_.clear();
     if (const auto rule = channel->in.skip(gap, stamp(pair), batches_)) return break_rule(link, *rule, now);
-    counters_.messages_lost += gap.messages;
+    counters_.messages_lost = add_saturated(counters_.messages_lost, gap.messages);
     // A reply that will not come is missed by whoever waits for it, in time.
     if (channel->id == user_channel) {
         for (Batch& batch : batches_) actions_.push_back(Deliver{std::move(batch)});

@@ -188,6 +188,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     pair.entered = now;
     may_be_settled();
     ++pair.attachments;
+    while (crowded(0) && forget_one(now)) {}
     if (pair.attachments > 1) ++counters_.sessions_resumed;
     if (link.dialled) {
         pair.reached = link.remote;
@@ -342,8 +343,7 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     const auto found = pairs_.find(id);
     const bool linked = found != pairs_.end() && (found->second.in_view || !found->second.links.empty());
     if (found == pairs_.end()) {
-        if (pairs_.size() >= max_known()) forget_oldest(now);
-        if (pairs_.size() >= max_known()) return;
+        if (crowded(1) && !forget_one(now)) return;
     }
     if (Link* link = found == pairs_.end() ? nullptr : attached_link(found->second);
         link != nullptr && id != speaker.id) {

@@ -108,6 +108,9 @@ inline constexpr std::size_t max_listed_members = 1024;                 ///< ent
 inline constexpr std::size_t max_members_body = max_member_data + 1024;
 
 inline constexpr std::uint64_t max_offset = std::uint64_t{1} << 62;     ///< so that no sum of two overflows
+inline constexpr std::uint64_t max_gap_end = std::uint64_t{1} << 61;    ///< so that credit behind it is an offset, too
+/// Each message takes a header at least, so no more fit below the end of a gap. `unsettled` says no more either.
+inline constexpr std::uint64_t max_unsettled = max_gap_end / FrameHeader::size;
 
 inline constexpr std::uint32_t protocol_magic = 0x53554c43;  // "CLUS"
 inline constexpr std::uint16_t protocol_version = 1;
@@ -226,7 +229,7 @@ struct Attach {
     bool first = false;
     std::uint64_t epoch = 0;
     std::vector<Offset> offsets;
-    /// With `first`: how many messages of a former session with this peer were never settled.
+    /// With `first`: how many messages of a former session with this peer were never settled; at most `max_unsettled`.
     std::uint64_t unsettled = 0;
 
     template <class Archive>
@@ -249,7 +252,8 @@ struct Attached {
     friend bool operator==(const Attached&, const Attached&) = default;
 };
 
-/// Up to offset `to`, at most so many messages are given up. The channel stands in the header.
+/// Up to offset `to`, at most `max_gap_end`, so many messages are given up at most: one for each `FrameHeader::size`
+/// bytes, if it is so many. The channel stands in the header.
 struct Gap {
     std::uint16_t channel = 0;
     std::uint64_t to = 0;

@@ -45,6 +45,11 @@ void Intake::add_part(std::uint8_t flags, std::span<const std::byte> body) {
     parts_flags_ = flags;
     const std::size_t had = parts_size_ == 0 ? FrameHeader::size : parts_size_;
     const std::size_t needed = had + body.size();
+    if (discards_) {
+        parts_size_ = needed;
+        consume(FrameHeader::size + body.size());
+        return;
+    }
     if (!parts_ || needed > parts_->size()) {
         BlockRef larger = blocks_->take(needed + needed / 2, 2 * std::max(needed, last_size_));
         if (parts_) {
@@ -58,7 +63,24 @@ void Intake::add_part(std::uint8_t flags, std::span<const std::byte> body) {
     parts_charge_ += FrameHeader::size + body.size();
 }
 
+void Intake::discard(bool tell) noexcept {
+    if (!kept()) return;
+    discards_ = true;
+    tells_ = tell;
+    parts_ = {};
+    consume(std::exchange(parts_charge_, 0));
+}
+
+std::uint64_t Intake::partial_call() const noexcept {
+    return kept() && (parts_flags_ & flag_call) != 0 ? read_call(parts_->data() + FrameHeader::size) : 0;
+}
+
 void Intake::finish(Batch& stamp, std::vector<Batch>& out) {
+    if (std::exchange(discards_, false)) {
+        parts_size_ = 0;
+        if (tells_) out.emplace_back(stamp).lost = 1;
+        return;
+    }
     FrameHeader{static_cast<std::uint32_t>(parts_size_ - FrameHeader::size), FrameKind::data, parts_flags_}.write(
         parts_->data());
     last_size_ = std::exchange(parts_size_, 0);
@@ -109,12 +131,14 @@ std::optional<Rule> Intake::accept(const DataRun& run, Batch stamp, std::vector<
 
 std::optional<Rule> Intake::skip(const Gap& gap, Batch stamp, std::vector<Batch>& out) {
     if (gap.to <= received_) return Rule::offset_goes_back;
-    if (gap.to > max_offset || gap.messages == 0) return Rule::malformed_body;
     const std::uint64_t skipped = gap.to - received_;
+    const bool too_many = gap.messages > skipped / FrameHeader::size;
+    if (gap.to > max_gap_end || gap.messages == 0 || too_many) return Rule::malformed_body;
     // What was begun is part of the gap: its bytes will not be taken by anybody.
     consume(skipped + std::exchange(parts_charge_, 0));
     parts_ = {};
     parts_size_ = 0;
+    discards_ = false;
     received_ = gap.to;
     limit_ += skipped;
     stamp.lost = gap.messages;

@@ -16,6 +16,7 @@ namespace cluster::core {
 ///
 /// 1. `consumed() <= received() <= limit()`; `limit()` only grows.
 /// 2. A message that came in part belongs to the session: the rest of it may come over another link.
+/// 3. What is discarded is counted as it comes, takes no memory, and uses no credit.
 class Intake {
 public:
     /// `blocks`, which outlives it, gives the memory for messages that come in parts.
@@ -26,6 +27,9 @@ public:
     std::optional<Rule> accept(const DataRun& run, Batch stamp, std::vector<Batch>& out);
     /// The peer has given up what lies between `received()` and `to`. What was begun is thrown away.
     std::optional<Rule> skip(const Gap& gap, Batch stamp, std::vector<Batch>& out);
+    /// Throws away the message that has begun, and what is still to come of it. If `tell`, it is lost when its end has
+    /// come: `out` gets a gap of one message then.
+    void discard(bool tell) noexcept;
     /// The application has taken messages worth `bytes`.
     void consume(std::uint64_t bytes) noexcept { consumed_ += bytes; }
     /// Lets the peer send up to `limit`; a smaller one changes nothing.
@@ -49,6 +53,10 @@ public:
 
     /// A message has begun and is not complete.
     bool partial() const noexcept { return parts_size_ != 0; }
+    /// It is kept until it is complete.
+    bool kept() const noexcept { return partial() && !discards_; }
+    /// The number of the call that the begun message carries, if it is kept; 0 if it carries none.
+    std::uint64_t partial_call() const noexcept;
     /// Credit that the begun message has used.
     std::uint64_t partial_charge() const noexcept { return parts_charge_; }
 
@@ -69,6 +77,8 @@ private:
     std::size_t last_size_ = 0;   ///< of the last message that came in parts: the next may be as long
     std::uint64_t parts_charge_ = 0;
     std::uint8_t parts_flags_ = 0;  ///< of its frames, without `flag_more`
+    bool discards_ = false;         ///< nothing of it is kept
+    bool tells_ = false;            ///< that it is lost
 };
 
 }  // namespace cluster::core

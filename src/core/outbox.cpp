@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace cluster::core {
 
@@ -69,14 +70,18 @@ std::size_t Outbox::find(std::uint64_t offset) const {
     return static_cast<std::size_t>(item - items_.begin());
 }
 
+/// Whether no frame ends at `offset`. What is a gap here may have been sent as frames before: any offset in it will do.
+bool Outbox::inside_frame(std::uint64_t offset) const {
+    const std::size_t at = find(offset);
+    if (at > 0 && items_[at - 1].header) return true;
+    if (at == items_.size() || items_[at].gap() || items_[at].begin >= offset) return false;
+    return items_[at].header || !items_[at].span.frame_begins(offset - items_[at].begin);
+}
+
 std::optional<Rule> Outbox::acknowledge(std::uint64_t to) {
     if (to < acknowledged_) return Rule::offset_goes_back;
     if (to > next_) return Rule::offset_beyond_sent;
-    // Without its header a body would be taken for frames.
-    const std::size_t at = find(to);
-    const bool behind_header = at > 0 && items_[at - 1].header;
-    const bool inside_header = at < items_.size() && items_[at].header && items_[at].begin < to;
-    if (behind_header || inside_header) return Rule::offset_inside_frame;
+    if (inside_frame(to)) return Rule::offset_inside_frame;
     while (!items_.empty() && items_.front().end <= to) {
         if (!items_.front().gap()) held_ -= items_.front().span.size();
         items_.pop_front();
@@ -90,6 +95,11 @@ std::optional<Rule> Outbox::acknowledge(std::uint64_t to) {
             held_ -= dropped;
         }
         front.begin = to;
+        // Part of it had arrived: what is left cannot be more messages than it has headers.
+        if (front.gap()) {
+            const std::uint64_t most = std::max<std::uint64_t>(1, (front.end - to) / FrameHeader::size);
+            front.messages = std::min(front.messages, most);
+        }
     }
     acknowledged_ = to;
     return std::nullopt;
@@ -102,14 +112,7 @@ void Outbox::allow(std::uint64_t limit) noexcept {
 std::optional<Rule> Outbox::rewind(std::uint64_t to) {
     if (to < acknowledged_) return Rule::offset_goes_back;
     if (to > std::max(sent_, next_)) return Rule::offset_beyond_sent;
-    const std::size_t at = find(to);
-    if (at < items_.size() && !items_[at].gap() && items_[at].begin != to) {
-        const bool body = at > 0 && items_[at - 1].header;
-        if (items_[at].header || body || frames_until(items_[at], items_[at].begin, to) != to) {
-            return Rule::offset_inside_frame;
-        }
-    }
-    if (at > 0 && at <= items_.size() && items_[at - 1].header) return Rule::offset_inside_frame;
+    if (inside_frame(to)) return Rule::offset_inside_frame;
     next_ = std::max(next_, to);  // forward, too: what the peer has is acknowledged even if this side forgot sending it
     if (auto rule = acknowledge(to)) return rule;
     next_ = to;
@@ -225,10 +228,12 @@ std::size_t Outbox::pull(std::uint16_t channel, std::size_t budget, OutputSink& 
 }
 
 void Outbox::compact(Arena& arena) {
+    bool body = false;
     for (Item& item : items_) {
+        const bool part = std::exchange(body, item.header) || item.header;
         // What is larger than a segment came as one buffer and is not worth a copy.
         if (item.gap() || !item.span.segment()->sparse() || item.span.size() > Arena::segment_size) continue;
-        item.span = arena.append(item.span.bytes(), {});
+        item.span = part ? arena.append(item.span.bytes(), {}) : arena.append_frames(item.span.bytes());
     }
 }
 

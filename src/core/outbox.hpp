@@ -27,6 +27,7 @@ protected:
 /// 1. `acknowledged() <= next() <= end()`; the last two are ends of frames.
 /// 2. Everything from `acknowledged()` on is kept, as bytes or as a gap, so it can be sent again.
 /// 3. A gap takes no memory but its place; neighbouring gaps are one.
+/// 4. A gap has at most one message for each `FrameHeader::size` of its bytes, and at least one.
 class Outbox {
 public:
     /// A whole frame, or several.
@@ -36,7 +37,7 @@ public:
     /// A message that is given up before it was queued, `bytes` long with its headers.
     void append_gap(std::uint64_t bytes, std::uint64_t messages);
 
-    /// The peer has everything up to `to`. Where several frames lie together it is believed that one ends there.
+    /// The peer has everything up to `to`, where a frame ends.
     std::optional<Rule> acknowledge(std::uint64_t to);
     /// The peer will take up to `limit`. It only grows; a smaller one changes nothing.
     void allow(std::uint64_t limit) noexcept;
@@ -93,6 +94,7 @@ private:
 
     void push(Span span, bool header);
     std::size_t find(std::uint64_t offset) const;
+    bool inside_frame(std::uint64_t offset) const;
     Settled count(std::size_t first, std::uint64_t from) const;
     static std::uint64_t frames_until(const Item& item, std::uint64_t from, std::uint64_t limit,
                                       std::uint64_t* messages = nullptr);

@@ -142,6 +142,8 @@ bool Registry::accept(const PeerId& id, MemberList&& list, std::vector<MemberCha
         return false;
     }
     owner.version = list.to;
+    owner.complete = list.complete;
+    total_ -= owner.cost();
     const auto forget = [&](auto found) {
         owner.bytes -= found->second.record->data.size();
         out.push_back({std::move(found->second.record), false, true});
@@ -171,11 +173,22 @@ bool Registry::accept(const PeerId& id, MemberList&& list, std::vector<MemberCha
             each = each->second.round == owner.round ? std::next(each) : forget(each);
         }
     }
+    total_ += owner.cost();
     return true;
 }
 
 bool Registry::within_limits(const Owner& owner) {
-    return owner.members.size() <= 2 * max_members && owner.bytes <= 2 * max_member_bytes;
+    const std::size_t more = owner.complete ? 0 : 1;
+    return owner.members.size() <= max_members + more * max_members / 8 &&
+           owner.bytes <= max_member_bytes + more * max_member_bytes / 8;
+}
+
+std::optional<PeerId> Registry::largest() const {
+    const auto found = std::max_element(owners_.begin(), owners_.end(), [](const auto& a, const auto& b) {
+        return a.second.cost() < b.second.cost();
+    });
+    if (found == owners_.end() || found->second.cost() == 0) return std::nullopt;
+    return found->first;
 }
 
 bool Registry::within_limits(const PeerId& id) const {
@@ -201,6 +214,7 @@ bool Registry::complete(const PeerId& id) const {
 void Registry::forget(const PeerId& id, bool graceful, std::vector<MemberChange>& out) {
     const auto found = owners_.find(id);
     if (found == owners_.end()) return;
+    total_ -= found->second.cost();
     for (auto& [member, kept] : found->second.members) out.push_back({std::move(kept.record), false, graceful});
     owners_.erase(found);
 }

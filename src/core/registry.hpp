@@ -71,9 +71,14 @@ public:
     /// `out` gets what changed. False where a frame before this one is missing: nothing was changed, and the owner will
     /// begin anew when nobody acknowledges.
     bool accept(const PeerId& owner, MemberList&& list, std::vector<MemberChange>& out);
-    /// False if it has told of more than twice what one node may enrol. So much may be there for a while: what has
-    /// taken the place of other members may be told before they are withdrawn.
+    /// False if it has told of more than one node may enrol. Until a frame is complete an eighth more may be there:
+    /// what has taken the place of other members may be told before they are withdrawn.
     bool within_limits(const PeerId& owner) const;
+    /// What one member is counted as, over all owners, beside its data: about the memory that it takes in this process.
+    static constexpr std::uint64_t member_cost = 512;
+    std::uint64_t total() const noexcept { return total_; }
+    /// Who takes most of it; nobody if no owner has a member.
+    std::optional<PeerId> largest() const;
     /// What to acknowledge; 0 if nothing.
     std::uint64_t held(const PeerId& owner) const;
     bool has_members(const PeerId& owner) const;
@@ -96,6 +101,9 @@ private:
         std::uint64_t version = 0;
         std::uint64_t round = 0;  ///< how many complete sets were begun
         std::uint64_t swept = 0;  ///< which of them was the last that ended; 0: none
+        bool complete = false;    ///< the last frame was: what is here was enrolled at one time
+
+        std::uint64_t cost() const noexcept { return bytes + member_cost * members.size(); }
     };
     struct Own {
         std::uint64_t version = 0;   ///< of its last change
@@ -113,6 +121,7 @@ private:
     std::uint64_t bytes_ = 0;
     std::map<MemberId, std::uint64_t> withdrawn_;  ///< the version of each that is not, until all links were told
     std::map<PeerId, Owner> owners_;
+    std::uint64_t total_ = 0;  ///< cost of all of them
 };
 
 }  // namespace cluster::core

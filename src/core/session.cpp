@@ -22,8 +22,9 @@ Session::Judgement Session::judge(const Offer& offer, bool proof_holds) const no
 Session::Judgement Session::judge(const Attach& attach, bool token_holds) const noexcept {
     using enum Judgement::Verdict;
     if (!token_) {
-        const bool fresh = attach.first && std::all_of(attach.offsets.begin(), attach.offsets.end(),
-                                                       [](const Offset& offset) { return offset.received == 0; });
+        const bool nothing_received = std::all_of(attach.offsets.begin(), attach.offsets.end(),
+                                                  [](const Offset& offset) { return offset.received == 0; });
+        const bool fresh = attach.first && attach.epoch != 0 && nothing_received;
         return fresh ? Judgement{accept} : Judgement{refuse, Refusal::unknown_session};
     }
     if (!token_holds) return {refuse, Refusal::id_in_use};

@@ -123,8 +123,8 @@ private:
     std::optional<Outbox::Settled> departed_at_;  ///< while the peer is out of view
 };
 
-/// Which side speaks, so that a proof cannot be sent back to its author.
-enum class ProofUse : std::uint8_t { offer = 1, attach = 2, removed = 3 };
+/// Which side speaks and what for, so that a proof cannot be sent back to its author, nor mean something else.
+enum class ProofUse : std::uint8_t { offer = 1, attach = 2, removed = 3, forgotten = 4 };
 
 /// Shows knowledge of `token` without telling it (R20).
 Proof prove(const Token& token, const Nonce& speaker, const Nonce& listener, ProofUse use) noexcept;

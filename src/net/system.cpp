@@ -9,10 +9,15 @@
 #include <unistd.h>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <ctime>
 #include <initializer_list>
 #include <system_error>
 #include <utility>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 namespace cluster::net {
 
@@ -100,6 +105,16 @@ QuietWriting::~QuietWriting() {
     }
     ::pthread_sigmask(SIG_SETMASK, &former_, nullptr);
     errno = why;
+}
+
+void freed(std::uint64_t bytes) noexcept {
+    constexpr std::uint64_t worth_it = std::uint64_t{16} << 20;
+    static std::atomic<std::uint64_t> all{0};
+    if (all.fetch_add(bytes) + bytes < worth_it) return;
+    all = 0;
+#if defined(__GLIBC__)
+    ::malloc_trim(0);
+#endif
 }
 
 }  // namespace cluster::net

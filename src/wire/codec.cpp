@@ -97,9 +97,11 @@ std::optional<Rule> broken_by_channels(const List& list) {
 }
 
 std::optional<Rule> broken_by(const core::Attach& attach) {
+    if (attach.unsettled > core::max_unsettled) return Rule::malformed_body;
     return broken_by_channels(attach.offsets);
 }
 std::optional<Rule> broken_by(const core::Attached& attached) {
+    if (attached.unsettled > core::max_unsettled) return Rule::malformed_body;
     return broken_by_channels(attached.offsets);
 }
 std::optional<Rule> broken_by(const core::Ack& ack) {
@@ -107,7 +109,9 @@ std::optional<Rule> broken_by(const core::Ack& ack) {
 }
 
 std::optional<Rule> broken_by(const core::Gap& gap) {
-    if (gap.to > core::max_offset || gap.messages == 0) return Rule::malformed_body;
+    // How much of it the reader lacks is known where its offsets are.
+    const bool too_many = gap.messages > gap.to / FrameHeader::size;
+    if (gap.to > core::max_gap_end || gap.messages == 0 || too_many) return Rule::malformed_body;
     return std::nullopt;
 }
 

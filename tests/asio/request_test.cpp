@@ -497,7 +497,7 @@ TEST_CASE("async_request: an error that is replied reaches callbacks, futures an
     CHECK(results.take() == Result(expected, "as_tuple"));
 }
 
-TEST_CASE("async_request_all: each peer gives a result, also to callbacks and coroutines; nobody gives none") {
+TEST_CASE("async_request_all: each peer gives a result, also to callbacks and coroutines, and nobody gives none") {
     Answering nodes;
     Node eve(quick());
     eve.add(nodes.ann.address());

@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <string>
+#include <vector>
+
 using namespace cluster;
 using namespace cluster::core;
 using namespace cluster::core::test;
@@ -21,13 +24,16 @@ TEST_CASE("a long message goes on when the one that held the permit for it loses
     for (const bool says_goodbye : {false, true}) {
         CAPTURE(says_goodbye);
         Lab lab;
-        lab.options.inbox_bytes = 2 << 20;  // room for a single permit
+        lab.options.inbox_bytes = 2 << 20;  // room for a single permit, so there are two
         Node& node = lab.start(1);
         Puppet& holder = lab.puppet(node, 2);
+        Puppet& other = lab.puppet(node, 4);
         Puppet& waiter = lab.puppet(node, 3);
         holder.join();
+        other.join();
         waiter.join();
         begin_long_message(holder);
+        begin_long_message(other);
         lab.advance(10ms);
         begin_long_message(waiter);
         lab.advance(10ms);
@@ -43,14 +49,52 @@ TEST_CASE("a long message goes on when the one that held the permit for it loses
     }
 }
 
+TEST_CASE("a permit of who finishes nothing goes to the next after a few heartbeats, and comes back in its turn") {
+    Lab lab;
+    lab.options.inbox_bytes = 2 << 20;
+    Node& node = lab.start(1);
+    std::vector<Puppet*> lazy{&lab.puppet(node, 2), &lab.puppet(node, 3)};
+    Puppet& honest = lab.puppet(node, 4);
+    for (Puppet* each : {lazy[0], lazy[1], &honest}) {
+        each->join();
+        begin_long_message(*each);
+        lab.advance(10ms);
+    }
+    const auto limit = [](const Puppet& peer) { return peer.last<Ack>().offsets.at(0).limit; };
+    REQUIRE(limit(honest) == CreditPool::base_window);
+    for (int i = 0; i < 40 && limit(honest) == CreditPool::base_window; ++i) {
+        for (Puppet* each : {lazy[0], lazy[1], &honest}) each->say(Ping{});
+        lazy[0]->say_data("x", true);  // a byte is no progress
+        lab.advance(100ms);
+    }
+    CHECK(limit(honest) >= 3 * max_data_frame);
+    for (int i = 0; i < 5; ++i) {
+        honest.say_data(chunk, true);
+        lab.advance(10ms);
+    }
+    honest.say_data("the end");
+    CHECK(node.inbox.size() == 1);
+    // They can still finish.
+    for (Puppet* each : lazy) {
+        for (int i = 0; i < 5; ++i) {
+            each->say_data(chunk, true);
+            lab.advance(10ms);
+        }
+        each->say_data("the end");
+        CHECK_FALSE(each->closed());
+    }
+    CHECK(node.inbox.size() == 3);
+}
+
 TEST_CASE("a permit is not given to a peer that was lost while it waited") {
     Lab lab;
     lab.options.inbox_bytes = 2 << 20;
     Node& node = lab.start(1);
     Puppet& holder = lab.puppet(node, 2);
+    Puppet& other = lab.puppet(node, 5);
     Puppet& lost = lab.puppet(node, 3);
     Puppet& waiter = lab.puppet(node, 4);
-    for (Puppet* each : {&holder, &lost, &waiter}) {
+    for (Puppet* each : {&holder, &other, &lost, &waiter}) {
         each->join();
         begin_long_message(*each);
         lab.advance(10ms);
@@ -59,6 +103,7 @@ TEST_CASE("a permit is not given to a peer that was lost while it waited") {
     REQUIRE(lab.wait([&] {
         holder.say(Ping{});
         waiter.say(Ping{});
+        other.say(Ping{});
         return !node.sees(lost.id);
     }));
     holder.say_data("the end");

@@ -2,7 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
+#include <cstdint>
 #include <limits>
+#include <map>
+#include <string>
+#include <vector>
 
 // A peer, or a stranger, that speaks the protocol and means harm.
 
@@ -226,12 +231,308 @@ TEST_CASE("the largest gap there may be is one gap, and what follows it is still
     Node& node = lab.start(1);
     Puppet& peer = lab.puppet(node, 2);
     peer.join();
-    peer.say(Gap{user_channel, max_offset, huge});
-    CHECK(node.inbox == std::vector<std::string>{"gap 18446744073709551615"});
+    peer.say(Gap{user_channel, max_gap_end, max_unsettled});
+    CHECK(node.inbox == std::vector<std::string>{"gap " + std::to_string(max_unsettled)});
     peer.say_data("after");
     CHECK(node.inbox.back() == "after");
-    peer.say(Gap{user_channel, max_offset + 100, 1});
+    lab.advance(10ms);
+    CHECK(peer.last<Ack>().offsets.at(0).limit <= max_offset);
+    peer.say(Gap{user_channel, max_gap_end + 100, 1});
     CHECK(peer.closed());
+    CHECK(node.said("rule=malformed_body") == 1);
+}
+
+TEST_CASE("a gap has one message for each eight of its bytes at most, and sums of what is lost do not wrap") {
+    for (const bool right : {true, false}) {
+        CAPTURE(right);
+        Lab lab;
+        Node& node = lab.start(1);
+        Puppet& peer = lab.puppet(node, 2);
+        peer.join();
+        peer.say_data("abcd");  // ends at 12
+        peer.say(Gap{user_channel, 12 + 31, right ? std::uint64_t{3} : std::uint64_t{4}});
+        CHECK(peer.closed() != right);
+        CHECK(node.said("rule=malformed_body") == (right ? 0 : 1));
+        CHECK(node->counters().messages_lost == (right ? 3 : 0));
+    }
+    CHECK(add_saturated(huge, huge) == huge);
+    CHECK(add_saturated(huge, 0) == huge);
+    CHECK(add_saturated(huge - 3, 3) == huge);
+    CHECK(add_saturated(huge - 3, 4) == huge);
+    CHECK(add_saturated(3, 4) == 7);
+}
+
+TEST_CASE("what a peer says to have lost with a former session adds up to the end of numbers and no further") {
+    Lab lab;
+    lab.options.max_peers = 200;
+    Node& node = lab.start(200);
+    for (std::uint8_t id = 1; id <= 70; ++id) {
+        Puppet& peer = lab.puppet(node, id);
+        peer.say_hello();
+        peer.say(Attach{{id}, true, 1, {}, max_unsettled});
+    }
+    CHECK(node->counters().messages_lost == huge);
+}
+
+TEST_CASE("an ACK at an offset inside a frame breaks a rule, and the session goes on on the next link") {
+    Lab lab;
+    Node& node = lab.start(1);
+    lab.silent.insert("10.0.0.2:7000");
+    Puppet& peer = lab.puppet(node, 2);
+    peer.join();
+    REQUIRE(node.send(peer.id, "one").error == errc{});  // ends at 11
+    REQUIRE(node.send(peer.id, "two").error == errc{});  // ends at 22
+    peer.say(Ack{{{user_channel, 13, 1000}}});
+    CHECK(peer.closed());
+    CHECK(node.said("rule=offset_inside_frame") == 1);
+    Puppet& after = lab.puppet(node, 2);
+    after.resume(peer.token, {{user_channel, 11, 1000}});
+    CHECK(after.payloads() == std::vector<std::string>{"two"});
+}
+
+TEST_CASE("parts of a reply for which nobody waits are counted and not kept") {
+    Lab lab;
+    std::map<std::uint64_t, std::size_t> asked;
+    bool waits = true;
+    lab.options.awaits = [&](const PeerId&, std::uint64_t call) {
+        ++asked[call];
+        return call == 7 && waits;
+    };
+    Node& node = lab.start(1);
+    Puppet& peer = lab.puppet(node, 2);
+    peer.hello.features = feature_calls;
+    peer.join();
+    const auto part = [&](std::uint64_t call, std::string_view text, bool first, bool more) {
+        std::vector<std::byte> bytes = data_frame(std::string(first ? call_size : 0, ' ') + std::string(text));
+        FrameHeader header = FrameHeader::read(bytes.data());
+        header.flags = static_cast<std::uint8_t>(flag_call | (more ? flag_more : 0));
+        header.channel = reply_channel;
+        header.write(bytes.data());
+        if (first) write_call(call, bytes.data() + FrameHeader::size);
+        peer.say_data(std::move(bytes));
+    };
+    // More than credit, if it were kept.
+    for (int i = 0; i < 5; ++i) {
+        part(5, std::string(60000, 'a'), true, true);
+        for (int j = 0; j < 6; ++j) part(5, std::string(60000, 'b'), false, true);
+        part(5, "end", false, false);
+        lab.advance(10ms);
+    }
+    CHECK_FALSE(peer.closed());
+    CHECK(node.replies.empty());
+    CHECK(node->counters().messages_lost == 0);
+    CHECK(asked[5] == 5);
+
+    part(7, "awaited, ", true, true);
+    part(7, "and whole", false, false);
+    CHECK(node.replies == std::vector<std::string>{"7: awaited, and whole"});
+    // Whoever waited has gone before the end came.
+    part(7, "too ", true, true);
+    waits = false;
+    peer.say(Ping{});
+    lab.advance(1100ms);
+    waits = true;
+    part(7, "late", false, false);
+    CHECK(node.replies.size() == 1);
+    part(7, "again", true, false);
+    CHECK(node.replies.back() == "7: again");
+}
+
+TEST_CASE("half a message is not kept longer than its session is defended: it is forgotten with it, and proves it") {
+    for (const bool half : {false, true}) {
+        CAPTURE(half);
+        Lab lab;
+        Node& node = lab.start(1);
+        lab.silent.insert("10.0.0.2:7000");
+        Puppet& peer = lab.puppet(node, 2);
+        peer.join();
+        peer.say_data("begun", half);
+        peer.hang_up();
+        lab.advance(lab.options.resume_for + 1s);
+        Puppet& after = lab.puppet(node, 2);
+        after.say_hello();
+        after.say(Offer{after.proof(peer.token, ProofUse::offer), 1, false, true});
+        CHECK(after.count<Attach>() == (half ? 0 : 1));
+        if (!half) continue;
+        const Refuse& refuse = after.last<Refuse>();
+        CHECK(refuse.reason == Refusal::unknown_session);
+        CHECK(refuse.proof == prove(peer.token, after.last<Hello>().nonce, after.hello.nonce, ProofUse::forgotten));
+        Puppet& anew = lab.puppet(node, 2);
+        anew.join();
+        CHECK(anew.last<Attach>().first);
+        CHECK(anew.token != peer.token);
+        anew.say_data("whole");
+        CHECK(node.inbox == std::vector<std::string>{"whole"});
+    }
+}
+
+namespace {
+
+/// A node that keeps few sessions, and a member that it has lost sight of.
+struct Crowd {
+    Lab lab;
+    Node& node;
+    Node& member;
+
+    Crowd(std::uint8_t node_id, std::uint8_t member_id, Duration together)
+        : node(begin(lab).start(node_id)), member(lab.start(member_id)) {
+        lab.join(node, member);
+        lab.advance(together);
+        lab.silent.insert(node.address.to_string());
+        lab.silent.insert(member.address.to_string());
+        lab.cut(*lab.wires().front());
+        REQUIRE(node.send(member.id, "from the node").error == errc{});
+        REQUIRE(member.send(node.id, "from the member").error == errc{});
+    }
+    static Lab& begin(Lab& lab) {
+        lab.options.max_peers = 4;
+        lab.options.resume_for = std::chrono::minutes(30);
+        return lab;
+    }
+    /// So many that nobody knows attach for a while and drop.
+    void come_and_go(int count, Duration each) {
+        for (int i = 0; i < count; ++i) {
+            const auto id = static_cast<std::uint8_t>(100 + i);
+            lab.silent.insert("10.0.0." + std::to_string(id) + ":7000");
+            Puppet& guest = lab.puppet(node, id);
+            guest.join();
+            lab.advance(each);
+            guest.hang_up();
+            REQUIRE(lab.wait([&] { return !node.sees(guest.id); }));
+        }
+        REQUIRE_FALSE(node.sees(member.id));
+        REQUIRE_FALSE(member.sees(node.id));
+    }
+    void meet() {
+        lab.silent.clear();
+        CHECK(lab.wait([&] { return node.sees(member.id) && member.sees(node.id); }, 10s));
+        CHECK(node.send(member.id, "on it goes").error == errc{});
+        CHECK(member.send(node.id, "on it goes").error == errc{});
+    }
+};
+
+}  // namespace
+
+TEST_CASE("those who attach for a moment and drop push no member out that was known for longer") {
+    for (const std::uint8_t id : {std::uint8_t{1}, std::uint8_t{3}}) {
+        CAPTURE(id);
+        Crowd crowd(id, 2, 5s);
+        crowd.come_and_go(20, 100ms);
+        crowd.meet();
+        CHECK(crowd.node.inbox == std::vector<std::string>{"from the member", "on it goes"});
+        CHECK(crowd.member.inbox == std::vector<std::string>{"from the node", "on it goes"});
+        CHECK(crowd.node.surrendered.empty());
+        CHECK(crowd.member.surrendered.empty());
+    }
+}
+
+TEST_CASE("who has forgotten a session proves it, and both begin anew at once and know what may be missing") {
+    for (const std::uint8_t id : {std::uint8_t{1}, std::uint8_t{3}}) {
+        CAPTURE(id);
+        Crowd crowd(id, 2, 10ms);
+        crowd.come_and_go(20, 500ms);
+        crowd.meet();
+        CHECK(crowd.node.inbox == std::vector<std::string>{"gap 1", "on it goes"});
+        CHECK(crowd.member.inbox == std::vector<std::string>{"gap 1", "on it goes"});
+        CHECK(crowd.member.surrendered.size() == 1);
+        CHECK(crowd.member.said("session_forgotten_by") == 1);
+        CHECK(crowd.node.said("reason=id_in_use") == 0);
+        CHECK(crowd.member.said("reason=id_in_use") == 0);
+        CHECK(crowd.node->counters().protocol_errors + crowd.member->counters().protocol_errors == 0);
+    }
+}
+
+TEST_CASE("nobody but the peer can say that it has forgotten a session") {
+    Lab lab;
+    for (const std::uint8_t us : {std::uint8_t{1}, std::uint8_t{3}}) {
+        CAPTURE(us);
+        Node& node = lab.start(us);
+        Node& peer = lab.start(static_cast<std::uint8_t>(us + 20));
+        lab.join(node, peer);
+        for (Node* each : {&node, &peer}) {
+            Puppet& stranger = lab.puppet(*each, (each == &node ? peer : node).id.bytes[0]);
+            stranger.say_hello();
+            Token guess{};
+            if (each->id < stranger.id) {
+                stranger.say(Offer{stranger.proof(guess, ProofUse::offer), 0, false, false});
+                CHECK(stranger.last<Refuse>().reason == Refusal::id_in_use);
+                Puppet& again = lab.puppet(*each, stranger.id.bytes[0]);
+                again.say_hello();
+                again.say(Refuse{Refusal::unknown_session, {}, {}});
+            } else {
+                stranger.say(Refuse{Refusal::unknown_session, stranger.proof(guess, ProofUse::forgotten), {}});
+            }
+            CHECK(stranger.finished());
+        }
+        CHECK(node.sees(peer.id));
+        CHECK(peer.sees(node.id));
+        CHECK(node.send(peer.id, "as before").error == errc{});
+        CHECK(peer.inbox.back() == "as before");
+    }
+}
+
+TEST_CASE("what was forgotten is not taken up again, and the next token is") {
+    Lab lab;
+    Node& node = lab.start(9);
+    lab.silent.insert("10.0.0.2:7000");
+    Puppet& before = lab.puppet(node, 2);
+    before.lead({5});
+    before.hang_up();
+    REQUIRE(lab.wait([&] { return !node.sees(before.id); }));
+    REQUIRE(lab.wait([&] { return node->forget_one(lab.now); }));
+    Puppet& after = lab.puppet(node, 2);
+    after.say_hello();
+    const Offer offer = after.last<Offer>();
+    CHECK(offer.proof == prove({5}, after.last<Hello>().nonce, after.hello.nonce, ProofUse::offer));
+    CHECK(offer.epoch == 0);
+    CHECK_FALSE(offer.holds);
+    CHECK_FALSE(offer.defended);
+    after.say(Attach{{5}, true, 2, {}, 0});
+    CHECK(after.last<Refuse>().reason == Refusal::unknown_session);
+    Puppet& anew = lab.puppet(node, 2);
+    anew.lead({6});
+    CHECK(node.sees(anew.id));
+}
+
+TEST_CASE("links that greet and never attach keep nobody out, neither newcomers nor those who return") {
+    Lab lab;
+    Node& node = lab.start(1);
+    Puppet& early = lab.puppet(node, 2);
+    early.join();
+    early.hang_up();
+    REQUIRE(lab.wait([&] { return !node.sees(early.id); }));
+    std::vector<Puppet*> strangers;
+    for (std::size_t i = 0; i < 270; ++i) {
+        Puppet& stranger = lab.puppet(node, 200);
+        stranger.id.bytes[1] = stranger.hello.self.id.bytes[1] = static_cast<std::uint8_t>(i);
+        stranger.id.bytes[2] = stranger.hello.self.id.bytes[2] = static_cast<std::uint8_t>(i >> 8);
+        stranger.say_hello();
+        strangers.push_back(&stranger);
+    }
+    const std::size_t most = (lab.options.max_peers + 64) / 2;
+    CHECK(node->link_count() <= most + 8);  // and dials
+    CHECK(strangers.front()->closed());
+    CHECK_FALSE(strangers.back()->finished());
+    Puppet& fresh = lab.puppet(node, 3);
+    fresh.join();
+    CHECK(node.sees(fresh.id));
+    Puppet& back = lab.puppet(node, 2);
+    back.resume(early.token, {});
+    CHECK(node.sees(back.id));
+    CHECK(back.count<Refuse>() + fresh.count<Refuse>() == 0);
+}
+
+TEST_CASE("links of many hosts that never attach leave room for one more") {
+    Lab lab;
+    Node& node = lab.start(1);
+    for (std::uint8_t i = 2; i < 200; ++i) {
+        lab.puppet(node, i);
+        if (i % 3 == 0) lab.puppet(node, 250);
+    }
+    CHECK(node->link_count() == lab.options.max_peers + 64);
+    Puppet& fresh = lab.puppet(node, 251);
+    fresh.join();
+    CHECK(node.sees(fresh.id));
 }
 
 TEST_CASE("whoever says our own id is refused, and nobody gets it as a peer") {
@@ -344,7 +645,7 @@ TEST_CASE("a list that names a peer which never finished attaching is read where
     CHECK(node.sees(speaker.id));
 }
 
-TEST_CASE("no more than max_peers come into view, not even when those that failed return") {
+TEST_CASE("no newcomer comes into view beyond max_peers, but who has a session does") {
     Lab lab;
     lab.options.max_peers = 2;
     Node& node = lab.start(1);
@@ -355,9 +656,37 @@ TEST_CASE("no more than max_peers come into view, not even when those that faile
     lab.puppet(node, 3).join();
     lab.puppet(node, 4).join();
     REQUIRE(node->peer_count() == 2);
+    Puppet& fresh = lab.puppet(node, 5);
+    fresh.say_hello();
+    CHECK(fresh.last<Refuse>().reason == Refusal::full);
     Puppet& back = lab.puppet(node, 2);
-    back.say_hello();
-    CHECK(back.last<Refuse>().reason == Refusal::full);
+    back.resume(early.token, {});
+    CHECK(node->peer_count() == 3);
+    back.say_data("served, too");
+    CHECK(node.inbox == std::vector<std::string>{"served, too"});
+}
+
+TEST_CASE("of those who greet at the same time no more than max_peers are attached") {
+    for (const std::uint8_t us : {std::uint8_t{1}, std::uint8_t{100}}) {
+        CAPTURE(us);
+        Lab lab;
+        lab.options.max_peers = 2;
+        Node& node = lab.start(us);
+        std::vector<Puppet*> all;
+        for (const std::uint8_t id : {std::uint8_t{11}, std::uint8_t{12}, std::uint8_t{13}, std::uint8_t{14}}) {
+            all.push_back(&lab.puppet(node, id));
+            all.back()->say_hello();
+        }
+        for (Puppet* each : all) {
+            if (us < each->id.bytes[0]) {
+                each->say(Offer{});
+            } else {
+                each->say(Attach{{each->id.bytes[0]}, true, 1, {}, 0});
+            }
+        }
+        CHECK(all[1]->count<Refuse>() == 0);
+        for (std::size_t i = 2; i < 4; ++i) CHECK(all[i]->last<Refuse>().reason == Refusal::full);
+    }
 }
 
 TEST_CASE("a stranger under a known id does not keep a silent peer from being suspected and failed") {

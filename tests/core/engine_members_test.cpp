@@ -271,7 +271,9 @@ TEST_CASE("members: whoever claims more of them than one node may have is discon
     greedy.join();
     std::uint64_t version = 0;
     const std::vector<std::uint8_t> most(max_member_data);
-    for (std::size_t i = 0; i <= 2 * max_member_bytes / max_member_data && !greedy.closed(); ++i) {
+    const std::size_t first_too_many = (max_member_bytes + max_member_bytes / 8) / max_member_data;
+    for (std::size_t i = 0; i <= first_too_many; ++i) {
+        REQUIRE_FALSE(greedy.closed());
         MemberId id;
         id.bytes[0] = static_cast<std::uint8_t>(i);
         id.bytes[1] = static_cast<std::uint8_t>(i >> 8);
@@ -284,6 +286,77 @@ TEST_CASE("members: whoever claims more of them than one node may have is discon
     CHECK(ann.members[greedy.id].empty());
     REQUIRE(lab.wait([&] { return !ann.sees(greedy.id); }));
     CHECK(ann.members[greedy.id].empty());
+}
+
+TEST_CASE("members: at the end of a set the limit of one node is exact") {
+    for (const bool too_many : {false, true}) {
+        CAPTURE(too_many);
+        Lab lab;
+        Node& ann = lab.start(1);
+        Puppet& owner = lab.puppet(ann, 9);
+        owner.hello.features = feature_members;
+        owner.join();
+        const std::vector<std::uint8_t> most(max_member_data);
+        const std::size_t count = max_member_bytes / max_member_data + (too_many ? 1 : 0);
+        for (std::uint64_t i = 0; i < count; ++i) {
+            MemberId id;
+            id.bytes[0] = static_cast<std::uint8_t>(i);
+            id.bytes[1] = static_cast<std::uint8_t>(i >> 8);
+            owner.say(MemberList{i == 0, i + 1 == count, i, i + 1, {{id, true, most}}});
+        }
+        CHECK(owner.closed() == too_many);
+        CHECK(ann.members[owner.id].size() == (too_many ? 0 : count));
+    }
+}
+
+TEST_CASE("members: where all together are too many, those of the largest owner go, whoever spoke last") {
+    Lab lab;
+    lab.options.members_bytes = 64 << 10;
+    Node& ann = lab.start(1);
+    Puppet& small = lab.puppet(ann, 8);
+    Puppet& large = lab.puppet(ann, 9);
+    const auto tell = [](Puppet& owner, std::uint8_t first, std::uint8_t count, bool whole) {
+        MemberList list{whole, true, whole ? 0u : 1u, whole ? 1u : 2u, {}};
+        for (std::uint8_t i = 0; i < count; ++i) {
+            MemberId id;
+            id.bytes[0] = static_cast<std::uint8_t>(first + i);
+            list.members.push_back({id, true, {}});
+        }
+        owner.say(std::move(list));
+    };
+    for (Puppet* each : {&small, &large}) {
+        each->hello.features = feature_members;
+        each->join();
+    }
+    tell(large, 0, 120, true);
+    tell(small, 0, 8, true);  // 128 of 512 bytes each: all that there may be
+    CHECK(ann.members[large.id].size() == 120);
+    CHECK(ann.members[small.id].size() == 8);
+    tell(small, 100, 1, false);
+    CHECK(large.closed());
+    CHECK_FALSE(small.closed());
+    CHECK(ann.members[large.id].empty());
+    CHECK(ann.members[small.id].size() == 9);
+    CHECK(ann.said("rule=too_many_members") == 1);
+    tell(small, 10, 200, true);
+    CHECK(small.closed());
+    CHECK(ann.members[small.id].empty());
+}
+
+TEST_CASE("members: of one id that comes twice in a frame the later entry counts") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    Puppet& owner = lab.puppet(ann, 9);
+    owner.hello.features = feature_members;
+    owner.join();
+    MemberId id;
+    id.bytes[0] = 'a';
+    MemberId other;
+    other.bytes[0] = 'b';
+    const std::vector<MemberEntry> entries{{id, true, {'1'}}, {id, true, {'2'}}, {other, true, {}}, {other, false, {}}};
+    owner.say(MemberList{true, true, 0, 2, entries});
+    CHECK_FALSE(owner.closed());
+    CHECK(ann.members[owner.id] == std::map<MemberId, std::string>{{id, "2"}});
 }
 
 TEST_CASE("members: what was withdrawn before a complete set has gone when that set has been told, not before") {

@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <utility>
 
 // The rules of wire/PROTOCOL.md, one by one, where a test of their parts does not show them.
 
@@ -505,6 +507,100 @@ TEST_CASE("a REFUSE removed ends a session only with the proof of its token") {
         CHECK(node.sees(after.id) != right);
         CHECK(node.news.back() == (right ? "refused 2" : "added 2"));
     }
+}
+
+// R8, R9.
+TEST_CASE("an OFFER that proves the session and names an epoch that this side never sent breaks a rule") {
+    for (const std::uint64_t epoch : {std::uint64_t{1}, std::uint64_t{2}, ~std::uint64_t{0}}) {
+        CAPTURE(epoch);
+        Lab lab;
+        Node& node = lab.start(1);
+        mute(lab, 2);
+        Puppet& before = lab.puppet(node, 2);
+        before.join();
+        before.hang_up();
+        Puppet& after = lab.puppet(node, 2);
+        after.say_hello();
+        after.say(Offer{after.proof(before.token, ProofUse::offer), epoch, false, true});
+        CHECK(after.closed() == (epoch > 1));
+        CHECK(node.said("rule=wrong_epoch") == (epoch > 1 ? 1 : 0));
+        if (epoch == 1) CHECK(after.last<Attach>().epoch == 2);
+        CHECK(node.sees(after.id));
+    }
+}
+
+// R9.
+TEST_CASE("an ATTACH of epoch 0 is refused, and behind the last epoch there is none") {
+    Lab lab;
+    Node& node = lab.start(9);
+    mute(lab, 2);
+    Puppet& none = lab.puppet(node, 2);
+    none.say_hello();
+    none.say(Attach{token_of(1), true, 0, {}, 0});
+    CHECK(none.last<Refuse>().reason == Refusal::unknown_session);
+    Puppet& last = lab.puppet(node, 2);
+    last.lead(token_of(1), ~std::uint64_t{0});
+    REQUIRE(node.sees(last.id));
+    Puppet& more = lab.puppet(node, 2);
+    more.say_hello();
+    CHECK(more.last<Offer>().epoch == ~std::uint64_t{0});
+    more.say(Attach{more.proof(token_of(1), ProofUse::attach), false, ~std::uint64_t{0}, {}, 0});
+    CHECK(more.last<Refuse>().reason == Refusal::duplicate);
+    CHECK_FALSE(last.closed());
+}
+
+TEST_CASE("a HELLO with an empty range of versions is refused for its version") {
+    for (const auto& range : {std::pair<std::uint16_t, std::uint16_t>{2, 0}, {1, 0}, {2, 1}}) {
+        CAPTURE(range.first);
+        CAPTURE(range.second);
+        Lab lab;
+        Node& node = lab.start(1);
+        Puppet& odd = lab.puppet(node, 2);
+        odd.hello.version_min = range.first;
+        odd.hello.version_max = range.second;
+        odd.say_hello();
+        CHECK(odd.last<Refuse>().reason == Refusal::version);
+    }
+}
+
+TEST_CASE("a channel that GOODBYE leaves out stands where its listener knew it, and nothing of it is checked") {
+    Lab lab;
+    Node& node = lab.start(1);
+    Puppet& peer = lab.puppet(node, 2);
+    peer.join();
+    peer.say_data("one");
+    REQUIRE(node.send(peer.id, "never acknowledged").error == errc{});
+    peer.say(Goodbye{Farewell::leaving, {}});
+    CHECK(peer.count<Goodbye>() == 1);
+    CHECK(node->counters().protocol_errors == 0);
+    REQUIRE(node.surrendered.size() == 1);
+    CHECK(node.surrendered[0].messages == 1);
+}
+
+TEST_CASE("the time for a greeting begins anew with HELLO and with nothing else until the link is attached") {
+    Lab lab;
+    Node& node = lab.start(9);
+    Puppet& slow = lab.puppet(node, 2);
+    lab.advance(4s);
+    CHECK_FALSE(slow.closed());
+    slow.say_hello();
+    lab.advance(4s);
+    CHECK_FALSE(slow.closed());
+    lab.advance(1100ms);
+    CHECK(slow.closed());
+
+    // A link that waits for another one has had its time, too.
+    Node& smaller = lab.start(1);
+    lab.options.attach_timeout = 2s;
+    Puppet& silent = lab.puppet(smaller, 2);
+    silent.say_hello();
+    lab.advance(4s);
+    silent.say(Offer{});  // an ATTACH has a time of its own
+    REQUIRE(silent.count<Attach>() == 1);
+    lab.advance(1500ms);
+    CHECK_FALSE(silent.closed());
+    lab.advance(600ms);
+    CHECK(silent.closed());
 }
 
 TEST_CASE("a refusal for a reason of a later version costs the link and not the session") {

@@ -183,11 +183,52 @@ TEST_CASE("a gap that goes back, says nothing or has no end is refused and chang
     CHECK(receiver.skip(11, 1) == Rule::offset_goes_back);
     CHECK(receiver.skip(3, 1) == Rule::offset_goes_back);
     CHECK(receiver.skip(12, 0) == Rule::malformed_body);
-    CHECK(receiver.skip(max_offset + 1, 1) == Rule::malformed_body);
+    CHECK(receiver.skip(max_gap_end + 1, 1) == Rule::malformed_body);
+    CHECK(receiver.skip(11 + 23, 3) == Rule::malformed_body);
     CHECK(receiver.out.size() == 1);
     CHECK(receiver.in.received() == 11);
     CHECK(receiver.in.consumed() == 0);
-    CHECK(receiver.skip(max_offset, 1) == std::nullopt);
+    CHECK(receiver.skip(11 + 24, 3) == std::nullopt);
+    CHECK(receiver.skip(max_gap_end, 1) == std::nullopt);
+    CHECK(receiver.in.limit() <= max_offset);
+}
+
+TEST_CASE("what is discarded of a message in chunks is counted, takes no credit, and is lost when its end has come") {
+    for (const bool tell : {false, true}) {
+        CAPTURE(tell);
+        Receiver receiver(1000);
+        REQUIRE(receiver.take(run_of({"begin"}, true)) == std::nullopt);  // 13
+        receiver.in.discard(tell);
+        CHECK(receiver.in.partial());
+        CHECK_FALSE(receiver.in.kept());
+        CHECK(receiver.in.partial_charge() == 0);
+        CHECK(receiver.in.consumed() == 13);
+        REQUIRE(receiver.take(run_of({"more"}, true)) == std::nullopt);  // 25
+        CHECK(receiver.in.consumed() == 25);
+        CHECK(receiver.out.empty());
+        REQUIRE(receiver.take(run_of({"end", "next"})) == std::nullopt);  // 36, 48
+        CHECK_FALSE(receiver.in.partial());
+        CHECK(receiver.in.consumed() == 36);
+        REQUIRE(receiver.out.size() == (tell ? 2 : 1));
+        if (tell) CHECK(receiver.out.front().lost == 1);
+        CHECK(payloads(receiver.out.back()) == Texts{"next"});
+        CHECK(receiver.out.back().charge == 12);
+        CHECK(receiver.take(run_of({"whole"}, true)) == std::nullopt);
+        CHECK(receiver.in.kept());
+    }
+}
+
+TEST_CASE("what is discarded still has its longest length, and a gap over its rest ends it") {
+    Receiver receiver(1000, 10);
+    REQUIRE(receiver.take(run_of({"12345"}, true)) == std::nullopt);
+    receiver.in.discard(true);
+    CHECK(receiver.take(run_of({"678901"}, true)) == Rule::message_too_long);
+    CHECK(receiver.skip(113, 2) == std::nullopt);
+    REQUIRE(receiver.out.size() == 1);
+    CHECK(receiver.out[0].lost == 2);
+    CHECK(receiver.in.consumed() == 113);
+    CHECK(receiver.take(run_of({"whole"})) == std::nullopt);
+    CHECK(payloads(receiver.out.back()) == Texts{"whole"});
 }
 
 TEST_CASE("data beyond the credit is refused, and data up to its last byte is not") {

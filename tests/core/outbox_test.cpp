@@ -202,6 +202,47 @@ TEST_CASE("an acknowledgement that cannot be true is refused and changes nothing
     CHECK(box.out.unacknowledged().messages == 3);
 }
 
+TEST_CASE("an acknowledgement inside a frame is refused, also where many lie in one piece and after they were moved") {
+    Arena arena;
+    Outbox slow;
+    slow.allow(everything);
+    {
+        // What another outbox held between them makes the memory sparse.
+        Outbox quick;
+        for (int i = 0; i < 3000; ++i) {
+            quick.append(arena.append(frame(std::string(1000, 'x')), {}));
+            slow.append(arena.append(frame("12345678"), {}));
+            slow.append(arena.append(frame("abcdefgh"), {}));
+        }
+    }
+    for (const bool moved : {false, true}) {
+        CAPTURE(moved);
+        if (moved) slow.compact(arena);
+        Sink sink;
+        slow.pull(user_channel, plenty, sink);
+        const std::uint64_t from = slow.acknowledged();
+        for (std::uint64_t at = from + 1; at < from + 64; ++at) {
+            CAPTURE(at);
+            if ((at - from) % 16 == 0) {
+                CHECK(slow.acknowledge(at) == std::nullopt);
+            } else {
+                CHECK(slow.acknowledge(at) == Rule::offset_inside_frame);
+                CHECK(slow.rewind(at) == Rule::offset_inside_frame);
+            }
+        }
+    }
+}
+
+TEST_CASE("a gap of which a part had arrived tells of no more messages than have room in the rest") {
+    Box box;
+    for (int i = 0; i < 12; ++i) box.add("");
+    box.pull();
+    CHECK(box.out.give_up().messages == 12);
+    REQUIRE(box.out.rewind(88) == std::nullopt);
+    const Sink sink = box.pull();
+    CHECK(sink.gaps == std::vector<Gap>{{user_channel, 96, 1}});
+}
+
 TEST_CASE("a new link starts where the peer stands, before or behind what this side sent") {
     Box box;
     box.add("one");    // 11
@@ -544,7 +585,7 @@ void random_life(std::uint64_t seed) {
                 break;
             }
             case 3: {
-                const std::uint64_t bytes = 8 + dice.below(60);
+                const std::uint64_t bytes = 24 + dice.below(60);
                 const std::uint64_t messages = 1 + dice.below(3);
                 box.out.append_gap(bytes, messages);
                 model.add(Bytes(bytes), true, messages);

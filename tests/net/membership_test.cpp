@@ -124,6 +124,40 @@ TEST_CASE("membership of nodes: closing ends whoever waits, may be done from any
     conformance::closing(make<TwoNodes>);
 }
 
+TEST_CASE("membership of nodes: what many members of a peer took is given back to the system when it has gone") {
+    if (!memory_is_ours) return;
+    constexpr std::size_t count = 20000;
+    // What the owner itself gives back is not at stake, so there are several who knew its members.
+    Node ann(quick());
+    Node eve(quick());
+    Node dan(quick());
+    eve.add(ann.address());
+    dan.add(ann.address());
+    REQUIRE(ann.wait_for_peers(2, patience));
+    const Node* const knew[] = {&ann, &eve, &dan};
+    const std::uint64_t before = process_bytes("VmRSS");
+    std::uint64_t full = 0;
+    {
+        Node bob(quick());
+        bob.add(ann.address());
+        std::vector<Membership> all;
+        for (std::size_t i = 0; i < count; ++i) {
+            Membership& membership = all.emplace_back(bob.create_membership());
+            membership.set_data(std::string(1000, 'm'));
+            membership.enroll();
+        }
+        for (const Node* each : knew) {
+            REQUIRE(shows(each->members(), [](const MemberView& view) { return view.size() == count; }));
+        }
+        full = process_bytes("VmRSS");
+    }
+    for (const Node* each : knew) {
+        REQUIRE(shows(each->members(), [](const MemberView& view) { return view.empty(); }));
+    }
+    REQUIRE(full > before + count * 4000);
+    CHECK(wait_for([&] { return process_bytes("VmRSS") < before + (full - before) / 2; }, patience));
+}
+
 TEST_CASE("membership of nodes: an enrolment that all peers have seen is in the views of all") {
     Node ann(quick());
     Node bob(quick());

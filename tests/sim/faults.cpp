@@ -11,7 +11,9 @@ Conditions::Conditions(core::Dice dice, std::size_t nodes) {
     const auto share = [&](double most) { return most * static_cast<double>(dice.below(1000)) / 1000; };
     const auto busy = static_cast<Duration::rep>(std::max<std::size_t>(nodes, 5));
 
-    for (std::uint64_t& weight : weights) weight = chance(30) ? std::uint64_t{1} << dice.below(6) : 0;
+    // Oblivion is drawn last, so that the seeds mean what they meant without it.
+    const std::size_t others = static_cast<std::size_t>(Fault::oblivion);
+    for (std::size_t i = 0; i < others; ++i) weights[i] = chance(30) ? std::uint64_t{1} << dice.below(6) : 0;
     // Most of what can go wrong with messages shows where connections break.
     if (chance(60)) weights[static_cast<std::size_t>(Fault::reset)] = 32;
     between_faults = std::chrono::milliseconds(100 << dice.below(6)) * 5 / busy;
@@ -22,7 +24,7 @@ Conditions::Conditions(core::Dice dice, std::size_t nodes) {
                                                  Fault::slow,  Fault::strain, Fault::exhaust};
         weights = {};
         weights[chance(50) ? static_cast<std::size_t>(of_processes[dice.below(std::size(of_processes))])
-                           : dice.below(weights.size())] = 1;
+                           : dice.below(others)] = 1;
         // That a connection breaks excuses nothing.
         if (chance(30)) ++weights[static_cast<std::size_t>(chance(50) ? Fault::reset : Fault::uproot)];
         between_faults = std::chrono::milliseconds(1000 << dice.below(4)) * 5 / busy;
@@ -56,6 +58,7 @@ Conditions::Conditions(core::Dice dice, std::size_t nodes) {
     const std::uint64_t road = dice.below(100);
     way = road < 55 ? Way::first : road < 70 ? Way::name : road < 85 ? Way::balancer : Way::added;
     if (way == Way::added) seeds = 1;
+    if (!none && chance(25)) weights[others] = std::uint64_t{1} << dice.below(6);
 }
 
 Fault Conditions::draw(core::Dice& dice) const {
@@ -267,6 +270,11 @@ void World::inflict(Fault fault) {
         case Fault::tags:
             if (!acts) return;
             node.engine->set_tags({{"step", std::to_string(now_.count())}}, clock(node));
+            settle(node);
+            break;
+        case Fault::oblivion:
+            if (!acts || !node.engine->forget_one(clock(node))) return;
+            note("n" + std::to_string(victim) + " forgets a session");
             settle(node);
             break;
     }

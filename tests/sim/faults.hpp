@@ -36,8 +36,9 @@ enum class Fault : std::uint8_t {
     add,         ///< two nodes add each other at once
     rumour,      ///< a node is told of many others that do not exist
     tags,        ///< a node changes its tags
+    oblivion,    ///< a node forgets a session whose peer is out of view, as if it had no room for more
 };
-inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(Fault::tags) + 1;
+inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(Fault::oblivion) + 1;
 
 /// The conditions of one run, drawn from its seed: which faults happen and how often, how the nodes are configured,
 /// and how it ends. Each seed switches most kinds of faults off, so that what one kind excuses is not excused in all.

@@ -42,7 +42,9 @@ void World::start(std::size_t index) {
     options.random = [this](std::span<std::uint8_t> bytes) {
         for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random_.next());
     };
-    node->inbox_limit = node->inbox_bytes = options.inbox_bytes;
+    node->inbox_bytes = options.inbox_bytes;
+    // The second of two long messages, or one that had to let another go first, may need more.
+    node->inbox_limit = node->inbox_bytes + max_message + 2 * core::max_data_frame;
     // Accepted ones, and the dials that its budget allows within the time in which one may stay unanswered.
     const double dials = core::DialPlan::burst +
                          core::DialPlan::rate * std::chrono::duration<double>(options.connect_timeout).count();

@@ -401,9 +401,25 @@ TEST_SUITE("codec") {
         const auto gap = [](std::uint64_t to, std::uint64_t messages) {
             return broken_by(framed({.kind = core::FrameKind::gap}, Body().number(to).number(messages).bytes()));
         };
-        CHECK(gap(most, 1) == std::nullopt);
-        CHECK(gap(most + 1, 1) == Rule::malformed_body);
-        CHECK(gap(most, 0) == Rule::malformed_body);
+        const auto end = core::max_gap_end;
+        CHECK(gap(end, 1) == std::nullopt);
+        CHECK(gap(end, end / 8) == std::nullopt);
+        CHECK(gap(end, end / 8 + 1) == Rule::malformed_body);
+        CHECK(gap(15, 2) == Rule::malformed_body);
+        CHECK(gap(end + 1, 1) == Rule::malformed_body);
+        CHECK(gap(end, 0) == Rule::malformed_body);
+        const auto attach = [](std::uint64_t unsettled) {
+            const Body body = Body().zeros(25).size(0).number(unsettled);
+            return broken_by(framed({.kind = core::FrameKind::attach}, body.bytes()));
+        };
+        CHECK(attach(core::max_unsettled) == std::nullopt);
+        CHECK(attach(core::max_unsettled + 1) == Rule::malformed_body);
+        const auto attached = [](std::uint64_t unsettled) {
+            const Body body = Body().number(std::uint64_t{1}).size(0).number(unsettled);
+            return broken_by(framed({.kind = core::FrameKind::attached}, body.bytes()));
+        };
+        CHECK(attached(core::max_unsettled) == std::nullopt);
+        CHECK(attached(core::max_unsettled + 1) == Rule::malformed_body);
         const auto goodbye = [](std::uint64_t sent, std::uint64_t received) {
             const Body body = Body().number(std::uint8_t{2}).size(1).offset(0, sent, received);
             return broken_by(framed({.kind = core::FrameKind::goodbye}, body.bytes()));
@@ -496,7 +512,7 @@ TEST_SUITE("codec") {
 
     TEST_CASE("a gap is on the channel of its header") {
         core::Control out;
-        const Bytes frame = encoded(core::Gap{513, 5, 6});
+        const Bytes frame = encoded(core::Gap{513, 48, 6});
         CHECK(core::FrameHeader::read(frame.data()).channel == 513);
         REQUIRE(decoded(frame, out) == std::nullopt);
         CHECK(std::get<core::Gap>(out).channel == 513);

@@ -1,0 +1,58 @@
+#pragma once
+
+#include "core/frame.hpp"
+#include "core/time.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <utility>
+
+namespace cluster::core {
+
+/// What is left of sessions that this node has forgotten for want of room: enough to prove it to the peer, which still
+/// has the session, so that both begin anew at once (R22). Not thread-safe.
+///
+/// 1. The last session with each id, and the longest known ids: whoever comes and goes does not take their place.
+/// 2. What was forgotten is never taken up again, so a proof of it stays true however late it is read.
+class ForgottenSessions {
+public:
+    static constexpr std::size_t most = 16384;
+
+    struct Entry {
+        Token token{};
+        std::uint64_t unsettled = 0;  ///< messages of which nobody knows whether they arrived
+        Duration known{};             ///< how long its peer had been attached
+    };
+
+    void remember(const PeerId& id, const Entry& entry) {
+        if (const auto found = entries_.find(id); found != entries_.end()) erase(found);
+        entries_.emplace(id, entry);
+        by_time_.emplace(entry.known, id);
+        if (entries_.size() > most) erase(entries_.find(by_time_.begin()->second));
+    }
+    /// Null if nothing is remembered. Until the next call of `remember`.
+    const Entry* find(const PeerId& id) const {
+        const auto found = entries_.find(id);
+        return found == entries_.end() ? nullptr : &found->second;
+    }
+    /// Its unsettled messages, which are told once.
+    std::uint64_t take_unsettled(const PeerId& id) {
+        const auto found = entries_.find(id);
+        return found == entries_.end() ? 0 : std::exchange(found->second.unsettled, 0);
+    }
+    std::size_t size() const noexcept { return entries_.size(); }
+
+private:
+    using Map = std::map<PeerId, Entry>;  // peers choose their ids, so nothing is hashed by them
+    void erase(Map::iterator found) {
+        by_time_.erase({found->second.known, found->first});
+        entries_.erase(found);
+    }
+
+    Map entries_;
+    std::set<std::pair<Duration, PeerId>> by_time_;
+};
+
+}  // namespace cluster::core
