@@ -133,6 +133,7 @@ TEST_CASE("seeds: who joined by add finds the one that was added again when that
     REQUIRE(eve.wait_for_peers(2, patience));
     first->close();
     REQUIRE(wait_for([&] { return bob.peers().size() == 1 && eve.peers().size() == 1; }, patience));
+    first.reset();  // and with it the socket that listens
     first = std::make_unique<Node>(options);
     CHECK(first->wait_for_peers(2, patience));
     CHECK(bob.wait_for_peers(2, patience));
