@@ -154,7 +154,7 @@ TEST_CASE("membership of nodes: what many members of a peer took is given back t
     for (const Node* each : knew) {
         REQUIRE(shows(each->members(), [](const MemberView& view) { return view.empty(); }));
     }
-    REQUIRE(full > before + count * 4000);
+    REQUIRE(full > before + count * 2000);
     CHECK(wait_for([&] { return process_bytes("VmRSS") < before + (full - before) / 2; }, patience));
 }
 
