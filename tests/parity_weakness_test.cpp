@@ -105,7 +105,7 @@ TEST_CASE("parity: of connections beyond the limit the oldest are closed at once
     Node newcomer(narrow());
     CHECK(newcomer.add(bob.address()).id == bob.id());
     strangers.clear();
-    while (bob.stats().links > 2) REQUIRE(lines.wait_for("link_closed"));
+    REQUIRE(wait_for([&] { return bob.stats().links <= 2; }, patience));
     Node eve(narrow());
     CHECK(eve.add(bob.address()).id == bob.id());
 }
