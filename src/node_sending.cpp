@@ -27,9 +27,9 @@ std::vector<std::byte> failure_of(int code, std::span<const std::byte> text) {
         while (size > 0 && (text[size] & std::byte{0xc0}) == std::byte{0x80}) --size;
         text = text.first(size);
     }
-    std::vector<std::byte> body(core::code_size);
+    std::vector<std::byte> body(core::code_size + text.size());
     core::write_code(code, body.data());
-    body.insert(body.end(), text.begin(), text.end());
+    std::copy(text.begin(), text.end(), body.begin() + core::code_size);
     return body;
 }
 
