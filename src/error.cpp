@@ -27,7 +27,7 @@ public:
             case errc::handshake_timeout: return "the greeting was not finished in time";
             case errc::self: return "the address leads to this node itself";
             case errc::id_in_use: return "the peer has another session with this id";
-            case errc::removed: return "the peer has parted from this node";
+            case errc::removed: return "one of the two nodes has removed the other";
             case errc::leaving: return "one of the two nodes is leaving";
             case errc::too_many_peers: return "one of the two nodes has as many peers as it may have";
             case errc::not_in_view: return "no peer with that id is in view";

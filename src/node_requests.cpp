@@ -151,7 +151,10 @@ void NodeRequests::start_all(std::vector<Peer> peers, const Outgoing& payload, s
             if (const auto part = each.lock(); part && part->cancel) part->cancel();
         }
     };
-    for (std::size_t i = 0; i < count; ++i) start(whole->peer(i), payload, timeout, parts[i]);
+    for (std::size_t i = 0; i < count; ++i) {
+        const PeerId to = whole->peer(i);  // a copy: with the last answer all of them are handed over
+        start(to, payload, timeout, parts[i]);
+    }
 }
 
 bool NodeRequests::awaits(const PeerId& from, std::uint64_t call) {

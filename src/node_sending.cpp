@@ -180,17 +180,13 @@ void NodeState::reply(const PeerId& to, std::uint64_t call, int code, Payload& p
     if (count == 0 && !error) error = errc::timed_out;  // it was given up
 }
 
-/// It waits for room as an asynchronous send does. If there is none, the time of whoever asked runs out.
+/// It does not wait for room, which others wait for: if there is none, the time of whoever asked runs out.
 void NodeState::dropped(const PeerId& to, std::uint64_t call) {
-    struct Unheard final : SendOperation {
-        void wake() noexcept override {}
-    };
-    core::BlockRef kept = core::Block::copy(failure_of(0, {}));
-    Engine::Body body{{kept->data(), kept->size()}, {}};
+    const std::vector<std::byte> failure = failure_of(0, {});
+    Engine::Body body{failure, {}};
     body.call = call;
     body.reply = body.error = true;
-    sends_->start({{to}}, std::make_shared<const Outgoing>(std::move(body), std::move(kept)),
-                  std::make_shared<Unheard>());
+    attempt(std::span(&to, 1), body, Engine::Skip::nobody);
 }
 
 TryResult NodeState::try_queue(const To& to, Payload& payload) {

@@ -184,7 +184,9 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             [weak](const PeerId& to, std::uint64_t call) {
                 const auto self_again = weak.lock();
                 if (!self_again || !self_again->is_here()) return;
-                asio::post(self_again->loop_->io(), [self_again, to, call] { self_again->dropped(to, call); });
+                asio::post(self_again->loop_->io(), [weak, to, call] {
+                    if (const auto alive = weak.lock()) alive->dropped(to, call);
+                });
             }));
     state->members_ = std::make_shared<NodeMembers>(state->id_, options.max_member_data, state->driver_,
                                                     std::make_shared<MembersState>(call_back, state->on_throw_));

@@ -44,7 +44,7 @@ enum class errc {
     self,
     /// The peer has a session with this id and we could not prove that it is ours. The existing session is untouched.
     id_in_use,
-    /// The other node has parted from us with `remove`, and has not added us again. Nothing was changed.
+    /// One of the two nodes has parted from the other with `remove`, and has not added it again. Nothing was changed.
     removed,
     /// The other node is leaving, or has seen us leave. Nothing was changed.
     leaving,

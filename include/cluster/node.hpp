@@ -167,12 +167,12 @@ public:
     /// Called for the peers already there, then for each that comes into view. For one id, added and removed alternate.
     Subscription on_peer_added(std::function<void(const Peer&)> callback);
     Subscription on_peer_removed(std::function<void(const Peer&, RemovalReason)> callback);
-    /// Called with the peers in view after each change of them, of their state or of their tags; changes that come
-    /// together are reported once.
+    /// Called with the peers in view, sorted by id, after each change of them, of their state or of their tags. Changes
+    /// that come together are reported once, which may be before `on_peer_added` is called for each of them.
     Subscription on_peers_changed(std::function<void(const std::vector<Peer>&)> callback);
     Subscription on_given_up(std::function<void(const GivenUp&)> callback);
 
-    /// Parts from one peer: it goes out of view on both sides, and its id is blocked here until `add`. So is a process
+    /// Parts from one peer: it leaves both views, and its id is blocked here until this node adds it. So is a process
     /// that starts anew where this node found it by dialling; other peers that share its addresses are not. Other nodes
     /// still list it. False if it is not known.
     bool remove(const PeerId& id);
@@ -185,10 +185,10 @@ public:
     /// The members that all nodes in view have enrolled, this one among them.
     Members members() const;
 
-    /// Leaves gracefully: waits at most `linger` for acknowledgements, says goodbye, ends the inbox. Replies made
-    /// before are waited for, too; requests that have none by then fail where they were made. What was accepted can
-    /// still be read. Further calls return the same result. On an I/O thread it only starts closing and returns nothing
-    /// unacknowledged. Callbacks for what happened before may still run when it returns; log lines have been written.
+    /// Leaves gracefully: waits at most `linger` for acknowledgements, says goodbye, waits at most 1 s for the answers.
+    /// Replies made before are waited for; requests without one fail. Nobody is reported suspect or removed any more.
+    /// What was accepted can still be read. Further calls return the same result. On an I/O thread it starts closing
+    /// and returns nothing unacknowledged. Callbacks for what happened before may still run when it returns.
     Unacknowledged close();
 
     Stats stats() const;

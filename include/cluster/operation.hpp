@@ -11,7 +11,7 @@
 #include <system_error>
 #include <vector>
 
-// What `<cluster/asio.hpp>` and the library have in common. Nothing here is meant for applications.
+// What `<cluster/asio.hpp>` and the library have in common. Applications use `Unacknowledged` and `Answer` of it.
 
 namespace cluster {
 

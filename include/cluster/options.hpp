@@ -112,8 +112,8 @@ struct CLUSTER_EXPORT Options {
     std::chrono::nanoseconds attach_timeout = std::chrono::seconds(2);
     /// How long `broadcast` and `send` wait for room. 0: not at all.
     std::chrono::nanoseconds send_timeout = std::chrono::seconds(30);
-    /// How long `close` waits for what was sent to be acknowledged, and then for goodbyes to be answered. 0: not at
-    /// all.
+    /// How long `close` waits for what was sent to be acknowledged. After that it waits for goodbyes to be answered:
+    /// as long again, but at least 100 ms and at most 1 s.
     std::chrono::nanoseconds linger = std::chrono::seconds(5);
     WhenFull when_full = WhenFull::fail;
 
@@ -127,7 +127,7 @@ struct CLUSTER_EXPORT Options {
     /// Replies are not in it: of each peer one that is waited for and comes in parts is kept until it is whole.
     std::size_t inbox_bytes = std::size_t{64} << 20;
     /// Messages accepted for one peer and not yet acknowledged; and, apart from them, as much of replies. At least
-    /// `max_message` and 64 KiB for headers.
+    /// `max_message` plus 64 KiB for headers. No more than this is under way to a peer, so a small value limits speed.
     std::size_t outbox_bytes = std::size_t{32} << 20;
     /// The same over all peers; what goes to several peers counts once. Replies may take `outbox_bytes` more. At least
     /// `outbox_bytes`.

@@ -95,8 +95,8 @@ struct Peer {
     PeerState state = PeerState::alive;
     /// The stable name of the machine or role, the same after a restart; empty where the peer set none.
     std::string member;
-    /// Of a peer out of view: why it is, as far as this node knows. That is how its last attempt to link with it ended,
-    /// or `no_address`. Empty for a peer in view, or removed here, or not tried yet.
+    /// For a peer out of view: how this node's last attempt to reach it ended, or `no_address`. Empty if it is in view,
+    /// was removed here, or has not been tried yet.
     std::error_code why;
     /// Broadcasts do not go to it; see `Options::observer`. Known once it has been in view.
     bool observer = false;

@@ -32,7 +32,7 @@ namespace cluster::core {
 ///
 /// Hearsay is what others tell of peers that were never met. Nobody vouches for it, and the address may be that of a
 /// third party. What one teller says costs `hearsay_burst` dials in vain and then one each `hearsay_pause`; those that
-/// lead to the peer cost nothing. However many peers are said to be at an address, it pauses as if it were one target.
+/// lead to the peer cost nothing. However many peers are said to be at an address, it pauses as one target does.
 class DialPlan {
 public:
     enum class Kind : std::uint8_t {

@@ -234,7 +234,7 @@ Engine::Outcome Engine::send(std::span<const PeerId> to, const Body& body, Skip 
         if (found == pairs_.end() || !found->second.in_view) return {errc::not_in_view, 0, {}, never};
         pairs.push_back(&found->second);
     }
-    std::sort(pairs.begin(), pairs.end());
+    std::sort(pairs.begin(), pairs.end(), [](const Pair* a, const Pair* b) { return a->id < b->id; });
     pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
     return queue(pairs, body, skip, now);
 }

@@ -368,10 +368,11 @@ void Engine::found_at(Pair& pair, const Address& address) {
 }
 
 /// A dial of `address` has read who answers there. If others were found there before, it leads to more than one, or
-/// not to them any more: in either case it tells nothing about them from now on.
+/// not to them any more: in either case it tells nothing about them from now on. A peer in view that it has refused
+/// since is not saved by who took its place.
 void Engine::leads_to(const Address& address, const PeerId& found, Time now) {
     for (auto& [id, pair] : pairs_) {
-        if (id == found || contains(pair.refused, address)) continue;
+        if (id == found || (pair.in_view && contains(pair.refused, address))) continue;
         if (std::erase(pair.proven, address) != 0 && pair.proven.empty() && pair.in_view) check_soon(pair, now);
     }
 }
@@ -438,7 +439,8 @@ void Engine::check_soon(const Pair& pair, Time now) {
     last_newcomer_ = now;
     if (unproven_.empty()) unproven_since_ = now;
     if (!contains(unproven_, pair.id)) unproven_.push_back(pair.id);
-    timers_.set({Timer::check, 0}, std::min(now + check_pause(), unproven_since_ + options_.suspicion));
+    const Time latest = unproven_since_ + options_.suspicion;
+    timers_.set({Timer::check, 0}, std::max(now, std::min(now + check_pause(), latest)));
 }
 
 Duration Engine::check_pause() const {

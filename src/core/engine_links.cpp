@@ -91,8 +91,8 @@ std::size_t Engine::unattached(bool accepted_only) const {
 }
 
 /// Sees to it that there is room for one more link that is not attached, from `host`. Links that are count apart. There
-/// may be as many as peers and 64 more, and half of those from one host. The oldest goes: a greeting takes a few round
-/// trips, so whoever means it has been through, however many others do not.
+/// may be as many as peers and 64 more, half of those from one host. Of the host with most the oldest goes, or of all
+/// if hosts have equally many. A greeting takes a few round trips, so an honest one has been through by then.
 void Engine::admit(const std::string& host, Time now) {
     const std::size_t most = options_.max_peers + 64;
     if (unattached(true) < most / 2) return;
@@ -114,7 +114,7 @@ void Engine::admit(const std::string& host, Time now) {
         victim = own->second.oldest;
     } else if (all >= most) {
         victim = std::max_element(hosts.begin(), hosts.end(), [](const auto& a, const auto& b) {
-                     return a.second.links < b.second.links;
+                     return std::pair(a.second.links, b.second.oldest) < std::pair(b.second.links, a.second.oldest);
                  })->second.oldest;
     }
     if (victim == 0) return;
@@ -191,8 +191,8 @@ void Engine::drop(LinkId id, std::string_view why, errc error, Time now) {
     Link* link = find(id);
     if (link == nullptr) return;
     if (!why.empty()) {
-        log(link->state == LinkState::attached && why != "replaced" ? Severity::warning : Severity::info,
-            "link_closed address=" + token(link->remote) + who(*link) + " why=" + std::string(why));
+        log(link->state == LinkState::attached && why != "replaced" ? Severity::warning : Severity::info, *link,
+            "link_closed", "why=" + std::string(why));
     }
     if (link->pair != nullptr) link->pair->trouble = error;
     end_target(*link, error, now);

@@ -1,6 +1,7 @@
 #include "core/engine.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 namespace cluster::core {
@@ -16,6 +17,7 @@ void Engine::on(Link& link, Offer&& offer, Time now) {
 /// R4: what to do with a link whose OFFER has been read.
 void Engine::decide(Link& link, Time now) {
     Pair& pair = *link.pair;
+    link.state = LinkState::greeted;  // it is judged now, whatever ends meanwhile
     if (!pair.session) make_session(pair);
     const auto& token = pair.session->token();
     const auto proves = [&](const Token& of) {
@@ -148,6 +150,7 @@ void Engine::on(Link& link, Attach&& attach, Time now) {
 // Both sides.
 
 void Engine::make_session(Pair& pair) {
+    assert(!pair.session);
     pair.session = std::make_unique<Session>(++last_number_, self().id < pair.id, options_.max_message, blocks_);
     numbered_[pair.session->number()] = &pair;
     credit_.grow(pair.session->share(), pair.session->user().in, false);
@@ -170,7 +173,10 @@ void Engine::drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc gi
     }
     cancel_timers(pair);
     serve_waiting(now);
-    const std::vector<LinkId> links = pair.links;
+    // Those that wait go first: the end of an ATTACH would begin another one on them.
+    std::vector<LinkId> links = pair.links;
+    std::stable_partition(links.begin(), links.end(),
+                          [this](LinkId id) { return find(id)->state == LinkState::waiting; });
     for (const LinkId id : links) {
         if (id != keep) drop(id, "session_ended", errc::connection_lost, now);
     }
@@ -197,7 +203,7 @@ void Engine::discard_parts(Pair& pair, Time now) {
     }
     const std::optional<Token> token = pair.session->token();
     drop_session(pair, 0, RemovalReason::failed, errc::timed_out, now);
-    if (token) forgotten_.remember(pair.id, {*token, pair.unsettled, pair.known});
+    if (token) forgotten_.remember(pair.id, {*token, std::exchange(pair.unsettled, 0), pair.known});
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);  // it is sought on
 }
 

@@ -57,10 +57,10 @@ public:
     };
     Parted& part(const PeerId& id, Parted parted) { return parted_[id] = std::move(parted); }
     Parted* parted(const PeerId& id);
+    const std::map<PeerId, Parted>& all_parted() const noexcept { return parted_; }
     // A block concerns an id. It concerns addresses only where nothing else is known of who is there: the caller does
     // not ask about a peer that it has met under its own id.
     /// Whether a parted peer was found there.
-    const std::map<PeerId, Parted>& all_parted() const noexcept { return parted_; }
     bool blocked(const Address& address) const;
     /// Whether these are the addresses of a parted peer, started anew: it was found at one of them and has said all
     /// others. Machines may share some, such as that of a bridge for containers, and anybody may say anything.

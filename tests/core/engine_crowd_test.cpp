@@ -2,9 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <variant>
 #include <vector>
 
 // More links, or more peers, than there is room for: who is let in, and whom others keep out.
@@ -96,4 +98,76 @@ TEST_CASE("of those who greet at the same time no more than max_peers are attach
         CHECK(all[1]->count<Refuse>() == 0);
         for (std::size_t i = 2; i < 4; ++i) CHECK(all[i]->last<Refuse>().reason == Refusal::full);
     }
+}
+
+TEST_CASE("of links that greet from many hosts the oldest goes first, whatever its host is called") {
+    Lab lab;
+    lab.options.max_peers = 4;
+    Node& node = lab.start(1);
+    const auto connect = [&](const std::string& host) { return node->accepted({host, 50000}, lab.now); };
+    std::vector<LinkId> links;
+    const std::size_t most = lab.options.max_peers + 64;
+    for (std::size_t i = 0; i < most; ++i) links.push_back(connect("2001:db8::" + std::to_string(i)));
+    for (std::size_t round = 0; round < 20; ++round) {
+        links.push_back(connect("10.0.0." + std::to_string(round)));
+        std::vector<Action> actions;
+        node->take_actions(actions);
+        std::vector<LinkId> closed;
+        for (const Action& action : actions) {
+            if (const auto* close = std::get_if<Close>(&action)) closed.push_back(close->link);
+        }
+        CHECK(closed == std::vector<LinkId>{links[round]});
+    }
+}
+
+TEST_CASE("newcomers that cannot be dialled back, however many come, do not make this node take itself for late") {
+    Lab lab;
+    lab.options.max_peers = 100;
+    lab.options.inbox_bytes = std::size_t{64} << 20;
+    Node& node = lab.start(1);
+    for (std::uint8_t id = 10; id < 70; ++id) {
+        lab.silent.insert("10.0.0." + std::to_string(id) + ":7000");
+        lab.puppet(node, id).join();
+        lab.advance(lab.options.heartbeat / 10);
+    }
+    CHECK(node->slowness() == 0);
+    CHECK(node.said("late ") == 0);
+}
+
+TEST_CASE("a peer that forgets its session while another of its links waits takes no credit along") {
+    Lab lab;
+    lab.options.max_peers = 4;
+    Node& node = lab.start(1);
+    lab.silent.insert("10.0.0.2:7000");
+    Puppet* last = &lab.puppet(node, 2);
+    last->join();
+    Token token = last->token;
+    for (int i = 0; i < 70; ++i) {
+        for (int k = 0; k < 2; ++k) {  // one attaches, the next waits for it
+            Puppet& resuming = lab.puppet(node, 2);
+            resuming.say_hello();
+            resuming.say(Offer{resuming.proof(token, ProofUse::offer), 1, false, true});
+        }
+        Puppet& anew = lab.puppet(node, 2);
+        anew.say_hello();
+        anew.say(Offer{anew.proof(token, ProofUse::offer), 0, false, false});
+        REQUIRE(anew.count<Attach>() == 1);
+        const Attach attach = anew.last<Attach>();
+        token = anew.token = attach.token;
+        anew.say(Attached{attach.epoch, {{user_channel, 0, 0}, {reply_channel, 0, 0}}, 0});
+        last = &anew;
+    }
+    Puppet& honest = lab.puppet(node, 7);
+    honest.join();
+    const std::vector<Offset> offsets = honest.last<Attach>().offsets;
+    const auto user = std::find_if(offsets.begin(), offsets.end(),
+                                   [](const Offset& each) { return each.channel == user_channel; });
+    REQUIRE(user != offsets.end());
+    CHECK(user->limit == CreditPool::base_window);
+    last->say(Goodbye{Farewell::leaving, {}});
+    last->hang_up();
+    lab.advance(3s);
+    honest.hang_up();
+    lab.advance(30s);
+    CHECK_FALSE(node.sees(last->id));
 }

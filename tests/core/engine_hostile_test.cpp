@@ -413,6 +413,25 @@ struct Crowd {
 
 }  // namespace
 
+TEST_CASE("what was open when a session and its half message were forgotten is told with the next session, once") {
+    for (const std::uint8_t us : {std::uint8_t{1}, std::uint8_t{3}}) {
+        CAPTURE(us);
+        Lab lab;
+        Node& node = lab.start(us);
+        lab.silent.insert("10.0.0.2:7000");
+        Puppet& peer = lab.puppet(node, 2);
+        us < 2 ? peer.join() : peer.lead(Token{1, 2, 3});
+        peer.say(Ack{{{user_channel, 0, 1 << 20}}});
+        REQUIRE(node.send(peer.id, "one").error == errc{});
+        peer.say_data("begun", true);
+        peer.hang_up();
+        lab.advance(lab.options.resume_for + 1s);
+        Puppet& anew = lab.puppet(node, 2);
+        us < 2 ? anew.join() : anew.lead(Token{9});
+        CHECK((us < 2 ? anew.last<Attach>().unsettled : anew.last<Attached>().unsettled) == 1);
+    }
+}
+
 TEST_CASE("those who attach for a moment and drop push no member out that was known for longer") {
     for (const std::uint8_t id : {std::uint8_t{1}, std::uint8_t{3}}) {
         CAPTURE(id);

@@ -491,6 +491,32 @@ TEST_CASE("who is removed after it claimed the addresses of others takes nobody 
     CHECK(ann.sees(eve.id));
 }
 
+TEST_CASE("a former run that is removed takes no later run along that was met at its place") {
+    Lab lab;
+    Node& ann = lab.start(1);
+    Node& bob = lab.start(2);
+    ann.add(bob.address);
+    REQUIRE(ann.sees(bob.id));
+    lab.kill(bob);
+    REQUIRE(lab.wait([&] { return !ann.sees(bob.id); }));
+    const auto run_again = [&](std::uint8_t first) -> Node& {
+        Node& again = lab.start(first);
+        again.address = bob.address;
+        ann.add(bob.address);
+        return again;
+    };
+    lab.options.self.addresses = {bob.address};
+    Node& second = run_again(12);
+    REQUIRE(ann.sees(second.id));
+    REQUIRE(ann->remove(bob.id, lab.now));
+    lab.kill(second);
+    REQUIRE(lab.wait([&] { return !ann.sees(second.id); }));
+    Puppet& third = lab.puppet(ann, 22);
+    third.hello.self.addresses = {bob.address};
+    third.join();
+    CHECK(ann.sees(third.id));
+}
+
 // R32: only a right proof ends the session.
 TEST_CASE("a REFUSE removed ends a session only with the proof of its token") {
     for (const bool right : {false, true}) {
