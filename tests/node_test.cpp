@@ -98,9 +98,11 @@ TEST_CASE("node: many that all add the first one become one full mesh with one l
 
 TEST_CASE("node: all may have the same seeds, their own address among them") {
     Events<std::string> complaints;
+    Events<std::string> led_to_themselves;
     Options options = quick();
     options.log = [&](LogLevel level, std::string_view text) {
         if (level >= LogLevel::warning) complaints.put(std::string(text));
+        if (text.find("reason=self") != std::string_view::npos) led_to_themselves.put(std::string(text));
     };
     const Address address = free_address();
     Address other_address = free_address();
@@ -121,7 +123,7 @@ TEST_CASE("node: all may have the same seeds, their own address among them") {
         CHECK(other->find("self") == std::string::npos);
         CHECK(other->find("this node itself") == std::string::npos);
     }
-    CHECK(ann.stats().refusals_received + bob.stats().refusals_received == 0);
+    CHECK_FALSE(led_to_themselves.take(0s).has_value());  // a duplicate may be refused: both dial
 }
 
 TEST_CASE("node: seeds are found whenever they appear") {
