@@ -100,10 +100,12 @@ void World::read_inbox(Node& node) {
             while (!ledger.expected.empty() && ledger.expected.front().number < number) {
                 const Ledger::Entry& front = ledger.expected.front();
                 if (front.apart) {
-                    if (ledger.skippable != 0) {
+                    // What came before the first message of a session needs no word, and takes none from others.
+                    const bool excused = front.number <= ledger.met || ledger.may_miss(front);
+                    if (ledger.skippable != 0 && !excused) {
                         --ledger.skippable;
                         ++ledger.passed_over;
-                    } else if (front.number > ledger.met && !ledger.may_miss(front)) {
+                    } else if (!excused) {
                         return fail(who() + ": reads over a hole, without a word about message " +
                                     std::to_string(front.number));
                     }
