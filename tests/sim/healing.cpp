@@ -58,6 +58,7 @@ void World::heal() {
         }
         if (!node.alive || node.leaving) continue;
         for (const Address& address : node.removed) node.engine->add(address, clock(node));
+        if (conditions_.way == Conditions::Way::added) join(node);  // the first may not run yet: goes on until it does
         settle(node);
         read_inbox(node);
     }
