@@ -165,12 +165,8 @@ std::size_t Engine::unreachable_count() const noexcept {
 }
 
 bool Engine::is_settled() const {
-    const auto met = [this](const PeerId& id) {
-        const auto found = pairs_.find(id);
-        return found != pairs_.end() && found->second.attachments != 0;
-    };
     return std::all_of(view_.begin(), view_.end(), [](const Pair* pair) { return pair->listed; }) &&
-           plan_.all_tried(met);
+           plan_.all_tried([this](const PeerId& id) { return met(id); });
 }
 
 bool Engine::settled() {
