@@ -5,6 +5,7 @@ faults.py --list             names each scenario, its labels, and what it claims
 faults.py PROGRAM SCENARIO   runs one; PROGRAM is the built member.cpp
 """
 import contextlib
+import itertools
 import mmap
 import os
 import random
@@ -44,7 +45,8 @@ def streams_go_on(here, seconds=10):
     end = time.monotonic() + seconds
     while True:
         after = here.sums()
-        still = [pair for pair in after if after[pair].get("received", 0) <= before[pair].get("received", 0)]
+        still = [pair for pair in itertools.permutations(here.nodes(), 2)
+                 if after[pair].get("received", 0) <= before[pair].get("received", 0)]
         if not still:
             return
         if time.monotonic() > end:
