@@ -13,13 +13,14 @@
 #include <variant>
 #include <vector>
 
-// What the engine wants done, in this order. Whoever drives it carries the actions out before it pulls output, so that
-// a message is in the inbox before it is acknowledged.
+// What the engine wants done, in this order. Who drives it carries the actions out before it pulls output, so that a
+// message is in the inbox before it is acknowledged. Actions are visited with an `Overloaded` that has a function for
+// each kind and none for all: so an action that nobody carries out does not compile.
 
 namespace cluster::core {
 
-/// Connect to an address. Behind a name, which a peer may publish, there may be several: to the first that answers, and
-/// that it is refused means that all are. Answer with `connected` or `dial_failed` under `link`.
+/// Connect to an address. If it is a name, which a peer may publish, several addresses may stand behind it: connect to
+/// the first that answers; the dial is refused only if all refuse. Answer with `connected` or `dial_failed` under `link`.
 struct Dial {
     LinkId link = 0;
     Address address;
@@ -104,8 +105,10 @@ struct LeaveDone {
     std::uint64_t peers = 0;
 };
 
-using Action =
-    std::variant<Dial, Resolve, Close, Deliver, Replied, PeerAdded, PeerRemoved, PeersChanged, Surrender, AddDone,
-                 RoomFreed, Settled, MembersChanged, MembersInDoubt, MembersSeenByMore, LeaveDone, LogLine>;
+/// What the node carries out.
+using NodeAction = std::variant<Deliver, Replied, PeerAdded, PeerRemoved, PeersChanged, Surrender, AddDone, RoomFreed,
+                                Settled, MembersChanged, MembersInDoubt, MembersSeenByMore, LeaveDone, LogLine>;
+/// What the network carries out, and what it hands on to the node.
+using Action = std::variant<Dial, Resolve, Close, NodeAction>;
 
 }  // namespace cluster::core

@@ -1,5 +1,6 @@
 #include "net/driver.hpp"
 
+#include "base/overloaded.hpp"
 #include "net/addresses.hpp"
 #include "net/connection.hpp"
 #include "net/listener.hpp"
@@ -32,13 +33,6 @@ std::string remedy_for(errc reason) {
     return " descriptor_limit=" + std::to_string(descriptor_limit()) +
            " remedy=\"call cluster::raise_descriptor_limit() at the start, or raise ulimit -n\"";
 }
-
-template <class... Functions>
-struct Overloaded : Functions... {
-    using Functions::operator()...;
-};
-template <class... Functions>
-Overloaded(Functions...) -> Overloaded<Functions...>;
 
 }  // namespace
 
@@ -124,12 +118,10 @@ void Driver::carry_out(core::Action&& action) {
     std::visit(Overloaded{[&](core::Dial& each) { dial(std::move(each)); },
                           [&](core::Resolve& each) { resolve(std::move(each)); },
                           [&](core::Close& each) { close(each); },
-                          [&](core::LeaveDone&) {
-                              if (observer_) observer_->carry_out(std::move(action));
-                              finish();
-                          },
-                          [&](auto&) {
-                              if (observer_) observer_->carry_out(std::move(action));
+                          [&](core::NodeAction& each) {
+                              const bool last = std::holds_alternative<core::LeaveDone>(each);
+                              if (observer_) observer_->carry_out(std::move(each));
+                              if (last) finish();
                           }},
                action);
 }

@@ -72,12 +72,12 @@ private:
     std::atomic<std::chrono::steady_clock::rep> io_sleeps_since_{0};  ///< 0: it does not
 };
 
-/// Whom the driver hands the engine's actions that do not concern the network.
+/// Who carries out what does not concern the network.
 class Observer {
 public:
     virtual ~Observer() = default;
     /// On the I/O thread, under no lock, in the engine's order. LeaveDone is the last.
-    virtual void carry_out(core::Action&& action) = 0;
+    virtual void carry_out(core::NodeAction&& action) = 0;
 };
 
 /// One node's engine and what carries out its actions: the listener, the connections, the resolver and one timer.

@@ -1,5 +1,6 @@
 #include "node/node_state.hpp"
 
+#include "base/overloaded.hpp"
 #include "net/addresses.hpp"
 #include "net/io_thread.hpp"
 #include "net/listener.hpp"
@@ -219,39 +220,36 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
 
 // What the engine wants done.
 
-void NodeState::carry_out(core::Action&& action) {
-    if (auto* batch = std::get_if<core::Deliver>(&action)) {
-        deliver(std::move(*batch));
-    } else if (const auto* replied = std::get_if<core::Replied>(&action)) {
-        requests_->replied(replied->batch);
-    } else if (const auto* added = std::get_if<core::PeerAdded>(&action)) {
-        callbacks_->peer_added(added->peer);
-        peer_came();
-    } else if (const auto* removed = std::get_if<core::PeerRemoved>(&action)) {
-        peer_gone(removed->peer, removed->reason);
-    } else if (std::holds_alternative<core::PeersChanged>(action)) {
-        callbacks_->peers_changed();
-        if (peers_file_) peers_file_->changed();  // comes with everything that the file shows
-    } else if (const auto* lost = std::get_if<core::Surrender>(&action)) {
-        callbacks_->given_up({lost->peer, lost->messages, lost->bytes, lost->reason});
-    } else if (auto* answer = std::get_if<core::AddDone>(&action)) {
-        answered(std::move(*answer));
-    } else if (auto* members = std::get_if<core::MembersChanged>(&action)) {
-        members_->changed(std::move(*members));
-    } else if (const auto* doubt = std::get_if<core::MembersInDoubt>(&action)) {
-        members_->in_doubt(doubt->owner, doubt->suspect);
-    } else if (std::holds_alternative<core::MembersSeenByMore>(action)) {
-        members_->seen_by_more();
-    } else if (std::holds_alternative<core::Settled>(action)) {
-        settled();
-    } else if (std::holds_alternative<core::RoomFreed>(action)) {
-        sends_->serve();
-        change_.happen();
-    } else if (const auto* done = std::get_if<core::LeaveDone>(&action)) {
-        left(*done);
-    } else if (auto* line = std::get_if<LogLine>(&action)) {
-        log(*line);
-    }
+void NodeState::carry_out(core::NodeAction&& action) {
+    std::visit(
+        Overloaded{
+            [&](core::Deliver& each) { deliver(std::move(each)); },
+            [&](core::Replied& each) { requests_->replied(each.batch); },
+            [&](core::PeerAdded& each) {
+                callbacks_->peer_added(each.peer);
+                peer_came();
+            },
+            [&](core::PeerRemoved& each) { peer_gone(each.peer, each.reason); },
+            [&](core::PeersChanged&) {
+                callbacks_->peers_changed();
+                if (peers_file_) peers_file_->changed();  // comes with everything that the file shows
+            },
+            [&](core::Surrender& each) {
+                callbacks_->given_up({each.peer, each.messages, each.bytes, each.reason});
+            },
+            [&](core::AddDone& each) { answered(std::move(each)); },
+            [&](core::RoomFreed&) {
+                sends_->serve();
+                change_.happen();
+            },
+            [&](core::Settled&) { settled(); },
+            [&](core::MembersChanged& each) { members_->changed(std::move(each)); },
+            [&](core::MembersInDoubt& each) { members_->in_doubt(each.owner, each.suspect); },
+            [&](core::MembersSeenByMore&) { members_->seen_by_more(); },
+            [&](core::LeaveDone& each) { left(each); },
+            [&](LogLine& each) { log(std::move(each)); },
+        },
+        action);
 }
 
 void NodeState::peer_gone(const Peer& peer, RemovalReason reason) {

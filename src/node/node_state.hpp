@@ -117,7 +117,7 @@ public:
 private:
     NodeState(const Options& options, const PeerId& id);
 
-    void carry_out(core::Action&& action) override;
+    void carry_out(core::NodeAction&& action) override;
     void deliver(core::Deliver&& deliver);
     void peer_gone(const Peer& peer, RemovalReason reason);
     void leave();

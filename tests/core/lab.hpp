@@ -213,7 +213,11 @@ private:
     void step(Time most);
     bool work(Node& node);
     bool deliver(Wire& wire, int from);
+    static void carry_out(Node& node, NodeAction& action);
+    static void members_changed(Node& node, const MembersChanged& action);
     void carry_out(Node& node, Action& action);
+    void dial(Node& node, const Dial& action);
+    void resolve(Node& node, const Resolve& action);
     void write(Node& node, LinkId link);
     void close(Node& node, LinkId link, bool drain);
     void end(Wire& wire, int side);

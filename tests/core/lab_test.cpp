@@ -1,5 +1,7 @@
 #include "lab.hpp"
 
+#include "base/overloaded.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -357,65 +359,78 @@ void Lab::advance(Duration by) {
 }
 
 void Lab::carry_out(Node& node, Action& action) {
-    if (const auto* dial = std::get_if<Dial>(&action)) {
-        const Pending pending{&node, dial->link, dial->address};
-        dialled.push_back(pending);
-        if (silent.contains(dial->address.to_string())) return;
-        if (hold_dials) {
-            dials.push_back(pending);
+    std::visit(Overloaded{[&](Dial& each) { dial(node, each); },
+                          [&](Resolve& each) { resolve(node, each); },
+                          [&](Close& each) { close(node, each.link, each.drain); },
+                          [&](NodeAction& each) { carry_out(node, each); }},
+               action);
+}
+
+void Lab::dial(Node& node, const Dial& action) {
+    const Pending pending{&node, action.link, action.address};
+    dialled.push_back(pending);
+    if (silent.contains(action.address.to_string())) return;
+    if (hold_dials) {
+        dials.push_back(pending);
+    } else {
+        complete(pending);
+    }
+}
+
+void Lab::resolve(Node& node, const Resolve& action) {
+    if (hold_resolving) {
+        resolving.emplace_back(action.target, action.name);
+    } else {
+        const auto found = names.find(action.name.host);
+        const std::vector<Address> itself{action.name};
+        node.engine->resolved(action.target, found == names.end() ? itself : found->second, {}, now);
+    }
+}
+
+void Lab::carry_out(Node& node, NodeAction& action) {
+    std::visit(
+        Overloaded{
+            [&](Deliver& each) {
+                node.unread.push_back(std::move(each.batch));
+                if (node.reads) node.read();
+            },
+            [&](Replied& each) { append_messages(each.batch, node.replies); },
+            [&](PeerAdded& each) { node.news.push_back("added " + first_byte(each.peer.id)); },
+            [&](PeerRemoved& each) {
+                node.news.push_back(std::string(to_string(each.reason)) + " " + first_byte(each.peer.id));
+                const bool outlived = !node.members[each.peer.id].empty();
+                if (outlived) node.member_news.push_back("outlive " + first_byte(each.peer.id));
+            },
+            [&](PeersChanged&) {},
+            [&](Surrender& each) { node.surrendered.push_back(each); },
+            [&](AddDone& each) { node.answers[each.request] = each; },
+            [&](RoomFreed&) { ++node.room_freed; },
+            [&](Settled&) { ++node.settled; },
+            [&](MembersChanged& each) { members_changed(node, each); },
+            [&](MembersInDoubt& each) {
+                node.member_news.push_back((each.suspect ? "doubts " : "trusts ") + first_byte(each.owner));
+            },
+            [&](MembersSeenByMore&) { node.member_news.push_back("seen"); },
+            [&](LeaveDone& each) { node.left = each; },
+            [&](LogLine& each) {
+                node.lines.push_back(each.text);
+                node.log.push_back(each);
+            },
+        },
+        action);
+}
+
+void Lab::members_changed(Node& node, const MembersChanged& action) {
+    node.members_complete = action.complete;
+    for (const MemberChange& change : action.changes) {
+        const auto& record = *change.record;
+        const std::string data(reinterpret_cast<const char*>(record.data.data()), record.data.size());
+        if (change.present) {
+            node.members[record.owner][record.id] = data;
         } else {
-            complete(pending);
+            node.members[record.owner].erase(record.id);
         }
-    } else if (const auto* resolve = std::get_if<Resolve>(&action)) {
-        if (hold_resolving) {
-            resolving.emplace_back(resolve->target, resolve->name);
-        } else {
-            const auto found = names.find(resolve->name.host);
-            const std::vector<Address> itself{resolve->name};
-            node.engine->resolved(resolve->target, found == names.end() ? itself : found->second, {}, now);
-        }
-    } else if (const auto* closed = std::get_if<Close>(&action)) {
-        close(node, closed->link, closed->drain);
-    } else if (auto* deliver = std::get_if<Deliver>(&action)) {
-        node.unread.push_back(std::move(deliver->batch));
-        if (node.reads) node.read();
-    } else if (const auto* replied = std::get_if<Replied>(&action)) {
-        append_messages(replied->batch, node.replies);
-    } else if (const auto* added = std::get_if<PeerAdded>(&action)) {
-        node.news.push_back("added " + first_byte(added->peer.id));
-    } else if (const auto* removed = std::get_if<PeerRemoved>(&action)) {
-        node.news.push_back(std::string(to_string(removed->reason)) + " " + first_byte(removed->peer.id));
-        const bool outlived = !node.members[removed->peer.id].empty();
-        if (outlived) node.member_news.push_back("outlive " + first_byte(removed->peer.id));
-    } else if (const auto* surrender = std::get_if<Surrender>(&action)) {
-        node.surrendered.push_back(*surrender);
-    } else if (const auto* done = std::get_if<AddDone>(&action)) {
-        node.answers[done->request] = *done;
-    } else if (const auto* gone = std::get_if<LeaveDone>(&action)) {
-        node.left = *gone;
-    } else if (const auto* line = std::get_if<LogLine>(&action)) {
-        node.lines.push_back(line->text);
-        node.log.push_back(*line);
-    } else if (const auto* members = std::get_if<MembersChanged>(&action)) {
-        node.members_complete = members->complete;
-        for (const MemberChange& change : members->changes) {
-            const auto& record = *change.record;
-            const std::string data(reinterpret_cast<const char*>(record.data.data()), record.data.size());
-            if (change.present) {
-                node.members[record.owner][record.id] = data;
-            } else {
-                node.members[record.owner].erase(record.id);
-            }
-            node.member_news.push_back((change.present ? "has " : change.graceful ? "left " : "expired ") + data);
-        }
-    } else if (const auto* doubt = std::get_if<MembersInDoubt>(&action)) {
-        node.member_news.push_back((doubt->suspect ? "doubts " : "trusts ") + first_byte(doubt->owner));
-    } else if (std::holds_alternative<MembersSeenByMore>(action)) {
-        node.member_news.push_back("seen");
-    } else if (std::holds_alternative<Settled>(action)) {
-        ++node.settled;
-    } else if (std::holds_alternative<RoomFreed>(action)) {
-        ++node.room_freed;
+        node.member_news.push_back((change.present ? "has " : change.graceful ? "left " : "expired ") + data);
     }
 }
 

@@ -1,5 +1,7 @@
 #include "world_parts.hpp"
 
+#include "base/overloaded.hpp"
+
 #include <algorithm>
 
 namespace cluster::sim {
@@ -227,65 +229,87 @@ void World::schedule_tick(Node& node) {
 }
 
 void World::carry_out(Node& node, core::Action& action) {
+    const auto bereft = std::exchange(node.bereft, std::nullopt);
+    const auto* of_node = std::get_if<core::NodeAction>(&action);
+    const auto* gone = of_node == nullptr ? nullptr : std::get_if<core::PeerRemoved>(of_node);
+    if (bereft && (gone == nullptr || gone->peer.id != *bereft)) {
+        fail("n" + std::to_string(node.index) + " loses members of a peer that stays in view");
+    }
+    std::visit(Overloaded{[&](core::Dial& each) { dial(node, each); },
+                          [&](core::Resolve& each) { resolve(node, each); },
+                          [&](core::Close& each) { close(node, each.link, each.drain); },
+                          [&](core::NodeAction& each) { carry_out(node, each); }},
+               action);
+}
+
+void World::resolve(Node& node, const core::Resolve& action) {
+    const bool found = now_ >= node.exhausted_until;
+    const auto resolved = [this, &node, target = action.target, name = action.name, found] {
+        if (!node.alive) return;
+        std::vector<Address> addresses;
+        if (found) addresses = name == name_of_all ? addresses_of_all() : std::vector<Address>{name};
+        node.engine->resolved(target, std::move(addresses), found ? errc{} : errc::unresolvable_host, clock(node));
+        settle(node);
+    };
+    at(between(0us, 500us), [this, &node, resolved] {
+        if (!busy(node, resolved)) resolved();
+    });
+}
+
+void World::carry_out(Node& node, core::NodeAction& action) {
     const std::string who = "n" + std::to_string(node.index) + " ";
-    if (const auto bereft = std::exchange(node.bereft, std::nullopt)) {
-        const auto* gone = std::get_if<core::PeerRemoved>(&action);
-        if (gone == nullptr || gone->peer.id != *bereft) fail(who + "loses members of a peer that stays in view");
+    std::visit(
+        Overloaded{
+            [&](core::Deliver& each) {
+                if (!node.in_view.contains(each.batch.from) && !node.leaving) {
+                    fail(who + "hears from a peer out of view");
+                }
+                receive(node, std::move(each.batch));
+            },
+            [&](core::Replied& each) { replied(node, each.batch); },
+            [&](core::PeerAdded& each) { added(node, each.peer.id); },
+            [&](core::PeerRemoved& each) { removed(node, each); },
+            [&](core::PeersChanged&) {},
+            [&](core::Surrender& each) {
+                note(who + "gives up " + std::to_string(each.messages) + " to " + short_id(each.peer.id));
+                check_surrender(node, each);
+                ledgers_[{node.id, each.peer.id}].surrendered += each.messages;
+                result_.given_up += each.messages;
+            },
+            [&](core::AddDone& each) {
+                note(who + "add: " + (each.error == errc{} ? "done" : make_error_code(each.error).message()));
+                check_answer(node, each);
+                if (each.error != errc{} && each.request == node.joining) join_later(node);
+            },
+            [&](core::RoomFreed&) {},
+            [&](core::Settled&) {},
+            [&](core::MembersChanged& each) { members_changed(node, each); },
+            [&](core::MembersInDoubt&) {},
+            [&](core::MembersSeenByMore&) {},
+            [&](core::LeaveDone& each) { left(node, each); },
+            [&](LogLine& each) {
+                note(who + each.text);
+                const bool silent = each.text.ends_with("why=silence");
+                if (silent || each.text.starts_with("peer_unreachable")) fell_silent(node, each.text);
+            },
+        },
+        action);
+}
+
+void World::added(Node& node, const PeerId& peer) {
+    const std::string who = "n" + std::to_string(node.index) + " ";
+    note(who + "added " + short_id(peer));
+    if (!node.in_view.insert(peer).second) fail(who + "adds a peer twice");
+    node.met.insert(peer);
+    ledgers_[{peer, node.id}].met = result_.accepted;
+    if (node.departed.contains(peer)) fail(who + "lists a peer that has said goodbye");
+    // It may use once more what was dealt out to others when it failed.
+    if (node.failed.contains(peer)) node.inbox_limit = 2 * node.inbox_bytes;
+    if (const auto found = ledgers_.find({node.id, peer}); found != ledgers_.end()) {
+        if (std::exchange(found->second.parting, false)) found->second.parted = result_.accepted;
     }
-    if (auto* dialled = std::get_if<core::Dial>(&action)) {
-        dial(node, *dialled);
-    } else if (auto* resolve = std::get_if<core::Resolve>(&action)) {
-        const bool found = now_ >= node.exhausted_until;
-        const auto resolved = [this, &node, target = resolve->target, name = resolve->name, found] {
-            if (!node.alive) return;
-            std::vector<Address> addresses;
-            if (found) addresses = name == name_of_all ? addresses_of_all() : std::vector<Address>{name};
-            node.engine->resolved(target, std::move(addresses), found ? errc{} : errc::unresolvable_host, clock(node));
-            settle(node);
-        };
-        at(between(0us, 500us), [this, &node, resolved] {
-            if (!busy(node, resolved)) resolved();
-        });
-    } else if (auto* closed = std::get_if<core::Close>(&action)) {
-        close(node, closed->link, closed->drain);
-    } else if (auto* deliver = std::get_if<core::Deliver>(&action)) {
-        if (!node.in_view.contains(deliver->batch.from) && !node.leaving) fail(who + "hears from a peer out of view");
-        receive(node, std::move(deliver->batch));
-    } else if (auto* answer = std::get_if<core::Replied>(&action)) {
-        replied(node, answer->batch);
-    } else if (auto* added = std::get_if<core::PeerAdded>(&action)) {
-        note(who + "added " + short_id(added->peer.id));
-        if (!node.in_view.insert(added->peer.id).second) fail(who + "adds a peer twice");
-        node.met.insert(added->peer.id);
-        ledgers_[{added->peer.id, node.id}].met = result_.accepted;
-        if (node.departed.contains(added->peer.id)) fail(who + "lists a peer that has said goodbye");
-        // It may use once more what was dealt out to others when it failed.
-        if (node.failed.contains(added->peer.id)) node.inbox_limit = 2 * node.inbox_bytes;
-        if (const auto found = ledgers_.find({node.id, added->peer.id}); found != ledgers_.end()) {
-            if (std::exchange(found->second.parting, false)) found->second.parted = result_.accepted;
-        }
-        const bool may_hurry = !healed_ && !node.leaving && conditions_.hasty != 0;
-        if (may_hurry && chance(conditions_.hasty)) hurry(node, added->peer.id);
-    } else if (auto* gone = std::get_if<core::PeerRemoved>(&action)) {
-        removed(node, *gone);
-    } else if (auto* surrender = std::get_if<core::Surrender>(&action)) {
-        note(who + "gives up " + std::to_string(surrender->messages) + " to " + short_id(surrender->peer.id));
-        check_surrender(node, *surrender);
-        ledgers_[{node.id, surrender->peer.id}].surrendered += surrender->messages;
-        result_.given_up += surrender->messages;
-    } else if (auto* done = std::get_if<core::AddDone>(&action)) {
-        note(who + "add: " + (done->error == errc{} ? "done" : make_error_code(done->error).message()));
-        check_answer(node, *done);
-        if (done->error != errc{} && done->request == node.joining) join_later(node);
-    } else if (auto* members = std::get_if<core::MembersChanged>(&action)) {
-        members_changed(node, *members);
-    } else if (auto* finished = std::get_if<core::LeaveDone>(&action)) {
-        left(node, *finished);
-    } else if (auto* line = std::get_if<LogLine>(&action)) {
-        note(who + line->text);
-        const bool silent = line->text.ends_with("why=silence");
-        if (silent || line->text.starts_with("peer_unreachable")) fell_silent(node, line->text);
-    }
+    const bool may_hurry = !healed_ && !node.leaving && conditions_.hasty != 0;
+    if (may_hurry && chance(conditions_.hasty)) hurry(node, peer);
 }
 
 void World::removed(Node& node, const core::PeerRemoved& action) {

@@ -105,6 +105,9 @@ private:
     bool busy(Node& node, Work work);
     void settle(Node& node);
     void carry_out(Node& node, core::Action& action);
+    void carry_out(Node& node, core::NodeAction& action);
+    void resolve(Node& node, const core::Resolve& action);
+    void added(Node& node, const PeerId& peer);
     void removed(Node& node, const core::PeerRemoved& action);
     void fell_silent(Node& node, std::string_view line);
     void hurry(Node& node, const PeerId& met);
