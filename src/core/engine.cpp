@@ -287,7 +287,7 @@ void Engine::set_tags(Tags tags, Time now) {
 }
 
 /// The pair whose session has this number, if it has not ended.
-Engine::Pair* Engine::pair_with_session(std::uint64_t session) {
+Pair* Engine::pair_with_session(std::uint64_t session) {
     const auto found = numbered_.find(session);
     if (found == numbered_.end() || !found->second->session) return nullptr;
     return found->second->session->number() == session ? found->second : nullptr;
@@ -351,7 +351,7 @@ void Engine::leave(Time now) {
     for (Pair* pair : view_) {
         Link* link = attached_link(*pair);
         if (link == nullptr || link->state != LinkState::attached) continue;
-        link->ping_due = true;
+        link->due.ping = true;
         ready(*link);
     }
     left_due_ = true;
@@ -435,7 +435,7 @@ void Engine::fire(Key key, Time now) {
             if (Pair* pair = pair_of_timer()) {
                 Link* link = attached_link(*pair);
                 if (link == nullptr || !pair->session->acknowledgement_due()) return;
-                link->ack_due = true;
+                link->due.ack = true;
                 ready(*link);
             }
             break;

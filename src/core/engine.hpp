@@ -10,7 +10,9 @@
 #include "core/dial_plan.hpp"
 #include "core/forgotten.hpp"
 #include "core/frame.hpp"
+#include "core/link.hpp"
 #include "core/own_addresses.hpp"
+#include "core/pair.hpp"
 #include "core/peers_file.hpp"
 #include "core/registry.hpp"
 #include "core/roster.hpp"
@@ -244,100 +246,6 @@ public:
     void tick(Time now);
 
 private:
-    struct Pair;
-
-    enum class LinkState : std::uint8_t {
-        dialling,
-        greeting,   ///< no HELLO read
-        greeted,    ///< smaller id: no OFFER read
-        waiting,    ///< smaller id: an ATTACH of the pair is under way on another link
-        attaching,  ///< smaller id: ATTACH sent
-        offered,    ///< larger id: OFFER sent
-        attached,
-        parting,    ///< own GOODBYE said
-        refusing,   ///< own REFUSE said
-    };
-
-    /// One connection, dialled or accepted.
-    struct Link {
-        LinkId id = 0;
-        LinkState state = LinkState::greeting;
-        std::uint64_t target = 0;  ///< the dial plan's, if it was dialled; 0 once that has its answer
-        std::uint64_t round = 0;   ///< of that target
-        Address wanted;            ///< the address that was dialled, if it was dialled
-        Time begun{};              ///< when
-        bool dialled = false;
-        Address remote;
-        Pair* pair = nullptr;
-        Nonce our_nonce{};
-        Nonce peer_nonce{};
-        std::unique_ptr<Hello> hello;  ///< as read, until it is believed
-        Offer offer;
-        bool completed = false;       ///< the peer is known to list us
-        bool goodbye_heard = false;
-        Farewell farewell = Farewell::leaving;
-        Time list_sent{};
-        Registry::Feed feed;          ///< how far the peer has been told of this node's members
-
-        // What is to be written; each at most once, in this order.
-        bool queued = false;
-        bool hello_due = false;
-        bool offer_due = false;
-        bool attach_due = false;
-        std::optional<Attached> attached_due;
-        bool ack_due = false;
-        bool list_due = false;
-        bool members_seen_due = false;
-        std::optional<std::uint64_t> pong_due;
-        bool ping_due = false;
-        std::vector<Inquiry> inquiries;
-        std::vector<Finding> findings;
-        std::vector<PeerId> news;
-        std::vector<Gap> gaps_due;  ///< before the goodbye
-        std::optional<Goodbye> goodbye_due;
-        std::optional<Refuse> refuse_due;
-
-        std::uint64_t ping_sequence = 0;
-        Time ping_sent{};
-    };
-
-    /// This node and one other.
-    struct Pair {
-        PeerId id;
-        std::uint64_t number = 0;
-        std::unique_ptr<Session> session;
-        std::vector<LinkId> links;
-        bool in_view = false;
-        PeerState state = PeerState::failed;
-        bool first_hand = false;       ///< we met it before anybody told us of it
-        Detector::Watch watch;
-        Time named{};                  ///< since when its addresses may lead to it, as somebody told us
-        Address reached;               ///< where a dial of ours last attached it
-        std::vector<Address> proven;   ///< where dials of ours found it: where all refuse, it is gone
-        std::vector<Address> refused;  ///< of its addresses, those that have refused since it lost its link
-        std::vector<Address> barren;   ///< where dials of ours sought it, and did not find it since
-        std::vector<PeerId> asked;     ///< who was asked about it and has not answered
-        Time asked_until{};
-        bool heard_elsewhere = false;  ///< as one of those said
-        errc trouble{};                ///< why it has no link, as far as is known
-        bool told_out_of_reach = false;  ///< the log says that it cannot be reached
-        std::vector<PeerId> askers;    ///< who wants to know about it
-        std::uint64_t max_message = 0;
-        std::uint64_t features = 0;
-        std::uint64_t members_seen = 0;  ///< the version of this node's members that it has acknowledged
-        bool members_known = false;      ///< it has told of all of its own
-        bool listed = false;             ///< it has told whom it has in view, or had two heartbeats for that
-        Duration resume_for{};
-        std::uint64_t unsettled = 0;   ///< messages of its former session
-        Outbox::Settled skipped;       ///< given up for want of room, and not reported yet
-        Time entered{};                ///< when it was last attached
-        Duration known{};              ///< how long it has been attached in all, this time not counted
-        std::uint64_t attachments = 0;
-        std::uint64_t bytes_sent = 0;
-        std::uint64_t bytes_received = 0;
-        Duration round_trip{};
-    };
-
     struct Request {
         std::uint64_t target = 0;
         std::optional<PeerId> peer;
@@ -431,7 +339,6 @@ private:
     void was_late(Duration lag, Time now);
     Duration patience(const Link& link) const;
     void ask(Pair& pair, std::size_t how_many, Time now);
-    void inquire(Link& link, const PeerId& id, bool wants_answer);
     void answer_askers(Pair& pair, bool heard);
     void tell(Link& link, const PeerId& id, bool heard);
     void vouch(Pair& pair, Time now);
@@ -533,9 +440,7 @@ private:
     void forget_members(Pair& pair, bool graceful);
 
     // engine_output.cpp: what is to be written and done
-    void write_list(std::span<const Facts* const> facts, const Link& link, OutputSink& sink);
-    Offer make_offer(const Pair& pair, const Link& link) const;
-    Attach make_attach(Pair& pair, const Link& link);
+    struct Author;
     void compact();
     void ready(Link& link);
     void log(Severity severity, std::string text);

@@ -31,8 +31,6 @@ constexpr Duration reach_patience = std::chrono::seconds(5);
 /// Of these, the log names so many in a minute.
 constexpr std::size_t most_reach_lines = 16;
 constexpr Duration reach_minute = std::chrono::minutes(1);
-/// Answers that wait on one link.
-constexpr std::size_t most_findings = 256;
 
 template <class List, class Value>
 bool contains(const List& list, const Value& value) {
@@ -86,7 +84,7 @@ void Engine::beat(Time now) {
 }
 
 /// The first with a larger id, or else with the smallest, from which an answer can be expected.
-Engine::Pair* Engine::next_on_the_ring() {
+Pair* Engine::next_on_the_ring() {
     const auto begin = std::upper_bound(view_.begin(), view_.end(), self().id,
                                         [](const PeerId& id, const Pair* pair) { return id < pair->id; });
     const auto usable = [&](const Pair* pair) {
@@ -97,7 +95,7 @@ Engine::Pair* Engine::next_on_the_ring() {
     return found == view_.end() ? nullptr : *found;
 }
 
-Engine::Pair* Engine::longest_silent() {
+Pair* Engine::longest_silent() {
     Pair* longest = nullptr;
     for (Pair* pair : view_) {
         if (pair->watch.in_doubt() || attached_link(*pair) == nullptr) continue;
@@ -112,7 +110,7 @@ void Engine::probe(Pair& pair, bool hearsay, Time now) {
     if (link == nullptr || pair.watch.in_doubt()) return;
     detector_.probed(pair.watch, hearsay, now);
     ++counters_.probes_sent;
-    link->ping_due = true;
+    link->due.ping = true;
     ready(*link);
     timers_.set({Timer::watch, pair.number}, now + std::min(detector_.probe_timeout(), options_.heartbeat));
 }
@@ -159,7 +157,10 @@ void Engine::found_silent(Pair& pair, Time now) {
     for (Pair* other : view_) {
         Link* link = attached_link(*other);
         if (other == &pair || link == nullptr) continue;
-        if (other->state == PeerState::alive) inquire(*link, pair.id, false);
+        if (other->state == PeerState::alive) {
+            link->due.inquire(pair.id, false);
+            ready(*link);
+        }
         if (other->watch.heard < since) probe(*other, false, now);
     }
 }
@@ -260,23 +261,14 @@ void Engine::ask(Pair& pair, std::size_t how_many, Time now) {
     }
     for (; !others.empty() && pair.asked.size() < how_many;) {
         const auto pick = others.begin() + static_cast<std::ptrdiff_t>(dice_.below(others.size()));
-        inquire(*attached_link(**pick), pair.id, true);
+        Link& link = *attached_link(**pick);
+        link.due.inquire(pair.id, true);
+        ready(link);
         pair.asked.push_back((*pick)->id);
         others.erase(pick);
     }
     pair.asked_until = now + hearing;
     if (pair.in_view) timers_.set({Timer::inquiry, pair.number}, pair.asked_until);
-}
-
-void Engine::inquire(Link& link, const PeerId& id, bool wants_answer) {
-    const auto found =
-        std::find_if(link.inquiries.begin(), link.inquiries.end(), [&](const Inquiry& each) { return each.id == id; });
-    if (found == link.inquiries.end()) {
-        link.inquiries.push_back({id, wants_answer});
-    } else if (wants_answer) {
-        found->wants_answer = true;
-    }
-    ready(link);
 }
 
 void Engine::on(Link& link, Inquiry&& inquiry, Time now) {
@@ -303,10 +295,7 @@ void Engine::answer_askers(Pair& pair, bool heard) {
 }
 
 void Engine::tell(Link& link, const PeerId& id, bool heard) {
-    std::erase_if(link.findings, [&](const Finding& each) { return each.id == id; });
-    if (link.findings.size() == most_findings) return;  // whoever asks so much and does not read waits in vain
-    link.findings.push_back({id, heard});
-    ready(link);
+    if (link.due.answer(id, heard)) ready(link);
 }
 
 void Engine::on(Link& link, Finding&& finding, Time now) {

@@ -53,18 +53,18 @@ bool quiet(Refusal reason) {
 
 // Opening and closing.
 
-Engine::Link* Engine::find(LinkId id) {
+Link* Engine::find(LinkId id) {
     const auto found = links_.find(id);
     return found == links_.end() ? nullptr : &found->second;
 }
 
-Engine::Link* Engine::attached_link(const Pair& pair) {
+Link* Engine::attached_link(const Pair& pair) {
     if (!pair.session || pair.session->attached() == 0) return nullptr;
     Link* link = find(pair.session->attached());
     return link != nullptr && link->state == LinkState::attached ? link : nullptr;
 }
 
-Engine::Pair& Engine::pair_of(const PeerId& id) {
+Pair& Engine::pair_of(const PeerId& id) {
     const auto [found, fresh] = pairs_.try_emplace(id);
     if (fresh) {
         found->second.id = id;
@@ -75,7 +75,7 @@ Engine::Pair& Engine::pair_of(const PeerId& id) {
     return found->second;
 }
 
-Engine::Link& Engine::open(LinkId id, const Address& remote) {
+Link& Engine::open(LinkId id, const Address& remote) {
     Link& link = links_[id];
     link.id = id;
     link.remote = remote;
@@ -147,7 +147,7 @@ void Engine::connected(LinkId id, const Address& remote, Time now) {
 
 void Engine::greet(Link& link, Time now) {
     link.state = LinkState::greeting;
-    link.hello_due = true;
+    link.due.hello = true;
     timers_.set({Timer::link, link.id}, now + patience(link));
     ready(link);
 }
@@ -358,7 +358,7 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
         link.state = LinkState::greeted;
     } else {
         link.state = LinkState::offered;
-        link.offer_due = true;
+        link.due.offer = true;
         ready(link);
     }
 }
@@ -462,7 +462,7 @@ void Engine::refuse(Link& link, Refusal reason, Time now, std::optional<Proof> p
     ++counters_.refusals_sent;
     log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning, link,
         "link_refused", "reason=" + std::string(to_string(reason)) + details);
-    link.refuse_due = Refuse{reason, proof, {}};
+    link.due.refuse = Refuse{reason, proof, {}};
     if (link.pair != nullptr) link.pair->trouble = error_of(reason);
     end_target(link, error_of(reason), now);
     link.state = LinkState::refusing;

@@ -44,104 +44,57 @@ void Engine::log(Severity severity, const Link& link, std::string_view event, co
                                .stranger = link.state != LinkState::attached});
 }
 
+/// Makes what one link has due, as things stand.
+struct Engine::Author {
+    Engine& engine;
+    Link& link;
+    Time now;
+
+    bool attached() const { return link.state == LinkState::attached; }
+    bool owes_ack() const { return link.pair->session->acknowledgement_due(); }
+    Hello hello() const;
+    Offer offer() const;
+    Attach attach() const;
+    Ack ack() const;
+    Ping ping() const;
+    void list(OutputSink& sink) const;
+    void news(const std::vector<PeerId>& ids, OutputSink& sink) const;
+    void write(std::span<const Facts* const> facts, OutputSink& sink) const;
+};
+
 bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
     Link* link = find(id);
     if (link == nullptr || link->state == LinkState::dialling) return false;
+    if (!link->due.pull(Author{*this, *link, now}, sink)) return false;
 
-    if (std::exchange(link->hello_due, false)) {
-        Hello hello;
-        hello.cluster = options_.cluster;
-        hello.nonce = link->our_nonce;
-        hello.resume_for_ms = static_cast<std::uint64_t>(
-            std::chrono::duration_cast<std::chrono::milliseconds>(options_.resume_for).count());
-        hello.max_message = options_.max_message;
-        hello.features = feature_members | feature_calls | feature_errors | (options_.observer ? feature_observer : 0);
-        hello.observed = {without_zone(link->remote.host), link->remote.port};
-        hello.self = visible(self(), *link);
-        sink.frame(hello);
-    }
-    if (link->refuse_due) {
-        sink.frame(*std::exchange(link->refuse_due, std::nullopt));
-        return false;
-    }
-    // First, even if the session has ended since: the peer knows of no session before it has read this.
-    if (link->attached_due) sink.frame(*std::exchange(link->attached_due, std::nullopt));
-    if (link->goodbye_due) {
-        for (const Gap& gap : std::exchange(link->gaps_due, {})) sink.frame(gap);
-        sink.frame(*std::exchange(link->goodbye_due, std::nullopt));
-        return false;
-    }
-    if (link->pair == nullptr || link->state == LinkState::parting) return false;
     Pair& pair = *link->pair;
-    if (std::exchange(link->offer_due, false)) sink.frame(make_offer(pair, *link));
-    if (std::exchange(link->attach_due, false)) sink.frame(make_attach(pair, *link));
-    if (link->state != LinkState::attached) return false;
-
-    Session& session = *pair.session;
-    if (std::exchange(link->ack_due, false) || session.acknowledgement_due()) {
-        sink.frame(Ack{session.changed_offsets()});
-        timers_.cancel({Timer::ack, pair.number});
-    }
-    if (link->pong_due) sink.frame(Pong{*std::exchange(link->pong_due, std::nullopt)});
-    if (std::exchange(link->ping_due, false)) {
-        link->ping_sent = now;
-        sink.frame(Ping{++link->ping_sequence, digest()});
-    }
-    for (const Inquiry& inquiry : std::exchange(link->inquiries, {})) sink.frame(inquiry);
-    for (const Finding& finding : std::exchange(link->findings, {})) sink.frame(finding);
-    if (std::exchange(link->list_due, false)) {
-        link->list_sent = now;
-        link->news.clear();
-        std::vector<const Facts*> facts;
-        for (const Pair* each : view_) {
-            if (each != &pair) facts.push_back(roster_.find(each->id));
-        }
-        facts.push_back(&self());
-        write_list(facts, *link, sink);
-    } else if (!link->news.empty()) {
-        std::vector<const Facts*> facts;
-        for (const PeerId& each : std::exchange(link->news, {})) {
-            facts.push_back(each == self().id ? &self() : roster_.find(each));
-        }
-        write_list(facts, *link, sink);
-    }
-
     const bool more_members = write_members(pair, *link, budget, sink, now);
-    for (Session::Channel& channel : session.channels()) {
+    for (Session::Channel& channel : pair.session->channels()) {
         pair.bytes_sent += channel.out.pull(channel.id, budget, sink);
     }
-    return session.has_output() || more_members;
+    return pair.session->has_output() || more_members;
 }
 
-/// In as few frames as their limit allows.
-void Engine::write_list(std::span<const Facts* const> facts, const Link& link, OutputSink& sink) {
-    PeerList list;
-    std::size_t size = 0;
-    const auto flush = [&] {
-        if (list.peers.empty()) return;
-        ++counters_.lists_sent;
-        sink.frame(std::exchange(list, {}));
-        size = 0;
-    };
-    for (const Facts* each : facts) {
-        if (each == nullptr) continue;
-        Facts shown = visible(*each, link);
-        // An upper bound of what the encoding takes: two bytes for each length, and the fixed fields.
-        std::size_t cost = 64 + shown.name.size() + shown.member.size();
-        for (const Address& address : shown.addresses) cost += 4 + address.host.size();
-        for (const auto& [key, value] : shown.tags) cost += 4 + key.size() + value.size();
-        if (size + cost > max_control_body - 64 || list.peers.size() == max_listed_peers) flush();
-        size += cost;
-        list.peers.push_back(std::move(shown));
-    }
-    flush();
+Hello Engine::Author::hello() const {
+    const EngineOptions& options = engine.options_;
+    Hello hello;
+    hello.cluster = options.cluster;
+    hello.nonce = link.our_nonce;
+    hello.resume_for_ms = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(options.resume_for).count());
+    hello.max_message = options.max_message;
+    hello.features = feature_members | feature_calls | feature_errors | (options.observer ? feature_observer : 0);
+    hello.observed = {without_zone(link.remote.host), link.remote.port};
+    hello.self = engine.visible(engine.self(), link);
+    return hello;
 }
 
-Offer Engine::make_offer(const Pair& pair, const Link& link) const {
+Offer Engine::Author::offer() const {
+    const Pair& pair = *link.pair;
     Offer offer;
     if (!pair.session || !pair.session->token()) {
         // With epoch 0, which no session has accepted, it proves what was forgotten.
-        if (const auto* gone = forgotten_.find(pair.id)) {
+        if (const auto* gone = engine.forgotten_.find(pair.id)) {
             offer.proof = prove(gone->token, link.our_nonce, link.peer_nonce, ProofUse::offer);
         }
         return offer;
@@ -153,16 +106,66 @@ Offer Engine::make_offer(const Pair& pair, const Link& link) const {
     return offer;
 }
 
-Attach Engine::make_attach(Pair& pair, const Link& link) {
-    Session& session = *pair.session;
+Attach Engine::Author::attach() const {
+    Session& session = *link.pair->session;
     Attach attach;
     attach.first = !session.confirmed();
     attach.token =
         attach.first ? *session.token() : prove(*session.token(), link.our_nonce, link.peer_nonce, ProofUse::attach);
     attach.epoch = session.epoch();
     attach.offsets = session.state_offsets();
-    attach.unsettled = attach.first ? pair.unsettled : 0;
+    attach.unsettled = attach.first ? link.pair->unsettled : 0;
     return attach;
+}
+
+Ack Engine::Author::ack() const {
+    engine.timers_.cancel({Timer::ack, link.pair->number});
+    return {link.pair->session->changed_offsets()};
+}
+
+Ping Engine::Author::ping() const {
+    link.ping_sent = now;
+    return {++link.ping_sequence, engine.digest()};
+}
+
+void Engine::Author::list(OutputSink& sink) const {
+    link.list_sent = now;
+    std::vector<const Facts*> facts;
+    for (const Pair* each : engine.view_) {
+        if (each != link.pair) facts.push_back(engine.roster_.find(each->id));
+    }
+    facts.push_back(&engine.self());
+    write(facts, sink);
+}
+
+void Engine::Author::news(const std::vector<PeerId>& ids, OutputSink& sink) const {
+    std::vector<const Facts*> facts;
+    for (const PeerId& id : ids) facts.push_back(id == engine.self().id ? &engine.self() : engine.roster_.find(id));
+    write(facts, sink);
+}
+
+/// In as few frames as their limit allows.
+void Engine::Author::write(std::span<const Facts* const> facts, OutputSink& sink) const {
+    PeerList list;
+    std::size_t size = 0;
+    const auto flush = [&] {
+        if (list.peers.empty()) return;
+        ++engine.counters_.lists_sent;
+        sink.frame(std::exchange(list, {}));
+        size = 0;
+    };
+    for (const Facts* each : facts) {
+        if (each == nullptr) continue;
+        Facts shown = engine.visible(*each, link);
+        // An upper bound of what the encoding takes: two bytes for each length, and the fixed fields.
+        std::size_t cost = 64 + shown.name.size() + shown.member.size();
+        for (const Address& address : shown.addresses) cost += 4 + address.host.size();
+        for (const auto& [key, value] : shown.tags) cost += 4 + key.size() + value.size();
+        if (size + cost > max_control_body - 64 || list.peers.size() == max_listed_peers) flush();
+        size += cost;
+        list.peers.push_back(std::move(shown));
+    }
+    flush();
 }
 
 void Engine::compact() {

@@ -90,7 +90,7 @@ void Engine::begin_attach(Link& link, Time now) {
     pair.session->next_epoch();
     pair.session->begin(link.id);
     link.state = LinkState::attaching;
-    link.attach_due = true;
+    link.due.attach = true;
     timers_.set({Timer::link, link.id}, now + patience(link));
     ready(link);
 }
@@ -103,7 +103,7 @@ void Engine::on(Link& link, Attached&& attached, Time now) {
     const bool first = !pair.session->confirmed();
     pair.session->confirm();
     attach(link, now);
-    link.ack_due = true;  // R12: it tells the other side that we list it
+    link.due.ack = true;  // R12: it tells the other side that we list it
     ready(link);
     if (first) report_unsettled(pair, attached.unsettled);
     completed(link, now);
@@ -144,7 +144,7 @@ void Engine::on(Link& link, Attach&& attach, Time now) {
     pair.session->accept_epoch(attach.epoch);
     if (const auto rule = pair.session->rewind(attach.offsets)) return break_rule(link, *rule, now);
     this->attach(link, now);
-    link.attached_due = Attached{pair.session->epoch(), pair.session->state_offsets(), pair.unsettled};
+    link.due.attached = Attached{pair.session->epoch(), pair.session->state_offsets(), pair.unsettled};
     ready(link);
     if (fresh) report_unsettled(pair, attach.unsettled);
 }
@@ -320,7 +320,7 @@ void Engine::after_data(Pair& pair, Link& link, Time now) {
         const bool much = channel.in.unacknowledged() >= std::clamp(window / 4, ack_least, ack_most);
         const bool starved = channel.in.room_told() < max_data_frame && channel.in.limit_grew();
         if (much || starved) {
-            link.ack_due = true;
+            link.due.ack = true;
             ready(link);
             return;
         }
@@ -370,8 +370,8 @@ void Engine::on(Link& link, PeerList&& list, Time now) {
 
 void Engine::on(Link& link, Ping&& ping, Time now) {
     if (!usable(link, now)) return;
-    link.pong_due = ping.sequence;
-    if (ping.digest != digest() && now - link.list_sent >= options_.heartbeat) link.list_due = true;
+    link.due.pong = ping.sequence;
+    if (ping.digest != digest() && now - link.list_sent >= options_.heartbeat) link.due.list = true;
     ready(link);
 }
 
@@ -393,10 +393,10 @@ void Engine::say_goodbye(Link& link, Farewell why, Time now) {
             const Outbox::Settled given_up = channel.out.abandon(channel.id, gap);
             report_given_up(*link.pair, given_up, why == Farewell::leaving ? errc::leaving : errc::removed);
         }
-        if (gap) link.gaps_due.push_back(*gap);
+        if (gap) link.due.gaps.push_back(*gap);
         goodbye.offsets.push_back({channel.id, channel.out.next(), channel.in.received()});
     }
-    link.goodbye_due = std::move(goodbye);
+    link.due.goodbye = std::move(goodbye);
     link.farewell = why;
     link.state = LinkState::parting;
     timers_.set({Timer::link, link.id}, now + patience(link));

@@ -204,7 +204,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     plan_.seek(pair.id, addresses_of(pair.id), now);
     plan_.engaged(pair.id);
     plan_.attached(pair.id);
-    link.list_due = true;
+    link.due.list = true;
     link.list_sent = now;
     link.feed = {};
     pair.members_seen = 0;  // it may have taken this node for dead, and forgotten its members
@@ -347,7 +347,7 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
         link != nullptr && id != speaker.id) {
         // It can speak for itself: if there is news, its answer to our digest brings them.
         if (const Facts* known = roster_.find(id); known == nullptr || known->version < facts.version) {
-            link->ping_due = true;
+            link->due.ping = true;
             ready(*link);
         }
         return;
@@ -389,10 +389,9 @@ void Engine::tell_news() {
         Link* link = attached_link(*pair);
         if (link == nullptr) continue;
         for (const PeerId& id : news_) {
-            if (id == pair->id || std::find(link->news.begin(), link->news.end(), id) != link->news.end()) continue;
-            link->news.push_back(id);
+            if (id != pair->id) link->due.announce(id);
         }
-        if (!link->news.empty()) ready(*link);
+        if (!link->due.news.empty()) ready(*link);
     }
     news_.clear();
 }

@@ -1,0 +1,57 @@
+#pragma once
+
+#include "base/time.hpp"
+#include "core/due.hpp"
+#include "core/frame.hpp"
+#include "core/registry.hpp"
+#include "core/session.hpp"
+
+#include <cluster/address.hpp>
+
+#include <cstdint>
+#include <memory>
+
+namespace cluster::core {
+
+struct Pair;
+
+enum class LinkState : std::uint8_t {
+    dialling,
+    greeting,   ///< no HELLO read
+    greeted,    ///< smaller id: no OFFER read
+    waiting,    ///< smaller id: an ATTACH of the pair is under way on another link
+    attaching,  ///< smaller id: ATTACH sent
+    offered,    ///< larger id: OFFER sent
+    attached,
+    parting,    ///< own GOODBYE said
+    refusing,   ///< own REFUSE said
+};
+
+/// One connection, dialled or accepted. Not thread-safe; the engine forgets it when it closes it.
+struct Link {
+    LinkId id = 0;
+    LinkState state = LinkState::greeting;
+    std::uint64_t target = 0;  ///< the dial plan's, if it was dialled; 0 once that has its answer
+    std::uint64_t round = 0;   ///< of that target
+    Address wanted;            ///< the address that was dialled, if it was dialled
+    Time begun{};              ///< when
+    bool dialled = false;
+    Address remote;
+    Pair* pair = nullptr;
+    Nonce our_nonce{};
+    Nonce peer_nonce{};
+    std::unique_ptr<Hello> hello;  ///< as read, until it is believed
+    Offer offer;
+    bool completed = false;  ///< the peer is known to list us
+    bool goodbye_heard = false;
+    Farewell farewell = Farewell::leaving;
+    Time list_sent{};
+    Registry::Feed feed;  ///< how far the peer has been told of this node's members
+    bool members_seen_due = false;
+    Due due;
+    bool queued = false;  ///< among those that have something to write
+    std::uint64_t ping_sequence = 0;
+    Time ping_sent{};
+};
+
+}  // namespace cluster::core
