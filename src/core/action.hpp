@@ -2,6 +2,7 @@
 
 #include "base/log_line.hpp"
 #include "core/batch.hpp"
+#include "core/channels.hpp"
 #include "core/registry.hpp"
 #include "core/session.hpp"
 
@@ -40,13 +41,9 @@ struct Close {
     bool drain = false;
 };
 
-/// Put into the inbox.
+/// Messages of one channel, or a gap.
 struct Deliver {
-    Batch batch;
-};
-
-/// Replies, to be handed to whoever waits for them.
-struct Replied {
+    Receiver receiver = Receiver::inbox;
     Batch batch;
 };
 
@@ -106,8 +103,8 @@ struct LeaveDone {
 };
 
 /// What the node carries out.
-using NodeAction = std::variant<Deliver, Replied, PeerAdded, PeerRemoved, PeersChanged, Surrender, AddDone, RoomFreed,
-                                Settled, MembersChanged, MembersInDoubt, MembersSeenByMore, LeaveDone, LogLine>;
+using NodeAction = std::variant<Deliver, PeerAdded, PeerRemoved, PeersChanged, Surrender, AddDone, RoomFreed, Settled,
+                                MembersChanged, MembersInDoubt, MembersSeenByMore, LeaveDone, LogLine>;
 /// What the network carries out, and what it hands on to the node.
 using Action = std::variant<Dial, Resolve, Close, NodeAction>;
 

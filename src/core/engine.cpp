@@ -119,8 +119,7 @@ Engine::Outcome Engine::room(std::span<Pair* const> pairs, const Body& body, Ski
     std::vector<PeerId> skipped;
     for (Pair* pair : pairs) {
         if (body.size() > pair->max_message) outcome.error = errc::message_too_large;
-        if (body.call != 0 && (pair->features & feature_calls) == 0) outcome.error = errc::unsupported;
-        if (body.error && (pair->features & feature_errors) == 0) outcome.error = errc::unsupported;
+        if ((body.features() & ~pair->features) != 0) outcome.error = errc::unsupported;
         if (outcome.error != errc{}) return outcome;
         Session::Channel& channel = *pair->session->channel(body.channel());
         const std::size_t held = channel.out.size();

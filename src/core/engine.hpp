@@ -127,6 +127,11 @@ public:
         bool error = false;  ///< of a reply: the bytes are a code and a text of at most `max_error_text` bytes
 
         std::uint16_t channel() const noexcept { return reply ? reply_channel : user_channel; }
+        /// What its receiver has to say in its HELLO.
+        std::uint64_t features() const noexcept {
+            const std::uint64_t of_call = (call != 0 ? feature_calls : 0) | (error ? feature_errors : 0);
+            return channel_table[channel()].feature | of_call;
+        }
         std::size_t size() const noexcept { return bytes.size() + (call == 0 ? 0 : call_size); }
         /// With the headers of the frames that it takes.
         std::size_t framed_size() const noexcept {

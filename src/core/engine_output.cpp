@@ -70,7 +70,7 @@ bool Engine::pull(LinkId id, std::size_t budget, OutputSink& sink, Time now) {
     Pair& pair = *link->pair;
     const bool more_members = write_members(pair, *link, budget, sink, now);
     for (Session::Channel& channel : pair.session->channels()) {
-        pair.bytes_sent += channel.out.pull(channel.id, budget, sink);
+        pair.bytes_sent += channel.out.pull(channel.row.id, budget, sink);
     }
     return pair.session->has_output() || more_members;
 }

@@ -231,7 +231,7 @@ void Engine::report_unsettled(Pair& pair, std::uint64_t messages) {
     counters_.messages_lost = add_saturated(counters_.messages_lost, messages);
     Batch gap = stamp(pair);
     gap.lost = messages;
-    actions_.push_back(Deliver{std::move(gap)});
+    actions_.push_back(Deliver{pair.session->user().row.receiver, std::move(gap)});
 }
 
 void Engine::attach(Link& link, Time now) {
@@ -285,25 +285,20 @@ bool Engine::received(LinkId id, const DataRun& run, Time now) {
         return false;
     }
     pair.bytes_received += run.frames.size();
-    const bool replies = channel->id == reply_channel;
-    if (replies) {
-        pair.session->take_replies(batches_);
-        // The number of the call stands in the first part.
-        if (!parts && channel->in.kept() && options_.awaits && !options_.awaits(pair.id, channel->in.partial_call())) {
-            channel->in.discard(false);
-            pair.session->take_replies();
-        }
+    Session::renew(*channel, batches_);
+    // The number of the call stands in the first part.
+    if (channel->row.receiver == Receiver::calls && !parts && channel->in.kept() && options_.awaits &&
+        !options_.awaits(pair.id, channel->in.partial_call())) {
+        channel->in.discard(false);
+        Session::renew(*channel);
     }
     for (Batch& batch : batches_) {
         counters_.messages_received += batch.messages;
         counters_.messages_lost = add_saturated(counters_.messages_lost, batch.lost);
-        if (replies) {
-            actions_.push_back(Replied{std::move(batch)});
-        } else {
-            actions_.push_back(Deliver{std::move(batch)});
-        }
+        actions_.push_back(Deliver{channel->row.receiver, std::move(batch)});
     }
-    if (!replies && (parts || channel->in.partial())) credit_.grow(pair.session->share(), channel->in, false);
+    const bool shares = channel->row.window == 0;
+    if (shares && (parts || channel->in.partial())) credit_.grow(pair.session->share(), channel->in, false);
     after_data(pair, *link, now);
     return true;
 }
@@ -343,9 +338,8 @@ void Engine::on(Link& link, Gap&& gap, Time now) {
     batches_.clear();
     if (const auto rule = channel->in.skip(gap, stamp(pair), batches_)) return break_rule(link, *rule, now);
     counters_.messages_lost = add_saturated(counters_.messages_lost, gap.messages);
-    // A reply that will not come is missed by whoever waits for it, in time.
-    if (channel->id == user_channel) {
-        for (Batch& batch : batches_) actions_.push_back(Deliver{std::move(batch)});
+    if (channel->row.gaps) {
+        for (Batch& batch : batches_) actions_.push_back(Deliver{channel->row.receiver, std::move(batch)});
     }
     after_data(pair, link, now);
 }
@@ -390,11 +384,11 @@ void Engine::say_goodbye(Link& link, Farewell why, Time now) {
         std::optional<Gap> gap;
         // A peer that has said goodbye takes nothing any more; anybody else is told what will not come.
         if (!link.goodbye_heard) {
-            const Outbox::Settled given_up = channel.out.abandon(channel.id, gap);
+            const Outbox::Settled given_up = channel.out.abandon(channel.row.id, gap);
             report_given_up(*link.pair, given_up, why == Farewell::leaving ? errc::leaving : errc::removed);
         }
         if (gap) link.due.gaps.push_back(*gap);
-        goodbye.offsets.push_back({channel.id, channel.out.next(), channel.in.received()});
+        goodbye.offsets.push_back({channel.row.id, channel.out.next(), channel.in.received()});
     }
     link.due.goodbye = std::move(goodbye);
     link.farewell = why;

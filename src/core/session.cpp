@@ -42,6 +42,9 @@ bool Session::lose(LinkId link) noexcept {
     if (attaching_ == link) attaching_ = 0;
     if (attached_ != link) return false;
     attached_ = 0;
+    for (Channel& channel : channels_) {
+        if (!channel.row.outlives_link) channel.out.give_up();
+    }
     return true;
 }
 
@@ -58,7 +61,7 @@ Session::Channel* Session::channel(std::uint16_t id) noexcept {
 std::vector<Offset> Session::state_offsets() {
     std::vector<Offset> offsets;
     for (Channel& channel : channels_) {
-        offsets.push_back({channel.id, channel.in.received(), channel.in.limit()});
+        offsets.push_back({channel.row.id, channel.in.received(), channel.in.limit()});
         channel.in.told();
     }
     return offsets;
@@ -68,7 +71,7 @@ std::vector<Offset> Session::changed_offsets() {
     std::vector<Offset> offsets;
     for (Channel& channel : channels_) {
         if (!channel.in.acknowledgement_due()) continue;
-        offsets.push_back({channel.id, channel.in.received(), channel.in.limit()});
+        offsets.push_back({channel.row.id, channel.in.received(), channel.in.limit()});
         channel.in.told();
     }
     return offsets;
@@ -82,9 +85,9 @@ bool Session::acknowledgement_due() const noexcept {
 std::optional<Rule> Session::rewind(std::span<const Offset> offsets) {
     for (Channel& channel : channels_) {
         const auto stated = std::find_if(offsets.begin(), offsets.end(),
-                                         [&](const Offset& offset) { return offset.channel == channel.id; });
+                                         [&](const Offset& offset) { return offset.channel == channel.row.id; });
         // A peer that does not use the channel has received nothing of it and takes nothing.
-        const Offset offset = stated == offsets.end() ? Offset{channel.id, 0, 0} : *stated;
+        const Offset offset = stated == offsets.end() ? Offset{channel.row.id, 0, 0} : *stated;
         if (auto rule = channel.out.rewind(offset.received)) return rule;
         channel.out.allow(offset.limit);
     }
@@ -118,10 +121,10 @@ void Session::come_back(const Outbox::Settled& broadcast) {
     user().out.append_gap(broadcast.bytes - then->bytes, broadcast.messages - then->messages);
 }
 
-void Session::take_replies(std::span<const Batch> batches) {
-    Intake& replies = channels_[reply_channel].in;
-    for (const Batch& batch : batches) replies.consume(batch.charge);
-    replies.allow(replies.received() + reply_window);
+void Session::renew(Channel& channel, std::span<const Batch> batches) {
+    if (channel.row.window == 0) return;
+    for (const Batch& batch : batches) channel.in.consume(batch.charge);
+    channel.in.allow(channel.in.received() + channel.row.window);
 }
 
 Proof prove(const Token& token, const Nonce& speaker, const Nonce& listener, ProofUse use) noexcept {

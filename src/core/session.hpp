@@ -2,6 +2,7 @@
 
 #include "base/time.hpp"
 #include "core/backlog.hpp"
+#include "core/channels.hpp"
 #include "core/credit_pool.hpp"
 #include "core/frame.hpp"
 #include "core/intake.hpp"
@@ -23,24 +24,22 @@ using LinkId = std::uint64_t;  ///< 0: none
 /// The rules are numbered in wire/PROTOCOL.md.
 class Session {
 public:
-    /// What a peer may send of replies before it hears from us.
-    static constexpr std::uint64_t reply_window = std::uint64_t{1} << 20;
-
     /// How far the pair has come; on the larger id's side there is no `proposed` and no `attaching`.
     enum class State : std::uint8_t { proposed, attaching, attached, detached };
 
     struct Channel {
-        std::uint16_t id;
+        const ChannelRow& row;
         Outbox out;
         Intake in;
         Backlog backlog = {};  ///< of `out`
     };
 
-    Session(std::uint64_t number, bool decides, std::size_t max_message, detail::BlockPool& blocks)
+    /// `rows`: its channels. They outlive it.
+    Session(std::uint64_t number, bool decides, std::size_t max_message, detail::BlockPool& blocks,
+            std::span<const ChannelRow> rows = channel_table)
         : number_(number), decides_(decides) {
-        channels_.push_back({user_channel, {}, Intake(max_message, blocks)});
-        channels_.push_back({reply_channel, {}, Intake(max_message, blocks)});
-        take_replies();
+        channels_.reserve(rows.size());
+        for (const ChannelRow& row : rows) renew(channels_.emplace_back(Channel{row, {}, Intake(max_message, blocks)}));
     }
 
     std::uint64_t number() const noexcept { return number_; }
@@ -71,7 +70,8 @@ public:
     LinkId attaching() const noexcept { return attaching_; }
     void begin(LinkId link) noexcept { attaching_ = link; }
     void attach(LinkId link) noexcept;
-    /// `link` has ended. True if it was the attached one.
+    /// `link` has ended. True if it was the attached one; what is queued on channels that do not outlive it is then
+    /// given up.
     bool lose(LinkId link) noexcept;
     State state() const noexcept;
 
@@ -98,9 +98,8 @@ public:
     /// The peer has acknowledged all messages.
     bool settled() const noexcept;
 
-    /// Replies are handed over as they come, so their credit does not depend on readers: it grows with what has come.
-    /// To be called with the batches of the reply channel.
-    void take_replies(std::span<const Batch> batches = {});
+    /// `batches` have come on `channel`. If it has a window, that begins behind them.
+    static void renew(Channel& channel, std::span<const Batch> batches = {});
 
     /// The peer goes out of view when so much had been broadcast, and returns when it was more. What was broadcast
     /// meanwhile was not for it; a gap stands in its place, so that nobody reads over a hole.

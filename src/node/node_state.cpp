@@ -224,7 +224,6 @@ void NodeState::carry_out(core::NodeAction&& action) {
     std::visit(
         Overloaded{
             [&](core::Deliver& each) { deliver(std::move(each)); },
-            [&](core::Replied& each) { requests_->replied(each.batch); },
             [&](core::PeerAdded& each) {
                 callbacks_->peer_added(each.peer);
                 peer_came();
@@ -263,8 +262,13 @@ void NodeState::peer_gone(const Peer& peer, RemovalReason reason) {
 }
 
 void NodeState::deliver(core::Deliver&& deliver) {
-    inbox_->push({&deliver.batch, 1});
-    if (handler_.is_set()) serve_handler();
+    switch (deliver.receiver) {
+        case core::Receiver::inbox:
+            inbox_->push({&deliver.batch, 1});
+            if (handler_.is_set()) serve_handler();
+            break;
+        case core::Receiver::calls: requests_->replied(deliver.batch); break;
+    }
 }
 
 void NodeState::serve_handler() {

@@ -151,5 +151,5 @@ TEST_CASE("sessions that never come to anything leave no credit behind") {
     const std::vector<Offset>& offsets = peer.last<Attached>().offsets;
     REQUIRE(offsets.size() == 2);
     CHECK(offsets[0].limit == CreditPool::base_window);
-    CHECK(offsets[1] == Offset{reply_channel, 0, Session::reply_window});
+    CHECK(offsets[1] == Offset{reply_channel, 0, reply_window});
 }

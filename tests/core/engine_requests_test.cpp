@@ -76,7 +76,7 @@ TEST_CASE("an inbox that nobody reads holds up messages and requests, but no rep
     while (lab.bob.send(lab.ann.id, text).error == errc{}) {
     }
     CHECK(lab.bob.ask(lab.ann.id, 1, text).error == errc::outbox_full);
-    const std::size_t count = 3 * Session::reply_window / max_chunk;
+    const std::size_t count = 3 * reply_window / max_chunk;
     for (std::size_t i = 0; i < count; ++i) {
         CHECK(lab.bob.reply(lab.ann.id, i + 1, std::string(max_chunk - call_size, 'r')).error == errc{});
         lab.advance(10ms);
@@ -288,5 +288,5 @@ TEST_CASE("what a peer gives up of its replies is skipped in silence, and later 
     const std::uint64_t received = 1000 + FrameHeader::size + call_size + 4;
     CHECK(offsets[0].channel == reply_channel);
     CHECK(offsets[0].received == received);
-    CHECK(offsets[0].limit >= received + Session::reply_window);
+    CHECK(offsets[0].limit >= received + reply_window);
 }

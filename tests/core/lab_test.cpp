@@ -391,10 +391,14 @@ void Lab::carry_out(Node& node, NodeAction& action) {
     std::visit(
         Overloaded{
             [&](Deliver& each) {
-                node.unread.push_back(std::move(each.batch));
-                if (node.reads) node.read();
+                switch (each.receiver) {
+                    case Receiver::inbox:
+                        node.unread.push_back(std::move(each.batch));
+                        if (node.reads) node.read();
+                        break;
+                    case Receiver::calls: append_messages(each.batch, node.replies); break;
+                }
             },
-            [&](Replied& each) { append_messages(each.batch, node.replies); },
             [&](PeerAdded& each) { node.news.push_back("added " + first_byte(each.peer.id)); },
             [&](PeerRemoved& each) {
                 node.news.push_back(std::string(to_string(each.reason)) + " " + first_byte(each.peer.id));

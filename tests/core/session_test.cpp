@@ -242,7 +242,7 @@ TEST_CASE("an attach states all channels, an acknowledgement those that have cha
     Session session(1, true, 1000, blocks);
     session.user().in.allow(500);
     CHECK(session.acknowledgement_due());
-    const Offset replies{reply_channel, 0, Session::reply_window};
+    const Offset replies{reply_channel, 0, reply_window};
     CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 500}, replies});
     CHECK_FALSE(session.acknowledgement_due());
     CHECK(session.changed_offsets().empty());

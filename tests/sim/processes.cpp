@@ -264,9 +264,11 @@ void World::carry_out(Node& node, core::NodeAction& action) {
                 if (!node.in_view.contains(each.batch.from) && !node.leaving) {
                     fail(who + "hears from a peer out of view");
                 }
-                receive(node, std::move(each.batch));
+                switch (each.receiver) {
+                    case core::Receiver::inbox: receive(node, std::move(each.batch)); break;
+                    case core::Receiver::calls: replied(node, each.batch); break;
+                }
             },
-            [&](core::Replied& each) { replied(node, each.batch); },
             [&](core::PeerAdded& each) { added(node, each.peer.id); },
             [&](core::PeerRemoved& each) { removed(node, each); },
             [&](core::PeersChanged&) {},

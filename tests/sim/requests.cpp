@@ -38,7 +38,7 @@ void World::reply(Node& node, const PeerId& to, std::uint64_t call) {
 /// Replies come whatever is not read; in order, once, and only to what was asked.
 void World::replied(Node& node, const core::Batch& batch) {
     const auto who = [&] { return "n" + std::to_string(node.index) + " from " + short_id(batch.from); };
-    if (!node.in_view.contains(batch.from) && !node.leaving) return fail(who() + ": a reply from out of view");
+    if (batch.lost != 0) return fail(who() + ": a gap among replies");
     Ledger& ledger = ledgers_[{batch.from, node.id}];
     for (auto frames = batch.frames; !frames.empty();) {
         const core::FrameHeader header = core::FrameHeader::read(frames.data());

@@ -1,0 +1,110 @@
+#include "core/channels.hpp"
+
+#include "core/session.hpp"
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+using namespace cluster;
+using namespace cluster::core;
+
+namespace {
+
+/// One channel whose queue outlives a link, and one whose queue does not.
+constexpr std::array rows{ChannelRow{.id = 0}, ChannelRow{.id = 1, .window = 1000, .outlives_link = false}};
+
+struct Gaps final : OutputSink {
+    std::vector<Gap> gaps;
+    std::size_t bytes_written = 0;
+    void frame(const Control& frame) override { gaps.push_back(std::get<Gap>(frame)); }
+    void bytes(const detail::BlockRef&, std::span<const std::byte> bytes) override { bytes_written += bytes.size(); }
+};
+
+struct Queued {
+    detail::BlockPool blocks;
+    Arena arena;
+    Session session{1, true, 1000, blocks, rows};
+
+    void queue(std::uint16_t channel, std::string_view payload) {
+        std::array<std::byte, FrameHeader::size> header{};
+        FrameHeader{static_cast<std::uint32_t>(payload.size()), FrameKind::data, 0, channel}.write(header.data());
+        session.channel(channel)->out.append(arena.append(header, std::as_bytes(std::span(payload))));
+    }
+    Gaps pull(std::uint16_t channel) {
+        Gaps sink;
+        session.channel(channel)->out.pull(channel, 1 << 20, sink);
+        return sink;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("channels: each stands at the place of its id, and no two have the same receiver") {
+    for (std::size_t i = 0; i < channel_table.size(); ++i) CHECK(channel_table[i].id == i);
+    CHECK(channel_table[user_channel].receiver != channel_table[reply_channel].receiver);
+    CHECK(channel_table.size() <= max_channels);
+}
+
+TEST_CASE("channels: what is queued goes with its link where a channel does not outlive it, and a gap stands there") {
+    Queued pair;
+    pair.session.attach(7);
+    const std::array<Offset, 2> room{Offset{0, 0, 1000}, Offset{1, 0, 1000}};
+    CHECK(pair.session.rewind(room) == std::nullopt);
+    for (const std::uint16_t channel : {user_channel, reply_channel}) {
+        pair.queue(channel, "first");
+        pair.pull(channel);
+        pair.queue(channel, "second");
+    }
+    REQUIRE(pair.session.lose(7));
+    const std::uint64_t first_end = FrameHeader::size + 5;
+    const std::uint64_t end = first_end + FrameHeader::size + 6;
+    CHECK(pair.session.channel(0)->out.unacknowledged().messages == 2);
+    CHECK(pair.session.channel(1)->out.unacknowledged().messages == 0);
+    // The first of both arrived.
+    const std::array<Offset, 2> stated{Offset{0, first_end, 1000}, Offset{1, first_end, 1000}};
+    CHECK(pair.session.rewind(stated) == std::nullopt);
+    const Gaps kept = pair.pull(0);
+    CHECK(kept.gaps.empty());
+    CHECK(kept.bytes_written == end - first_end);
+    const Gaps gone = pair.pull(1);
+    REQUIRE(gone.gaps.size() == 1);
+    CHECK(gone.gaps[0].to == end);
+    CHECK(gone.bytes_written == 0);
+    pair.queue(1, "third");
+    CHECK(pair.pull(1).bytes_written == FrameHeader::size + 5);
+}
+
+TEST_CASE("channels: a link that carries no session takes nothing along") {
+    Queued pair;
+    pair.session.attach(7);
+    pair.queue(1, "stays");
+    CHECK_FALSE(pair.session.lose(8));
+    CHECK(pair.session.channel(1)->out.unacknowledged().messages == 1);
+}
+
+TEST_CASE("channels: a window begins behind what has come, the share of the pool does not grow by itself") {
+    Queued pair;
+    Session::Channel& windowed = *pair.session.channel(1);
+    CHECK(windowed.in.limit() == 1000);
+    CHECK(pair.session.channel(0)->in.limit() == 0);
+    const std::array<std::byte, FrameHeader::size> empty{std::byte{0}, {}, {}, {}, std::byte{5}};
+    DataRun run;
+    run.block = detail::Block::copy(empty);
+    run.frames = {run.block->data(), empty.size()};
+    run.messages = 1;
+    std::vector<Batch> batches;
+    CHECK(windowed.in.accept(run, Batch{}, batches) == std::nullopt);
+    CHECK(windowed.in.limit() == 1000);
+    Session::renew(windowed, batches);
+    CHECK(windowed.in.limit() == 1000 + empty.size());
+    CHECK(windowed.in.consumed() == empty.size());
+    Session::renew(pair.session.user());
+    CHECK(pair.session.user().in.limit() == 0);
+}
