@@ -21,7 +21,8 @@
 namespace cluster::core {
 
 /// Connect to an address. If it is a name, which a peer may publish, several addresses may stand behind it: connect to
-/// the first that answers; the dial is refused only if all refuse. Answer with `connected` or `dial_failed` under `link`.
+/// the first that answers. The dial is refused only if all refuse. Answer with `connected` or `dial_failed` under
+/// `link`.
 struct Dial {
     LinkId link = 0;
     Address address;
@@ -69,7 +70,7 @@ struct Surrender {
 
 /// `add` has an answer: `error` is zero, and `peer` complete on both sides, or the reason.
 struct AddDone {
-    std::uint64_t request = 0;
+    std::uint64_t number = 0;  ///< that `Engine::add` returned
     errc error{};
     Peer peer;
 };

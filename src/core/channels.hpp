@@ -34,7 +34,10 @@ inline constexpr std::uint64_t reply_window = std::uint64_t{1} << 20;
 /// Each channel, at the place of its id.
 inline constexpr std::array channel_table{
     ChannelRow{.id = user_channel},
-    ChannelRow{.id = reply_channel, .feature = feature_calls, .window = reply_window, .receiver = Receiver::calls,
+    ChannelRow{.id = reply_channel,
+               .feature = feature_calls,
+               .window = reply_window,
+               .receiver = Receiver::calls,
                .gaps = false},
 };
 static_assert(channel_table[user_channel].id == user_channel && channel_table[reply_channel].id == reply_channel);

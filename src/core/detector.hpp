@@ -2,6 +2,7 @@
 
 #include "base/time.hpp"
 
+#include <chrono>
 #include <cstdint>
 
 namespace cluster::core {
@@ -64,6 +65,8 @@ public:
     Duration patience() const noexcept { return suspicion_ * (1 + slowness_); }
 
     static constexpr unsigned most_slowness = 8;
+    /// A peer that refuses is held for alive so long while those who were asked about it do not answer.
+    static constexpr Duration hearing = std::chrono::milliseconds(200);
 
 private:
     Duration heartbeat_;

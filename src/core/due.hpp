@@ -28,9 +28,9 @@ struct Due {
     bool ack = false;
     std::optional<std::uint64_t> pong;
     bool ping = false;
-    bool list = false;          ///< of all in view
-    std::vector<PeerId> news;   ///< of these only, if no list is due
-    std::vector<Gap> gaps;      ///< before the goodbye
+    bool list = false;         ///< of all in view
+    std::vector<PeerId> news;  ///< of these only, if no list is due
+    std::vector<Gap> gaps;     ///< before the goodbye
     std::optional<Goodbye> goodbye;
     std::optional<Refuse> refuse;
 
@@ -54,8 +54,9 @@ struct Due {
         if (std::find(news.begin(), news.end(), id) == news.end()) news.push_back(id);
     }
 
-    /// Writes all of it. `author` makes the frames `hello`, `offer`, `attach`, `ack` and `ping`, writes a `list` and the
-    /// `news`, and knows whether the link is `attached` and its session `owes_ack`. False: the session writes nothing.
+    /// Writes all of it. `author` makes the frames `hello`, `offer`, `attach`, `ack` and `ping`, writes a `list` and
+    /// the `news`, and knows whether the link is `attached` and its session `owes_ack`. False: the session writes
+    /// nothing.
     template <class Author>
     bool pull(Author&& author, OutputSink& sink) {
         if (over_) return false;

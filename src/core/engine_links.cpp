@@ -1,5 +1,6 @@
 #include "core/engine.hpp"
 
+#include "base/overloaded.hpp"
 #include "value/address.hpp"
 
 #include <algorithm>
@@ -43,6 +44,14 @@ std::string_view to_string(Refusal reason) {
     return "unknown";
 }
 
+/// Whether only a link that carries a session may bring the frame. All others say themselves in which state they may
+/// come.
+bool belongs_to_session(const Control& frame) {
+    return !std::holds_alternative<Hello>(frame) && !std::holds_alternative<Refuse>(frame) &&
+           !std::holds_alternative<Offer>(frame) && !std::holds_alternative<Attach>(frame) &&
+           !std::holds_alternative<Attached>(frame) && !std::holds_alternative<Goodbye>(frame);
+}
+
 /// The refusals that are part of the normal course of things.
 bool quiet(Refusal reason) {
     return reason == Refusal::duplicate || reason == Refusal::over || reason == Refusal::leaving ||
@@ -51,41 +60,15 @@ bool quiet(Refusal reason) {
 
 }  // namespace
 
+void Engine::log(Severity severity, const Link& link, std::string_view event, const std::string& why) {
+    actions_.push_back(peers_.line(severity, link, event, why));
+}
+
 // Opening and closing.
-
-Link* Engine::find(LinkId id) {
-    const auto found = links_.find(id);
-    return found == links_.end() ? nullptr : &found->second;
-}
-
-Link* Engine::attached_link(const Pair& pair) {
-    if (!pair.session || pair.session->attached() == 0) return nullptr;
-    Link* link = find(pair.session->attached());
-    return link != nullptr && link->state == LinkState::attached ? link : nullptr;
-}
-
-Pair& Engine::pair_of(const PeerId& id) {
-    const auto [found, fresh] = pairs_.try_emplace(id);
-    if (fresh) {
-        found->second.id = id;
-        found->second.number = ++last_number_;
-        found->second.resume_for = options_.resume_for;
-        numbered_[found->second.number] = &found->second;
-    }
-    return found->second;
-}
-
-Link& Engine::open(LinkId id, const Address& remote) {
-    Link& link = links_[id];
-    link.id = id;
-    link.remote = remote;
-    options_.random(link.our_nonce);
-    return link;
-}
 
 /// Links that others made, and ours if wanted, that carry no session.
 std::size_t Engine::unattached(bool accepted_only) const {
-    return static_cast<std::size_t>(std::count_if(links_.begin(), links_.end(), [&](const auto& entry) {
+    return static_cast<std::size_t>(std::count_if(peers_.links.begin(), peers_.links.end(), [&](const auto& entry) {
         const Link& link = entry.second;
         if (accepted_only && link.dialled) return false;
         return link.state != LinkState::attached && link.state != LinkState::parting;
@@ -104,7 +87,7 @@ void Engine::admit(const std::string& host, Time now) {
     };
     std::map<std::string_view, Host> hosts;
     std::size_t all = 0;
-    for (const auto& [id, link] : links_) {
+    for (const auto& [id, link] : peers_.links) {
         if (link.dialled || link.state == LinkState::attached || link.state == LinkState::parting) continue;
         Host& each = hosts[link.remote.host];
         each.oldest = each.links++ == 0 ? id : std::min(each.oldest, id);
@@ -122,23 +105,23 @@ void Engine::admit(const std::string& host, Time now) {
     if (victim == 0) return;
     actions_.push_back(
         LogLine{.severity = Severity::warning,
-                .text = "link_rejected address=" + token(links_.at(victim).remote) + " why=too_many_links",
+                .text = "link_rejected address=" + token(peers_.links.at(victim).remote) + " why=too_many_links",
                 .cause = "link_rejected",
                 .stranger = true});
     drop(victim, "", errc::connection_lost, now);
 }
 
 LinkId Engine::accepted(const Address& remote, Time now) {
-    if (left_) return 0;
+    if (departure_.left()) return 0;
     admit(remote.host, now);
-    Link& link = open(++last_number_, remote);
+    Link& link = peers_.open(remote);
     ++counters_.links_accepted;
     greet(link, now);
     return link.id;
 }
 
 void Engine::connected(LinkId id, const Address& remote, Time now) {
-    Link* link = find(id);
+    Link* link = peers_.find(id);
     if (link == nullptr || link->state != LinkState::dialling) return;
     link->remote = remote;
     plan_.connected({link->target, link->round});
@@ -148,36 +131,21 @@ void Engine::connected(LinkId id, const Address& remote, Time now) {
 void Engine::greet(Link& link, Time now) {
     link.state = LinkState::greeting;
     link.due.hello = true;
-    timers_.set({Timer::link, link.id}, now + patience(link));
-    ready(link);
+    timers_.set({Timer::link, link.id}, now + patience_.with(link));
+    peers_.ready(link);
 }
 
 void Engine::dial_failed(LinkId id, errc error, Time now) {
-    Link* link = find(id);
+    Link* link = peers_.find(id);
     if (link == nullptr || link->state != LinkState::dialling) return;
-    end_target(*link, error, now);
+    dial_came_to_nothing(*link, error, now);
     close(*link);
 }
 
 /// The dial that made this link has come to nothing.
-void Engine::end_target(Link& link, errc error, Time now) {
-    const std::uint64_t target = std::exchange(link.target, 0);
-    if (target == 0) return;
-    const DialPlan::Kind kind = plan_.kind(target);
-    if (kind == DialPlan::Kind::seed && link.pair != nullptr && attached_link(*link.pair) != nullptr) {
-        may_be_settled();
-        return plan_.answered({target, link.round}, link.pair->id, now);  // its peer is linked in another way
-    }
-    ++counters_.dials_failed;
-    const auto* bound = plan_.bound(target);
-    const std::optional<PeerId> sought =
-        bound != nullptr && DialPlan::is_for_peer(kind) ? *bound : std::optional<PeerId>();
-    // Only the address itself can say that nobody is there: who answers in place of the one that is sought, be it this
-    // node, is evidence against nobody.
-    const bool refused = link.state == LinkState::dialling && error == errc::connection_refused;
-    const Attempt attempt{link.wanted, link.begun, refused, sought};
-    if (const auto round = plan_.failed({target, link.round}, error, now)) round_failed(*round, now);
-    came_to_nothing(attempt, now);
+void Engine::dial_came_to_nothing(Link& link, errc error, Time now) {
+    dialling_.failed(link, error, now);
+    conclude(now);
 }
 
 /// Forgets the link; the driver closes its socket without another word.
@@ -185,26 +153,26 @@ void Engine::close(Link& link) {
     const LinkId id = link.id;
     timers_.cancel({Timer::link, id});
     actions_.push_back(Close{id, false});
-    links_.erase(id);
+    peers_.links.erase(id);
 }
 
 /// Ends a link from this side.
 void Engine::drop(LinkId id, std::string_view why, errc error, Time now) {
-    Link* link = find(id);
+    Link* link = peers_.find(id);
     if (link == nullptr) return;
     if (!why.empty()) {
         log(link->state == LinkState::attached && why != "replaced" ? Severity::warning : Severity::info, *link,
             "link_closed", "why=" + std::string(why));
     }
     if (link->pair != nullptr) link->pair->trouble = error;
-    end_target(*link, error, now);
+    dial_came_to_nothing(*link, error, now);
     unlink(*link, now);
-    if (Link* still = find(id)) close(*still);
-    left_due_ = leaving_;
+    if (Link* still = peers_.find(id)) close(*still);
+    departure_.look_later();
 }
 
 void Engine::link_ended(LinkId id, Time now) {
-    Link* link = find(id);
+    Link* link = peers_.find(id);
     if (link == nullptr) return;
     Pair* pair = link->pair;
     switch (link->state) {
@@ -254,13 +222,14 @@ void Engine::unlink(Link& link, Time now) {
             if (!timers_.pending({Timer::resume, pair->number})) {
                 timers_.set({Timer::resume, pair->number}, now + pair->resume_for);
             }
-            lost_link(*pair, now);
+            suspicions_.lost_link(*pair, now);
+            conclude(now);
         }
     }
     if (pair->links.empty()) {
         plan_.released(pair->id, pair->in_view, now);
         idle_.push_back(pair->id);
-        may_be_settled();
+        dialling_.may_be_settled();
     }
     if (was_attaching) decide_waiting(*pair, now);
 }
@@ -268,8 +237,8 @@ void Engine::unlink(Link& link, Time now) {
 /// Forgets pairs that never came to anything and have no link any more.
 void Engine::sweep() {
     for (const PeerId& id : std::exchange(idle_, {})) {
-        const auto found = pairs_.find(id);
-        if (found == pairs_.end()) continue;
+        const auto found = peers_.pairs.find(id);
+        if (found == peers_.pairs.end()) continue;
         Pair& pair = found->second;
         if (!pair.links.empty() || pair.in_view || timers_.pending({Timer::forget, pair.number})) continue;
         if (pair.session && pair.session->token()) {
@@ -278,31 +247,61 @@ void Engine::sweep() {
         }
         if (pair.session) {
             credit_.release(pair.session->share(), pair.session->user().in);
-            numbered_.erase(pair.session->number());
+            peers_.end_session(pair);
         }
-        numbered_.erase(pair.number);
         plan_.drop(id);
         roster_.forget(id);
-        pairs_.erase(found);
+        peers_.forget(found);
     }
 }
 
 // What comes in.
 
 bool Engine::received(LinkId id, Control&& frame, Time now) {
-    Link* link = find(id);
+    Link* link = peers_.find(id);
     if (link == nullptr) return false;
     if (link->state == LinkState::refusing) return true;
     if (link->state == LinkState::attached) {
-        heard(*link->pair, now);
+        suspicions_.heard(*link->pair, now);
         if (!link->completed) completed(*link, now);
     }
-    std::visit([&](auto&& each) { on(*link, std::move(each), now); }, std::move(frame));
-    return links_.contains(id);
+    if (belongs_to_session(frame) && !usable(*link, now)) return peers_.links.contains(id);
+    std::visit(Overloaded{[&](Hello& each) { on(*link, std::move(each), now); },
+                          [&](Refuse& each) { on(*link, each, now); },
+                          [&](Offer& each) { on(*link, std::move(each), now); },
+                          [&](Attach& each) { on(*link, each, now); },
+                          [&](Attached& each) { on(*link, each, now); },
+                          [&](Goodbye& each) { on(*link, each, now); },
+                          [&](Gap& each) { on(*link, each, now); },
+                          [&](Ack& each) { on(*link, each, now); },
+                          [&](PeerList& each) { on(*link, each, now); },
+                          [&](Ping& each) {
+                              link->due.pong = each.sequence;
+                              gossip_.on(*link, each, now);
+                          },
+                          [&](Pong& each) { Suspicions::on(*link, each, now); },
+                          [&](Inquiry& each) { suspicions_.on(*link, each, now); },
+                          [&](Finding& each) { suspicions_.on(*link, each, now); },
+                          [&](MemberList& each) {
+                              for (const LinkId offender : members_.on(*link, std::move(each))) {
+                                  violated(offender, Rule::too_many_members, now);
+                              }
+                          },
+                          [&](MembersSeen& each) { members_.on(*link, each, now); }},
+               frame);
+    conclude(now);
+    return peers_.links.contains(id);
+}
+
+/// Whether a frame that belongs to an attached session is to be processed.
+bool Engine::usable(Link& link, Time now) {
+    if (link.state == LinkState::attached) return true;
+    if (link.state != LinkState::parting) break_rule(link, Rule::unexpected_frame, now);
+    return false;
 }
 
 void Engine::violated(LinkId id, Rule rule, Time now) {
-    if (Link* link = find(id)) break_rule(*link, rule, now);
+    if (Link* link = peers_.find(id)) break_rule(*link, rule, now);
 }
 
 void Engine::break_rule(Link& link, Rule rule, Time now) {
@@ -314,7 +313,7 @@ void Engine::break_rule(Link& link, Rule rule, Time now) {
 
 void Engine::on(Link& link, Hello&& hello, Time now) {
     if (link.state != LinkState::greeting) return break_rule(link, Rule::unexpected_frame, now);
-    if (link.dialled) leads_to(link.wanted, hello.self.id, now);
+    if (link.dialled) suspicions_.leads_to(link.wanted, hello.self.id, now);
     if (const auto reason = objection(link, hello)) {
         std::optional<Proof> proof;
         if (Roster::Parted* parted = roster_.parted(hello.self.id);
@@ -330,60 +329,28 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
         }
         return refuse(link, *reason, now, proof, details);
     }
-    if (requested(link) != nullptr) {
+    if (joins_.await(link.target)) {
         roster_.unblock(hello.self.id);
         roster_.unblock(hello.self.addresses);
     }
     const PeerId id = hello.self.id;
-    Pair& pair = pair_of(id);
-    if (plan_.kind(link.target) == DialPlan::Kind::check && **plan_.bound(link.target) == id) {
-        found_at(pair, link.wanted);
-        plan_.drop(std::exchange(link.target, 0));
-        if (attached_link(pair) != nullptr) return close(link);
-    }
-    if (plan_.kind(link.target) == DialPlan::Kind::seed && attached_link(pair) != nullptr) {
-        if (publishes(id, link.wanted)) found_at(pair, link.wanted);
-        plan_.answered({std::exchange(link.target, 0), link.round}, id, now);
-        may_be_settled();
-        return close(link);
-    }
+    Pair& pair = peers_.pair_of(id);
+    if (dialling_.finds_linked(link, pair, now)) return close(link);
     link.pair = &pair;
     link.peer_nonce = hello.nonce;
     link.hello = std::make_unique<Hello>(std::move(hello));  // believed once it is attached
     pair.links.push_back(link.id);
     if (pair.links.size() == 1) plan_.engaged(id);
-    bind_target(link, pair, now);
-    timers_.set({Timer::link, link.id}, now + patience(link));
+    dialling_.reached(link, pair, now);
+    conclude(now);
+    timers_.set({Timer::link, link.id}, now + patience_.with(link));
     if (self().id < id) {
         link.state = LinkState::greeted;
     } else {
         link.state = LinkState::offered;
         link.due.offer = true;
-        ready(link);
+        peers_.ready(link);
     }
-}
-
-/// The `add` for which this link was dialled.
-Engine::Request* Engine::requested(const Link& link) {
-    if (link.target == 0) return nullptr;
-    for (auto& [number, request] : requests_) {
-        if (request.target == link.target) return &request;
-    }
-    return nullptr;
-}
-
-/// The dial that made this link has reached `pair`.
-void Engine::bind_target(Link& link, Pair& pair, Time now) {
-    // A seed's dial has its answer when the peer is linked.
-    if (link.target == 0 || plan_.kind(link.target) == DialPlan::Kind::seed) return;
-    const auto* wanted = plan_.bound(link.target);
-    if (wanted != nullptr && DialPlan::is_for_peer(plan_.kind(link.target)) && **wanted != pair.id) {
-        end_target(link, errc::not_in_view, now);
-        return;
-    }
-    if (Request* request = requested(link)) request->peer = pair.id;
-    plan_.answered({std::exchange(link.target, 0), link.round}, pair.id, now);
-    if (Link* current = attached_link(pair); current != nullptr && current->completed) answer_adds(pair);
 }
 
 std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello) {
@@ -392,13 +359,13 @@ std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello) {
     const PeerId& id = hello.self.id;
     if (id == self().id) return Refusal::self;
     if (roster_.departed(id)) return Refusal::over;
-    if (requested(link) == nullptr) {
+    if (!joins_.await(link.target)) {
         if (roster_.parted(id) != nullptr) return Refusal::removed;
-        if (!met(id) && roster_.blocked(hello.self.addresses)) return Refusal::removed;
+        if (!peers_.met(id) && roster_.blocked(hello.self.addresses)) return Refusal::removed;
     }
-    const auto found = pairs_.find(id);
-    if (leaving_ && !(found != pairs_.end() && found->second.in_view)) return Refusal::leaving;
-    if (full(found == pairs_.end() ? nullptr : &found->second)) return Refusal::full;
+    const auto found = peers_.pairs.find(id);
+    if (leaving_ && !(found != peers_.pairs.end() && found->second.in_view)) return Refusal::leaving;
+    if (full(found == peers_.pairs.end() ? nullptr : &found->second)) return Refusal::full;
     return std::nullopt;
 }
 
@@ -406,9 +373,9 @@ std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello) {
 /// being attached. Who has a session always has a place.
 bool Engine::full(const Pair* pair) const {
     if (pair != nullptr && (pair->in_view || (pair->session && pair->session->token()))) return false;
-    std::size_t taken = view_.size();
-    if (taken + links_.size() < options_.max_peers) return false;
-    for (const auto& [id, link] : links_) {
+    std::size_t taken = peers_.view.size();
+    if (taken + peers_.links.size() < options_.max_peers) return false;
+    for (const auto& [id, link] : peers_.links) {
         if (link.state == LinkState::attaching && !link.pair->in_view) ++taken;
     }
     return taken >= options_.max_peers;
@@ -416,8 +383,9 @@ bool Engine::full(const Pair* pair) const {
 
 /// Whether, with `more`, there are more peers than this node remembers. Strangers who only greet do not count.
 bool Engine::crowded(std::size_t more) const {
-    const std::size_t all = pairs_.size() + more;
-    return all > max_known() && all > max_known() + unattached(false);
+    const std::size_t all = peers_.pairs.size() + more;
+    const std::size_t most = 2 * options_.max_peers;
+    return all > most && all > most + unattached(false);
 }
 
 /// Peers out of view are remembered, too, but not without end. First to go are those that never were in view, then
@@ -426,20 +394,19 @@ bool Engine::forget_one(Time now) {
     const auto worth = [](const Pair& pair) {
         return std::tuple(pair.session && pair.session->token(), pair.known, pair.watch.heard);
     };
-    auto least = pairs_.end();
-    for (auto each = pairs_.begin(); each != pairs_.end(); ++each) {
+    auto least = peers_.pairs.end();
+    for (auto each = peers_.pairs.begin(); each != peers_.pairs.end(); ++each) {
         if (each->second.in_view || !each->second.links.empty()) continue;
-        if (least == pairs_.end() || worth(each->second) < worth(least->second)) least = each;
+        if (least == peers_.pairs.end() || worth(each->second) < worth(least->second)) least = each;
     }
-    if (least == pairs_.end()) return false;
+    if (least == peers_.pairs.end()) return false;
     Pair& pair = least->second;
     const std::optional<Token> token = pair.session ? pair.session->token() : std::nullopt;
     drop_session(pair, 0, RemovalReason::failed, errc::too_many_peers, now);
     if (token) forgotten_.remember(pair.id, {*token, pair.unsettled, pair.known});
-    numbered_.erase(pair.number);
     plan_.drop(pair.id);
     roster_.forget(pair.id);
-    pairs_.erase(least);
+    peers_.forget(least);
     return true;
 }
 
@@ -464,15 +431,15 @@ void Engine::refuse(Link& link, Refusal reason, Time now, std::optional<Proof> p
         "link_refused", "reason=" + std::string(to_string(reason)) + details);
     link.due.refuse = Refuse{reason, proof, {}};
     if (link.pair != nullptr) link.pair->trouble = error_of(reason);
-    end_target(link, error_of(reason), now);
+    dial_came_to_nothing(link, error_of(reason), now);
     link.state = LinkState::refusing;
     unlink(link, now);
-    timers_.set({Timer::link, link.id}, now + patience(link));
+    timers_.set({Timer::link, link.id}, now + patience_.with(link));
     actions_.push_back(Close{link.id, true});
-    ready(link);
+    peers_.ready(link);
 }
 
-void Engine::on(Link& link, Refuse&& refuse, Time now) {
+void Engine::on(Link& link, const Refuse& refuse, Time now) {
     if (link.state == LinkState::attached || link.state == LinkState::parting) {
         return break_rule(link, Rule::unexpected_frame, now);
     }
@@ -481,7 +448,7 @@ void Engine::on(Link& link, Refuse&& refuse, Time now) {
     log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning, link,
         "refused_by",
         "reason=" + std::string(to_string(reason)) + (refuse.text.empty() ? "" : " text=" + quoted(refuse.text)));
-    refuse_adds(link, reason);
+    joins_.refused(link, reason, error_of(reason));
     Pair* pair = link.pair;
     const LinkId id = link.id;
     const auto proves = [&](const Refuse& words, ProofUse use) {
@@ -499,21 +466,6 @@ void Engine::on(Link& link, Refuse&& refuse, Time now) {
     }
     drop(id, "", error_of(reason), now);
     if (anew && !leaving_) plan_.hurry(*anew, Duration(), now);  // nothing stands in the way any more
-}
-
-/// R19: some refusals are final for whoever waits in `add`, others only where nothing else is under way.
-void Engine::refuse_adds(const Link& link, Refusal reason) {
-    if (reason == Refusal::duplicate) return;
-    const bool retried = reason == Refusal::id_in_use || reason == Refusal::unknown_session;
-    if (retried && link.pair != nullptr && (link.pair->links.size() > 1 || link.pair->session)) return;
-    std::vector<std::uint64_t> refused;
-    for (const auto& [number, request] : requests_) {
-        if ((link.target != 0 && request.target == link.target) ||
-            (link.pair != nullptr && request.peer == link.pair->id)) {
-            refused.push_back(number);
-        }
-    }
-    for (const std::uint64_t number : refused) answer(number, error_of(reason));
 }
 
 }  // namespace cluster::core

@@ -8,6 +8,17 @@
 
 namespace cluster::core {
 
+namespace {
+
+Batch stamp(const Pair& pair) {
+    Batch batch;
+    batch.from = pair.id;
+    batch.session = pair.session->number();
+    return batch;
+}
+
+}  // namespace
+
 // Attaching: the smaller id's side.
 
 void Engine::on(Link& link, Offer&& offer, Time now) {
@@ -60,20 +71,20 @@ void Engine::decide(Link& link, Time now) {
 void Engine::decide_waiting(Pair& pair, Time now) {
     const std::vector<LinkId> waiting = pair.links;
     for (const LinkId id : waiting) {
-        Link* link = find(id);
+        Link* link = peers_.find(id);
         if (link != nullptr && link->state == LinkState::waiting) decide(*link, now);
     }
 }
 
 /// R6, R7: from here on nothing of the old link counts; what is stated next is final.
 void Engine::fence(Pair& pair, Time now) {
-    Link* old = find(pair.session->attached());
+    Link* old = peers_.find(pair.session->attached());
     if (old == nullptr) return;
     pair.session->lose(old->id);
     std::erase(pair.links, old->id);
     timers_.cancel({Timer::ack, pair.number});
     pair.known += now - pair.entered;
-    log(Severity::info, "link_replaced " + who(pair) + " address=" + token(old->remote));
+    log(Severity::info, "link_replaced " + peers_.who(pair) + " address=" + token(old->remote));
     close(*old);
 }
 
@@ -91,11 +102,11 @@ void Engine::begin_attach(Link& link, Time now) {
     pair.session->begin(link.id);
     link.state = LinkState::attaching;
     link.due.attach = true;
-    timers_.set({Timer::link, link.id}, now + patience(link));
-    ready(link);
+    timers_.set({Timer::link, link.id}, now + patience_.with(link));
+    peers_.ready(link);
 }
 
-void Engine::on(Link& link, Attached&& attached, Time now) {
+void Engine::on(Link& link, const Attached& attached, Time now) {
     if (link.state != LinkState::attaching) return break_rule(link, Rule::unexpected_frame, now);
     Pair& pair = *link.pair;
     if (attached.epoch != pair.session->epoch()) return break_rule(link, Rule::wrong_epoch, now);
@@ -104,7 +115,7 @@ void Engine::on(Link& link, Attached&& attached, Time now) {
     pair.session->confirm();
     attach(link, now);
     link.due.ack = true;  // R12: it tells the other side that we list it
-    ready(link);
+    peers_.ready(link);
     if (first) report_unsettled(pair, attached.unsettled);
     completed(link, now);
     decide_waiting(pair, now);
@@ -112,7 +123,7 @@ void Engine::on(Link& link, Attached&& attached, Time now) {
 
 // Attaching: the larger id's side.
 
-void Engine::on(Link& link, Attach&& attach, Time now) {
+void Engine::on(Link& link, const Attach& attach, Time now) {
     if (link.state != LinkState::offered) return break_rule(link, Rule::unexpected_frame, now);
     Pair& pair = *link.pair;
     if (!pair.session) make_session(pair);
@@ -145,7 +156,7 @@ void Engine::on(Link& link, Attach&& attach, Time now) {
     if (const auto rule = pair.session->rewind(attach.offsets)) return break_rule(link, *rule, now);
     this->attach(link, now);
     link.due.attached = Attached{pair.session->epoch(), pair.session->state_offsets(), pair.unsettled};
-    ready(link);
+    peers_.ready(link);
     if (fresh) report_unsettled(pair, attach.unsettled);
 }
 
@@ -153,8 +164,9 @@ void Engine::on(Link& link, Attach&& attach, Time now) {
 
 void Engine::make_session(Pair& pair) {
     assert(!pair.session);
-    pair.session = std::make_unique<Session>(++last_number_, self().id < pair.id, options_.max_message, blocks_);
-    numbered_[pair.session->number()] = &pair;
+    const bool decides = self().id < pair.id;
+    peers_.begin_session(
+        pair, std::make_unique<Session>(peers_.next_number(), decides, options_.max_message, blocks_));
     credit_.grow(pair.session->share(), pair.session->user().in, false);
 }
 
@@ -163,22 +175,21 @@ void Engine::drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc gi
     if (pair.session) {
         const std::uint64_t open = pair.session->user().out.unsettled();
         pair.unsettled = std::min(add_saturated(pair.unsettled, open), max_unsettled);
-        surrender(pair, given_up);
+        sending_.surrender(pair, given_up);
     }
     const bool parted = reason == RemovalReason::removed || reason == RemovalReason::refused;
     if (parted) plan_.drop_added(pair.id);
     leave_view(pair, reason, now);
     if (pair.session) {
         credit_.release(pair.session->share(), pair.session->user().in);
-        numbered_.erase(pair.session->number());
-        pair.session.reset();
+        peers_.end_session(pair);
     }
     cancel_timers(pair);
     serve_waiting(now);
     // Those that wait go first: the end of an ATTACH would begin another one on them.
     std::vector<LinkId> links = pair.links;
     std::stable_partition(links.begin(), links.end(),
-                          [this](LinkId id) { return find(id)->state == LinkState::waiting; });
+                          [this](LinkId id) { return peers_.find(id)->state == LinkState::waiting; });
     for (const LinkId id : links) {
         if (id != keep) drop(id, "session_ended", errc::connection_lost, now);
     }
@@ -187,7 +198,7 @@ void Engine::drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc gi
 
 /// The peer has proved that it has forgotten the session: both begin anew.
 void Engine::begin_anew(Pair& pair, LinkId keep, Time now) {
-    log(Severity::info, "session_forgotten_by " + who(pair));
+    log(Severity::info, "session_forgotten_by " + peers_.who(pair));
     drop_session(pair, keep, RemovalReason::replaced, errc::connection_lost, now);
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);  // it is sought on
 }
@@ -212,7 +223,7 @@ void Engine::discard_parts(Pair& pair, Time now) {
 /// Replies that come in parts and for which nobody waits any more.
 void Engine::discard_unawaited() {
     if (!options_.awaits) return;
-    for (auto& [id, pair] : pairs_) {
+    for (auto& [id, pair] : peers_.pairs) {
         if (!pair.session) continue;
         Intake& replies = pair.session->channel(reply_channel)->in;
         if (replies.kept() && !options_.awaits(id, replies.partial_call())) replies.discard(false);
@@ -238,32 +249,25 @@ void Engine::attach(Link& link, Time now) {
     Pair& pair = *link.pair;
     pair.session->attach(link.id);
     link.state = LinkState::attached;
-    room_freed();  // the offsets just stated acknowledge, too
+    sending_.room_freed();  // the offsets just stated acknowledge, too
     believe(pair, *std::exchange(link.hello, nullptr), link, now);
     enter(pair, link, now);
     credit_.grow(pair.session->share(), pair.session->user().in, false);
-    if (pair.session->has_output()) ready(link);
+    if (pair.session->has_output()) peers_.ready(link);
 }
 
 /// Each side is now known to list the other.
 void Engine::completed(Link& link, Time now) {
     link.completed = true;
     link.pair->unsettled = 0;
-    answer_adds(*link.pair);
+    joins_.completed(link.pair->id);
     if (leaving_) queue_goodbyes(now);
 }
 
 // Frames of an attached session.
 
-Batch Engine::stamp(const Pair& pair) {
-    Batch batch;
-    batch.from = pair.id;
-    batch.session = pair.session->number();
-    return batch;
-}
-
 bool Engine::received(LinkId id, const DataRun& run, Time now) {
-    Link* link = find(id);
+    Link* link = peers_.find(id);
     if (link == nullptr) return false;
     if (link->state == LinkState::refusing || link->state == LinkState::parting) return true;
     if (link->state != LinkState::attached) {
@@ -271,7 +275,7 @@ bool Engine::received(LinkId id, const DataRun& run, Time now) {
         return false;
     }
     Pair& pair = *link->pair;
-    heard(pair, now);
+    suspicions_.heard(pair, now);
     if (!link->completed) completed(*link, now);
     Session::Channel* channel = pair.session->channel(run.channel);
     if (channel == nullptr) {
@@ -316,22 +320,14 @@ void Engine::after_data(Pair& pair, Link& link, Time now) {
         const bool starved = channel.in.room_told() < max_data_frame && channel.in.limit_grew();
         if (much || starved) {
             link.due.ack = true;
-            ready(link);
+            peers_.ready(link);
             return;
         }
     }
     timers_.set_no_later({Timer::ack, pair.number}, now + ack_delay);
 }
 
-/// Whether a frame that belongs to an attached session is to be processed.
-bool Engine::usable(Link& link, Time now) {
-    if (link.state == LinkState::attached) return true;
-    if (link.state != LinkState::parting) break_rule(link, Rule::unexpected_frame, now);
-    return false;
-}
-
-void Engine::on(Link& link, Gap&& gap, Time now) {
-    if (!usable(link, now)) return;
+void Engine::on(Link& link, const Gap& gap, Time now) {
     Pair& pair = *link.pair;
     Session::Channel* channel = pair.session->channel(gap.channel);
     if (channel == nullptr) return break_rule(link, Rule::unknown_channel, now);
@@ -344,35 +340,13 @@ void Engine::on(Link& link, Gap&& gap, Time now) {
     after_data(pair, link, now);
 }
 
-void Engine::on(Link& link, Ack&& ack, Time now) {
-    if (!usable(link, now)) return;
+void Engine::on(Link& link, const Ack& ack, Time now) {
     Pair& pair = *link.pair;
     if (const auto rule = pair.session->acknowledge(ack.offsets)) return break_rule(link, *rule, now);
-    if (pair.session->has_output()) ready(link);
-    if (arena_.wasteful()) compact();
-    room_freed();
+    if (pair.session->has_output()) peers_.ready(link);
+    sending_.tidy();
+    sending_.room_freed();
     if (leaving_) queue_goodbyes(now);
-}
-
-void Engine::on(Link& link, PeerList&& list, Time now) {
-    if (!usable(link, now)) return;
-    ++counters_.lists_received;
-    for (const Facts& facts : list.peers) learn(*link.pair, facts, now);
-    link.pair->listed = true;
-    may_be_settled();
-}
-
-void Engine::on(Link& link, Ping&& ping, Time now) {
-    if (!usable(link, now)) return;
-    link.due.pong = ping.sequence;
-    if (ping.digest != digest() && now - link.list_sent >= options_.heartbeat) link.due.list = true;
-    ready(link);
-}
-
-void Engine::on(Link& link, Pong&& pong, Time now) {
-    if (!usable(link, now)) return;
-    const bool asked = link.ping_sequence != 0;
-    if (asked && pong.sequence == link.ping_sequence) link.pair->round_trip = now - link.ping_sent;
 }
 
 // The end.
@@ -385,7 +359,7 @@ void Engine::say_goodbye(Link& link, Farewell why, Time now) {
         // A peer that has said goodbye takes nothing any more; anybody else is told what will not come.
         if (!link.goodbye_heard) {
             const Outbox::Settled given_up = channel.out.abandon(channel.row.id, gap);
-            report_given_up(*link.pair, given_up, why == Farewell::leaving ? errc::leaving : errc::removed);
+            sending_.report_given_up(*link.pair, given_up, why == Farewell::leaving ? errc::leaving : errc::removed);
         }
         if (gap) link.due.gaps.push_back(*gap);
         goodbye.offsets.push_back({channel.row.id, channel.out.next(), channel.in.received()});
@@ -393,12 +367,12 @@ void Engine::say_goodbye(Link& link, Farewell why, Time now) {
     link.due.goodbye = std::move(goodbye);
     link.farewell = why;
     link.state = LinkState::parting;
-    timers_.set({Timer::link, link.id}, now + patience(link));
+    timers_.set({Timer::link, link.id}, now + patience_.with(link));
     actions_.push_back(Close{link.id, true});
-    ready(link);
+    peers_.ready(link);
 }
 
-void Engine::on(Link& link, Goodbye&& goodbye, Time now) {
+void Engine::on(Link& link, const Goodbye& goodbye, Time now) {
     if (link.state != LinkState::attached && link.state != LinkState::parting) {
         return break_rule(link, Rule::unexpected_frame, now);
     }
@@ -432,14 +406,14 @@ void Engine::session_over(Pair& pair, Time now) {
     const PeerId id = pair.id;
     LinkId parting = 0;
     for (const LinkId each : pair.links) {
-        if (find(each)->state == LinkState::parting) parting = each;
+        if (peers_.find(each)->state == LinkState::parting) parting = each;
     }
-    if (pair.in_view) log(Severity::info, "peer_left " + who(pair));
+    if (pair.in_view) log(Severity::info, "peer_left " + peers_.who(pair));
     plan_.drop(id);
     drop_session(pair, parting, RemovalReason::left, errc::leaving, now);
     roster_.bury(id, now + options_.forget_after);
     timers_.set_no_later({Timer::expiry, 0}, now + options_.forget_after);
-    left_due_ = leaving_;
+    departure_.look_later();
 }
 
 }  // namespace cluster::core

@@ -23,8 +23,8 @@ enum class LinkState : std::uint8_t {
     attaching,  ///< smaller id: ATTACH sent
     offered,    ///< larger id: OFFER sent
     attached,
-    parting,    ///< own GOODBYE said
-    refusing,   ///< own REFUSE said
+    parting,   ///< own GOODBYE said
+    refusing,  ///< own REFUSE said
 };
 
 /// One connection, dialled or accepted. Not thread-safe; the engine forgets it when it closes it.

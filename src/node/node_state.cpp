@@ -302,7 +302,7 @@ void NodeState::answered(core::AddDone&& answer) {
     std::shared_ptr<AddOperation> operation;
     {
         const std::lock_guard lock(mutex_);
-        auto found = adds_.extract(answer.request);
+        auto found = adds_.extract(answer.number);
         if (!found) return;  // the node had left
         operation = std::move(found.mapped());
     }

@@ -407,7 +407,7 @@ void Lab::carry_out(Node& node, NodeAction& action) {
             },
             [&](PeersChanged&) {},
             [&](Surrender& each) { node.surrendered.push_back(each); },
-            [&](AddDone& each) { node.answers[each.request] = each; },
+            [&](AddDone& each) { node.answers[each.number] = each; },
             [&](RoomFreed&) { ++node.room_freed; },
             [&](Settled&) { ++node.settled; },
             [&](MembersChanged& each) { members_changed(node, each); },

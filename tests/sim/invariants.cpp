@@ -107,7 +107,7 @@ void World::check_rumour(Node& node, const Address& address) {
 
 /// Between two that never parted nobody else uses their ids: who is refused for that is attached in another way.
 void World::check_answer(const Node& node, const core::AddDone& answer) {
-    const auto found = node.adds.find(answer.request);
+    const auto found = node.adds.find(answer.number);
     if (found == node.adds.end() || answer.error != errc::id_in_use) return;
     if (!node.removed.empty() || !runs_.at(found->second)->removed.empty()) return;
     fail("n" + std::to_string(node.index) + " is told that another node uses the id of " + short_id(found->second));

@@ -281,7 +281,7 @@ void World::carry_out(Node& node, core::NodeAction& action) {
             [&](core::AddDone& each) {
                 note(who + "add: " + (each.error == errc{} ? "done" : make_error_code(each.error).message()));
                 check_answer(node, each);
-                if (each.error != errc{} && each.request == node.joining) join_later(node);
+                if (each.error != errc{} && each.number == node.joining) join_later(node);
             },
             [&](core::RoomFreed&) {},
             [&](core::Settled&) {},

@@ -1,0 +1,40 @@
+#pragma once
+
+#include "base/time.hpp"
+#include "core/part.hpp"
+
+#include <vector>
+
+namespace cluster::core {
+
+/// How far this node has come with leaving (R26 to R28). Not thread-safe; lives in its engine.
+///
+/// 1. A peer hears the goodbye when it has acknowledged all, or when the linger is over.
+/// 2. The node has left when nobody is in view and no goodbye waits for its answer, or a while after the linger.
+class Departure : private Part {
+public:
+    explicit Departure(Shared& shared) noexcept : Part(shared) {}
+
+    void begin(Time now);
+    /// The links on which goodbye is to be said now.
+    std::vector<Link*> farewells();
+    /// The timer for the linger has fired. False: it did before, so the time for answers is over, too.
+    bool linger_ends(Time now);
+
+    /// Something has ended for which leaving may have waited: look when no link is in use by a caller.
+    void look_later() noexcept { due_ = leaving_; }
+    bool look_due() const noexcept { return due_; }
+    /// Whether nothing is left to wait for.
+    bool complete();
+
+    void end() noexcept { left_ = true; }
+    /// The node has left: nothing happens any more.
+    bool left() const noexcept { return left_; }
+
+private:
+    bool linger_over_ = false;
+    bool due_ = false;
+    bool left_ = false;
+};
+
+}  // namespace cluster::core

@@ -1,0 +1,59 @@
+#pragma once
+
+#include "base/random.hpp"
+#include "base/time.hpp"
+#include "core/frame.hpp"
+
+#include <cluster/address.hpp>
+#include <cluster/peer.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace cluster::core {
+
+/// What the engine needs of `cluster::Options`, checked and parsed.
+struct EngineOptions {
+    std::string cluster;
+    /// Who this node is; its version is 1.
+    Facts self;
+    /// It gets no broadcasts.
+    bool observer = false;
+    /// Where the node listens, as the system says, the most likely address first; empty: at those of `self`.
+    std::vector<Address> listening = {};
+    /// Not the addresses of `self` are published, but those where it listens, in the order in which peers see it there.
+    bool publish_observed = false;
+    /// Interfaces over which link-local IPv6 addresses can be dialled.
+    std::vector<std::string> zones = {};
+    std::vector<Address> seeds;
+    /// Where peers were in a former run: dialled for `forget_after`, behind all others.
+    std::vector<Address> remembered = {};
+    Duration heartbeat{};
+    Duration suspicion{};
+    Duration reconnect_min{};
+    Duration reconnect_max{};
+    Duration resume_for{};
+    Duration forget_after{};
+    Duration connect_timeout{};
+    Duration handshake_timeout{};
+    Duration attach_timeout{};
+    Duration linger{};
+    /// For how long an outbox that has filled up may take to drain by half before its peer is slow.
+    Duration send_timeout{};
+    std::size_t inbox_bytes = 0;
+    std::size_t outbox_bytes = 0;
+    std::size_t total_outbox_bytes = 0;
+    std::size_t max_message = 0;
+    std::size_t max_peers = 0;
+    /// The members of others, each with `Registry::member_cost`.
+    std::size_t members_bytes = std::size_t{256} << 20;
+    /// Whether a reply of this peer to this call is waited for; otherwise one that comes in parts is not kept. Empty:
+    /// all are. Called from within the engine, which it must not use.
+    std::function<bool(const PeerId&, std::uint64_t call)> awaits = {};
+    RandomSource random;
+};
+
+}  // namespace cluster::core

@@ -1,0 +1,81 @@
+#pragma once
+
+#include "base/block_pool.hpp"
+#include "base/log_line.hpp"
+#include "base/random.hpp"
+#include "base/time.hpp"
+#include "core/action.hpp"
+#include "core/arena.hpp"
+#include "core/counters.hpp"
+#include "core/detector.hpp"
+#include "core/dial_plan.hpp"
+#include "core/engine_options.hpp"
+#include "core/engine_timers.hpp"
+#include "core/own_addresses.hpp"
+#include "core/peers.hpp"
+#include "core/roster.hpp"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cluster::core {
+
+/// What the parts of one engine share: what is known, what is awaited, and what is to be done. Not thread-safe; the
+/// engine is one of these.
+struct Shared {
+    explicit Shared(EngineOptions options);
+    Shared(const Shared&) = delete;
+    Shared& operator=(const Shared&) = delete;
+
+    void log(Severity severity, std::string text) { actions_.push_back(LogLine{severity, std::move(text)}); }
+
+    EngineOptions options_;
+    OwnAddresses own_;
+    Roster roster_;
+    Dice dice_;
+    DialPlan plan_;
+    Detector detector_;
+    Arena arena_;               ///< what is queued for peers lies in it
+    detail::BlockPool blocks_;  ///< and what comes from them in parts in these
+    Peers peers_;
+    EngineTimers timers_;
+    std::vector<Action> actions_;
+    Counters counters_;
+    bool leaving_ = false;
+};
+
+/// A part of an engine: it has a state of its own, uses what all share, and hands back what is not its own to decide.
+/// Not thread-safe; lives in its engine.
+class Part {
+protected:
+    explicit Part(Shared& shared) noexcept
+        : options_(shared.options_),
+          own_(shared.own_),
+          roster_(shared.roster_),
+          dice_(shared.dice_),
+          plan_(shared.plan_),
+          detector_(shared.detector_),
+          peers_(shared.peers_),
+          timers_(shared.timers_),
+          actions_(shared.actions_),
+          counters_(shared.counters_),
+          leaving_(shared.leaving_) {}
+    ~Part() = default;
+
+    void log(Severity severity, std::string text) { actions_.push_back(LogLine{severity, std::move(text)}); }
+
+    const EngineOptions& options_;
+    OwnAddresses& own_;
+    Roster& roster_;
+    Dice& dice_;
+    DialPlan& plan_;
+    Detector& detector_;
+    Peers& peers_;
+    EngineTimers& timers_;
+    std::vector<Action>& actions_;
+    Counters& counters_;
+    const bool& leaving_;
+};
+
+}  // namespace cluster::core

@@ -1,0 +1,74 @@
+#include "core/patience.hpp"
+
+#include <chrono>
+#include <string>
+#include <utility>
+
+namespace cluster::core {
+
+namespace {
+
+/// R27, R31: for reading our last words.
+constexpr Duration drain_timeout = std::chrono::seconds(1);
+/// A redial is given so much time to be answered, or a heartbeat if that is more.
+constexpr Duration least_attempt = std::chrono::seconds(1);
+
+}  // namespace
+
+Duration Patience::with(const Link& link) const {
+    switch (link.state) {
+        case LinkState::dialling:
+            if (joins_.await(link.target)) return options_.connect_timeout;
+            // Who redials does not wait for the system's own attempts, which come ever more seldom.
+            return std::min(options_.connect_timeout, std::max<Duration>(options_.heartbeat, least_attempt));
+        case LinkState::attaching: return options_.attach_timeout;
+        case LinkState::attached:
+        case LinkState::parting:
+        case LinkState::refusing: return drain_timeout;
+        case LinkState::greeting:
+        case LinkState::greeted:
+        case LinkState::waiting:
+        case LinkState::offered: break;
+    }
+    return options_.handshake_timeout;
+}
+
+bool Patience::holds_back(Time now) {
+    if (now < held_back_until_) return true;
+    const Time due = std::max(held_back_until_, std::min(timers_.next(), plan_.next()));
+    if (due >= now || now - due <= detector_.tolerance()) return false;
+    was_late(now - due, now);
+    // Who is always late must get on, too.
+    held_back_until_ = held_back_ ? now : now + detector_.tolerance();
+    return !std::exchange(held_back_, true);
+}
+
+/// For so long nobody could answer this node. What it waits for gets as much more time, though not more than if it
+/// began to wait now.
+void Patience::was_late(Duration lag, Time now) {
+    detector_.slower();
+    const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(lag).count();
+    log(Severity::debug, "late milliseconds=" + std::to_string(milliseconds));
+    for (Pair* pair : peers_.view) {
+        Detector::forgive(pair->watch, lag, now);
+        pair->asked_until = std::min(pair->asked_until + lag, now + Detector::hearing);
+    }
+    // Who was to dial us may have done so meanwhile.
+    for (auto& [id, pair] : peers_.pairs) {
+        if (!pair.in_view) pair.named = std::max(pair.named, std::min(pair.named + lag, now));
+    }
+    plan_.forgive(lag, now);
+    timers_.postpone([&](EngineTimers::Key key, Time at) {
+        Time most = at;
+        if (key.kind == Timer::link) {
+            if (const Link* link = peers_.find(key.id)) most = now + with(*link);
+        } else if (key.kind == Timer::resume) {
+            if (const Pair* pair = peers_.numbered(key.id)) most = now + pair->resume_for;
+        } else if (key.kind == Timer::join) {
+            most = now + options_.connect_timeout;
+        }
+        return std::min(at + lag, most);
+    });
+}
+
+}  // namespace cluster::core
