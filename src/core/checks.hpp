@@ -19,7 +19,7 @@ public:
     /// Nobody knows where the peer can be dialled. Newcomers come first, but they do not keep us from checking for
     /// longer than a death would go unnoticed without it.
     void add(const Pair& pair, Time now);
-    /// Checks one of them.
+    /// Checks one of them. While a mesh forms, links that are still missing come first.
     void next(Time now);
 
 private:
