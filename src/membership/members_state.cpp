@@ -1,10 +1,8 @@
 #include "membership/members_state.hpp"
 
-#include "net/io_thread.hpp"
-#include "support/callbacks.hpp"
+#include "support/may_wait.hpp"
 
 #include <algorithm>
-#include <system_error>
 #include <tuple>
 
 namespace cluster::detail {
@@ -207,9 +205,7 @@ bool MembersState::wait(const WatchState& watch, std::uint64_t seen, Deadline de
     std::unique_lock lock(mutex_);
     const auto over = [&] { return version_ != seen || closed_ || watch.closed_; };
     if (!over() && deadline != no_wait) {
-        if (net::on_io_thread()) {
-            throw std::system_error(make_error_code(errc::would_block), "waiting for members on an I/O thread");
-        }
+        require_may_wait("members");
         ++waiting_threads_;
         if (deadline == for_ever) {
             changed_.wait(lock, over);

@@ -1,6 +1,7 @@
 #pragma once
 
-#include "net/system.hpp"
+#include "base/origin.hpp"
+#include "support/callbacks.hpp"
 #include "support/deadline.hpp"
 
 #include <cluster/membership.hpp>
@@ -73,11 +74,10 @@ private:
 /// 3. A member is named by its id and its owner: nobody can take the place of somebody else's.
 class MembersState : public std::enable_shared_from_this<MembersState> {
 public:
-    using CallBack = std::function<bool(std::function<void()>)>;
     using OnThrow = std::function<void(std::string_view)>;
 
-    /// `call_back` calls a function on the callback thread, the functions in their order; false if that has ended.
-    /// Without it, `on_change` calls on the thread that makes the change. `on_throw` is told what its callbacks throw.
+    /// Without `call_back`, `on_change` calls on the thread that makes the change. `on_throw` is told what its callbacks
+    /// throw.
     explicit MembersState(CallBack call_back = {}, OnThrow on_throw = {})
         : call_back_(std::move(call_back)), on_throw_(std::move(on_throw)) {}
 
@@ -147,7 +147,7 @@ private:
     const CallBack call_back_;
     const OnThrow on_throw_;
 
-    const net::Origin origin_;
+    const Origin origin_;
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::map<Key, Place> members_;

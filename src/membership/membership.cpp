@@ -2,9 +2,9 @@
 
 #include "membership/members_state.hpp"
 #include "membership/membership_host.hpp"
-#include "net/io_thread.hpp"
 #include "net/system.hpp"
 #include "support/deadline.hpp"
+#include "support/may_wait.hpp"
 #include "support/waited.hpp"
 
 #include <algorithm>
@@ -220,7 +220,7 @@ public:
 
 private:
     static bool would_block(seen_by who, std::chrono::nanoseconds timeout) {
-        return who == seen_by::all_peers && timeout > std::chrono::nanoseconds(0) && net::on_io_thread();
+        return who == seen_by::all_peers && timeout > std::chrono::nanoseconds(0) && !may_wait();
     }
 
     std::error_code wait(seen_by who, std::chrono::nanoseconds timeout) const {
@@ -235,7 +235,7 @@ private:
         return operation->error == errc::cancelled ? make_error_code(errc::timed_out) : operation->error;
     }
 
-    const net::Origin origin_;
+    const Origin origin_;
     const std::shared_ptr<MembershipHost> host_;
     const MemberId id_;
 
@@ -260,7 +260,7 @@ Membership::~Membership() {
     if (state_->is_here()) {
         state_->withdraw(seen_by::this_node, {});
     } else {
-        net::keep_for_ever(std::shared_ptr<detail::MembershipState>(std::move(state_)));
+        detail::keep_for_ever(std::shared_ptr<detail::MembershipState>(std::move(state_)));
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include "membership/members_state.hpp"
 #include "membership/membership_host.hpp"
+#include "net/standard_error.hpp"
 #include "net/system.hpp"
 #include "support/log.hpp"
 
@@ -100,9 +101,9 @@ private:
 
     const MemoryLimits limits_;
     const std::shared_ptr<detail::Log> log_ =
-        std::make_shared<detail::Log>(std::function<void(LogLevel, std::string_view)>(), "memory");
+        std::make_shared<detail::Log>(net::log_to_standard_error(), "memory", Severity::warning);
     const std::shared_ptr<MembersState> members_ =
-        std::make_shared<MembersState>(MembersState::CallBack(), [log = log_](std::string_view what) {
+        std::make_shared<MembersState>(detail::CallBack(), [log = log_](std::string_view what) {
             std::string text = "handler_threw text=" + quoted(what);
             log->write({.severity = Severity::error, .text = text, .cause = text});
         });

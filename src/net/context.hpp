@@ -1,10 +1,10 @@
 #pragma once
 
 #include "base/block.hpp"
+#include "base/origin.hpp"
 #include "base/time.hpp"
 #include "net/asio.hpp"
 #include "net/resolver.hpp"
-#include "net/system.hpp"
 
 #include <atomic>
 #include <condition_variable>
@@ -132,12 +132,12 @@ public:
     ~Context();
 
     const std::shared_ptr<Loop>& loop() const noexcept { return loop_; }
-    const Origin& origin() const noexcept { return origin_; }
+    const detail::Origin& origin() const noexcept { return origin_; }
 
 private:
     void start();
 
-    const Origin origin_;
+    const detail::Origin origin_;
     std::shared_ptr<Loop> loop_;
     std::thread callback_thread_;
     std::thread io_thread_;

@@ -1,11 +1,11 @@
 #pragma once
 
+#include "base/thread_kind.hpp"
 #include "core/action.hpp"
 #include "core/engine.hpp"
 #include "net/addresses.hpp"
 #include "net/asio.hpp"
 #include "net/context.hpp"
-#include "net/io_thread.hpp"
 #include "net/resolver.hpp"
 
 #include <cluster/error.hpp>
@@ -33,7 +33,7 @@ class Connection;
 class SpinningMutex {
 public:
     void lock() {
-        const bool io = on_io_thread();
+        const bool io = detail::kind_of_this_thread() == detail::ThreadKind::io;
         if (!io) let_io_pass();
         for (int i = 0; i < 64; ++i) {
             if (mutex_.try_lock()) return;

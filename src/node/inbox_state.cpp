@@ -1,16 +1,13 @@
 #include "node/inbox_state.hpp"
 
 #include "core/frame.hpp"
-#include "net/io_thread.hpp"
 #include "node/replier.hpp"
-
-#include <cluster/error.hpp>
+#include "support/may_wait.hpp"
 
 #include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <memory>
-#include <system_error>
 #include <utility>
 
 namespace cluster::detail {
@@ -221,9 +218,7 @@ std::shared_ptr<SharedBatch> InboxState::next(Deadline deadline) {
     std::unique_lock lock(mutex_);
     while (!open_next()) {
         if (ended_ || deadline == no_wait) return nullptr;
-        if (net::on_io_thread()) {
-            throw std::system_error(make_error_code(errc::would_block), "waiting for a message on an I/O thread");
-        }
+        require_may_wait("a message");
         ++waiting_;
         if (deadline == for_ever) {
             pushed_.wait(lock);

@@ -1,8 +1,9 @@
 #pragma once
 
+#include "base/origin.hpp"
 #include "core/batch.hpp"
 #include "core/credit_pool.hpp"
-#include "net/system.hpp"
+#include "support/callbacks.hpp"
 #include "support/deadline.hpp"
 
 #include <cluster/message.hpp>
@@ -81,8 +82,6 @@ public:
 
     /// `on_taken` is called on the reader's thread, under no lock, when some session has `report_from` bytes to report,
     /// and then not again before `taken`. It must not throw, nor call `detach`.
-    /// `call_back` calls a function on the callback thread; false if that has ended.
-    using CallBack = std::function<bool(std::function<void()>)>;
     /// `replier` may be null where no requests come; one reference to it is taken over.
     explicit InboxState(std::function<void()> on_taken, CallBack call_back = {}, Replier* replier = nullptr)
         : call_back_(std::move(call_back)), on_taken_(std::move(on_taken)), replier_(replier) {}
@@ -157,7 +156,7 @@ private:
     void put(core::Batch&& batch);
     void report() noexcept;
 
-    const net::Origin origin_;
+    const Origin origin_;
     mutable std::mutex mutex_;
     std::condition_variable pushed_;
     std::condition_variable reported_;

@@ -1,26 +1,21 @@
 #include "node/message_handler.hpp"
 
-#include "net/io_thread.hpp"
 #include "support/callbacks.hpp"
+#include "support/may_wait.hpp"
 
-#include <cluster/error.hpp>
-
-#include <system_error>
 #include <utility>
 
 namespace cluster::detail {
 
 void MessageHandler::set(Function function) {
     std::unique_lock lock(mutex_);
-    if (net::on_io_thread() && runs_elsewhere()) {
-        throw std::system_error(make_error_code(errc::would_block), "waiting for a handler on an I/O thread");
-    }
+    if (runs_elsewhere()) require_may_wait("a handler");
     replace(lock, std::move(function), true);
 }
 
 void MessageHandler::clear() noexcept {
     std::unique_lock lock(mutex_);
-    replace(lock, {}, !net::on_io_thread());
+    replace(lock, {}, may_wait());
 }
 
 void MessageHandler::replace(std::unique_lock<std::mutex>& lock, Function function, bool wait) {

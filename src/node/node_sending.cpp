@@ -1,7 +1,7 @@
 #include "node/node_state.hpp"
 
-#include "net/io_thread.hpp"
 #include "node/replier.hpp"
+#include "support/may_wait.hpp"
 #include "support/waited.hpp"
 
 #include <algorithm>
@@ -64,7 +64,7 @@ std::size_t NodeState::queue(const To& to, const Engine::Body& body, std::error_
     Engine::Outcome outcome = attempt(to, body, skip_);
     if (outcome.error == errc::outbox_full && send_timeout_ > std::chrono::nanoseconds(0)) {
         outcome = attempt(to, body, skip_, net::Driver::now());
-        if (outcome.error == errc::outbox_full && net::on_io_thread()) {
+        if (outcome.error == errc::outbox_full && !may_wait()) {
             error = errc::would_block;
             return 0;
         }
@@ -126,7 +126,7 @@ void NodeState::start_request(const PeerId& to, const Outgoing& payload, std::ch
 
 Message NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout,
                            std::error_code& error) {
-    error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
+    error = may_wait() ? std::error_code() : make_error_code(errc::would_block);
     if (error) return {};
     const auto operation = std::make_shared<Waited<RequestOperation>>();
     requests_->start(to, *hand_over(payload), timeout, operation);
@@ -141,7 +141,7 @@ void NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanosec
 }
 
 std::vector<Answer> NodeState::request_all(Payload& payload, std::chrono::nanoseconds timeout, std::error_code& error) {
-    error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
+    error = may_wait() ? std::error_code() : make_error_code(errc::would_block);
     if (error) return {};
     const auto operation = std::make_shared<Waited<RequestAllOperation>>();
     start_request_all(*hand_over(payload), timeout, operation);

@@ -1,11 +1,12 @@
 #include "node/node_state.hpp"
 
 #include "net/addresses.hpp"
-#include "net/io_thread.hpp"
 #include "net/listener.hpp"
+#include "net/standard_error.hpp"
 #include "net/system.hpp"
 #include "node/options_check.hpp"
 #include "node/replier.hpp"
+#include "support/may_wait.hpp"
 #include "support/waited.hpp"
 #include "value/address.hpp"
 
@@ -112,7 +113,8 @@ NodeState::NodeState(const Options& options, const PeerId& id)
       send_timeout_(options.send_timeout),
       skip_(options.when_full == WhenFull::give_up ? Engine::Skip::slow : Engine::Skip::nobody),
       max_message_(options.max_message),
-      log_(options.log, name_) {}
+      log_(options.log ? options.log : net::log_to_standard_error(), name_,
+           options.log ? Severity::debug : Severity::warning) {}
 
 std::shared_ptr<NodeState> NodeState::start(Options options) {
     check(options);
@@ -205,9 +207,11 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
         options.send_timeout, options.total_outbox_bytes);
     state->requests_ = std::make_shared<NodeRequests>(state->loop_, state->sends_, state->handler_calls_,
                                                       state->on_throw_);
-    state->callbacks_ = std::make_shared<Callbacks>(state->loop_, state->on_throw_, [driver = state->driver_] {
-        return driver->with_engine([](Engine& engine, Time) { return engine.peers(); });
-    });
+    state->callbacks_ = std::make_shared<Callbacks>(
+        [loop = state->loop_](std::function<void()> work) { return loop->call(std::move(work)); }, state->on_throw_,
+        [driver = state->driver_] {
+            return driver->with_engine([](Engine& engine, Time) { return engine.peers(); });
+        });
     if (state->peers_file_) {
         state->peers_file_->start([driver = state->driver_] {
             return driver->with_engine([](Engine& engine, Time) { return engine.whereabouts(); });
@@ -389,7 +393,7 @@ std::vector<Address> NodeState::addresses() const {
 }
 
 Peer NodeState::add(const Address& address, std::error_code& error) {
-    error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
+    error = may_wait() ? std::error_code() : make_error_code(errc::would_block);
     if (error) return {};
     const auto operation = std::make_shared<Waited<AddOperation>>();
     start_add(address, operation);
@@ -455,9 +459,9 @@ bool NodeState::wait_for(std::optional<std::size_t> count, std::chrono::nanoseco
     const auto operation = std::make_shared<Waited<WaitOperation>>();
     start_wait(count, operation);
     if (!operation->wait(Deadline())) {
-        if (net::on_io_thread() && timeout > std::chrono::nanoseconds(0)) {
+        if (!may_wait() && timeout > std::chrono::nanoseconds(0)) {
             cancel_wait(*operation);
-            throw std::system_error(make_error_code(errc::would_block), "waiting for peers on an I/O thread");
+            require_may_wait("peers");
         }
         if (!operation->wait(deadline)) cancel_wait(*operation);
         operation->wait(Deadline::max());
@@ -501,7 +505,7 @@ Unacknowledged NodeState::close() {
             const std::lock_guard lock(mutex_);
             result = left_;
         }
-        if (net::on_io_thread()) return result.value_or(Unacknowledged{});
+        if (!may_wait()) return result.value_or(Unacknowledged{});
         if (result) {
             if (peers_file_) peers_file_->finish();
             return *result;
@@ -571,7 +575,7 @@ std::shared_ptr<net::Context> NodeState::shut_down() {
     close();
     handler_.clear();
     callbacks_->end();
-    if (!net::on_io_thread() && !loop_->on_callback_thread()) handler_calls_->wait_for_none();
+    if (may_wait() && !loop_->on_callback_thread()) handler_calls_->wait_for_none();
     return std::move(context_);
 }
 

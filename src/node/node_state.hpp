@@ -1,9 +1,9 @@
 #pragma once
 
+#include "base/origin.hpp"
 #include "net/context.hpp"
 #include "net/driver.hpp"
 #include "net/peers_file.hpp"
-#include "net/system.hpp"
 #include "node/inbox_state.hpp"
 #include "node/message_handler.hpp"
 #include "node/node_members.hpp"
@@ -141,7 +141,7 @@ private:
     std::string log_no_room(const core::Engine::Outcome& outcome);
     core::Engine::Body body_of(Payload& payload) const;
 
-    const net::Origin origin_;
+    const Origin origin_;
     const PeerId id_;
     const std::string name_;
     const std::chrono::nanoseconds send_timeout_;

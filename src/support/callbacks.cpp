@@ -1,6 +1,6 @@
 #include "support/callbacks.hpp"
 
-#include "net/io_thread.hpp"
+#include "support/may_wait.hpp"
 
 namespace cluster {
 
@@ -19,7 +19,7 @@ Subscription::~Subscription() {
 void Subscription::reset() {
     auto registration = std::exchange(registration_, nullptr);
     if (!registration) return;
-    if (!registration->is_here()) return net::keep_for_ever(std::move(registration));
+    if (!registration->is_here()) return detail::keep_for_ever(std::move(registration));
     registration->end();
 }
 
@@ -28,7 +28,7 @@ namespace detail {
 void Registration::end() {
     std::unique_lock lock(mutex_);
     ended_ = true;
-    if (net::on_io_thread() || inside_ == std::this_thread::get_id()) return;
+    if (!may_wait() || inside_ == std::this_thread::get_id()) return;
     left_.wait(lock, [this] { return inside_ == std::thread::id(); });
 }
 
@@ -58,7 +58,7 @@ Subscription Callbacks::on_peer_added(std::function<void(const Peer&)> function)
     std::vector<Peer> known;
     for (const auto& [id, peer] : peers_) known.push_back(peer);
     if (!known.empty()) {
-        loop_->call([self = shared_from_this(), entry, known = std::move(known)] {
+        call_back_([self = shared_from_this(), entry, known = std::move(known)] {
             for (const Peer& peer : known) entry->call(self->on_throw_, peer);
         });
     }
@@ -85,7 +85,7 @@ template <class... Arguments>
 void Callbacks::call(const CallbackList<Arguments...>& list, const std::decay_t<Arguments>&... arguments) {
     auto entries = list.all();
     if (entries.empty()) return;
-    loop_->call([self = shared_from_this(), entries = std::move(entries), arguments...] {
+    call_back_([self = shared_from_this(), entries = std::move(entries), arguments...] {
         for (const auto& entry : entries) entry->call(self->on_throw_, arguments...);
     });
 }
@@ -108,7 +108,7 @@ void Callbacks::peers_changed() {
     const std::lock_guard lock(mutex_);
     if (change_pending_ || changed_.all().empty()) return;
     change_pending_ = true;
-    loop_->call([self = shared_from_this()] {
+    call_back_([self = shared_from_this()] {
         std::vector<CallbackList<const std::vector<Peer>&>::Entry> entries;
         {
             const std::lock_guard changed_lock(self->mutex_);
@@ -131,7 +131,7 @@ void Callbacks::given_up(const GivenUp& given_up) {
         return;
     }
     open = std::make_shared<GivenUp>(given_up);
-    loop_->call([self = shared_from_this(), report = open, entries = std::move(entries)] {
+    call_back_([self = shared_from_this(), report = open, entries = std::move(entries)] {
         {
             const std::lock_guard reports_lock(self->mutex_);
             const auto found = self->reports_.find({report->peer.id, report->reason});

@@ -1,7 +1,6 @@
 #pragma once
 
-#include "net/context.hpp"
-#include "net/system.hpp"
+#include "base/origin.hpp"
 
 #include <cluster/node.hpp>
 
@@ -19,6 +18,9 @@
 #include <vector>
 
 namespace cluster::detail {
+
+/// Calls a function on the callback thread, after those it was given before. False if that thread has ended.
+using CallBack = std::function<bool(std::function<void()>)>;
 
 /// Calls `function`, which is the application's; what it throws goes to `on_throw` as a text.
 template <class OnThrow, class Function, class... Arguments>
@@ -71,7 +73,7 @@ protected:
     void leave();
 
 private:
-    const net::Origin origin_;
+    const Origin origin_;
     std::mutex mutex_;
     std::condition_variable left_;
     std::thread::id inside_;
@@ -130,8 +132,8 @@ public:
     using View = std::function<std::vector<Peer>()>;
 
     /// `view`: the peers in view now.
-    Callbacks(std::shared_ptr<net::Loop> loop, OnThrow on_throw, View view)
-        : loop_(std::move(loop)), on_throw_(std::move(on_throw)), view_(std::move(view)) {}
+    Callbacks(CallBack call_back, OnThrow on_throw, View view)
+        : call_back_(std::move(call_back)), on_throw_(std::move(on_throw)), view_(std::move(view)) {}
 
     Subscription on_peer_added(std::function<void(const Peer&)> function);
     Subscription on_peer_removed(std::function<void(const Peer&, RemovalReason)> function);
@@ -152,7 +154,7 @@ private:
     template <class... Arguments>
     void call(const CallbackList<Arguments...>& list, const std::decay_t<Arguments>&... arguments);
 
-    const std::shared_ptr<net::Loop> loop_;
+    const CallBack call_back_;
     const OnThrow on_throw_;
     const View view_;
 

@@ -27,8 +27,9 @@ namespace cluster::detail {
 /// `flush` does it.
 class Log {
 public:
-    /// An empty `write` stands for standard error, from warnings on. `node` is told in each line.
-    Log(std::function<void(LogLevel, std::string_view)> write, std::string_view node);
+    /// `write` gets each line from `least` on, and `node` with it.
+    Log(std::function<void(LogLevel, std::string_view)> write, std::string_view node,
+        Severity least = Severity::debug);
 
     void write(LogLine line);
     void write(Severity severity, std::string text) { write({severity, std::move(text)}); }

@@ -136,7 +136,7 @@ bool may_include(const File& file, const Include& include) {
     if (file.in("src/wire/")) return value || include.name == "cluster/codec.hpp" || one_of(target, {"core", "wire"});
     if (file.path == "src/net/asio.hpp") return target == "asio";
     if (file.in("src/net/")) return value || one_of(target, {"public", "core", "wire", "net", "system"});
-    if (file.in("src/support/")) return value || one_of(target, {"public", "net", "support", "spdlog"});
+    if (file.in("src/support/")) return value || one_of(target, {"public", "support", "spdlog"});
     if (file.in("src/node/") || file.in("src/membership/"))
         return one_of(target, {"public", "base", "value", "core", "wire", "net", "support", "node", "membership"});
     return false;  // a file of src in no room
