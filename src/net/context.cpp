@@ -35,7 +35,7 @@ void Loop::ask() {
 
 bool Loop::call(std::function<void()> work) {
     {
-        const std::lock_guard lock(mutex_);
+        const detail::Lock lock(mutex_);
         if (finished_) return false;
         calls_.push_back(std::move(work));
     }
@@ -53,8 +53,8 @@ void Loop::run_callbacks() {
     for (;;) {
         std::function<void()> work;
         {
-            std::unique_lock lock(mutex_);
-            called_.wait(lock, [this] { return !calls_.empty() || finished_; });
+            const detail::Lock lock(mutex_);
+            while (calls_.empty() && !finished_) called_.wait(mutex_);
             if (calls_.empty()) return;
             work = std::move(calls_.front());
             calls_.pop_front();
@@ -65,7 +65,7 @@ void Loop::run_callbacks() {
 
 void Loop::finish() {
     {
-        const std::lock_guard lock(mutex_);
+        const detail::Lock lock(mutex_);
         finished_ = true;
     }
     called_.notify_one();

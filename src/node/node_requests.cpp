@@ -70,7 +70,7 @@ void NodeRequests::start(const PeerId& to, const Outgoing& payload, std::chrono:
     errc error{};
     bool sooner = false;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         if (ended_) error = errc::closed;
         if (!ended_) sending->call = calls_.begin(to, deadline, {operation, sending});
         if (!ended_ && sending->call == 0) error = errc::too_many_requests;
@@ -158,7 +158,7 @@ void NodeRequests::start_all(std::vector<Peer> peers, const Outgoing& payload, s
 }
 
 bool NodeRequests::awaits(const PeerId& from, std::uint64_t call) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     return calls_.waits(call, from);
 }
 
@@ -170,7 +170,7 @@ void NodeRequests::replied(const core::Batch& batch) {
         at += core::FrameHeader::size + header.length;
         std::optional<Waiter> waiter;
         {
-            const std::lock_guard lock(mutex_);
+            const Lock lock(mutex_);
             waiter = calls_.answered(core::read_call(body.data()), batch.from);
         }
         if (!waiter) continue;  // its time was over, or it has had a reply
@@ -205,7 +205,7 @@ void NodeRequests::fail(const std::vector<Waiter>& waiters, std::error_code erro
 void NodeRequests::fail(std::uint64_t call, std::error_code error) {
     std::optional<Waiter> waiter;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         waiter = calls_.end(call);
     }
     if (!waiter) return;
@@ -216,7 +216,7 @@ void NodeRequests::fail(std::uint64_t call, std::error_code error) {
 void NodeRequests::peer_gone(const PeerId& peer) {
     std::vector<Waiter> gone;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         gone = calls_.end_all(peer);
     }
     fail(gone, errc::connection_lost);
@@ -225,7 +225,7 @@ void NodeRequests::peer_gone(const PeerId& peer) {
 void NodeRequests::end() {
     std::vector<Waiter> left;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         ended_ = true;
         left = calls_.end_all();
     }
@@ -235,7 +235,7 @@ void NodeRequests::end() {
 
 void NodeRequests::arm() {
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         if (ended_ || armed_ == never) return;
         timer_.expires_at(Deadline(armed_));
     }
@@ -249,7 +249,7 @@ void NodeRequests::arm() {
 void NodeRequests::expire(Time now) {
     std::vector<Waiter> over;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         over = calls_.expire(now);
         armed_ = calls_.deadline();
     }

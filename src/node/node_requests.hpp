@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/mutex.hpp"
 #include "base/time.hpp"
 #include "core/batch.hpp"
 #include "core/calls.hpp"
@@ -14,7 +15,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string_view>
 #include <system_error>
 #include <vector>
@@ -79,10 +79,10 @@ private:
     const std::shared_ptr<HandlerCalls> handler_calls_;
     const OnThrow on_throw_;
 
-    std::mutex mutex_;  ///< no other is taken while it is held
-    core::Calls<Waiter> calls_;
-    Time armed_ = never;  ///< when the timer will look
-    bool ended_ = false;
+    Mutex mutex_;
+    core::Calls<Waiter> calls_ GUARDED_BY(mutex_);
+    Time armed_ GUARDED_BY(mutex_) = never;  ///< when the timer will look
+    bool ended_ GUARDED_BY(mutex_) = false;
 
     asio::steady_timer timer_;  ///< of the I/O thread
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/mutex.hpp"
 #include "base/origin.hpp"
 #include "net/context.hpp"
 #include "net/driver.hpp"
@@ -10,44 +11,25 @@
 #include "node/node_requests.hpp"
 #include "node/send_queue.hpp"
 #include "support/callbacks.hpp"
-#include "support/deadline.hpp"
 #include "support/log.hpp"
+#include "support/wait_list.hpp"
 
 #include <cluster/node.hpp>
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <thread>
 #include <vector>
 
 namespace cluster::detail {
-
-/// Lets threads wait until something has changed. Thread-safe. Whoever waits first notes how often it has, then looks
-/// whether what it waits for is there, and then waits for the next time: so no change is missed.
-class Change {
-public:
-    std::uint64_t count() const noexcept { return count_.load(std::memory_order_acquire); }
-    void happen();
-    /// Returns once there were more than `seen`, or the time is over.
-    void wait(std::uint64_t seen, Deadline deadline);
-
-private:
-    std::mutex mutex_;
-    std::condition_variable happened_;
-    std::atomic<std::uint64_t> count_{0};
-};
 
 /// No error for an outcome that is none.
 inline std::error_code to_code(errc error) {
@@ -165,18 +147,12 @@ private:
     std::optional<asio::steady_timer> log_timer_;  ///< of the I/O thread; none once the node has left
     std::atomic<std::uint64_t> handler_exceptions_{0};
 
-    struct PeersWait {
-        std::optional<std::size_t> count;  ///< nothing: until the engine is settled
-        std::shared_ptr<WaitOperation> operation;
-    };
-    void end_waits(const std::function<bool(const PeersWait&)>& ended);
-
-    Change change_;
-    std::mutex mutex_;  ///< may be held while the engine is used, not the other way round
-    std::map<std::uint64_t, std::shared_ptr<AddOperation>> adds_;
-    std::vector<PeersWait> waits_;
-    std::vector<std::shared_ptr<CloseOperation>> closes_;
-    std::optional<Unacknowledged> left_;
+    Mutex mutex_;
+    WaitList<AddOperation, std::uint64_t> adds_ GUARDED_BY(mutex_);  ///< the engine's answer to a request
+    /// So many peers; nothing: until the engine is settled.
+    WaitList<WaitOperation, std::optional<std::size_t>> waits_ GUARDED_BY(mutex_);
+    WaitList<CloseOperation> closes_ GUARDED_BY(mutex_);
+    std::optional<Unacknowledged> left_ GUARDED_BY(mutex_);
 };
 
 }  // namespace cluster::detail

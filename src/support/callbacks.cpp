@@ -26,30 +26,25 @@ void Subscription::reset() {
 namespace detail {
 
 void Registration::end() {
-    std::unique_lock lock(mutex_);
+    const Lock lock(mutex_);
     ended_ = true;
-    if (!may_wait() || inside_ == std::this_thread::get_id()) return;
-    left_.wait(lock, [this] { return inside_ == std::thread::id(); });
+    if (may_wait()) calls_.wait(mutex_);
 }
 
 bool Registration::enter() {
-    const std::lock_guard lock(mutex_);
-    if (ended_) return false;
-    inside_ = std::this_thread::get_id();
-    return true;
+    const Lock lock(mutex_);
+    if (!ended_) calls_.enter();
+    return !ended_;
 }
 
 void Registration::leave() {
-    {
-        const std::lock_guard lock(mutex_);
-        inside_ = {};
-    }
-    left_.notify_all();
+    const Lock lock(mutex_);
+    calls_.leave();
 }
 
 Subscription Callbacks::on_peer_added(std::function<void(const Peer&)> function) {
     const std::vector<Peer> view = view_();
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     for (const Peer& peer : view) {
         const auto known = peers_.find(peer.id);
         if (known != peers_.end()) known->second = peer;
@@ -66,17 +61,17 @@ Subscription Callbacks::on_peer_added(std::function<void(const Peer&)> function)
 }
 
 Subscription Callbacks::on_peer_removed(std::function<void(const Peer&, RemovalReason)> function) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     return Subscription(removed_.add(std::move(function)));
 }
 
 Subscription Callbacks::on_peers_changed(std::function<void(const std::vector<Peer>&)> function) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     return Subscription(changed_.add(std::move(function)));
 }
 
 Subscription Callbacks::on_given_up(std::function<void(const GivenUp&)> function) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     reports_.clear();  // it hears of what is given up from now on
     return Subscription(given_up_.add(std::move(function)));
 }
@@ -91,27 +86,27 @@ void Callbacks::call(const CallbackList<Arguments...>& list, const std::decay_t<
 }
 
 void Callbacks::peer_added(const Peer& peer) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     peers_[peer.id] = peer;
     close_reports(peer.id);
     call(added_, peer);
 }
 
 void Callbacks::peer_removed(const Peer& peer, RemovalReason reason) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     peers_.erase(peer.id);
     close_reports(peer.id);
     call(removed_, peer, reason);
 }
 
 void Callbacks::peers_changed() {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     if (change_pending_ || changed_.all().empty()) return;
     change_pending_ = true;
     call_back_([self = shared_from_this()] {
         std::vector<CallbackList<const std::vector<Peer>&>::Entry> entries;
         {
-            const std::lock_guard changed_lock(self->mutex_);
+            const Lock changed_lock(self->mutex_);
             self->change_pending_ = false;
             entries = self->changed_.all();
         }
@@ -121,7 +116,7 @@ void Callbacks::peers_changed() {
 }
 
 void Callbacks::given_up(const GivenUp& given_up) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     auto entries = given_up_.all();
     if (entries.empty()) return;
     std::shared_ptr<GivenUp>& open = reports_[{given_up.peer.id, given_up.reason}];
@@ -133,7 +128,7 @@ void Callbacks::given_up(const GivenUp& given_up) {
     open = std::make_shared<GivenUp>(given_up);
     call_back_([self = shared_from_this(), report = open, entries = std::move(entries)] {
         {
-            const std::lock_guard reports_lock(self->mutex_);
+            const Lock reports_lock(self->mutex_);
             const auto found = self->reports_.find({report->peer.id, report->reason});
             if (found != self->reports_.end() && found->second == report) self->reports_.erase(found);
         }
@@ -149,7 +144,7 @@ void Callbacks::close_reports(const PeerId& peer) {
 void Callbacks::end() {
     std::vector<std::shared_ptr<Registration>> all;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         for (const auto& entry : added_.all()) all.push_back(entry);
         for (const auto& entry : removed_.all()) all.push_back(entry);
         for (const auto& entry : changed_.all()) all.push_back(entry);

@@ -66,14 +66,14 @@ void Log::write(LogLine line) {
     if (!logger_->should_log(level_of(line.severity))) return;
     std::optional<LogLine> passed;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         passed = gate_.pass(std::move(line), now());
     }
     if (passed) put(*passed);
 }
 
 std::optional<Time> Log::due() {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     const Time deadline = gate_.deadline();
     if (deadline >= due_) return std::nullopt;
     due_ = deadline;
@@ -83,7 +83,7 @@ std::optional<Time> Log::due() {
 void Log::flush(bool all) {
     std::vector<LogLine> lines;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         due_ = never;
         lines = all ? gate_.flush_all() : gate_.flush(now());
     }

@@ -2,13 +2,13 @@
 
 #include "base/log_gate.hpp"
 #include "base/log_line.hpp"
+#include "base/mutex.hpp"
 #include "base/time.hpp"
 
 #include <cluster/options.hpp>
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,9 +42,9 @@ public:
 private:
     void put(const LogLine& line);
 
-    std::mutex mutex_;
-    LogGate gate_;
-    Time due_ = never;  ///< what `due` has said
+    Mutex mutex_;
+    LogGate gate_ GUARDED_BY(mutex_);
+    Time due_ GUARDED_BY(mutex_) = never;  ///< what `due` has said
     std::shared_ptr<spdlog::logger> logger_;
     std::string suffix_;
 };
