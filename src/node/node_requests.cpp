@@ -68,7 +68,6 @@ void NodeRequests::start(const PeerId& to, const Outgoing& payload, std::chrono:
     const Time deadline = deadline_after(timeout).time_since_epoch();
     const auto sending = std::make_shared<Sending>(weak_from_this());
     errc error{};
-    bool sooner = false;
     {
         const Lock lock(mutex_);
         if (ended_) error = errc::closed;
@@ -78,15 +77,13 @@ void NodeRequests::start(const PeerId& to, const Outgoing& payload, std::chrono:
             operation->cancel = [weak = weak_from_this(), call = sending->call] {
                 if (const auto self = weak.lock()) self->fail(call, errc::cancelled);
             };
-            sooner = deadline < armed_;
-            if (sooner) armed_ = deadline;
+            alarm_.set(deadline, weak_from_this());
         }
     }
     if (error != errc{}) {
         operation->error = error;
         return operation->wake();
     }
-    if (sooner) asio::post(loop_->io(), [self = shared_from_this()] { self->arm(); });
     sends_->start({{to}}, payload.as_request(sending->call), sending);
     if (sending->ended) sends_->cancel(*sending);
 }
@@ -229,21 +226,13 @@ void NodeRequests::end() {
         ended_ = true;
         left = calls_.end_all();
     }
-    timer_.cancel();
+    alarm_.end();
     fail(left, errc::closed);
 }
 
-void NodeRequests::arm() {
-    {
-        const Lock lock(mutex_);
-        if (ended_ || armed_ == never) return;
-        timer_.expires_at(Deadline(armed_));
-    }
-    timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
-        if (error) return;
-        const Time now = std::chrono::steady_clock::now().time_since_epoch();
-        self->loop_->catch_up([self, now] { self->expire(now); });  // a reply may have come in time
-    });
+void NodeRequests::look_at_time() {
+    const Time now = std::chrono::steady_clock::now().time_since_epoch();
+    loop_->catch_up([self = shared_from_this(), now] { self->expire(now); });  // a reply may have come in time
 }
 
 void NodeRequests::expire(Time now) {
@@ -251,11 +240,10 @@ void NodeRequests::expire(Time now) {
     {
         const Lock lock(mutex_);
         over = calls_.expire(now);
-        armed_ = calls_.deadline();
+        alarm_.set(calls_.deadline(), weak_from_this());
     }
     for (const Waiter& each : over) keep_back(*each.sending);
     fail(over, errc::timed_out);
-    arm();
 }
 
 }  // namespace cluster::detail

@@ -121,7 +121,7 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     const std::shared_ptr<NodeState> state(new NodeState(options, draw_id()));
     state->context_ = options.runtime ? options.runtime->context() : std::make_shared<net::Context>();
     state->loop_ = state->context_->loop();
-    state->log_timer_.emplace(state->loop_->io());
+    state->log_alarm_.emplace(state->loop_, [raw = state.get()] { raw->flush_log(); });
     const std::weak_ptr<NodeState> weak = state;
     if (!options.peers_file.empty()) {
         state->peers_file_ = std::make_shared<net::PeersFile>(
@@ -311,7 +311,7 @@ void NodeState::leave() {
 }
 
 void NodeState::left(const core::LeaveDone& done) {
-    log_timer_.reset();
+    log_alarm_->end();
     log_.flush(true);
     if (peers_file_) peers_file_->end();
     inbox_->end();
@@ -347,22 +347,13 @@ void NodeState::handler_threw(std::string_view what) {
 void NodeState::log(LogLine line) {
     log_.write(std::move(line));
     const auto due = log_.due();
-    if (!due) return;
-    asio::post(loop_->io(), [weak = weak_from_this(), due = *due] {
-        if (const auto self = weak.lock()) self->wait_for_log(due);
-    });
+    if (due && !log_alarm_->set(*due, weak_from_this())) log_.flush(true);  // the node has left
 }
 
-/// On the I/O thread: what the log has counted is told when its time has come, or the node has left.
-void NodeState::wait_for_log(Time due) {
-    if (!log_timer_) return log_.flush(true);
-    log_timer_->expires_at(std::chrono::steady_clock::time_point(due));
-    log_timer_->async_wait([weak = weak_from_this()](const std::error_code& cancelled) {
-        const auto self = weak.lock();
-        if (cancelled || !self) return;
-        self->log_.flush();
-        if (const auto next = self->log_.due()) self->wait_for_log(*next);
-    });
+/// What the log has counted is told when its time has come.
+void NodeState::flush_log() {
+    log_.flush();
+    if (const auto next = log_.due()) log_alarm_->set(*next, weak_from_this());
 }
 
 // What the application wants.

@@ -2,6 +2,7 @@
 
 #include "base/mutex.hpp"
 #include "base/origin.hpp"
+#include "net/alarm.hpp"
 #include "net/context.hpp"
 #include "net/driver.hpp"
 #include "net/peers_file.hpp"
@@ -109,7 +110,7 @@ private:
     void handler_threw(std::string_view what);
     bool wait_for(std::optional<std::size_t> count, std::chrono::nanoseconds timeout);
     void log(LogLine line);
-    void wait_for_log(Time due);
+    void flush_log();
     void peer_came();
     void settled();
     void answered(core::AddDone&& answer);
@@ -144,7 +145,7 @@ private:
     MessageHandler handler_;
     MessageHandler::OnThrow on_throw_;
     std::vector<InboxState::Taken> taken_;  ///< of the I/O thread
-    std::optional<asio::steady_timer> log_timer_;  ///< of the I/O thread; none once the node has left
+    std::optional<net::Alarm> log_alarm_;  ///< from `start` on
     std::atomic<std::uint64_t> handler_exceptions_{0};
 
     Mutex mutex_;

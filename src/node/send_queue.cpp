@@ -24,7 +24,7 @@ void SendQueue::start(Receivers to, std::shared_ptr<const Outgoing> payload, std
             awaited.add(to);
             set_cancel(*operation);
             waits_.add(std::move(operation), {std::move(to), std::move(payload), deadline_after(send_timeout_)});
-            arm();
+            set_alarm();
         }
     }
     report(in_vain);
@@ -37,7 +37,7 @@ void SendQueue::start_for_thread(Receivers to, core::Engine::Body body, std::sha
     if (settle(*operation, to, body, false, in_vain)) return woken.add(std::move(operation));
     set_cancel(*operation);
     threads_.add(std::move(operation), {std::move(to), std::move(body)});
-    arm();
+    set_alarm();
 }
 
 void SendQueue::set_cancel(SendOperation& operation) {
@@ -87,7 +87,7 @@ void SendQueue::serve() {
             mutex_.assert_held();
             return settle(operation, each.to, each.body, false, in_vain);
         }));
-        arm();
+        set_alarm();
     }
     report(in_vain);
 }
@@ -115,37 +115,14 @@ void SendQueue::end() {
     woken.add(threads_.end_all(errc::closed));
     awaited_ = {};
     bytes_ = 0;
-    again_ = armed_ = for_ever;
-    timer_.cancel();
+    again_ = for_ever;
+    alarm_.end();
 }
 
-/// When to look at what waits. All operations wait equally long: the time of the first one is over first.
-Deadline SendQueue::next() const {
-    return waits_.empty() ? again_ : std::min(waits_.first().deadline, again_);
-}
-
-/// Sees to it that the timer looks in time.
-void SendQueue::arm() {
-    if (next() >= armed_) return;
-    armed_ = next();
-    asio::post(loop_->io(), [self = shared_from_this()] { self->wait_for_time(); });
-}
-
-/// On the I/O thread.
-void SendQueue::wait_for_time() {
-    {
-        const Lock lock(mutex_);
-        if (armed_ == for_ever) return;
-        timer_.expires_at(armed_);
-    }
-    timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
-        if (error) return;
-        {
-            const Lock lock(self->mutex_);
-            self->armed_ = for_ever;
-        }
-        self->serve();
-    });
+/// All operations wait equally long: the time of the first one is over first.
+void SendQueue::set_alarm() {
+    const Deadline next = waits_.empty() ? again_ : std::min(waits_.first().deadline, again_);
+    alarm_.set(next.time_since_epoch(), weak_from_this());
 }
 
 }  // namespace cluster::detail

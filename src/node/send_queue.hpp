@@ -2,6 +2,7 @@
 
 #include "base/mutex.hpp"
 #include "core/engine.hpp"
+#include "net/alarm.hpp"
 #include "net/context.hpp"
 #include "support/deadline.hpp"
 #include "support/wait_list.hpp"
@@ -41,8 +42,7 @@ private:
     BlockRef kept_;
 };
 
-/// The sends and broadcasts that wait for room: those of operations, and those of threads. Thread-safe. Kept alive by
-/// its timer.
+/// The sends and broadcasts that wait for room: those of operations, and those of threads. Thread-safe.
 ///
 /// 1. Of two messages, or two replies, that have a receiver in common, the operation that was started first is queued
 ///    first. Threads have no order: each holds up its own caller already.
@@ -68,7 +68,7 @@ public:
           no_room_(std::move(no_room)),
           send_timeout_(send_timeout),
           most_bytes_(most_bytes),
-          timer_(loop_->io()) {}
+          alarm_(loop_, [this] { serve(); }) {}
 
     void start(Receivers to, std::shared_ptr<const Outgoing> payload, std::shared_ptr<SendOperation> operation);
     /// For a thread, which keeps the bytes of `body` until it is woken.
@@ -111,9 +111,7 @@ private:
                 Outcomes& in_vain) REQUIRES(mutex_);
     void set_cancel(SendOperation& operation);
     void report(const Outcomes& in_vain) const;
-    Deadline next() const REQUIRES(mutex_);
-    void arm() REQUIRES(mutex_);
-    void wait_for_time();
+    void set_alarm() REQUIRES(mutex_);
 
     const std::shared_ptr<net::Loop> loop_;
     const Attempt attempt_;
@@ -128,9 +126,8 @@ private:
     /// By those in `waits_`. Replies, which are the second, have room of their own.
     std::array<Awaited, 2> awaited_ GUARDED_BY(mutex_);
     Deadline again_ GUARDED_BY(mutex_) = for_ever;  ///< when it is worth trying again although no room was freed
-    Deadline armed_ GUARDED_BY(mutex_) = for_ever;  ///< when the timer will look
 
-    asio::steady_timer timer_;  ///< of the I/O thread
+    net::Alarm alarm_;
 };
 
 }  // namespace cluster::detail
