@@ -46,8 +46,13 @@ public:
     virtual ~Operation();
 
     /// Sees to it that the operation goes on where its handler is to run. The library calls it on any thread, under no
-    /// lock, once for each time the operation was handed over.
+    /// lock, once for each time the operation was handed over, and keeps it alive meanwhile.
     virtual void wake() noexcept = 0;
+
+private:
+    template <class, class>
+    friend class WaitList;
+    std::uint64_t place_ = 0;  ///< in the list where it waits, and under the lock of that list; 0 if it does not wait
 };
 
 /// An operation whose result the library writes before it wakes it.

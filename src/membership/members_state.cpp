@@ -1,10 +1,9 @@
 #include "membership/members_state.hpp"
 
-#include "net/io_thread.hpp"
-#include "support/callbacks.hpp"
+#include "support/may_wait.hpp"
+#include "support/waited.hpp"
 
 #include <algorithm>
-#include <system_error>
 #include <tuple>
 
 namespace cluster::detail {
@@ -102,7 +101,7 @@ private:
 
 }  // namespace
 
-/// Under the lock. True if that is a change.
+/// True if that is a change.
 bool MembersState::put(const std::shared_ptr<const MemberRecord>& record) {
     const auto [found, added] = members_.try_emplace({record->id, record->owner});
     Place& place = found->second;
@@ -117,7 +116,7 @@ bool MembersState::put(const std::shared_ptr<const MemberRecord>& record) {
     return true;
 }
 
-/// Under the lock. True if that is a change.
+/// True if that is a change.
 bool MembersState::erase(const Change& change) {
     const auto found = members_.find({change.record->id, change.record->owner});
     if (found == members_.end()) return false;
@@ -128,64 +127,52 @@ bool MembersState::erase(const Change& change) {
     return true;
 }
 
-/// Makes a new version, and ends the lock: whoever is woken needs it, and so does whoever has to let go of the view
-/// before.
-Woken MembersState::changed(std::unique_lock<std::mutex>& lock) {
+/// Makes a new version. `outdated` is to die outside the lock, because that may take long.
+Woken MembersState::changed(View& outdated) {
     ++version_;
-    const std::shared_ptr<const MemberList> outdated = std::exchange(view_, nullptr);
-    const bool threads = waiting_threads_ > 0;
-    Woken woken = take_waiting(waiting_.begin());
-    lock.unlock();
-    if (threads) changed_.notify_all();
-    return woken;
-}
-
-/// Under the lock: those from `first` on wait no more.
-Woken MembersState::take_waiting(std::vector<Waiting>::iterator first) {
-    std::vector<std::shared_ptr<Operation>> operations;
-    for (auto at = first; at != waiting_.end(); ++at) operations.push_back(std::move(at->operation));
-    waiting_.erase(first, waiting_.end());
-    return Woken(std::move(operations));
+    outdated.swap(view_);
+    return waits_.take_all();
 }
 
 Woken MembersState::apply(std::span<const Change> changes) {
-    std::unique_lock lock(mutex_);
+    View outdated;
+    const Lock lock(mutex_);
     if (closed_) return {};
     bool any = false;
     for (const Change& change : changes) {
         if (change.present ? put(change.record) : erase(change)) any = true;
     }
-    return any ? changed(lock) : Woken();
+    return any ? changed(outdated) : Woken();
 }
 
 Woken MembersState::set_complete(bool complete) {
-    std::unique_lock lock(mutex_);
+    View outdated;
+    const Lock lock(mutex_);
     if (closed_ || complete_ == complete) return {};
     complete_ = complete;
-    return changed(lock);
+    return changed(outdated);
 }
 
 Woken MembersState::set_suspect(const PeerId& id, bool suspect) {
-    std::unique_lock lock(mutex_);
+    View outdated;
+    const Lock lock(mutex_);
     if (closed_) return {};
     Owner& owner = owners_[id];
     const bool shown = owner.members > 0 && owner.suspect != suspect;
     owner.suspect = suspect;
     if (!suspect && owner.members == 0) owners_.erase(id);
-    return shown ? changed(lock) : Woken();
+    return shown ? changed(outdated) : Woken();
 }
 
 void MembersState::close() {
     Woken woken;
-    const std::lock_guard lock(mutex_);
-    if (closed_) return;
+    const Lock lock(mutex_);
     closed_ = true;
-    changed_.notify_all();
-    woken.add(take_waiting(waiting_.begin()));
+    woken.add(waits_.take_all());
 }
 
 MemberView MembersState::snapshot() const {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     if (!view_) {
         const auto list = std::make_shared<MemberList>();
         list->version = version_;
@@ -203,61 +190,36 @@ Subscription MembersState::on_change(std::function<void(const MemberUpdate&)> ca
     return Subscription(std::shared_ptr<Registration>(listening, &listening->callback));
 }
 
-bool MembersState::wait(const WatchState& watch, std::uint64_t seen, Deadline deadline) {
-    std::unique_lock lock(mutex_);
-    const auto over = [&] { return version_ != seen || closed_ || watch.closed_; };
-    if (!over() && deadline != no_wait) {
-        if (net::on_io_thread()) {
-            throw std::system_error(make_error_code(errc::would_block), "waiting for members on an I/O thread");
-        }
-        ++waiting_threads_;
-        if (deadline == for_ever) {
-            changed_.wait(lock, over);
-        } else {
-            changed_.wait_until(lock, deadline, over);
-        }
-        --waiting_threads_;
-    }
-    return version_ != seen && !closed_ && !watch.closed_;
-}
-
 bool MembersState::wait(const WatchState& watch, std::uint64_t seen, const std::shared_ptr<Operation>& operation) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     if (version_ != seen || closed_ || watch.closed_) return false;
-    waiting_.push_back({&watch, operation});
+    waits_.add(operation, &watch);
     return true;
 }
 
 bool MembersState::stop_waiting(const Operation& operation) {
     if (!origin_.is_here()) return false;
-    Waiting found;  // dies outside the lock
-    const std::lock_guard lock(mutex_);
-    const auto at = std::find_if(waiting_.begin(), waiting_.end(),
-                                 [&](const Waiting& each) { return each.operation.get() == &operation; });
-    if (at == waiting_.end()) return false;
-    found = std::move(*at);
-    waiting_.erase(at);
-    return true;
+    std::shared_ptr<Operation> stopped;  // dies outside the lock
+    const Lock lock(mutex_);
+    stopped = waits_.take(operation);
+    return stopped != nullptr;
 }
 
 bool MembersState::at_end(const WatchState& watch) const {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     return closed_ || watch.closed_;
 }
 
 void MembersState::end(WatchState& watch) {
     Woken woken;
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     watch.closed_ = true;
-    changed_.notify_all();
-    const auto first = std::stable_partition(waiting_.begin(), waiting_.end(),
-                                             [&](const Waiting& each) { return each.watch != &watch; });
-    woken.add(take_waiting(first));
+    woken.add(waits_.take_if([&](const WatchState* each, Operation&) { return each == &watch; }));
 }
 
 std::optional<MemberUpdate> WatchState::take() {
     MemberView before;  // may be the last to hold it: dies outside the lock
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     if (at_end()) return std::nullopt;
     MemberView now = members_->snapshot();
     if (now.version() == last_.version()) return std::nullopt;
@@ -269,21 +231,29 @@ std::optional<MemberUpdate> WatchState::take() {
 }
 
 std::uint64_t WatchState::seen() const {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     return last_.version();
 }
 
 std::optional<MemberUpdate> WatchState::next(Deadline deadline) {
-    do {
+    std::shared_ptr<Waited<Operation>> thread;
+    for (;;) {
         if (auto update = take()) return update;
-    } while (members_->wait(*this, seen(), deadline));
-    return std::nullopt;
+        if (deadline == no_wait || at_end()) return std::nullopt;
+        require_may_wait("members");
+        if (!thread) thread = std::make_shared<Waited<Operation>>();
+        if (!wait(thread)) continue;
+        const bool in_time = thread->wait(deadline, [&] {
+            if (stop_waiting(*thread)) thread->wake();
+        });
+        if (!in_time) deadline = no_wait;  // looks once more: the update may have come with the last moment
+    }
 }
 
 void WatchState::close() {
     members_->end(*this);
     MemberView last;
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     std::swap(last, last_);
 }
 

@@ -1,20 +1,21 @@
 #pragma once
 
-#include "net/system.hpp"
+#include "base/mutex.hpp"
+#include "base/origin.hpp"
+#include "support/callbacks.hpp"
 #include "support/deadline.hpp"
+#include "support/wait_list.hpp"
 
 #include <cluster/membership.hpp>
 #include <cluster/operation.hpp>
 
 #include <atomic>
 #include <compare>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -42,27 +43,6 @@ struct MemberList {
     std::vector<Member> members;
 };
 
-/// Operations that a change has woken. Its destructor tells them, which may run code of the application: it must not
-/// die under a lock.
-class Woken {
-public:
-    Woken() = default;
-    explicit Woken(std::vector<std::shared_ptr<Operation>> operations) : operations_(std::move(operations)) {}
-    Woken(Woken&&) noexcept = default;
-    Woken& operator=(Woken&&) = delete;
-    ~Woken() {
-        for (const auto& operation : operations_) operation->wake();
-    }
-    /// Takes over the others.
-    void add(Woken&& others) {
-        for (auto& operation : others.operations_) operations_.push_back(std::move(operation));
-        others.operations_.clear();
-    }
-
-private:
-    std::vector<std::shared_ptr<Operation>> operations_;
-};
-
 /// What one node knows of all members; what `Members` and `MemberWatch` share with their node.
 ///
 /// Thread-safe. Outlives the node as long as a handle does. It has no thread, and calls nothing of the application
@@ -73,11 +53,10 @@ private:
 /// 3. A member is named by its id and its owner: nobody can take the place of somebody else's.
 class MembersState : public std::enable_shared_from_this<MembersState> {
 public:
-    using CallBack = std::function<bool(std::function<void()>)>;
     using OnThrow = std::function<void(std::string_view)>;
 
-    /// `call_back` calls a function on the callback thread, the functions in their order; false if that has ended.
-    /// Without it, `on_change` calls on the thread that makes the change. `on_throw` is told what its callbacks throw.
+    /// Without `call_back`, `on_change` calls on the thread that makes the change. `on_throw` hears what its callbacks
+    /// throw.
     explicit MembersState(CallBack call_back = {}, OnThrow on_throw = {})
         : call_back_(std::move(call_back)), on_throw_(std::move(on_throw)) {}
 
@@ -109,10 +88,8 @@ public:
 
     // For watches.
 
-    /// Waits until `deadline` for a version other than `seen`; false if there is none, or `watch` has ended. Throws
-    /// `errc::would_block` where it would have to wait on an I/O thread.
-    bool wait(const WatchState& watch, std::uint64_t seen, Deadline deadline);
-    /// The same for an operation: wakes it then. False if there is nothing to wait for; then it will not.
+    /// Wakes `operation` once there is another version than `seen`, or `watch` has ended. False if that is so already:
+    /// then it is not woken.
     bool wait(const WatchState& watch, std::uint64_t seen, const std::shared_ptr<Operation>& operation);
     /// False if `operation` is not waiting: it has been woken, or this is a child made by `fork`.
     bool stop_waiting(const Operation& operation);
@@ -134,30 +111,24 @@ private:
         std::shared_ptr<const EnrolledMember> enrolled;
         Owner* owner = nullptr;
     };
-    struct Waiting {
-        const WatchState* watch = nullptr;
-        std::shared_ptr<Operation> operation;
-    };
+    using View = std::shared_ptr<const MemberList>;
 
-    bool put(const std::shared_ptr<const MemberRecord>& record);
-    bool erase(const Change& change);
-    Woken changed(std::unique_lock<std::mutex>& lock);
-    Woken take_waiting(std::vector<Waiting>::iterator first);
+    bool put(const std::shared_ptr<const MemberRecord>& record) REQUIRES(mutex_);
+    bool erase(const Change& change) REQUIRES(mutex_);
+    Woken changed(View& outdated) REQUIRES(mutex_);
 
     const CallBack call_back_;
     const OnThrow on_throw_;
 
-    const net::Origin origin_;
-    mutable std::mutex mutex_;
-    std::condition_variable changed_;
-    std::map<Key, Place> members_;
-    std::unordered_map<PeerId, Owner> owners_;
-    std::uint64_t version_ = 1;
-    bool complete_ = true;
-    bool closed_ = false;
-    mutable std::shared_ptr<const MemberList> view_;  ///< of this version, or null
-    std::size_t waiting_threads_ = 0;
-    std::vector<Waiting> waiting_;
+    const Origin origin_;
+    mutable Mutex mutex_;
+    std::map<Key, Place> members_ GUARDED_BY(mutex_);
+    std::unordered_map<PeerId, Owner> owners_ GUARDED_BY(mutex_);
+    std::uint64_t version_ GUARDED_BY(mutex_) = 1;
+    bool complete_ GUARDED_BY(mutex_) = true;
+    bool closed_ GUARDED_BY(mutex_) = false;
+    mutable View view_ GUARDED_BY(mutex_);  ///< of this version, or null
+    WaitList<Operation, const WatchState*> waits_ GUARDED_BY(mutex_);
 };
 
 /// What a `MemberWatch` stands for. Thread-safe.
@@ -165,6 +136,8 @@ class WatchState {
 public:
     explicit WatchState(std::shared_ptr<MembersState> members) noexcept : members_(std::move(members)) {}
 
+    /// Waits until `deadline` for an update; nothing if there is none, or the watch has ended. Throws
+    /// `errc::would_block` where it would have to wait on an I/O thread.
     std::optional<MemberUpdate> next(Deadline deadline);
     bool at_end() const { return members_->at_end(*this); }
     void close();
@@ -183,8 +156,8 @@ private:
     const std::shared_ptr<MembersState> members_;
     bool closed_ = false;  ///< under the lock of `members_`
 
-    mutable std::mutex mutex_;  ///< held while views are compared, and before that of `members_`
-    MemberView last_;
+    mutable Mutex mutex_;  ///< held while views are compared, and before that of `members_`
+    MemberView last_ GUARDED_BY(mutex_);
 };
 
 }  // namespace cluster::detail

@@ -2,13 +2,12 @@
 
 #include "membership/members_state.hpp"
 #include "membership/membership_host.hpp"
-#include "net/io_thread.hpp"
 #include "net/system.hpp"
 #include "support/deadline.hpp"
+#include "support/may_wait.hpp"
 #include "support/waited.hpp"
 
 #include <algorithm>
-#include <mutex>
 #include <string>
 
 namespace cluster {
@@ -174,11 +173,11 @@ public:
     bool is_here() const noexcept { return origin_.is_here(); }
     const MemberId& id() const noexcept { return id_; }
     std::vector<std::byte> data() const {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         return record_->data;
     }
     bool enrolled() const {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         return enrolled_;
     }
 
@@ -186,7 +185,7 @@ public:
         if (payload.view().size() > host_->max_data()) return errc::member_data_too_large;
         auto record = std::make_shared<const MemberRecord>(MemberRecord{id_, host_->owner(), take(payload)});
         Woken woken;  // outlives the lock
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         if (record->data == record_->data) return {};
         if (enrolled_) {
             const std::error_code error = host_->put(record, woken);
@@ -200,7 +199,7 @@ public:
         if (would_block(who, timeout)) return errc::would_block;
         {
             Woken woken;
-            const std::lock_guard lock(mutex_);
+            const Lock lock(mutex_);
             if (const std::error_code error = host_->put(record_, woken)) return error;
             enrolled_ = true;
         }
@@ -211,7 +210,7 @@ public:
         if (would_block(who, timeout)) return errc::would_block;
         {
             Woken woken;
-            const std::lock_guard lock(mutex_);
+            const Lock lock(mutex_);
             if (enrolled_) host_->erase(id_, woken);
             enrolled_ = false;
         }
@@ -220,7 +219,7 @@ public:
 
 private:
     static bool would_block(seen_by who, std::chrono::nanoseconds timeout) {
-        return who == seen_by::all_peers && timeout > std::chrono::nanoseconds(0) && net::on_io_thread();
+        return who == seen_by::all_peers && timeout > std::chrono::nanoseconds(0) && !may_wait();
     }
 
     std::error_code wait(seen_by who, std::chrono::nanoseconds timeout) const {
@@ -228,20 +227,17 @@ private:
         const Deadline deadline = deadline_after(timeout);
         const auto operation = std::make_shared<Waited<WaitOperation>>();
         host_->wait_until_seen(operation);
-        if (!operation->wait(deadline)) {
-            operation->cancel();
-            operation->wait(for_ever);
-        }
+        operation->wait(deadline, [&] { operation->cancel(); });
         return operation->error == errc::cancelled ? make_error_code(errc::timed_out) : operation->error;
     }
 
-    const net::Origin origin_;
+    const Origin origin_;
     const std::shared_ptr<MembershipHost> host_;
     const MemberId id_;
 
-    mutable std::mutex mutex_;
-    std::shared_ptr<const MemberRecord> record_;
-    bool enrolled_ = false;
+    mutable Mutex mutex_;
+    std::shared_ptr<const MemberRecord> record_ GUARDED_BY(mutex_);
+    bool enrolled_ GUARDED_BY(mutex_) = false;
 };
 
 Membership::Membership(std::shared_ptr<detail::MembershipHost> host)
@@ -260,7 +256,7 @@ Membership::~Membership() {
     if (state_->is_here()) {
         state_->withdraw(seen_by::this_node, {});
     } else {
-        net::keep_for_ever(std::shared_ptr<detail::MembershipState>(std::move(state_)));
+        detail::keep_for_ever(std::shared_ptr<detail::MembershipState>(std::move(state_)));
     }
 }
 

@@ -2,11 +2,11 @@
 
 #include "membership/members_state.hpp"
 #include "membership/membership_host.hpp"
+#include "net/standard_error.hpp"
 #include "net/system.hpp"
 #include "support/log.hpp"
 
 #include <map>
-#include <mutex>
 #include <set>
 #include <string>
 #include <system_error>
@@ -28,12 +28,12 @@ public:
     std::size_t max_data() const noexcept { return limits_.max_member_data; }
 
     bool closed() const {
-        const std::lock_guard lock(mutex_);
+        const detail::Lock lock(mutex_);
         return closed_;
     }
 
     std::error_code put(const std::shared_ptr<const MemberRecord>& record, Woken& woken) {
-        const std::lock_guard lock(mutex_);
+        const detail::Lock lock(mutex_);
         if (closed_) return errc::closed;
         if (!enrolled_.contains(record->id) && enrolled_.size() >= limits_.max_members) return errc::too_many_members;
         enrolled_[record->id] = record;
@@ -44,7 +44,7 @@ public:
     }
 
     void erase(const MemberId& id, Woken& woken) {
-        const std::lock_guard lock(mutex_);
+        const detail::Lock lock(mutex_);
         const auto found = enrolled_.find(id);
         if (found == enrolled_.end()) return;
         const MembersState::Change change{found->second, false, true};
@@ -54,7 +54,7 @@ public:
 
     void close() {
         {
-            const std::lock_guard lock(mutex_);
+            const detail::Lock lock(mutex_);
             closed_ = true;
         }
         members_->close();
@@ -64,7 +64,7 @@ public:
     /// Shows all members of the owner of `id`, or none of them.
     bool show_owner(const MemberId& id, bool present) {
         Woken woken;  // outlives the lock
-        const std::lock_guard lock(mutex_);
+        const detail::Lock lock(mutex_);
         const PeerId* const owner = owner_of(id);
         if (owner == nullptr || expired_.contains(*owner) != present) return false;
         if (present) {
@@ -84,7 +84,7 @@ public:
 
     bool suspect(const MemberId& id, bool suspect) {
         Woken woken;
-        const std::lock_guard lock(mutex_);
+        const detail::Lock lock(mutex_);
         const PeerId* const owner = owner_of(id);
         if (owner == nullptr) return false;
         woken.add(members_->set_suspect(*owner, suspect));
@@ -92,25 +92,24 @@ public:
     }
 
 private:
-    /// Under the lock.
-    const PeerId* owner_of(const MemberId& id) const {
+    const PeerId* owner_of(const MemberId& id) const REQUIRES(mutex_) {
         const auto found = enrolled_.find(id);
         return closed_ || found == enrolled_.end() ? nullptr : &found->second->owner;
     }
 
     const MemoryLimits limits_;
     const std::shared_ptr<detail::Log> log_ =
-        std::make_shared<detail::Log>(std::function<void(LogLevel, std::string_view)>(), "memory");
+        std::make_shared<detail::Log>(net::log_to_standard_error(), "memory", Severity::warning);
     const std::shared_ptr<MembersState> members_ =
-        std::make_shared<MembersState>(MembersState::CallBack(), [log = log_](std::string_view what) {
+        std::make_shared<MembersState>(detail::CallBack(), [log = log_](std::string_view what) {
             std::string text = "handler_threw text=" + quoted(what);
             log->write({.severity = Severity::error, .text = text, .cause = text});
         });
 
-    mutable std::mutex mutex_;
-    std::map<MemberId, std::shared_ptr<const MemberRecord>> enrolled_;
-    std::set<PeerId> expired_;  ///< owners of whom nothing is shown
-    bool closed_ = false;
+    mutable detail::Mutex mutex_;
+    std::map<MemberId, std::shared_ptr<const MemberRecord>> enrolled_ GUARDED_BY(mutex_);
+    std::set<PeerId> expired_ GUARDED_BY(mutex_);  ///< owners of whom nothing is shown
+    bool closed_ GUARDED_BY(mutex_) = false;
 };
 
 /// The node that a membership belongs to. Thread-safe.

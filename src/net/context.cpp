@@ -1,27 +1,16 @@
 #include "net/context.hpp"
 
+#include "base/thread_kind.hpp"
 #include "net/addresses.hpp"
-#include "net/io_thread.hpp"
+#include "net/system.hpp"
 
 #include <cluster/error.hpp>
 
-#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
 
 namespace cluster::net {
-
-namespace {
-
-/// Of an I/O thread. The thread that goes on in a child made by `fork` is none.
-thread_local std::optional<Origin> io_thread_of;
-
-}  // namespace
-
-bool on_io_thread() noexcept {
-    return io_thread_of && io_thread_of->is_here();
-}
 
 Loop::Loop() : io_(1), io_work_(io_.get_executor()), last_in_line_(io_, open_always_readable()) {
     const asio::steady_timer first(io_);  // makes what the thread will wait with: whoever lacks it learns it now
@@ -46,7 +35,7 @@ void Loop::ask() {
 
 bool Loop::call(std::function<void()> work) {
     {
-        const std::lock_guard lock(mutex_);
+        const detail::Lock lock(mutex_);
         if (finished_) return false;
         calls_.push_back(std::move(work));
     }
@@ -55,7 +44,7 @@ bool Loop::call(std::function<void()> work) {
 }
 
 void Loop::run_io() {
-    io_thread_of.emplace();
+    detail::set_kind_of_this_thread(detail::ThreadKind::io);
     io_.run();
 }
 
@@ -64,8 +53,8 @@ void Loop::run_callbacks() {
     for (;;) {
         std::function<void()> work;
         {
-            std::unique_lock lock(mutex_);
-            called_.wait(lock, [this] { return !calls_.empty() || finished_; });
+            const detail::Lock lock(mutex_);
+            while (calls_.empty() && !finished_) called_.wait(mutex_);
             if (calls_.empty()) return;
             work = std::move(calls_.front());
             calls_.pop_front();
@@ -76,7 +65,7 @@ void Loop::run_callbacks() {
 
 void Loop::finish() {
     {
-        const std::lock_guard lock(mutex_);
+        const detail::Lock lock(mutex_);
         finished_ = true;
     }
     called_.notify_one();
@@ -106,21 +95,22 @@ void Context::start() {
 
 Context::~Context() {
     if (!origin_.is_here()) {
-        keep_for_ever(std::move(loop_));
+        detail::keep_for_ever(std::move(loop_));
         for (std::thread* each : {&callback_thread_, &io_thread_}) {
-            keep_for_ever(std::make_shared<std::thread>(std::move(*each)));
+            detail::keep_for_ever(std::make_shared<std::thread>(std::move(*each)));
         }
         return;
     }
     loop_->finish();
     const bool on_own_callback = loop_->on_callback_thread();
+    const bool on_io_thread = detail::kind_of_this_thread() == detail::ThreadKind::io;
     // The I/O thread ends at once, since the nodes have left.
-    if (on_io_thread()) {
+    if (on_io_thread) {
         io_thread_.detach();
     } else {
         io_thread_.join();
     }
-    if (on_io_thread() || on_own_callback) {
+    if (on_io_thread || on_own_callback) {
         callback_thread_.detach();
     } else {
         callback_thread_.join();

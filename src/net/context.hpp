@@ -1,18 +1,17 @@
 #pragma once
 
 #include "base/block.hpp"
+#include "base/mutex.hpp"
+#include "base/origin.hpp"
 #include "base/time.hpp"
 #include "net/asio.hpp"
 #include "net/resolver.hpp"
-#include "net/system.hpp"
 
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -114,10 +113,10 @@ private:
     Time caught_up_{};
     void ask();
 
-    std::mutex mutex_;
-    std::condition_variable called_;
-    std::deque<std::function<void()>> calls_;
-    bool finished_ = false;
+    detail::Mutex mutex_;
+    detail::Condition called_;
+    std::deque<std::function<void()>> calls_ GUARDED_BY(mutex_);
+    bool finished_ GUARDED_BY(mutex_) = false;
     std::atomic<std::thread::id> callback_thread_{};
 };
 
@@ -132,12 +131,12 @@ public:
     ~Context();
 
     const std::shared_ptr<Loop>& loop() const noexcept { return loop_; }
-    const Origin& origin() const noexcept { return origin_; }
+    const detail::Origin& origin() const noexcept { return origin_; }
 
 private:
     void start();
 
-    const Origin origin_;
+    const detail::Origin origin_;
     std::shared_ptr<Loop> loop_;
     std::thread callback_thread_;
     std::thread io_thread_;

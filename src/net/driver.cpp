@@ -66,7 +66,7 @@ void Driver::work() {
     for (int round = 0; round < most_rounds; ++round) {
         Time deadline = never;
         {
-            const std::lock_guard lock(mutex_);
+            const detail::Lock lock(mutex_);
             const Time time = now();
             if (engine_.deadline() <= time && may_judge()) engine_.tick(time);
             engine_.take_actions(actions_);
@@ -107,7 +107,7 @@ void Driver::arm(Time deadline) {
     timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
         if (error) return;
         {
-            const std::lock_guard lock(self->mutex_);
+            const detail::Lock lock(self->mutex_);
             self->armed_ = never;
         }
         self->work();

@@ -5,15 +5,13 @@
 #include "net/addresses.hpp"
 #include "net/asio.hpp"
 #include "net/context.hpp"
-#include "net/io_thread.hpp"
 #include "net/resolver.hpp"
+#include "net/spinning_mutex.hpp"
 
 #include <cluster/error.hpp>
 
-#include <atomic>
 #include <chrono>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -25,52 +23,6 @@
 namespace cluster::net {
 
 class Connection;
-
-/// A mutex for short critical sections: tries for about a microsecond before it sleeps, because to wake a thread costs
-/// more than most of them last. An I/O thread that has slept for `patience` goes first: threads that take the mutex
-/// again and again, as those who send do, would otherwise keep it from its work until its peers take it for dead. To
-/// let it go first at once would cost a quarter of what can be sent.
-class SpinningMutex {
-public:
-    void lock() {
-        const bool io = on_io_thread();
-        if (!io) let_io_pass();
-        for (int i = 0; i < 64; ++i) {
-            if (mutex_.try_lock()) return;
-            for (int k = 0; k < 8; ++k) pause();
-        }
-        if (io) io_sleeps_since_.store(now());
-        mutex_.lock();
-        if (io) {
-            io_sleeps_since_.store(0);
-            io_sleeps_since_.notify_all();
-        }
-    }
-    void unlock() { mutex_.unlock(); }
-
-private:
-    static void pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-        __builtin_ia32_pause();
-#elif defined(__aarch64__)
-        __asm__ volatile("yield");
-#endif
-    }
-
-    static constexpr std::chrono::steady_clock::rep patience =
-        std::chrono::steady_clock::duration(std::chrono::milliseconds(1)).count();
-
-    static std::chrono::steady_clock::rep now() noexcept {
-        return std::chrono::steady_clock::now().time_since_epoch().count();
-    }
-    void let_io_pass() const noexcept {
-        const auto since = io_sleeps_since_.load(std::memory_order_relaxed);
-        if (since != 0 && now() - since > patience) io_sleeps_since_.wait(since);
-    }
-
-    std::mutex mutex_;
-    std::atomic<std::chrono::steady_clock::rep> io_sleeps_since_{0};  ///< 0: it does not
-};
 
 /// Who carries out what does not concern the network.
 class Observer {
@@ -104,13 +56,26 @@ public:
     /// Calls `use(engine, now)` and sees to it that what follows from it happens.
     template <class Use>
     auto with_engine(Use&& use) {
-        return locked([&] { return use(engine_, now()); }, [this] { return engine_.deadline() < armed_; });
+        return locked(
+            [&] {
+                mutex_.assert_held();
+                return use(engine_, now());
+            },
+            [this] {
+                mutex_.assert_held();
+                return engine_.deadline() < armed_;
+            });
     }
     /// Calls `use(engine)`, which can produce output but needs no time and sets no timer: `broadcast` and `send`, of
     /// which there are many.
     template <class Use>
     auto enqueue(Use&& use) {
-        return locked([&] { return use(engine_); }, [] { return false; });
+        return locked(
+            [&] {
+                mutex_.assert_held();
+                return use(engine_);
+            },
+            [] { return false; });
     }
 
     // For the connections, on the I/O thread.
@@ -119,7 +84,7 @@ public:
     template <class Use>
     void serve(Use&& use) {
         {
-            const std::lock_guard lock(mutex_);
+            const detail::Lock lock(mutex_);
             use(engine_, now());
         }
         work();
@@ -130,26 +95,31 @@ public:
 private:
     template <class Use, class AlsoDue>
     auto locked(Use&& use, AlsoDue&& also_due) {
-        std::unique_lock lock(mutex_);
-        const auto wake = [&] {
-            if (awake_ || !(engine_.has_actions() || engine_.has_ready() || also_due())) return;
-            awake_ = true;
-            lock.unlock();
-            post_work();
-        };
+        detail::Lock lock(mutex_);
         if constexpr (std::is_void_v<decltype(use())>) {
             use();
-            wake();
+            if (!wakes(also_due)) return;
+            lock.unlock();
+            post_work();
         } else {
             auto result = use();
-            wake();
+            if (!wakes(also_due)) return result;
+            lock.unlock();
+            post_work();
             return result;
         }
+    }
+    /// Whether the caller is to wake the I/O thread.
+    template <class AlsoDue>
+    bool wakes(AlsoDue&& also_due) REQUIRES(mutex_) {
+        if (awake_ || !(engine_.has_actions() || engine_.has_ready() || also_due())) return false;
+        awake_ = true;
+        return true;
     }
 
     void post_work();
     void work();
-    bool may_judge();
+    bool may_judge() REQUIRES(mutex_);
     void arm(Time deadline);
 
     void carry_out(core::Action&& action);
@@ -172,9 +142,9 @@ private:
     const std::shared_ptr<Loop> loop_;
     const std::chrono::seconds keep_warm_;
     SpinningMutex mutex_;
-    core::Engine engine_;
-    bool awake_ = true;               ///< under the mutex; true until `start` has been carried out
-    Time armed_ = never;  ///< under the mutex: when the timer will look
+    core::Engine engine_ GUARDED_BY(mutex_);
+    bool awake_ GUARDED_BY(mutex_) = true;   ///< true until `start` has been carried out
+    Time armed_ GUARDED_BY(mutex_) = never;  ///< when the timer will look
 
     // Of the I/O thread.
     std::shared_ptr<Observer> observer_;

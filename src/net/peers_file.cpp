@@ -191,7 +191,7 @@ PeersFile::PeersFile(std::string path, const std::string& cluster, std::chrono::
 }
 
 std::vector<Address> PeersFile::addresses(std::span<const Address> except, std::size_t most) const {
-    const std::lock_guard lock(mutex_);
+    const detail::Lock lock(mutex_);
     return known_.addresses(except, most);
 }
 
@@ -205,32 +205,39 @@ void PeersFile::changed() {
 }
 
 void PeersFile::departed(const PeerId& id) {
-    const std::lock_guard lock(mutex_);
+    const detail::Lock lock(mutex_);
     departed_.insert(id);
     unsaved_ = known_.forget(id) || unsaved_;
 }
 
 void PeersFile::leaving(std::vector<core::Whereabouts> view) {
-    const std::lock_guard lock(mutex_);
+    const detail::Lock lock(mutex_);
     known_.observe(std::move(view), steady_now());
 }
 
 /// On the callback thread.
 void PeersFile::write(bool anyway) {
     {
-        const std::lock_guard lock(mutex_);
+        const detail::Lock lock(mutex_);
         departed_.clear();
     }
     if (auto view = view_()) {
-        std::unique_lock disk(disk_);
-        std::string text;
-        if (!finished_) {
-            const std::lock_guard lock(mutex_);
-            std::erase_if(*view, [this](const core::Whereabouts& each) { return departed_.contains(each.id); });
-            unsaved_ = known_.observe(std::move(*view), steady_now()) || unsaved_ || anyway;
-            if (std::exchange(unsaved_, false)) text = known_.text(moment());
+        std::error_code problem;
+        {
+            const detail::Lock disk(disk_);
+            std::string text;
+            if (!finished_) {
+                const detail::Lock lock(mutex_);
+                std::erase_if(*view, [this](const core::Whereabouts& each) {
+                    mutex_.assert_held();
+                    return departed_.contains(each.id);
+                });
+                unsaved_ = known_.observe(std::move(*view), steady_now()) || unsaved_ || anyway;
+                if (std::exchange(unsaved_, false)) text = known_.text(moment());
+            }
+            if (!text.empty()) problem = save(text);
         }
-        if (!text.empty()) save(text, std::move(disk));
+        tell(problem);
     }
     asio::post(loop_->io(), [self = shared_from_this()] { self->wait(pause, false); });
 }
@@ -258,29 +265,37 @@ void PeersFile::end() {
 }
 
 void PeersFile::finish() {
-    std::unique_lock disk(disk_);
-    if (std::exchange(finished_, true)) return;
-    std::string text;
+    std::error_code problem;
     {
-        const std::lock_guard lock(mutex_);
-        text = known_.text(moment());
+        const detail::Lock disk(disk_);
+        if (std::exchange(finished_, true)) return;
+        std::string text;
+        {
+            const detail::Lock lock(mutex_);
+            text = known_.text(moment());
+        }
+        problem = save(text);
     }
-    save(text, std::move(disk));
+    tell(problem);
 }
 
-/// What fails is tried again at the next change, or after a while.
-void PeersFile::save(const std::string& text, std::unique_lock<std::mutex> disk) {
+/// What fails is tried again at the next change, or after a while. Returns what it failed with, if that is news.
+std::error_code PeersFile::save(const std::string& text) {
     const std::error_code error = replace_file(path_, text);
     if (error) {
-        const std::lock_guard lock(mutex_);
+        const detail::Lock lock(mutex_);
         unsaved_ = true;
     }
-    const bool news = error && error != problem_;
+    const bool news = error != problem_;
     problem_ = error;
-    disk.unlock();  // before the application's function is called, which may close the node
-    if (!news) return;
+    return news ? error : std::error_code();
+}
+
+/// Under no lock: the application's function may close the node.
+void PeersFile::tell(const std::error_code& problem) const {
+    if (!problem) return;
     report_(Severity::warning,
-            "peers_file_not_written path=" + quoted(path_) + " text=" + quoted(error.message()));
+            "peers_file_not_written path=" + quoted(path_) + " text=" + quoted(problem.message()));
 }
 
 }  // namespace cluster::net

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/mutex.hpp"
 #include "core/action.hpp"
 #include "core/peers_file.hpp"
 #include "net/asio.hpp"
@@ -9,7 +10,6 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <span>
@@ -39,9 +39,6 @@ std::error_code probe_replacing(const std::string& path);
 /// It is written on the callback thread, since a disk may take its time: at most once per `pause`, and now and then
 /// though nothing has changed, so that those who stay do not look old. The members are for the I/O thread where nothing
 /// else is said. Kept alive by its timer until `end`, and by what waits for the callback thread.
-///
-/// Locks: what waits for the disk holds `disk_` and neither `mutex_` nor the engine's; `mutex_` may be taken under the
-/// engine's, not the other way round.
 class PeersFile : public std::enable_shared_from_this<PeersFile> {
 public:
     using Report = std::function<void(Severity, const std::string&)>;
@@ -73,7 +70,8 @@ public:
 private:
     void write(bool anyway);
     void wait(std::chrono::nanoseconds time, bool anyway);
-    void save(const std::string& text, std::unique_lock<std::mutex> disk);
+    std::error_code save(const std::string& text) REQUIRES(disk_);
+    void tell(const std::error_code& problem) const;
 
     const std::string path_;
     const std::shared_ptr<Loop> loop_;
@@ -87,14 +85,14 @@ private:
     bool again_ = false;
     bool ended_ = false;
 
-    std::mutex disk_;  ///< for the file, and what follows
-    bool finished_ = false;
-    std::error_code problem_;
+    detail::Mutex disk_;  ///< held while the disk is waited for, and the other is not
+    bool finished_ GUARDED_BY(disk_) = false;
+    std::error_code problem_ GUARDED_BY(disk_);
 
-    mutable std::mutex mutex_;  ///< for what follows
-    core::KnownPeers known_;
-    bool unsaved_ = false;
-    std::set<PeerId> departed_;  ///< since the view was asked for
+    mutable detail::Mutex mutex_;
+    core::KnownPeers known_ GUARDED_BY(mutex_);
+    bool unsaved_ GUARDED_BY(mutex_) = false;
+    std::set<PeerId> departed_ GUARDED_BY(mutex_);  ///< since the view was asked for
 };
 
 }  // namespace cluster::net

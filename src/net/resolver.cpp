@@ -1,10 +1,11 @@
 #include "net/resolver.hpp"
 
+#include "base/mutex.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <map>
-#include <mutex>
 #include <netdb.h>
 #include <optional>
 #include <string>
@@ -29,12 +30,12 @@ struct Resolver::Shared : std::enable_shared_from_this<Shared> {
     std::optional<Address> next();
     void answer(const Address& name, Endpoints endpoints);
 
-    std::mutex mutex;
-    asio::io_context* io;  ///< null when the resolver is gone
+    detail::Mutex mutex;
+    asio::io_context* io GUARDED_BY(mutex);  ///< null when the resolver is gone
     const LookUp look_up;
-    std::map<Address, std::vector<Asker>> asked;
-    std::deque<Address> waiting;  ///< of those asked for, the ones that no thread has taken
-    std::size_t threads = 0;
+    std::map<Address, std::vector<Asker>> asked GUARDED_BY(mutex);
+    std::deque<Address> waiting GUARDED_BY(mutex);  ///< of those asked for, the ones that no thread has taken
+    std::size_t threads GUARDED_BY(mutex) = 0;
 };
 
 /// What one thread does: it ends when no name is left.
@@ -52,7 +53,7 @@ void Resolver::Shared::run() {
 
 /// A name that somebody still waits for. If there is none, the calling thread counts no more.
 std::optional<Address> Resolver::Shared::next() {
-    const std::lock_guard lock(mutex);
+    const detail::Lock lock(mutex);
     while (!waiting.empty()) {
         const Address name = std::move(waiting.front());
         waiting.pop_front();
@@ -66,7 +67,7 @@ std::optional<Address> Resolver::Shared::next() {
 }
 
 void Resolver::Shared::answer(const Address& name, Endpoints endpoints) {
-    const std::lock_guard lock(mutex);
+    const detail::Lock lock(mutex);
     if (io == nullptr) return;
     asio::post(*io, [askers = std::move(asked.extract(name).mapped()), endpoints = std::move(endpoints)] {
         for (const Asker& each : askers) {
@@ -79,7 +80,7 @@ Resolver::Resolver(asio::io_context& io, LookUp look_up)
     : shared_(std::make_shared<Shared>(io, std::move(look_up))) {}
 
 Resolver::~Resolver() {
-    const std::lock_guard lock(shared_->mutex);
+    const detail::Lock lock(shared_->mutex);
     shared_->io = nullptr;
     shared_->waiting.clear();
     shared_->asked.clear();
@@ -87,7 +88,7 @@ Resolver::~Resolver() {
 
 void Resolver::look_up(const Address& name, const std::weak_ptr<void>& owner, Then then) {
     {
-        const std::lock_guard lock(shared_->mutex);
+        const detail::Lock lock(shared_->mutex);
         auto& askers = shared_->asked[name];
         askers.push_back({owner, std::move(then)});
         if (askers.size() > 1) return;

@@ -7,6 +7,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <ctime>
+#include <memory>
 #include <string>
 
 namespace cluster::net {
@@ -39,6 +44,34 @@ ssize_t write_some(std::string_view text) {
     }
 }
 
+/// The time of day in UTC, such as 2024-02-29T23:59:59.123Z.
+std::string stamp() {
+    const auto now = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
+    const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+    std::tm parts{};
+    ::gmtime_r(&seconds, &parts);
+    std::array<char, 40> text{};
+    const std::size_t size = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &parts);
+    const auto milliseconds = now.time_since_epoch().count() % 1000;
+    return std::string(text.data(), size) + '.' + std::to_string(1000 + milliseconds).substr(1) + 'Z';
+}
+
+/// One line of the log after the other.
+class Lines {
+public:
+    void write(LogLevel level, std::string_view text) {
+        std::string line = stamp() + (level == LogLevel::error ? " cluster: error: " : " cluster: warning: ");
+        line += text;
+        if (lost_ != 0) line += " lines_lost=" + std::to_string(lost_);
+        line += '\n';
+        lost_ = out_.write(line) ? 0 : lost_ + 1;
+    }
+
+private:
+    StandardError out_;
+    std::uint64_t lost_ = 0;  ///< since a line was written
+};
+
 }  // namespace
 
 bool StandardError::write(std::string_view line) {
@@ -49,6 +82,10 @@ bool StandardError::write(std::string_view line) {
     const ssize_t count = write_some(text);
     if (count > 0) torn_ = static_cast<std::size_t>(count) < text.size();
     return count == static_cast<ssize_t>(text.size());
+}
+
+std::function<void(LogLevel, std::string_view)> log_to_standard_error() {
+    return [lines = std::make_shared<Lines>()](LogLevel level, std::string_view text) { lines->write(level, text); };
 }
 
 }  // namespace cluster::net

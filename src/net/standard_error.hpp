@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cluster/options.hpp>
+
 #include <cstddef>
+#include <functional>
 #include <string_view>
 
 namespace cluster::net {
@@ -21,5 +24,8 @@ public:
 private:
     bool torn_ = false;  ///< the line before was written in part
 };
+
+/// Writes the log of an application that does not say where to, with the time. Counts the lines that were lost.
+std::function<void(LogLevel, std::string_view)> log_to_standard_error();
 
 }  // namespace cluster::net

@@ -1,5 +1,7 @@
 #include "net/system.hpp"
 
+#include "base/origin.hpp"
+
 #include <cluster/error.hpp>
 
 #include <pthread.h>
@@ -13,7 +15,6 @@
 #include <ctime>
 #include <initializer_list>
 #include <system_error>
-#include <utility>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -23,14 +24,8 @@ namespace cluster::net {
 
 namespace {
 
-/// How often `fork` stands between the process that was started and this one.
-std::atomic<unsigned> forks{0};
-
-struct Kept {
-    std::shared_ptr<const void> what;
-    Kept* next = nullptr;
-};
-std::atomic<Kept*> kept{nullptr};
+/// From the start of the program on.
+[[maybe_unused]] const int watching_forks = ::pthread_atfork(nullptr, nullptr, &detail::Origin::count_fork);
 
 }  // namespace
 
@@ -69,21 +64,6 @@ std::uint64_t raise_descriptor_limit() noexcept {
         ::setrlimit(RLIMIT_NOFILE, &limit);
     }
     return descriptor_limit();
-}
-
-Origin::Origin() noexcept : forks_(forks) {
-    static const int registered = ::pthread_atfork(nullptr, nullptr, [] { ++forks; });
-    static_cast<void>(registered);
-}
-
-bool Origin::is_here() const noexcept {
-    return forks_ == forks.load(std::memory_order_relaxed);
-}
-
-void keep_for_ever(std::shared_ptr<const void> what) {
-    auto* const one = new Kept{std::move(what), kept};
-    while (!kept.compare_exchange_weak(one->next, one)) {
-    }
 }
 
 QuietWriting::QuietWriting() noexcept {

@@ -3,7 +3,6 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 
 // What the library asks of the operating system apart from sockets.
@@ -22,24 +21,6 @@ int open_always_readable();
 std::uint64_t descriptor_limit() noexcept;
 /// Raises it to the hard one, and returns what it is then. Where the system refuses, it stays as it is.
 std::uint64_t raise_descriptor_limit() noexcept;
-
-/// The process in which this was made. A value.
-///
-/// A child made by `fork` has the memory of its parent, but none of its threads: a lock may be held there for ever, and
-/// nobody ends whom one waits for. Sockets, timers and what watches them it shares with its parent, to whom they go on
-/// belonging. So whoever may be destroyed in a child asks first, and there gives what he holds to `keep_for_ever`.
-class Origin {
-public:
-    Origin() noexcept;
-    /// False in a child of that process.
-    bool is_here() const noexcept;
-
-private:
-    unsigned forks_;
-};
-
-/// What is never to be destroyed. Thread-safe, takes no lock.
-void keep_for_ever(std::shared_ptr<const void> what);
 
 /// While it lives, this thread may write to a pipe that nobody reads, or beyond the limit of a file's size: that is an
 /// error of the call and no signal, which would end the process.

@@ -23,7 +23,7 @@ std::optional<Message> receive_until(const std::shared_ptr<InboxState>& state, d
 Inbox::Inbox(std::shared_ptr<InboxState> state) noexcept : state_(std::move(state)) {}
 
 std::optional<Message> Inbox::receive() {
-    return receive_until(state_, InboxState::for_ever);
+    return receive_until(state_, detail::for_ever);
 }
 
 std::optional<Message> Inbox::receive_for(std::chrono::nanoseconds duration) {
@@ -32,7 +32,7 @@ std::optional<Message> Inbox::receive_for(std::chrono::nanoseconds duration) {
 }
 
 std::optional<Message> Inbox::try_receive() {
-    return receive_until(state_, InboxState::no_wait);
+    return receive_until(state_, detail::no_wait);
 }
 
 bool Inbox::at_end() const {
@@ -57,7 +57,7 @@ bool Inbox::call_back(std::function<void()> work) const {
 
 Inbox::Iterator Inbox::begin() {
     auto reader = std::make_unique<InboxReader>(state_);
-    if (!reader->next(InboxState::for_ever)) reader.reset();
+    if (!reader->next(detail::for_ever)) reader.reset();
     return Iterator(std::move(reader));
 }
 
@@ -71,7 +71,7 @@ const Message& Inbox::Iterator::operator*() const noexcept {
 }
 
 Inbox::Iterator& Inbox::Iterator::operator++() {
-    if (!reader_->next(InboxState::for_ever)) reader_.reset();
+    if (!reader_->next(detail::for_ever)) reader_.reset();
     return *this;
 }
 

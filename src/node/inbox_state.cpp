@@ -1,16 +1,14 @@
 #include "node/inbox_state.hpp"
 
 #include "core/frame.hpp"
-#include "net/io_thread.hpp"
 #include "node/replier.hpp"
-
-#include <cluster/error.hpp>
+#include "support/may_wait.hpp"
+#include "support/waited.hpp"
 
 #include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <memory>
-#include <system_error>
 #include <utility>
 
 namespace cluster::detail {
@@ -51,87 +49,52 @@ InboxState::~InboxState() {
 }
 
 bool InboxState::push(std::span<Batch> batches) {
+    Woken woken;
+    const Lock lock(mutex_);
+    if (ended_) return false;
     std::uint64_t messages = 0;
-    std::size_t waiting = 0;
-    std::vector<std::shared_ptr<Operation>> woken;
-    {
-        const std::lock_guard lock(mutex_);
-        if (ended_) return false;
-        for (Batch& batch : batches) {
-            assert((batch.lost != 0) == batch.frames.empty());
-            messages += batch.lost != 0 ? 1 : batch.messages;
-            bytes_ += batch.charge;
-            put(std::move(batch));
-        }
-        waiting = waiting_;
-        for (std::uint64_t i = 0; i < messages && !operations_.empty(); ++i) woken.push_back(take_operation());
+    for (Batch& batch : batches) {
+        assert((batch.lost != 0) == batch.frames.empty());
+        messages += batch.lost != 0 ? 1 : batch.messages;
+        bytes_ += batch.charge;
+        put(std::move(batch));
     }
-    for (const auto& operation : woken) operation->wake();
-    if (waiting == 0 || messages == 0) return true;
-    if (messages == 1) {
-        pushed_.notify_one();
-    } else {
-        pushed_.notify_all();
-    }
+    for (; messages > 0 && !waits_.empty(); --messages) woken.add(waits_.take_first());
     return true;
 }
 
 void InboxState::end() {
-    std::list<std::shared_ptr<Operation>> woken;
-    {
-        const std::lock_guard lock(mutex_);
-        ended_ = true;
-        woken.swap(operations_);
-        places_.clear();
-    }
-    for (const auto& operation : woken) operation->wake();
-    pushed_.notify_all();
+    Woken woken;
+    const Lock lock(mutex_);
+    ended_ = true;
+    woken.add(waits_.take_all());
 }
 
 void InboxState::wait(std::shared_ptr<Operation> operation) {
-    {
-        const std::lock_guard lock(mutex_);
-        if (!ended_ && !has_unclaimed()) {
-            const Operation* const key = operation.get();
-            places_[key] = operations_.insert(operations_.end(), std::move(operation));
-            return;
-        }
+    Woken woken;
+    const Lock lock(mutex_);
+    if (ended_ || has_unclaimed()) {
+        woken.add(std::move(operation));
+    } else {
+        waits_.add(std::move(operation));
     }
-    operation->wake();
 }
 
 bool InboxState::stop_waiting(const Operation& operation) {
     if (!origin_.is_here()) return false;
-    std::shared_ptr<Operation> found;  // dies outside the lock
-    const std::lock_guard lock(mutex_);
-    const auto place = places_.find(&operation);
-    if (place == places_.end()) return false;
-    found = std::move(*place->second);
-    operations_.erase(place->second);
-    places_.erase(place);
-    return true;
-}
-
-/// Under the lock: the one that has waited longest.
-std::shared_ptr<Operation> InboxState::take_operation() {
-    std::shared_ptr<Operation> first = std::move(operations_.front());
-    operations_.pop_front();
-    places_.erase(first.get());
-    return first;
+    std::shared_ptr<Operation> stopped;  // dies outside the lock
+    const Lock lock(mutex_);
+    stopped = waits_.take(operation);
+    return stopped != nullptr;
 }
 
 void InboxState::pass_on() {
     if (!origin_.is_here()) return;
-    std::shared_ptr<Operation> next;
-    {
-        const std::lock_guard lock(mutex_);
-        if (operations_.empty() || !has_unclaimed()) return;
-        next = take_operation();
-    }
-    next->wake();
+    Woken woken;
+    const Lock lock(mutex_);
+    if (has_unclaimed()) woken.add(waits_.take_first());
 }
 
-/// Under the lock.
 bool InboxState::has_unclaimed() const {
     if (!turns_.empty()) return true;
     return open_ != nullptr && (open_->position.load(std::memory_order_relaxed) < open_->end ||
@@ -140,32 +103,30 @@ bool InboxState::has_unclaimed() const {
 
 void InboxState::taken(std::vector<Taken>& out) {
     out.clear();
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     for (const auto& [session, bytes] : taken_) out.push_back({session, bytes});
     taken_.clear();
     told_ = false;
 }
 
 std::uint64_t InboxState::bytes() const {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     return bytes_;
 }
 
 std::size_t InboxState::waiting() const {
-    const std::lock_guard lock(mutex_);
-    return waiting_;
+    const Lock lock(mutex_);
+    return waits_.size();
 }
 
 void InboxState::detach() {
-    std::function<void()> callback;
-    std::unique_lock lock(mutex_);
+    std::function<void()> callback;  // dies outside the lock
+    const Lock lock(mutex_);
     detached_ = true;
-    reported_.wait(lock, [this] { return reporting_ == 0; });
+    reporting_.wait(mutex_);
     callback.swap(on_taken_);
-    lock.unlock();
 }
 
-/// Under the lock.
 void InboxState::put(Batch&& batch) {
     Sender& sender = senders_[batch.from];
     if (!sender.queue.empty() && put_together(sender.queue.back(), sender.has_room, batch)) return;
@@ -175,14 +136,13 @@ void InboxState::put(Batch&& batch) {
     if (!sender.waits) wait_for_turn(sender, turn_.given);
 }
 
-/// Under the lock.
 void InboxState::wait_for_turn(Sender& sender, std::uint64_t given) {
     sender.waits = true;
     turns_.push_back({given, ++last_turn_, &sender});
     std::push_heap(turns_.begin(), turns_.end());
 }
 
-/// Under the lock: all that was open has been claimed.
+/// All that was open has been claimed.
 void InboxState::end_turn() {
     Sender& sender = *turn_.sender;
     const std::size_t position = open_->position.load(std::memory_order_relaxed);
@@ -196,7 +156,7 @@ void InboxState::end_turn() {
     }
 }
 
-/// Under the lock: makes `open_` a batch with messages that may be claimed, if there is one.
+/// Makes `open_` a batch with messages that may be claimed, if there is one.
 bool InboxState::open_next() {
     if (open_ != nullptr) {
         if (!open_->turn_over()) return true;
@@ -218,26 +178,26 @@ bool InboxState::open_next() {
 }
 
 std::shared_ptr<SharedBatch> InboxState::next(Deadline deadline) {
-    std::unique_lock lock(mutex_);
-    while (!open_next()) {
-        if (ended_ || deadline == no_wait) return nullptr;
-        if (net::on_io_thread()) {
-            throw std::system_error(make_error_code(errc::would_block), "waiting for a message on an I/O thread");
+    std::shared_ptr<Waited<Operation>> thread;
+    for (;;) {
+        {
+            const Lock lock(mutex_);
+            if (open_next()) return open_;
+            if (ended_ || deadline == no_wait) return nullptr;
+            require_may_wait("a message");
+            if (!thread) thread = std::make_shared<Waited<Operation>>();
+            waits_.add(thread);
         }
-        ++waiting_;
-        if (deadline == for_ever) {
-            pushed_.wait(lock);
-        } else if (pushed_.wait_until(lock, deadline) == std::cv_status::timeout) {
-            deadline = no_wait;  // looks once more: a message may have come with the last moment
-        }
-        --waiting_;
+        const bool in_time = thread->wait(deadline, [&] {
+            if (stop_waiting(*thread)) thread->wake();
+        });
+        if (!in_time) deadline = no_wait;  // looks once more: a message may have come with the last moment
     }
-    return open_;
 }
 
 void InboxState::finish(const std::shared_ptr<SharedBatch>& batch) {
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         if (open_ == batch) end_turn();
         const std::uint64_t charge = batch->batch.charge;
         if (charge == 0) return;
@@ -245,19 +205,19 @@ void InboxState::finish(const std::shared_ptr<SharedBatch>& batch) {
         const std::uint64_t unreported = taken_[batch->batch.session] += charge;
         if (unreported < report_from || told_ || detached_ || !on_taken_) return;
         told_ = true;
-        ++reporting_;
+        reporting_.enter();
     }
     report();
 }
 
 void InboxState::report() noexcept {
     on_taken_();
-    const std::lock_guard lock(mutex_);
-    if (--reporting_ == 0) reported_.notify_all();
+    const Lock lock(mutex_);
+    reporting_.leave();
 }
 
 bool InboxState::at_end() const {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     return ended_ && !has_unclaimed();
 }
 

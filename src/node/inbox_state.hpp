@@ -1,22 +1,24 @@
 #pragma once
 
+#include "base/mutex.hpp"
+#include "base/origin.hpp"
 #include "core/batch.hpp"
 #include "core/credit_pool.hpp"
-#include "net/system.hpp"
+#include "support/callbacks.hpp"
 #include "support/deadline.hpp"
+#include "support/visits.hpp"
+#include "support/wait_list.hpp"
 
 #include <cluster/message.hpp>
 #include <cluster/operation.hpp>
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -60,13 +62,10 @@ struct SharedBatch {
 /// 3. At most one batch is open to claims. Whoever claims the last of its messages accounts for all of it.
 /// 4. While they wait, small batches of one session are put together, and so are gaps that follow each other: what an
 ///    unread message costs beyond its own bytes stays small.
-/// 5. An operation waits only while nothing is unclaimed, or while at least as many others as there are unclaimed
-///    messages have been woken and not yet tried to claim.
+/// 5. An operation, or a thread, waits only while nothing is unclaimed, or while at least as many others as there are
+///    unclaimed messages have been woken and not yet tried to claim.
 class InboxState {
 public:
-    static constexpr Deadline no_wait = detail::no_wait;
-    static constexpr Deadline for_ever = detail::for_ever;
-
     /// Credit that readers have freed is worth reporting from so many bytes per session on.
     static constexpr std::uint64_t report_from = core::CreditPool::report_from;
 
@@ -81,8 +80,6 @@ public:
 
     /// `on_taken` is called on the reader's thread, under no lock, when some session has `report_from` bytes to report,
     /// and then not again before `taken`. It must not throw, nor call `detach`.
-    /// `call_back` calls a function on the callback thread; false if that has ended.
-    using CallBack = std::function<bool(std::function<void()>)>;
     /// `replier` may be null where no requests come; one reference to it is taken over.
     explicit InboxState(std::function<void()> on_taken, CallBack call_back = {}, Replier* replier = nullptr)
         : call_back_(std::move(call_back)), on_taken_(std::move(on_taken)), replier_(replier) {}
@@ -101,7 +98,7 @@ public:
     void taken(std::vector<Taken>& out);
     /// Credit of what has not been taken.
     std::uint64_t bytes() const;
-    /// How many readers wait just now.
+    /// How many readers wait just now, threads and operations.
     std::size_t waiting() const;
     /// `on_taken` is not running when this returns, and will not run again.
     void detach();
@@ -149,37 +146,32 @@ private:
     /// Senders of whom nothing is unread are kept up to this number of senders, so that a message finds its place made.
     static constexpr std::size_t most_kept = 256;
 
-    bool has_unclaimed() const;
-    std::shared_ptr<Operation> take_operation();
-    bool open_next();
-    void end_turn();
-    void wait_for_turn(Sender& sender, std::uint64_t given);
-    void put(core::Batch&& batch);
+    bool has_unclaimed() const REQUIRES(mutex_);
+    bool open_next() REQUIRES(mutex_);
+    void end_turn() REQUIRES(mutex_);
+    void wait_for_turn(Sender& sender, std::uint64_t given) REQUIRES(mutex_);
+    void put(core::Batch&& batch) REQUIRES(mutex_);
     void report() noexcept;
 
-    const net::Origin origin_;
-    mutable std::mutex mutex_;
-    std::condition_variable pushed_;
-    std::condition_variable reported_;
-    std::unordered_map<PeerId, Sender> senders_;
-    std::vector<Turn> turns_;            ///< a heap
-    std::uint64_t last_turn_ = 0;        ///< the highest number given
-    Turn turn_;                          ///< the present one if `open_` is not null, else the last one
-    std::shared_ptr<SharedBatch> open_;  ///< what the sender of `turn_` has open
-    std::size_t opened_at_ = 0;          ///< its position when the turn began
-    std::unordered_map<std::uint64_t, std::uint64_t> taken_;
-    std::uint64_t bytes_ = 0;
-    std::size_t waiting_ = 0;
-    bool ended_ = false;
-    std::list<std::shared_ptr<Operation>> operations_;
-    std::unordered_map<const Operation*, std::list<std::shared_ptr<Operation>>::iterator> places_;  ///< of them
+    const Origin origin_;
+    mutable Mutex mutex_;
+    std::unordered_map<PeerId, Sender> senders_ GUARDED_BY(mutex_);
+    std::vector<Turn> turns_ GUARDED_BY(mutex_);            ///< a heap
+    std::uint64_t last_turn_ GUARDED_BY(mutex_) = 0;        ///< the highest number given
+    Turn turn_ GUARDED_BY(mutex_);                          ///< the present one if `open_` is set, else the last one
+    std::shared_ptr<SharedBatch> open_ GUARDED_BY(mutex_);  ///< what the sender of `turn_` has open
+    std::size_t opened_at_ GUARDED_BY(mutex_) = 0;          ///< its position when the turn began
+    std::unordered_map<std::uint64_t, std::uint64_t> taken_ GUARDED_BY(mutex_);
+    std::uint64_t bytes_ GUARDED_BY(mutex_) = 0;
+    bool ended_ GUARDED_BY(mutex_) = false;
+    WaitList<Operation> waits_ GUARDED_BY(mutex_);
 
     const CallBack call_back_;
-    std::function<void()> on_taken_;
+    std::function<void()> on_taken_;            ///< stays as it is while a reader is inside
+    Visits reporting_ GUARDED_BY(mutex_);       ///< of readers, inside `on_taken_`
+    bool told_ GUARDED_BY(mutex_) = false;      ///< `on_taken_` was called since the last `taken`
+    bool detached_ GUARDED_BY(mutex_) = false;  ///< it is not called any more
     Replier* const replier_;
-    std::size_t reporting_ = 0;  ///< readers inside `on_taken_`, which stays as it is until they have left
-    bool told_ = false;          ///< `on_taken_` was called since the last `taken`
-    bool detached_ = false;
 };
 
 /// One pass over an inbox. Used by one thread at a time; keeps the state alive.

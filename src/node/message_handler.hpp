@@ -1,17 +1,16 @@
 #pragma once
 
+#include "base/mutex.hpp"
 #include "node/inbox_state.hpp"
+#include "support/visits.hpp"
 
 #include <cluster/message.hpp>
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string_view>
-#include <thread>
 
 namespace cluster::detail {
 
@@ -32,13 +31,13 @@ public:
     void serve(const std::shared_ptr<InboxState>& inbox, const OnThrow& on_throw);
 
 private:
-    bool runs_elsewhere() const { return inside_ != std::thread::id() && inside_ != std::this_thread::get_id(); }
-    void replace(std::unique_lock<std::mutex>& lock, Function function, bool wait);
+    using Former = std::shared_ptr<const Function>;
 
-    std::mutex mutex_;
-    std::condition_variable idle_;
-    std::shared_ptr<const Function> function_;
-    std::thread::id inside_;
+    Former replace(Function function) REQUIRES(mutex_);
+
+    Mutex mutex_;
+    Former function_ GUARDED_BY(mutex_);
+    Visits calls_ GUARDED_BY(mutex_);
     std::atomic<bool> set_{false};
     std::atomic<std::uint64_t> version_{0};  ///< of `function_`
 };

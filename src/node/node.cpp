@@ -1,6 +1,6 @@
 #include <cluster/node.hpp>
 
-#include "net/system.hpp"
+#include "base/origin.hpp"
 #include "node/node_state.hpp"
 
 #include <string>
@@ -35,7 +35,7 @@ Node::Node(Options options) : state_(detail::NodeState::start(std::move(options)
 
 Node::~Node() {
     if (!state_->is_here()) {
-        net::keep_for_ever(std::move(state_));
+        detail::keep_for_ever(std::move(state_));
         return;
     }
     const std::shared_ptr<net::Context> context = state_->shut_down();

@@ -3,8 +3,6 @@
 #include "core/registry.hpp"
 #include "net/system.hpp"
 
-#include <algorithm>
-#include <iterator>
 #include <utility>
 
 namespace cluster::detail {
@@ -33,32 +31,22 @@ void NodeMembers::wait_until_seen(std::shared_ptr<WaitOperation> operation) {
     operation->cancel = [weak = weak_from_this(), raw = operation.get()] {
         if (const auto self = weak.lock()) self->cancel(*raw);
     };
-    {
-        const std::lock_guard lock(mutex_);
-        const std::uint64_t version =
-            driver_->with_engine([](core::Engine& engine, Time) { return engine.members_version(); });
-        if (ended_) {
-            operation->error = errc::closed;
-        } else if (!seen(version)) {
-            waits_.push_back({version, std::move(operation)});
-            return;
-        }
+    Woken woken;
+    const Lock lock(mutex_);
+    const std::uint64_t version =
+        driver_->with_engine([](core::Engine& engine, Time) { return engine.members_version(); });
+    if (ended_) operation->error = errc::closed;
+    if (ended_ || seen(version)) {
+        woken.add(std::move(operation));
+    } else {
+        waits_.add(std::move(operation), version);
     }
-    operation->wake();
 }
 
 void NodeMembers::cancel(const WaitOperation& operation) {
-    std::shared_ptr<WaitOperation> cancelled;
-    {
-        const std::lock_guard lock(mutex_);
-        const auto found = std::find_if(waits_.begin(), waits_.end(),
-                                        [&](const Wait& each) { return each.operation.get() == &operation; });
-        if (found == waits_.end()) return;
-        cancelled = std::move(found->operation);
-        waits_.erase(found);
-    }
-    cancelled->error = errc::cancelled;
-    cancelled->wake();
+    Woken woken;
+    const Lock lock(mutex_);
+    woken.add(waits_.end(operation, errc::cancelled));
 }
 
 void NodeMembers::changed(core::MembersChanged&& action) {
@@ -78,27 +66,17 @@ void NodeMembers::changed(core::MembersChanged&& action) {
 }
 
 void NodeMembers::seen_by_more() {
-    std::vector<Wait> done;
-    {
-        const std::lock_guard lock(mutex_);
-        const auto first = std::partition(waits_.begin(), waits_.end(),
-                                          [&](const Wait& each) { return !seen(each.version); });
-        std::move(first, waits_.end(), std::back_inserter(done));
-        waits_.erase(first, waits_.end());
-    }
-    for (const Wait& each : done) each.operation->wake();
+    Woken woken;
+    const Lock lock(mutex_);
+    woken.add(waits_.take_if([&](std::uint64_t version, WaitOperation&) { return seen(version); }));
 }
 
 void NodeMembers::end() {
-    std::vector<Wait> left;
     {
-        const std::lock_guard lock(mutex_);
+        Woken woken;
+        const Lock lock(mutex_);
         ended_ = true;
-        left = std::exchange(waits_, {});
-    }
-    for (const Wait& each : left) {
-        each.operation->error = errc::closed;
-        each.operation->wake();
+        woken.add(waits_.end_all(errc::closed));
     }
     state_->close();
 }

@@ -1,16 +1,16 @@
 #pragma once
 
+#include "base/mutex.hpp"
 #include "core/action.hpp"
 #include "membership/members_state.hpp"
 #include "membership/membership_host.hpp"
 #include "net/driver.hpp"
+#include "support/wait_list.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <system_error>
-#include <vector>
 
 namespace cluster::detail {
 
@@ -39,11 +39,6 @@ public:
     void end();
 
 private:
-    /// Waits until all in view have seen the members of one version.
-    struct Wait {
-        std::uint64_t version = 0;
-        std::shared_ptr<WaitOperation> operation;
-    };
     bool seen(std::uint64_t version);
     void cancel(const WaitOperation& operation);
 
@@ -52,9 +47,10 @@ private:
     const std::shared_ptr<net::Driver> driver_;
     const std::shared_ptr<MembersState> state_;
 
-    std::mutex mutex_;  ///< the engine's may be taken while it is held
-    std::vector<Wait> waits_;
-    bool ended_ = false;
+    Mutex mutex_;
+    /// Until all in view have seen the members of one version.
+    WaitList<WaitOperation, std::uint64_t> waits_ GUARDED_BY(mutex_);
+    bool ended_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace cluster::detail

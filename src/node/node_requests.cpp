@@ -68,9 +68,8 @@ void NodeRequests::start(const PeerId& to, const Outgoing& payload, std::chrono:
     const Time deadline = deadline_after(timeout).time_since_epoch();
     const auto sending = std::make_shared<Sending>(weak_from_this());
     errc error{};
-    bool sooner = false;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         if (ended_) error = errc::closed;
         if (!ended_) sending->call = calls_.begin(to, deadline, {operation, sending});
         if (!ended_ && sending->call == 0) error = errc::too_many_requests;
@@ -78,15 +77,13 @@ void NodeRequests::start(const PeerId& to, const Outgoing& payload, std::chrono:
             operation->cancel = [weak = weak_from_this(), call = sending->call] {
                 if (const auto self = weak.lock()) self->fail(call, errc::cancelled);
             };
-            sooner = deadline < armed_;
-            if (sooner) armed_ = deadline;
+            alarm_.set(deadline, weak_from_this());
         }
     }
     if (error != errc{}) {
         operation->error = error;
         return operation->wake();
     }
-    if (sooner) asio::post(loop_->io(), [self = shared_from_this()] { self->arm(); });
     sends_->start({{to}}, payload.as_request(sending->call), sending);
     if (sending->ended) sends_->cancel(*sending);
 }
@@ -158,7 +155,7 @@ void NodeRequests::start_all(std::vector<Peer> peers, const Outgoing& payload, s
 }
 
 bool NodeRequests::awaits(const PeerId& from, std::uint64_t call) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     return calls_.waits(call, from);
 }
 
@@ -170,7 +167,7 @@ void NodeRequests::replied(const core::Batch& batch) {
         at += core::FrameHeader::size + header.length;
         std::optional<Waiter> waiter;
         {
-            const std::lock_guard lock(mutex_);
+            const Lock lock(mutex_);
             waiter = calls_.answered(core::read_call(body.data()), batch.from);
         }
         if (!waiter) continue;  // its time was over, or it has had a reply
@@ -205,7 +202,7 @@ void NodeRequests::fail(const std::vector<Waiter>& waiters, std::error_code erro
 void NodeRequests::fail(std::uint64_t call, std::error_code error) {
     std::optional<Waiter> waiter;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         waiter = calls_.end(call);
     }
     if (!waiter) return;
@@ -216,7 +213,7 @@ void NodeRequests::fail(std::uint64_t call, std::error_code error) {
 void NodeRequests::peer_gone(const PeerId& peer) {
     std::vector<Waiter> gone;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         gone = calls_.end_all(peer);
     }
     fail(gone, errc::connection_lost);
@@ -225,37 +222,28 @@ void NodeRequests::peer_gone(const PeerId& peer) {
 void NodeRequests::end() {
     std::vector<Waiter> left;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         ended_ = true;
         left = calls_.end_all();
     }
-    timer_.cancel();
+    alarm_.end();
     fail(left, errc::closed);
 }
 
-void NodeRequests::arm() {
-    {
-        const std::lock_guard lock(mutex_);
-        if (ended_ || armed_ == never) return;
-        timer_.expires_at(Deadline(armed_));
-    }
-    timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
-        if (error) return;
-        const Time now = std::chrono::steady_clock::now().time_since_epoch();
-        self->loop_->catch_up([self, now] { self->expire(now); });  // a reply may have come in time
-    });
+void NodeRequests::look_at_time() {
+    const Time now = std::chrono::steady_clock::now().time_since_epoch();
+    loop_->catch_up([self = shared_from_this(), now] { self->expire(now); });  // a reply may have come in time
 }
 
 void NodeRequests::expire(Time now) {
     std::vector<Waiter> over;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         over = calls_.expire(now);
-        armed_ = calls_.deadline();
+        alarm_.set(calls_.deadline(), weak_from_this());
     }
     for (const Waiter& each : over) keep_back(*each.sending);
     fail(over, errc::timed_out);
-    arm();
 }
 
 }  // namespace cluster::detail

@@ -1,8 +1,10 @@
 #pragma once
 
+#include "base/mutex.hpp"
 #include "base/time.hpp"
 #include "core/batch.hpp"
 #include "core/calls.hpp"
+#include "net/alarm.hpp"
 #include "net/context.hpp"
 #include "node/send_queue.hpp"
 #include "support/callbacks.hpp"
@@ -14,15 +16,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
 namespace cluster::detail {
 
-/// The requests of one node, from their start to their reply. Thread-safe. Kept alive by its timer and by handlers that
-/// wait.
+/// The requests of one node, from their start to their reply. Thread-safe. Kept alive by handlers that wait.
 ///
 /// 1. A request is queued as any message, and waits for room at most as long as for its reply.
 /// 2. It ends once: by its reply, or the reply that there is none, by an error that kept it from being queued, by its
@@ -39,7 +39,7 @@ public:
           sends_(std::move(sends)),
           handler_calls_(std::move(handler_calls)),
           on_throw_(std::move(on_throw)),
-          timer_(loop_->io()) {}
+          alarm_(loop_, [this] { look_at_time(); }) {}
 
     /// Wakes `operation` when it has a result.
     void start(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout,
@@ -71,7 +71,7 @@ private:
     void keep_back(Sending& sending);
     static void fail(const std::vector<Waiter>& waiters, std::error_code error);
     void fail(std::uint64_t call, std::error_code error);
-    void arm();
+    void look_at_time();
     void expire(Time now);
 
     const std::shared_ptr<net::Loop> loop_;
@@ -79,12 +79,11 @@ private:
     const std::shared_ptr<HandlerCalls> handler_calls_;
     const OnThrow on_throw_;
 
-    std::mutex mutex_;  ///< no other is taken while it is held
-    core::Calls<Waiter> calls_;
-    Time armed_ = never;  ///< when the timer will look
-    bool ended_ = false;
+    Mutex mutex_;
+    core::Calls<Waiter> calls_ GUARDED_BY(mutex_);
+    bool ended_ GUARDED_BY(mutex_) = false;
 
-    asio::steady_timer timer_;  ///< of the I/O thread
+    net::Alarm alarm_;
 };
 
 }  // namespace cluster::detail

@@ -1,7 +1,7 @@
 #include "node/node_state.hpp"
 
-#include "net/io_thread.hpp"
 #include "node/replier.hpp"
+#include "support/may_wait.hpp"
 #include "support/waited.hpp"
 
 #include <algorithm>
@@ -60,19 +60,18 @@ Engine::Outcome NodeState::attempt(const To& to, const Engine::Body& body, Engin
 }
 
 std::size_t NodeState::queue(const To& to, const Engine::Body& body, std::error_code& error, std::string* full) {
-    std::uint64_t seen = change_.count();
     Engine::Outcome outcome = attempt(to, body, skip_);
     if (outcome.error == errc::outbox_full && send_timeout_ > std::chrono::nanoseconds(0)) {
-        outcome = attempt(to, body, skip_, net::Driver::now());
-        if (outcome.error == errc::outbox_full && net::on_io_thread()) {
-            error = errc::would_block;
-            return 0;
-        }
-        const Deadline deadline = deadline_after(send_timeout_);
-        while (outcome.error == errc::outbox_full && std::chrono::steady_clock::now() < deadline) {
-            change_.wait(seen, std::min(deadline, Deadline(outcome.again)));
-            seen = change_.count();
+        if (may_wait()) {
+            const auto operation = std::make_shared<Waited<SendOperation>>();
+            const auto receivers = to ? SendQueue::Receivers(std::in_place, to->begin(), to->end()) : std::nullopt;
+            sends_->start_for_thread(receivers, body, operation);
+            operation->wait(deadline_after(send_timeout_), [&] { operation->cancel(); });
+            error = operation->error;
+            if (error != errc::cancelled) return operation->result;
+        } else {
             outcome = attempt(to, body, skip_, net::Driver::now());
+            if (outcome.error == errc::outbox_full) outcome.error = errc::would_block;
         }
     }
     if (outcome.error == errc::outbox_full) outcome = last_attempt(to, body);
@@ -126,13 +125,9 @@ void NodeState::start_request(const PeerId& to, const Outgoing& payload, std::ch
 
 Message NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout,
                            std::error_code& error) {
-    error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
-    if (error) return {};
-    const auto operation = std::make_shared<Waited<RequestOperation>>();
-    requests_->start(to, *hand_over(payload), timeout, operation);
-    operation->wait(Deadline::max());
-    error = operation->error;
-    return std::move(operation->result);
+    return wait_for_result<RequestOperation>(error, [&](const auto& operation) {
+        requests_->start(to, *hand_over(payload), timeout, operation);
+    });
 }
 
 void NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout,
@@ -141,13 +136,9 @@ void NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanosec
 }
 
 std::vector<Answer> NodeState::request_all(Payload& payload, std::chrono::nanoseconds timeout, std::error_code& error) {
-    error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
-    if (error) return {};
-    const auto operation = std::make_shared<Waited<RequestAllOperation>>();
-    start_request_all(*hand_over(payload), timeout, operation);
-    operation->wait(Deadline::max());
-    error = operation->error;
-    return std::move(operation->result);
+    return wait_for_result<RequestAllOperation>(error, [&](const auto& operation) {
+        start_request_all(*hand_over(payload), timeout, operation);
+    });
 }
 
 void NodeState::start_request_all(const Outgoing& payload, std::chrono::nanoseconds timeout,

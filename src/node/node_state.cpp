@@ -2,11 +2,12 @@
 
 #include "base/overloaded.hpp"
 #include "net/addresses.hpp"
-#include "net/io_thread.hpp"
 #include "net/listener.hpp"
+#include "net/standard_error.hpp"
 #include "net/system.hpp"
 #include "node/options_check.hpp"
 #include "node/replier.hpp"
+#include "support/may_wait.hpp"
 #include "support/waited.hpp"
 #include "value/address.hpp"
 
@@ -113,14 +114,15 @@ NodeState::NodeState(const Options& options, const PeerId& id)
       send_timeout_(options.send_timeout),
       skip_(options.when_full == WhenFull::give_up ? Engine::Skip::slow : Engine::Skip::nobody),
       max_message_(options.max_message),
-      log_(options.log, name_) {}
+      log_(options.log ? options.log : net::log_to_standard_error(), name_,
+           options.log ? Severity::debug : Severity::warning) {}
 
 std::shared_ptr<NodeState> NodeState::start(Options options) {
     check(options);
     const std::shared_ptr<NodeState> state(new NodeState(options, draw_id()));
     state->context_ = options.runtime ? options.runtime->context() : std::make_shared<net::Context>();
     state->loop_ = state->context_->loop();
-    state->log_timer_.emplace(state->loop_->io());
+    state->log_alarm_.emplace(state->loop_, [raw = state.get()] { raw->flush_log(); });
     const std::weak_ptr<NodeState> weak = state;
     if (!options.peers_file.empty()) {
         state->peers_file_ = std::make_shared<net::PeersFile>(
@@ -206,9 +208,11 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
         options.send_timeout, options.total_outbox_bytes);
     state->requests_ = std::make_shared<NodeRequests>(state->loop_, state->sends_, state->handler_calls_,
                                                       state->on_throw_);
-    state->callbacks_ = std::make_shared<Callbacks>(state->loop_, state->on_throw_, [driver = state->driver_] {
-        return driver->with_engine([](Engine& engine, Time) { return engine.peers(); });
-    });
+    state->callbacks_ = std::make_shared<Callbacks>(
+        [loop = state->loop_](std::function<void()> work) { return loop->call(std::move(work)); }, state->on_throw_,
+        [driver = state->driver_] {
+            return driver->with_engine([](Engine& engine, Time) { return engine.peers(); });
+        });
     if (state->peers_file_) {
         state->peers_file_->start([driver = state->driver_] {
             return driver->with_engine([](Engine& engine, Time) { return engine.whereabouts(); });
@@ -237,10 +241,7 @@ void NodeState::carry_out(core::NodeAction&& action) {
                 callbacks_->given_up({each.peer, each.messages, each.bytes, each.reason});
             },
             [&](core::AddDone& each) { answered(std::move(each)); },
-            [&](core::RoomFreed&) {
-                sends_->serve();
-                change_.happen();
-            },
+            [&](core::RoomFreed&) { sends_->serve(); },
             [&](core::Settled&) { settled(); },
             [&](core::MembersChanged& each) { members_->changed(std::move(each)); },
             [&](core::MembersInDoubt& each) { members_->in_doubt(each.owner, each.suspect); },
@@ -275,40 +276,29 @@ void NodeState::serve_handler() {
     handler_.serve(inbox_, on_throw_);
 }
 
-void NodeState::end_waits(const std::function<bool(const PeersWait&)>& ended) {
-    std::vector<PeersWait> done;
-    {
-        const std::lock_guard lock(mutex_);
-        const auto there = std::stable_partition(waits_.begin(), waits_.end(), std::not_fn(ended));
-        std::move(there, waits_.end(), std::back_inserter(done));
-        waits_.erase(there, waits_.end());
-    }
-    for (const PeersWait& each : done) each.operation->wake();
-}
-
 void NodeState::peer_came() {
-    end_waits([this](const PeersWait& each) {
-        return each.count && driver_->with_engine([&](Engine& engine, Time) {
-            return engine.peer_count() >= *each.count;
-        });
-    });
+    Woken woken;
+    const Lock lock(mutex_);
+    if (waits_.empty()) return;
+    const std::size_t peers = driver_->with_engine([](Engine& engine, Time) { return engine.peer_count(); });
+    woken.add(waits_.take_if([&](const auto& count, WaitOperation&) { return count && *count <= peers; }));
 }
 
 void NodeState::settled() {
-    end_waits([](const PeersWait& each) { return !each.count; });
+    Woken woken;
+    const Lock lock(mutex_);
+    woken.add(waits_.take_if([](const auto& count, WaitOperation&) { return !count; }));
 }
 
 void NodeState::answered(core::AddDone&& answer) {
-    std::shared_ptr<AddOperation> operation;
-    {
-        const std::lock_guard lock(mutex_);
-        auto found = adds_.extract(answer.number);
-        if (!found) return;  // the node had left
-        operation = std::move(found.mapped());
-    }
-    operation->error = to_code(answer.error);
-    operation->result = std::move(answer.peer);
-    operation->wake();
+    Woken woken;
+    const Lock lock(mutex_);
+    woken.add(adds_.take_if([&](std::uint64_t number, AddOperation& operation) {
+        if (number != answer.number) return false;
+        operation.error = to_code(answer.error);
+        operation.result = std::move(answer.peer);
+        return true;
+    }));
 }
 
 void NodeState::leave() {
@@ -321,7 +311,7 @@ void NodeState::leave() {
 }
 
 void NodeState::left(const core::LeaveDone& done) {
-    log_timer_.reset();
+    log_alarm_->end();
     log_.flush(true);
     if (peers_file_) peers_file_->end();
     inbox_->end();
@@ -329,25 +319,16 @@ void NodeState::left(const core::LeaveDone& done) {
     members_->end();
     requests_->end();
     sends_->end();
-    std::vector<std::shared_ptr<Operation>> woken;
-    {
-        const std::lock_guard lock(mutex_);
-        left_ = Unacknowledged{done.messages, done.bytes, done.peers};
-        for (const auto& [request, operation] : std::exchange(adds_, {})) {
-            operation->error = errc::closed;
-            woken.push_back(operation);
-        }
-        for (const PeersWait& each : std::exchange(waits_, {})) {
-            each.operation->error = errc::closed;
-            woken.push_back(each.operation);
-        }
-        for (const auto& operation : std::exchange(closes_, {})) {
-            operation->result = *left_;
-            woken.push_back(operation);
-        }
-    }
-    for (const auto& operation : woken) operation->wake();
-    change_.happen();
+    const Unacknowledged unacknowledged{done.messages, done.bytes, done.peers};
+    Woken woken;
+    const Lock lock(mutex_);
+    left_ = unacknowledged;
+    woken.add(adds_.end_all(errc::closed));
+    woken.add(waits_.end_all(errc::closed));
+    woken.add(closes_.take_if([&](Nothing, CloseOperation& operation) {
+        operation.result = unacknowledged;
+        return true;
+    }));
 }
 
 void NodeState::return_credit() {
@@ -366,22 +347,13 @@ void NodeState::handler_threw(std::string_view what) {
 void NodeState::log(LogLine line) {
     log_.write(std::move(line));
     const auto due = log_.due();
-    if (!due) return;
-    asio::post(loop_->io(), [weak = weak_from_this(), due = *due] {
-        if (const auto self = weak.lock()) self->wait_for_log(due);
-    });
+    if (due && !log_alarm_->set(*due, weak_from_this())) log_.flush(true);  // the node has left
 }
 
-/// On the I/O thread: what the log has counted is told when its time has come, or the node has left.
-void NodeState::wait_for_log(Time due) {
-    if (!log_timer_) return log_.flush(true);
-    log_timer_->expires_at(std::chrono::steady_clock::time_point(due));
-    log_timer_->async_wait([weak = weak_from_this()](const std::error_code& cancelled) {
-        const auto self = weak.lock();
-        if (cancelled || !self) return;
-        self->log_.flush();
-        if (const auto next = self->log_.due()) self->wait_for_log(*next);
-    });
+/// What the log has counted is told when its time has come.
+void NodeState::flush_log() {
+    log_.flush();
+    if (const auto next = log_.due()) log_alarm_->set(*next, weak_from_this());
 }
 
 // What the application wants.
@@ -391,79 +363,54 @@ std::vector<Address> NodeState::addresses() const {
 }
 
 Peer NodeState::add(const Address& address, std::error_code& error) {
-    error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
-    if (error) return {};
-    const auto operation = std::make_shared<Waited<AddOperation>>();
-    start_add(address, operation);
-    operation->wait(Deadline::max());
-    error = operation->error;
-    return std::move(operation->result);
+    return wait_for_result<AddOperation>(error, [&](const auto& operation) { start_add(address, operation); });
 }
 
 void NodeState::start_add(const Address& address, std::shared_ptr<AddOperation> operation) {
-    if (!operation->error) {
-        const Address checked = checked_to_dial(address, operation->error);
-        const std::lock_guard lock(mutex_);
-        if (left_) operation->error = errc::closed;
-        if (!operation->error) {
-            const std::uint64_t request =
-                driver_->with_engine([&](Engine& engine, Time now) { return engine.add(checked, now); });
-            operation->cancel = [weak = weak_from_this(), request] {
-                const auto self = weak.lock();
-                if (!self) return;
-                self->driver_->with_engine([&](Engine& engine, Time) { engine.cancel_add(request); });
-            };
-            adds_.emplace(request, std::move(operation));
-            return;
-        }
-    }
-    operation->wake();
+    Woken woken;
+    if (operation->error) return woken.add(std::move(operation));
+    const Address checked = checked_to_dial(address, operation->error);
+    const Lock lock(mutex_);
+    if (left_) operation->error = errc::closed;
+    if (operation->error) return woken.add(std::move(operation));
+    const std::uint64_t request =
+        driver_->with_engine([&](Engine& engine, Time now) { return engine.add(checked, now); });
+    operation->cancel = [weak = weak_from_this(), request] {
+        const auto self = weak.lock();
+        if (!self) return;
+        self->driver_->with_engine([&](Engine& engine, Time) { engine.cancel_add(request); });
+    };
+    adds_.add(std::move(operation), request);
 }
 
 void NodeState::start_wait(std::optional<std::size_t> count, std::shared_ptr<WaitOperation> operation) {
     operation->cancel = [weak = weak_from_this(), raw = operation.get()] {
         if (const auto self = weak.lock()) self->cancel_wait(*raw);
     };
-    {
-        const std::lock_guard lock(mutex_);
-        const bool there = driver_->with_engine([&](Engine& engine, Time) {
-            return count ? engine.peer_count() >= *count : !left_ && engine.settled();
-        });
-        if (!there && left_) operation->error = errc::closed;
-        if (!there && !left_) {
-            waits_.push_back({count, std::move(operation)});
-            return;
-        }
-    }
-    operation->wake();
+    Woken woken;
+    const Lock lock(mutex_);
+    const bool left = left_.has_value();
+    const bool there = driver_->with_engine([&](Engine& engine, Time) {
+        return count ? engine.peer_count() >= *count : !left && engine.settled();
+    });
+    if (!there && !left) return waits_.add(std::move(operation), count);
+    if (!there) operation->error = errc::closed;
+    woken.add(std::move(operation));
 }
 
 void NodeState::cancel_wait(const WaitOperation& operation) {
-    std::shared_ptr<WaitOperation> cancelled;
-    {
-        const std::lock_guard lock(mutex_);
-        const auto found = std::find_if(waits_.begin(), waits_.end(),
-                                        [&](const PeersWait& each) { return each.operation.get() == &operation; });
-        if (found == waits_.end()) return;
-        cancelled = std::move(found->operation);
-        waits_.erase(found);
-    }
-    cancelled->error = errc::cancelled;
-    cancelled->wake();
+    Woken woken;
+    const Lock lock(mutex_);
+    woken.add(waits_.end(operation, errc::cancelled));
 }
 
 bool NodeState::wait_for(std::optional<std::size_t> count, std::chrono::nanoseconds timeout) {
-    const Deadline deadline = deadline_after(timeout);
+    const bool would_block = !may_wait() && timeout > std::chrono::nanoseconds(0);
+    const Deadline deadline = would_block ? no_wait : deadline_after(timeout);
     const auto operation = std::make_shared<Waited<WaitOperation>>();
     start_wait(count, operation);
-    if (!operation->wait(Deadline())) {
-        if (net::on_io_thread() && timeout > std::chrono::nanoseconds(0)) {
-            cancel_wait(*operation);
-            throw std::system_error(make_error_code(errc::would_block), "waiting for peers on an I/O thread");
-        }
-        if (!operation->wait(deadline)) cancel_wait(*operation);
-        operation->wait(Deadline::max());
-    }
+    operation->wait(deadline, [&] { cancel_wait(*operation); });
+    if (would_block && operation->error == errc::cancelled) require_may_wait("peers");
     return !operation->error;
 }
 
@@ -495,34 +442,23 @@ void NodeState::on_message(MessageHandler::Function handler) {
 }
 
 Unacknowledged NodeState::close() {
-    leave();
-    for (;;) {
-        const std::uint64_t seen = change_.count();
-        std::optional<Unacknowledged> result;
-        {
-            const std::lock_guard lock(mutex_);
-            result = left_;
-        }
-        if (net::on_io_thread()) return result.value_or(Unacknowledged{});
-        if (result) {
-            if (peers_file_) peers_file_->finish();
-            return *result;
-        }
-        change_.wait(seen, Deadline::max());
+    const auto operation = std::make_shared<Waited<CloseOperation>>();
+    start_close(operation);
+    if (may_wait()) {
+        operation->wait();
+        if (peers_file_) peers_file_->finish();
     }
+    const Lock lock(mutex_);
+    return left_.value_or(Unacknowledged{});
 }
 
 void NodeState::start_close(std::shared_ptr<CloseOperation> operation) {
     leave();
-    {
-        const std::lock_guard lock(mutex_);
-        if (!left_) {
-            closes_.push_back(std::move(operation));
-            return;
-        }
-        operation->result = *left_;
-    }
-    operation->wake();
+    Woken woken;
+    const Lock lock(mutex_);
+    if (!left_) return closes_.add(std::move(operation));
+    operation->result = *left_;
+    woken.add(std::move(operation));
 }
 
 Stats NodeState::stats() const {
@@ -573,28 +509,8 @@ std::shared_ptr<net::Context> NodeState::shut_down() {
     close();
     handler_.clear();
     callbacks_->end();
-    if (!net::on_io_thread() && !loop_->on_callback_thread()) handler_calls_->wait_for_none();
+    if (may_wait() && !loop_->on_callback_thread()) handler_calls_->wait_for_none();
     return std::move(context_);
-}
-
-// Waiting.
-
-void Change::happen() {
-    {
-        const std::lock_guard lock(mutex_);
-        count_.fetch_add(1, std::memory_order_release);
-    }
-    happened_.notify_all();
-}
-
-void Change::wait(std::uint64_t seen, Deadline deadline) {
-    std::unique_lock lock(mutex_);
-    const auto more = [&] { return count_.load(std::memory_order_relaxed) != seen; };
-    if (deadline == Deadline::max()) {
-        happened_.wait(lock, more);
-    } else {
-        happened_.wait_until(lock, deadline, more);
-    }
 }
 
 }  // namespace cluster::detail

@@ -1,53 +1,36 @@
 #pragma once
 
+#include "base/mutex.hpp"
+#include "base/origin.hpp"
+#include "net/alarm.hpp"
 #include "net/context.hpp"
 #include "net/driver.hpp"
 #include "net/peers_file.hpp"
-#include "net/system.hpp"
 #include "node/inbox_state.hpp"
 #include "node/message_handler.hpp"
 #include "node/node_members.hpp"
 #include "node/node_requests.hpp"
 #include "node/send_queue.hpp"
 #include "support/callbacks.hpp"
-#include "support/deadline.hpp"
 #include "support/log.hpp"
+#include "support/wait_list.hpp"
 
 #include <cluster/node.hpp>
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <thread>
 #include <vector>
 
 namespace cluster::detail {
-
-/// Lets threads wait until something has changed. Thread-safe. Whoever waits first notes how often it has, then looks
-/// whether what it waits for is there, and then waits for the next time: so no change is missed.
-class Change {
-public:
-    std::uint64_t count() const noexcept { return count_.load(std::memory_order_acquire); }
-    void happen();
-    /// Returns once there were more than `seen`, or the time is over.
-    void wait(std::uint64_t seen, Deadline deadline);
-
-private:
-    std::mutex mutex_;
-    std::condition_variable happened_;
-    std::atomic<std::uint64_t> count_{0};
-};
 
 /// No error for an outcome that is none.
 inline std::error_code to_code(errc error) {
@@ -127,7 +110,7 @@ private:
     void handler_threw(std::string_view what);
     bool wait_for(std::optional<std::size_t> count, std::chrono::nanoseconds timeout);
     void log(LogLine line);
-    void wait_for_log(Time due);
+    void flush_log();
     void peer_came();
     void settled();
     void answered(core::AddDone&& answer);
@@ -141,7 +124,7 @@ private:
     std::string log_no_room(const core::Engine::Outcome& outcome);
     core::Engine::Body body_of(Payload& payload) const;
 
-    const net::Origin origin_;
+    const Origin origin_;
     const PeerId id_;
     const std::string name_;
     const std::chrono::nanoseconds send_timeout_;
@@ -162,21 +145,15 @@ private:
     MessageHandler handler_;
     MessageHandler::OnThrow on_throw_;
     std::vector<InboxState::Taken> taken_;  ///< of the I/O thread
-    std::optional<asio::steady_timer> log_timer_;  ///< of the I/O thread; none once the node has left
+    std::optional<net::Alarm> log_alarm_;  ///< from `start` on
     std::atomic<std::uint64_t> handler_exceptions_{0};
 
-    struct PeersWait {
-        std::optional<std::size_t> count;  ///< nothing: until the engine is settled
-        std::shared_ptr<WaitOperation> operation;
-    };
-    void end_waits(const std::function<bool(const PeersWait&)>& ended);
-
-    Change change_;
-    std::mutex mutex_;  ///< may be held while the engine is used, not the other way round
-    std::map<std::uint64_t, std::shared_ptr<AddOperation>> adds_;
-    std::vector<PeersWait> waits_;
-    std::vector<std::shared_ptr<CloseOperation>> closes_;
-    std::optional<Unacknowledged> left_;
+    Mutex mutex_;
+    WaitList<AddOperation, std::uint64_t> adds_ GUARDED_BY(mutex_);  ///< the engine's answer to a request
+    /// So many peers; nothing: until the engine is settled.
+    WaitList<WaitOperation, std::optional<std::size_t>> waits_ GUARDED_BY(mutex_);
+    WaitList<CloseOperation> closes_ GUARDED_BY(mutex_);
+    std::optional<Unacknowledged> left_ GUARDED_BY(mutex_);
 };
 
 }  // namespace cluster::detail

@@ -5,50 +5,51 @@
 
 namespace cluster::detail {
 
-namespace {
-
-void wake(const std::vector<std::shared_ptr<SendOperation>>& operations) {
-    for (const auto& operation : operations) operation->wake();
-}
-
-}  // namespace
-
 void SendQueue::start(Receivers to, std::shared_ptr<const Outgoing> payload, std::shared_ptr<SendOperation> operation) {
-    bool sooner = false;
     Outcomes in_vain;
+    Woken woken;
     {
-        const std::lock_guard lock(mutex_);
-        const Deadline armed = next();
-        const std::size_t size = payload->body().bytes.size();
-        const bool may_wait = send_timeout_ > std::chrono::nanoseconds(0);
-        Awaited& awaited = awaited_[payload->body().reply ? 1 : 0];
-        if (awaited.overlaps(to) || !settle(*operation, to, *payload, !may_wait, in_vain)) {
-            if (waiting_.size() == most_waiting || bytes_ + size > most_bytes_) {
-                operation->error = errc::outbox_full;
-            } else {
-                bytes_ += size;
-                operation->cancel = [weak = weak_from_this(), raw = operation.get()] {
-                    if (const auto self = weak.lock()) self->cancel(*raw);
-                };
-                awaited.add(to);
-                waiting_.push_back(
-                    {std::move(operation), std::move(to), std::move(payload), deadline_after(send_timeout_)});
-                sooner = next() < armed;
-            }
+        const Lock lock(mutex_);
+        const core::Engine::Body& body = payload->body();
+        const std::size_t size = body.bytes.size();
+        const bool last = send_timeout_ <= std::chrono::nanoseconds(0);
+        Awaited& awaited = awaited_[body.reply ? 1 : 0];
+        if (!awaited.overlaps(to) && settle(*operation, to, body, last, in_vain)) {
+            woken.add(std::move(operation));
+        } else if (waits_.size() == most_waiting || bytes_ + size > most_bytes_) {
+            operation->error = errc::outbox_full;
+            woken.add(std::move(operation));
+        } else {
+            bytes_ += size;
+            awaited.add(to);
+            set_cancel(*operation);
+            waits_.add(std::move(operation), {std::move(to), std::move(payload), deadline_after(send_timeout_)});
+            set_alarm();
         }
     }
     report(in_vain);
-    if (operation) {
-        operation->wake();
-    } else if (sooner) {
-        asio::post(loop_->io(), [self = shared_from_this()] { self->arm(); });
-    }
+}
+
+void SendQueue::start_for_thread(Receivers to, core::Engine::Body body, std::shared_ptr<SendOperation> operation) {
+    Outcomes in_vain;  // stays empty: this is not the last attempt
+    Woken woken;
+    const Lock lock(mutex_);
+    if (settle(*operation, to, body, false, in_vain)) return woken.add(std::move(operation));
+    set_cancel(*operation);
+    threads_.add(std::move(operation), {std::move(to), std::move(body)});
+    set_alarm();
+}
+
+void SendQueue::set_cancel(SendOperation& operation) {
+    operation.cancel = [weak = weak_from_this(), raw = &operation] {
+        if (const auto self = weak.lock()) self->cancel(*raw);
+    };
 }
 
 /// False if there is no room yet; else `operation` has its result.
-bool SendQueue::settle(SendOperation& operation, const Receivers& to, const Outgoing& payload, bool last,
+bool SendQueue::settle(SendOperation& operation, const Receivers& to, const core::Engine::Body& body, bool last,
                        Outcomes& in_vain) {
-    core::Engine::Outcome outcome = attempt_(to, payload.body(), last);
+    core::Engine::Outcome outcome = attempt_(to, body, last);
     if (outcome.error == errc::outbox_full) {
         again_ = std::min(again_, Deadline(outcome.again));
         return false;
@@ -64,79 +65,64 @@ void SendQueue::report(const Outcomes& in_vain) const {
 }
 
 void SendQueue::serve() {
-    std::vector<std::shared_ptr<SendOperation>> done;
     Outcomes in_vain;
+    Woken woken;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         const Deadline now = std::chrono::steady_clock::now();
         awaited_ = {};
-        again_ = Deadline::max();
-        for (Waiting& each : std::exchange(waiting_, {})) {
-            const bool last = each.deadline <= now;
-            Awaited& awaited = awaited_[each.payload->body().reply ? 1 : 0];
-            if (!awaited.overlaps(each.to) && settle(*each.operation, each.to, *each.payload, last, in_vain)) {
-                bytes_ -= each.payload->body().bytes.size();
-                done.push_back(std::move(each.operation));
-            } else {
+        again_ = for_ever;
+        woken.add(waits_.take_if([&](const Queued& each, SendOperation& operation) {
+            mutex_.assert_held();
+            const core::Engine::Body& body = each.payload->body();
+            Awaited& awaited = awaited_[body.reply ? 1 : 0];
+            if (awaited.overlaps(each.to) || !settle(operation, each.to, body, each.deadline <= now, in_vain)) {
                 awaited.add(each.to);
-                waiting_.push_back(std::move(each));
+                return false;
             }
-        }
+            bytes_ -= body.bytes.size();
+            return true;
+        }));
+        woken.add(threads_.take_if([&](const OfThread& each, SendOperation& operation) {
+            mutex_.assert_held();
+            return settle(operation, each.to, each.body, false, in_vain);
+        }));
+        set_alarm();
     }
     report(in_vain);
-    wake(done);
 }
 
 void SendQueue::cancel(const SendOperation& operation) {
-    std::shared_ptr<SendOperation> cancelled;
-    {
-        const std::lock_guard lock(mutex_);
-        const auto found = std::find_if(waiting_.begin(), waiting_.end(),
-                                        [&](const Waiting& each) { return each.operation.get() == &operation; });
-        if (found == waiting_.end()) return;
-        bytes_ -= found->payload->body().bytes.size();
-        cancelled = std::move(found->operation);
-        waiting_.erase(found);
-    }
-    cancelled->error = errc::cancelled;
-    cancelled->wake();
+    Woken woken;
+    const Lock lock(mutex_);
+    woken.add(threads_.end(operation, errc::cancelled));
+    const std::size_t before = waits_.size();
+    woken.add(waits_.take_if([&](const Queued& each, SendOperation& other) {
+        mutex_.assert_held();
+        if (&other != &operation) return false;
+        bytes_ -= each.payload->body().bytes.size();
+        other.error = errc::cancelled;
+        return true;
+    }));
+    if (waits_.size() == before) return;
     asio::post(loop_->io(), [self = shared_from_this()] { self->serve(); });  // for what waited behind it
 }
 
 void SendQueue::end() {
-    std::vector<std::shared_ptr<SendOperation>> done;
-    {
-        const std::lock_guard lock(mutex_);
-        for (Waiting& each : waiting_) {
-            each.operation->error = errc::closed;
-            done.push_back(std::move(each.operation));
-        }
-        waiting_.clear();
-        awaited_ = {};
-        again_ = Deadline::max();
-        bytes_ = 0;
-    }
-    timer_.cancel();
-    wake(done);
+    Woken woken;
+    const Lock lock(mutex_);
+    woken.add(waits_.end_all(errc::closed));
+    woken.add(threads_.end_all(errc::closed));
+    awaited_ = {};
+    bytes_ = 0;
+    again_ = for_ever;
+    alarm_.end();
 }
 
-/// All wait equally long, so the first in the queue is the first whose time is over.
-Deadline SendQueue::next() const {
-    return waiting_.empty() ? Deadline::max() : std::min(waiting_.front().deadline, again_);
-}
-
-/// On the I/O thread.
-void SendQueue::arm() {
-    {
-        const std::lock_guard lock(mutex_);
-        if (next() == Deadline::max()) return;
-        timer_.expires_at(next());
-    }
-    timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
-        if (error) return;
-        self->serve();
-        self->arm();
-    });
+/// All operations wait equally long: the time of the first one is over first.
+void SendQueue::set_alarm() {
+    const Deadline next = waits_.empty() ? again_ : std::min(waits_.first().deadline, again_);
+    alarm_.set(next.time_since_epoch(), weak_from_this());
 }
 
 }  // namespace cluster::detail

@@ -1,8 +1,11 @@
 #pragma once
 
+#include "base/mutex.hpp"
 #include "core/engine.hpp"
+#include "net/alarm.hpp"
 #include "net/context.hpp"
 #include "support/deadline.hpp"
+#include "support/wait_list.hpp"
 
 #include <cluster/operation.hpp>
 
@@ -11,10 +14,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <utility>
@@ -41,12 +42,14 @@ private:
     BlockRef kept_;
 };
 
-/// The asynchronous sends and broadcasts that wait for room. Thread-safe. Kept alive by its timer.
+/// The sends and broadcasts that wait for room: those of operations, and those of threads. Thread-safe.
 ///
-/// 1. Of two messages, or two replies, that have a receiver in common, the one that was started first is queued first.
-/// 2. At most `most_waiting` wait, and together they hold at most `most_bytes`; what would exceed that fails with
-///    `errc::outbox_full`.
-/// 3. Its lock may be held while the engine's is taken, never the other way round.
+/// 1. Of two messages, or two replies, that have a receiver in common, the operation that was started first is queued
+///    first. Threads have no order: each holds up its own caller already.
+/// 2. At most `most_waiting` operations wait, and together they hold at most `most_bytes`; what would exceed that fails
+///    with `errc::outbox_full`.
+/// 3. What waits for an operation fails, or is given up, after `send_timeout`. A thread looks at the time itself, and
+///    cancels.
 class SendQueue : public std::enable_shared_from_this<SendQueue> {
 public:
     using Receivers = std::optional<std::vector<PeerId>>;  ///< nothing: whom a broadcast reaches
@@ -65,9 +68,11 @@ public:
           no_room_(std::move(no_room)),
           send_timeout_(send_timeout),
           most_bytes_(most_bytes),
-          timer_(loop_->io()) {}
+          alarm_(loop_, [this] { serve(); }) {}
 
     void start(Receivers to, std::shared_ptr<const Outgoing> payload, std::shared_ptr<SendOperation> operation);
+    /// For a thread, which keeps the bytes of `body` until it is woken.
+    void start_for_thread(Receivers to, core::Engine::Body body, std::shared_ptr<SendOperation> operation);
     /// It ends with `errc::cancelled`, unless it has a result or was not started.
     void cancel(const SendOperation& operation);
     /// On the I/O thread: there may be room.
@@ -76,13 +81,16 @@ public:
     void end();
 
 private:
-    struct Waiting {
-        std::shared_ptr<SendOperation> operation;
+    struct Queued {
         Receivers to;
         std::shared_ptr<const Outgoing> payload;
         Deadline deadline;
     };
-    /// Whom those that stay in the queue want to reach.
+    struct OfThread {
+        Receivers to;
+        core::Engine::Body body;
+    };
+    /// The receivers of all that stays in the queue.
     struct Awaited {
         bool all = false;
         std::set<PeerId> some;
@@ -99,10 +107,11 @@ private:
 
     using Outcomes = std::vector<core::Engine::Outcome>;
 
-    bool settle(SendOperation& operation, const Receivers& to, const Outgoing& payload, bool last, Outcomes& in_vain);
-    Deadline next() const;
+    bool settle(SendOperation& operation, const Receivers& to, const core::Engine::Body& body, bool last,
+                Outcomes& in_vain) REQUIRES(mutex_);
+    void set_cancel(SendOperation& operation);
     void report(const Outcomes& in_vain) const;
-    void arm();
+    void set_alarm() REQUIRES(mutex_);
 
     const std::shared_ptr<net::Loop> loop_;
     const Attempt attempt_;
@@ -110,13 +119,15 @@ private:
     const std::chrono::nanoseconds send_timeout_;
     const std::size_t most_bytes_;
 
-    std::mutex mutex_;
-    std::deque<Waiting> waiting_;
-    std::size_t bytes_ = 0;
-    std::array<Awaited, 2> awaited_;  ///< by those in `waiting_`; replies, which are the second, have room of their own
-    Deadline again_ = Deadline::max();  ///< when it is worth trying again although no room was freed
+    Mutex mutex_;
+    WaitList<SendOperation, Queued> waits_ GUARDED_BY(mutex_);
+    WaitList<SendOperation, OfThread> threads_ GUARDED_BY(mutex_);
+    std::size_t bytes_ GUARDED_BY(mutex_) = 0;  ///< of those in `waits_`
+    /// By those in `waits_`. Replies, which are the second, have room of their own.
+    std::array<Awaited, 2> awaited_ GUARDED_BY(mutex_);
+    Deadline again_ GUARDED_BY(mutex_) = for_ever;  ///< when it is worth trying again although no room was freed
 
-    asio::steady_timer timer_;  ///< of the I/O thread
+    net::Alarm alarm_;
 };
 
 }  // namespace cluster::detail

@@ -1,6 +1,6 @@
 #include "support/callbacks.hpp"
 
-#include "net/io_thread.hpp"
+#include "support/may_wait.hpp"
 
 namespace cluster {
 
@@ -19,37 +19,32 @@ Subscription::~Subscription() {
 void Subscription::reset() {
     auto registration = std::exchange(registration_, nullptr);
     if (!registration) return;
-    if (!registration->is_here()) return net::keep_for_ever(std::move(registration));
+    if (!registration->is_here()) return detail::keep_for_ever(std::move(registration));
     registration->end();
 }
 
 namespace detail {
 
 void Registration::end() {
-    std::unique_lock lock(mutex_);
+    const Lock lock(mutex_);
     ended_ = true;
-    if (net::on_io_thread() || inside_ == std::this_thread::get_id()) return;
-    left_.wait(lock, [this] { return inside_ == std::thread::id(); });
+    if (may_wait()) calls_.wait(mutex_);
 }
 
 bool Registration::enter() {
-    const std::lock_guard lock(mutex_);
-    if (ended_) return false;
-    inside_ = std::this_thread::get_id();
-    return true;
+    const Lock lock(mutex_);
+    if (!ended_) calls_.enter();
+    return !ended_;
 }
 
 void Registration::leave() {
-    {
-        const std::lock_guard lock(mutex_);
-        inside_ = {};
-    }
-    left_.notify_all();
+    const Lock lock(mutex_);
+    calls_.leave();
 }
 
 Subscription Callbacks::on_peer_added(std::function<void(const Peer&)> function) {
     const std::vector<Peer> view = view_();
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     for (const Peer& peer : view) {
         const auto known = peers_.find(peer.id);
         if (known != peers_.end()) known->second = peer;
@@ -58,7 +53,7 @@ Subscription Callbacks::on_peer_added(std::function<void(const Peer&)> function)
     std::vector<Peer> known;
     for (const auto& [id, peer] : peers_) known.push_back(peer);
     if (!known.empty()) {
-        loop_->call([self = shared_from_this(), entry, known = std::move(known)] {
+        call_back_([self = shared_from_this(), entry, known = std::move(known)] {
             for (const Peer& peer : known) entry->call(self->on_throw_, peer);
         });
     }
@@ -66,17 +61,17 @@ Subscription Callbacks::on_peer_added(std::function<void(const Peer&)> function)
 }
 
 Subscription Callbacks::on_peer_removed(std::function<void(const Peer&, RemovalReason)> function) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     return Subscription(removed_.add(std::move(function)));
 }
 
 Subscription Callbacks::on_peers_changed(std::function<void(const std::vector<Peer>&)> function) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     return Subscription(changed_.add(std::move(function)));
 }
 
 Subscription Callbacks::on_given_up(std::function<void(const GivenUp&)> function) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     reports_.clear();  // it hears of what is given up from now on
     return Subscription(given_up_.add(std::move(function)));
 }
@@ -85,33 +80,33 @@ template <class... Arguments>
 void Callbacks::call(const CallbackList<Arguments...>& list, const std::decay_t<Arguments>&... arguments) {
     auto entries = list.all();
     if (entries.empty()) return;
-    loop_->call([self = shared_from_this(), entries = std::move(entries), arguments...] {
+    call_back_([self = shared_from_this(), entries = std::move(entries), arguments...] {
         for (const auto& entry : entries) entry->call(self->on_throw_, arguments...);
     });
 }
 
 void Callbacks::peer_added(const Peer& peer) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     peers_[peer.id] = peer;
     close_reports(peer.id);
     call(added_, peer);
 }
 
 void Callbacks::peer_removed(const Peer& peer, RemovalReason reason) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     peers_.erase(peer.id);
     close_reports(peer.id);
     call(removed_, peer, reason);
 }
 
 void Callbacks::peers_changed() {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     if (change_pending_ || changed_.all().empty()) return;
     change_pending_ = true;
-    loop_->call([self = shared_from_this()] {
+    call_back_([self = shared_from_this()] {
         std::vector<CallbackList<const std::vector<Peer>&>::Entry> entries;
         {
-            const std::lock_guard changed_lock(self->mutex_);
+            const Lock changed_lock(self->mutex_);
             self->change_pending_ = false;
             entries = self->changed_.all();
         }
@@ -121,7 +116,7 @@ void Callbacks::peers_changed() {
 }
 
 void Callbacks::given_up(const GivenUp& given_up) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     auto entries = given_up_.all();
     if (entries.empty()) return;
     std::shared_ptr<GivenUp>& open = reports_[{given_up.peer.id, given_up.reason}];
@@ -131,9 +126,9 @@ void Callbacks::given_up(const GivenUp& given_up) {
         return;
     }
     open = std::make_shared<GivenUp>(given_up);
-    loop_->call([self = shared_from_this(), report = open, entries = std::move(entries)] {
+    call_back_([self = shared_from_this(), report = open, entries = std::move(entries)] {
         {
-            const std::lock_guard reports_lock(self->mutex_);
+            const Lock reports_lock(self->mutex_);
             const auto found = self->reports_.find({report->peer.id, report->reason});
             if (found != self->reports_.end() && found->second == report) self->reports_.erase(found);
         }
@@ -149,7 +144,7 @@ void Callbacks::close_reports(const PeerId& peer) {
 void Callbacks::end() {
     std::vector<std::shared_ptr<Registration>> all;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         for (const auto& entry : added_.all()) all.push_back(entry);
         for (const auto& entry : removed_.all()) all.push_back(entry);
         for (const auto& entry : changed_.all()) all.push_back(entry);

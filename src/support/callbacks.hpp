@@ -1,24 +1,24 @@
 #pragma once
 
-#include "net/context.hpp"
-#include "net/system.hpp"
+#include "base/mutex.hpp"
+#include "base/origin.hpp"
+#include "support/visits.hpp"
 
 #include <cluster/node.hpp>
 
 #include <algorithm>
-#include <condition_variable>
-#include <cstddef>
 #include <exception>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
 namespace cluster::detail {
+
+/// Calls a function on the callback thread, after those it was given before. False if that thread has ended.
+using CallBack = std::function<bool(std::function<void()>)>;
 
 /// Calls `function`, which is the application's; what it throws goes to `on_throw` as a text.
 template <class OnThrow, class Function, class... Arguments>
@@ -35,23 +35,23 @@ void call_guarded(const OnThrow& on_throw, Function&& function, Arguments&&... a
 /// The handlers of one node's asynchronous calls that are to run on the callback thread. Thread-safe.
 class HandlerCalls {
 public:
+    /// A call is handed over: it is under way from now on, on no thread yet.
     void begin() {
-        const std::lock_guard lock(mutex_);
-        ++count_;
+        const Lock lock(mutex_);
+        calls_.enter({});
     }
     void end() {
-        const std::lock_guard lock(mutex_);
-        if (--count_ == 0) none_.notify_all();
+        const Lock lock(mutex_);
+        calls_.leave({});
     }
     void wait_for_none() {
-        std::unique_lock lock(mutex_);
-        none_.wait(lock, [this] { return count_ == 0; });
+        const Lock lock(mutex_);
+        calls_.wait(mutex_);
     }
 
 private:
-    std::mutex mutex_;
-    std::condition_variable none_;
-    std::size_t count_ = 0;
+    Mutex mutex_;
+    Visits calls_ GUARDED_BY(mutex_);
 };
 
 /// What a `Subscription` shares with its node. Thread-safe.
@@ -71,11 +71,10 @@ protected:
     void leave();
 
 private:
-    const net::Origin origin_;
-    std::mutex mutex_;
-    std::condition_variable left_;
-    std::thread::id inside_;
-    bool ended_ = false;
+    const Origin origin_;
+    Mutex mutex_;
+    Visits calls_ GUARDED_BY(mutex_);
+    bool ended_ GUARDED_BY(mutex_) = false;
 };
 
 /// A registered function.
@@ -130,8 +129,8 @@ public:
     using View = std::function<std::vector<Peer>()>;
 
     /// `view`: the peers in view now.
-    Callbacks(std::shared_ptr<net::Loop> loop, OnThrow on_throw, View view)
-        : loop_(std::move(loop)), on_throw_(std::move(on_throw)), view_(std::move(view)) {}
+    Callbacks(CallBack call_back, OnThrow on_throw, View view)
+        : call_back_(std::move(call_back)), on_throw_(std::move(on_throw)), view_(std::move(view)) {}
 
     Subscription on_peer_added(std::function<void(const Peer&)> function);
     Subscription on_peer_removed(std::function<void(const Peer&, RemovalReason)> function);
@@ -148,23 +147,23 @@ public:
     void end();
 
 private:
-    void close_reports(const PeerId& peer);
+    void close_reports(const PeerId& peer) REQUIRES(mutex_);
     template <class... Arguments>
     void call(const CallbackList<Arguments...>& list, const std::decay_t<Arguments>&... arguments);
 
-    const std::shared_ptr<net::Loop> loop_;
+    const CallBack call_back_;
     const OnThrow on_throw_;
     const View view_;
 
-    std::mutex mutex_;
-    std::map<PeerId, Peer> peers_;
-    CallbackList<const Peer&> added_;
-    CallbackList<const Peer&, RemovalReason> removed_;
-    CallbackList<const std::vector<Peer>&> changed_;
-    CallbackList<const GivenUp&> given_up_;
-    bool change_pending_ = false;
+    Mutex mutex_;
+    std::map<PeerId, Peer> peers_ GUARDED_BY(mutex_);
+    CallbackList<const Peer&> added_ GUARDED_BY(mutex_);
+    CallbackList<const Peer&, RemovalReason> removed_ GUARDED_BY(mutex_);
+    CallbackList<const std::vector<Peer>&> changed_ GUARDED_BY(mutex_);
+    CallbackList<const GivenUp&> given_up_ GUARDED_BY(mutex_);
+    bool change_pending_ GUARDED_BY(mutex_) = false;
     /// Reports that wait and that more may join: of each peer, until it is added or removed.
-    std::map<std::pair<PeerId, errc>, std::shared_ptr<GivenUp>> reports_;
+    std::map<std::pair<PeerId, errc>, std::shared_ptr<GivenUp>> reports_ GUARDED_BY(mutex_);
 };
 
 }  // namespace cluster::detail

@@ -1,14 +1,8 @@
 #include "support/log.hpp"
 
-#include "net/standard_error.hpp"
-
 #include <spdlog/logger.h>
 #include <spdlog/sinks/sink.h>
-#include <array>
 #include <chrono>
-#include <cstddef>
-#include <cstdint>
-#include <ctime>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -59,63 +53,27 @@ private:
     std::function<void(LogLevel, std::string_view)> write_;
 };
 
-/// The time of day in UTC, such as 2024-02-29T23:59:59.123Z.
-std::string stamp() {
-    const auto now = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
-    const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
-    std::tm parts{};
-    ::gmtime_r(&seconds, &parts);
-    std::array<char, 40> text{};
-    const std::size_t size = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &parts);
-    const auto milliseconds = now.time_since_epoch().count() % 1000;
-    return std::string(text.data(), size) + '.' + std::to_string(1000 + milliseconds).substr(1) + 'Z';
-}
-
-/// For an application that does not say where to: standard error. What is lost there is counted.
-class StandardErrorLines {
-public:
-    void write(LogLevel level, std::string_view text) {
-        std::string line = stamp() + (level == LogLevel::error ? " cluster: error: " : " cluster: warning: ");
-        line += text;
-        if (lost_ != 0) line += " lines_lost=" + std::to_string(lost_);
-        line += '\n';
-        lost_ = out_.write(line) ? 0 : lost_ + 1;
-    }
-
-private:
-    net::StandardError out_;
-    std::uint64_t lost_ = 0;  ///< since a line was written
-};
-
-std::function<void(LogLevel, std::string_view)> to_standard_error() {
-    return [lines = std::make_shared<StandardErrorLines>()](LogLevel level, std::string_view text) {
-        lines->write(level, text);
-    };
-}
-
 }  // namespace
 
-Log::Log(std::function<void(LogLevel, std::string_view)> write, std::string_view node)
+Log::Log(std::function<void(LogLevel, std::string_view)> write, std::string_view node, Severity least)
     : suffix_(" node=" + token(node)) {
-    const bool own = static_cast<bool>(write);
-    auto sink = std::make_shared<FunctionSink>(own ? std::move(write) : to_standard_error());
-    logger_ = std::make_shared<spdlog::logger>("cluster", std::move(sink));
+    logger_ = std::make_shared<spdlog::logger>("cluster", std::make_shared<FunctionSink>(std::move(write)));
     logger_->set_error_handler([](const std::string&) {});  // by itself it would write to standard error
-    logger_->set_level(own ? spdlog::level::debug : spdlog::level::warn);
+    logger_->set_level(level_of(least));
 }
 
 void Log::write(LogLine line) {
     if (!logger_->should_log(level_of(line.severity))) return;
     std::optional<LogLine> passed;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         passed = gate_.pass(std::move(line), now());
     }
     if (passed) put(*passed);
 }
 
 std::optional<Time> Log::due() {
-    const std::lock_guard lock(mutex_);
+    const Lock lock(mutex_);
     const Time deadline = gate_.deadline();
     if (deadline >= due_) return std::nullopt;
     due_ = deadline;
@@ -125,7 +83,7 @@ std::optional<Time> Log::due() {
 void Log::flush(bool all) {
     std::vector<LogLine> lines;
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         due_ = never;
         lines = all ? gate_.flush_all() : gate_.flush(now());
     }

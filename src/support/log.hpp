@@ -2,13 +2,13 @@
 
 #include "base/log_gate.hpp"
 #include "base/log_line.hpp"
+#include "base/mutex.hpp"
 #include "base/time.hpp"
 
 #include <cluster/options.hpp>
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,8 +27,9 @@ namespace cluster::detail {
 /// `flush` does it.
 class Log {
 public:
-    /// An empty `write` stands for standard error, from warnings on. `node` is told in each line.
-    Log(std::function<void(LogLevel, std::string_view)> write, std::string_view node);
+    /// `write` gets each line from `least` on, and `node` with it.
+    Log(std::function<void(LogLevel, std::string_view)> write, std::string_view node,
+        Severity least = Severity::debug);
 
     void write(LogLine line);
     void write(Severity severity, std::string text) { write({severity, std::move(text)}); }
@@ -41,9 +42,9 @@ public:
 private:
     void put(const LogLine& line);
 
-    std::mutex mutex_;
-    LogGate gate_;
-    Time due_ = never;  ///< what `due` has said
+    Mutex mutex_;
+    LogGate gate_ GUARDED_BY(mutex_);
+    Time due_ GUARDED_BY(mutex_) = never;  ///< what `due` has said
     std::shared_ptr<spdlog::logger> logger_;
     std::string suffix_;
 };

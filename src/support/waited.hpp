@@ -1,9 +1,12 @@
 #pragma once
 
+#include "base/mutex.hpp"
 #include "support/deadline.hpp"
+#include "support/may_wait.hpp"
 
-#include <condition_variable>
-#include <mutex>
+#include <memory>
+#include <system_error>
+#include <utility>
 
 namespace cluster::detail {
 
@@ -12,23 +15,54 @@ template <class Base>
 class Waited final : public Base {
 public:
     void wake() noexcept override {
-        const std::lock_guard lock(mutex_);
-        woken_ = true;
-        changed_.notify_all();  // under the lock: the one who waits may destroy this next
+        {
+            const Lock lock(mutex_);
+            woken_ = true;
+        }
+        changed_.notify_one();
     }
-    /// False if it takes longer.
-    bool wait(Deadline deadline) {
-        std::unique_lock lock(mutex_);
-        const auto woken = [this] { return woken_; };
-        if (deadline != Deadline::max()) return changed_.wait_until(lock, deadline, woken);
-        changed_.wait(lock, woken);
+
+    /// Waits until it is woken, after which it may be handed over again. False if that takes longer.
+    bool wait(Deadline deadline = for_ever) {
+        const Lock lock(mutex_);
+        while (!woken_) {
+            if (deadline == for_ever) {
+                changed_.wait(mutex_);
+            } else if (!changed_.wait_until(mutex_, deadline) && !woken_) {
+                return false;
+            }
+        }
+        woken_ = false;
         return true;
+    }
+    /// The same, but when time is over `stop` sees to it that it is woken, unless somebody else does.
+    template <class Stop>
+    bool wait(Deadline deadline, Stop&& stop) {
+        if (wait(deadline)) return true;
+        stop();
+        wait();
+        return false;
     }
 
 private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    bool woken_ = false;
+    Mutex mutex_;
+    Condition changed_;
+    bool woken_ GUARDED_BY(mutex_) = false;
 };
+
+/// A call that waits for its result for as long as that takes: `start` is given the operation, and wakes it. Fails with
+/// `errc::would_block` where nothing may wait.
+template <class Base, class Start>
+auto wait_for_result(std::error_code& error, Start&& start) {
+    const auto operation = std::make_shared<Waited<Base>>();
+    if (may_wait()) {
+        start(operation);
+        operation->wait();
+    } else {
+        operation->error = errc::would_block;
+    }
+    error = operation->error;
+    return std::move(operation->result);
+}
 
 }  // namespace cluster::detail

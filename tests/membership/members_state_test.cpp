@@ -269,7 +269,7 @@ TEST_CASE("members: a callback that is slow hears of many changes as one, and of
 TEST_CASE("members: what a callback throws is told, and the next change is told to it all the same") {
     std::vector<std::string> thrown;
     const auto state = std::make_shared<MembersState>(
-        MembersState::CallBack(), [&](std::string_view what) { thrown.emplace_back(what); });
+        cluster::detail::CallBack(), [&](std::string_view what) { thrown.emplace_back(what); });
     const Subscription subscription =
         Members(state).on_change([](const MemberUpdate&) { throw std::runtime_error("of the test"); });
     change(*state, {present(1, 1)});

@@ -27,6 +27,7 @@ using cluster::detail::Block;
 using cluster::core::FrameHeader;
 using cluster::detail::InboxReader;
 using cluster::detail::InboxState;
+using cluster::detail::no_wait;
 using namespace std::chrono_literals;
 
 namespace {
@@ -398,12 +399,12 @@ TEST_CASE_FIXTURE(Fixture, "two readers that take turns are handed the messages 
     Texts texts;
     for (int i = 0; i < 3; ++i) {
         for (InboxReader* reader : {&one, &two}) {
-            CHECK(reader->next(InboxState::no_wait));
+            CHECK(reader->next(no_wait));
             texts.emplace_back(reader->message().text());
         }
     }
     CHECK(texts == Texts{"a", "b", "c", "d", "e", "f"});
-    CHECK(!one.next(InboxState::no_wait));
+    CHECK(!one.next(no_wait));
 }
 
 TEST_CASE_FIXTURE(Fixture, "a message stays readable when other readers have finished its batch and the node is gone") {

@@ -1,0 +1,16 @@
+#pragma once
+
+namespace cluster::detail {
+
+/// What a thread is for.
+enum class ThreadKind {
+    free,  ///< the application's own threads, and those that run its callbacks: they may wait
+    io,    ///< the I/O thread of some runtime: all its nodes wait for it
+};
+
+ThreadKind kind_of_this_thread() noexcept;
+
+/// Holds until the thread ends. The thread that goes on in a child made by `fork` is free.
+void set_kind_of_this_thread(ThreadKind kind) noexcept;
+
+}  // namespace cluster::detail

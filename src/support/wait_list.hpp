@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cluster/operation.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace cluster::detail {
+
+/// Operations that wait no more, and are to be woken. Its destructor wakes them, which may run code of the application.
+/// So it must not die under a lock: it is made before the lock is taken.
+class Woken {
+public:
+    Woken() = default;
+    /// Null is nobody.
+    explicit Woken(std::shared_ptr<Operation> operation) { add(std::move(operation)); }
+    Woken(Woken&&) noexcept = default;
+    Woken& operator=(Woken&&) = delete;
+    ~Woken() {
+        for (const auto& operation : operations_) operation->wake();
+    }
+
+    void add(std::shared_ptr<Operation> operation) {
+        if (operation) operations_.push_back(std::move(operation));
+    }
+    void add(Woken&& others) {
+        for (auto& operation : others.operations_) operations_.push_back(std::move(operation));
+        others.operations_.clear();
+    }
+
+private:
+    std::vector<std::shared_ptr<Operation>> operations_;
+};
+
+/// The operations that wait for one kind of event, in the order in which they came. `For` says what each of them waits
+/// for. A thread that waits is an operation, too: see `Waited`.
+///
+/// Not thread-safe: it is guarded by its owner's lock. An operation waits in one list at a time. Whoever takes it out
+/// wakes it, when no lock is held.
+template <class Waiting, class For = Nothing>
+class WaitList {
+public:
+    std::size_t size() const noexcept { return entries_.size(); }
+    bool empty() const noexcept { return entries_.empty(); }
+    /// What the operation that has waited longest waits for. There is one.
+    const For& first() const { return entries_.begin()->second.what; }
+
+    void add(std::shared_ptr<Waiting> operation, For what = {}) {
+        const std::uint64_t place = ++last_;
+        operation->Operation::place_ = place;
+        entries_.emplace_hint(entries_.end(), place, Entry{std::move(operation), std::move(what)});
+    }
+
+    /// Null if it does not wait here.
+    std::shared_ptr<Waiting> take(const Operation& operation) {
+        const auto found = entries_.find(operation.place_);
+        const bool here = found != entries_.end() && found->second.operation.get() == &operation;
+        return here ? take(found) : nullptr;
+    }
+    /// The one that has waited longest; null if none waits.
+    std::shared_ptr<Waiting> take_first() { return empty() ? nullptr : take(entries_.begin()); }
+    /// All for which `done(what, operation)` holds, which is called for each in its order.
+    template <class Done>
+    Woken take_if(Done&& done) {
+        Woken woken;
+        for (auto at = entries_.begin(); at != entries_.end();) {
+            const auto next = std::next(at);
+            if (done(std::as_const(at->second.what), *at->second.operation)) woken.add(take(at));
+            at = next;
+        }
+        return woken;
+    }
+    Woken take_all() {
+        return take_if([](const For&, Waiting&) { return true; });
+    }
+
+    /// It ends with `error`, if it waits here.
+    Woken end(const Operation& operation, std::error_code error) {
+        const auto ended = take(operation);
+        if (ended) ended->error = error;
+        return Woken(ended);
+    }
+    Woken end_all(std::error_code error) {
+        return take_if([&](const For&, Waiting& operation) {
+            operation.error = error;
+            return true;
+        });
+    }
+
+private:
+    struct Entry {
+        std::shared_ptr<Waiting> operation;
+        For what;
+    };
+    using Entries = std::map<std::uint64_t, Entry>;
+
+    std::shared_ptr<Waiting> take(typename Entries::iterator at) {
+        std::shared_ptr<Waiting> operation = std::move(at->second.operation);
+        operation->Operation::place_ = 0;
+        entries_.erase(at);
+        return operation;
+    }
+
+    std::uint64_t last_ = 0;  ///< the highest place given
+    Entries entries_;
+};
+
+}  // namespace cluster::detail
