@@ -16,12 +16,9 @@ namespace cluster {
 
 class Payload;
 
-namespace core {
-class Block;
-}
-
 namespace detail {
 
+class Block;
 class InboxReader;
 class Question;
 
@@ -96,7 +93,7 @@ public:
 
     /// Takes over one reference to `block`, which must contain `bytes`, and one to `question`. For the library's own
     /// use.
-    Message(const PeerId& from, core::Block* block, std::span<const std::byte> bytes, std::uint64_t lost,
+    Message(const PeerId& from, detail::Block* block, std::span<const std::byte> bytes, std::uint64_t lost,
             detail::Question* question = nullptr) noexcept
         : from_(from), block_(block), data_(bytes.data()), size_(bytes.size()), lost_(lost), question_(question) {}
 
@@ -104,7 +101,7 @@ private:
     friend class detail::InboxReader;
 
     PeerId from_{};
-    core::Block* block_ = nullptr;
+    detail::Block* block_ = nullptr;
     const std::byte* data_ = nullptr;
     std::size_t size_ = 0;
     std::uint64_t lost_ = 0;

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "base/log_line.hpp"
 #include "core/batch.hpp"
-#include "core/log_line.hpp"
 #include "core/registry.hpp"
 #include "core/session.hpp"
 

@@ -66,7 +66,7 @@ void Arena::mark(Segment& segment, std::size_t begin) noexcept {
     segment.begins_[begin / 64] |= std::uint64_t{1} << begin % 64;
 }
 
-Span Arena::adopt(BlockRef block) {
+Span Arena::adopt(detail::BlockRef block) {
     const std::size_t size = block->size();
     Segment& segment = segments_.emplace_front();
     segment.arena_ = this;
@@ -85,7 +85,7 @@ Segment& Arena::open_segment(std::size_t room) {
     Segment& segment = segments_.emplace_front();
     segment.arena_ = this;
     if (spare_.empty()) {
-        segment.block_ = Block::allocate(segment_size);
+        segment.block_ = detail::Block::allocate(segment_size);
     } else {
         segment.block_ = std::move(spare_.back());
         spare_.pop_back();

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/block.hpp"
+#include "base/block.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +18,7 @@ class Arena;
 /// change, so that they can be sent while others are appended behind them.
 class Segment {
 public:
-    const BlockRef& block() const noexcept { return block_; }
+    const detail::BlockRef& block() const noexcept { return block_; }
     /// A block of its own size would hold what is still needed in less than a quarter of this one.
     bool sparse() const noexcept { return !open_ && references_ != 0 && live_ * 4 < block_->size(); }
 
@@ -26,7 +26,7 @@ private:
     friend class Arena;
     friend class Span;
 
-    BlockRef block_;
+    detail::BlockRef block_;
     Arena* arena_ = nullptr;
     std::vector<std::uint64_t> begins_;  ///< a bit for each byte: a frame begins there. Only where `made_here_`
     std::size_t used_ = 0;        ///< bytes written
@@ -96,7 +96,7 @@ public:
     /// Copies several whole frames; together at most `segment_size`.
     Span append_frames(std::span<const std::byte> frames);
     /// All of `block`, without a copy.
-    Span adopt(BlockRef block);
+    Span adopt(detail::BlockRef block);
 
     /// Memory held for messages: whole segments, whatever is still needed of them, without the one that is empty.
     std::size_t pinned() const noexcept {
@@ -116,7 +116,7 @@ private:
     static constexpr std::size_t most_spare = 8;
 
     std::list<Segment> segments_;
-    std::vector<BlockRef> spare_;  ///< of segments that are gone: fresh memory costs more than a copy into it
+    std::vector<detail::BlockRef> spare_;  ///< of segments that are gone: fresh memory costs more than a copy into it
     Segment* open_ = nullptr;
     std::size_t pinned_ = 0;
     std::size_t sparse_ = 0;  ///< sizes of all sparse segments

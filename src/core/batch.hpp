@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/block.hpp"
+#include "base/block.hpp"
 
 #include <cluster/peer.hpp>
 
@@ -21,7 +21,7 @@ struct Batch {
     /// The session's number in its engine; what the application takes is reported back under it.
     std::uint64_t session = 0;
     /// Holds the frames. Empty for a gap.
-    BlockRef block;
+    detail::BlockRef block;
     /// Complete messages one behind the other, each a FrameHeader, of which `length`, `flag_call` and `flag_error`
     /// matter, and its payload. For a message that came in chunks the header is made here, and `length` is that of the
     /// whole message.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/time.hpp"
+#include "base/time.hpp"
 
 #include <cstdint>
 

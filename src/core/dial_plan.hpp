@@ -1,7 +1,7 @@
 #pragma once
 
-#include "core/random.hpp"
-#include "core/time.hpp"
+#include "base/random.hpp"
+#include "base/time.hpp"
 
 #include <cluster/address.hpp>
 #include <cluster/error.hpp>

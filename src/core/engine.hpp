@@ -1,5 +1,8 @@
 #pragma once
 
+#include "base/random.hpp"
+#include "base/time.hpp"
+#include "base/timers.hpp"
 #include "core/action.hpp"
 #include "core/arena.hpp"
 #include "core/credit_pool.hpp"
@@ -9,12 +12,9 @@
 #include "core/frame.hpp"
 #include "core/own_addresses.hpp"
 #include "core/peers_file.hpp"
-#include "core/random.hpp"
 #include "core/registry.hpp"
 #include "core/roster.hpp"
 #include "core/session.hpp"
-#include "core/time.hpp"
-#include "core/timers.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -119,7 +119,7 @@ public:
     /// A message: `owner` is set where the bytes may be kept instead of copied.
     struct Body {
         std::span<const std::byte> bytes;
-        BlockRef owner;
+        detail::BlockRef owner;
         std::uint64_t call = 0;  ///< not 0: it wants a reply, or is the reply, to the call of this number
         bool reply = false;
         bool error = false;  ///< of a reply: the bytes are a code and a text of at most `max_error_text` bytes
@@ -551,7 +551,7 @@ private:
     Detector detector_;
     Registry registry_;
     Arena arena_;
-    BlockPool blocks_;
+    detail::BlockPool blocks_;
     CreditPool credit_;
     ForgottenSessions forgotten_;
     Timers<Timer> timers_;

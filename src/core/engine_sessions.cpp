@@ -1,5 +1,7 @@
 #include "core/engine.hpp"
 
+#include "value/address.hpp"
+
 #include <algorithm>
 #include <cassert>
 #include <utility>

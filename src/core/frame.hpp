@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/block.hpp"
+#include "base/block.hpp"
 
 #include <cluster/address.hpp>
 #include <cluster/member.hpp>
@@ -481,7 +481,7 @@ constexpr std::string_view to_string(Rule rule) noexcept {
 
 /// Complete DATA frames without MORE, one behind the other on one channel; or a single frame with MORE.
 struct DataRun {
-    BlockRef block;                     ///< holds the frames
+    detail::BlockRef block;                     ///< holds the frames
     std::span<const std::byte> frames;  ///< headers included
     std::uint64_t messages = 0;         ///< how many frames
     std::uint16_t channel = 0;

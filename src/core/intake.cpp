@@ -9,12 +9,12 @@ namespace cluster::core {
 namespace {
 
 /// A block may be shared only where most of it is needed; otherwise a few bytes would hold a whole read buffer.
-void keep(Batch& batch, const BlockRef& block, std::span<const std::byte> frames) {
+void keep(Batch& batch, const detail::BlockRef& block, std::span<const std::byte> frames) {
     if (frames.size() >= block->size() / 4 * 3) {
         batch.block = block;
         batch.frames = frames;
     } else {
-        batch.block = Block::copy(frames);
+        batch.block = detail::Block::copy(frames);
         batch.frames = {batch.block->data(), frames.size()};
     }
 }
@@ -51,7 +51,7 @@ void Intake::add_part(std::uint8_t flags, std::span<const std::byte> body) {
         return;
     }
     if (!parts_ || needed > parts_->size()) {
-        BlockRef larger = blocks_->take(needed + needed / 2, 2 * std::max(needed, last_size_));
+        detail::BlockRef larger = blocks_->take(needed + needed / 2, 2 * std::max(needed, last_size_));
         if (parts_) {
             std::memcpy(larger->data(), parts_->data(), had);
             blocks_->keep(parts_);
@@ -86,7 +86,7 @@ void Intake::finish(Batch& stamp, std::vector<Batch>& out) {
     last_size_ = std::exchange(parts_size_, 0);
     Batch& batch = out.emplace_back(stamp);
     // Who keeps a message keeps no more than twice its length.
-    batch.block = last_size_ < parts_->size() / 2 ? Block::copy({parts_->data(), last_size_}) : parts_;
+    batch.block = last_size_ < parts_->size() / 2 ? detail::Block::copy({parts_->data(), last_size_}) : parts_;
     batch.frames = {batch.block->data(), last_size_};
     batch.messages = 1;
     batch.charge = std::exchange(parts_charge_, 0);

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "base/block_pool.hpp"
 #include "core/batch.hpp"
-#include "core/block_pool.hpp"
 #include "core/frame.hpp"
 
 #include <cstddef>
@@ -20,7 +20,7 @@ namespace cluster::core {
 class Intake {
 public:
     /// `blocks`, which outlives it, gives the memory for messages that come in parts.
-    Intake(std::size_t max_message, BlockPool& blocks) noexcept : blocks_(&blocks), max_message_(max_message) {}
+    Intake(std::size_t max_message, detail::BlockPool& blocks) noexcept : blocks_(&blocks), max_message_(max_message) {}
 
     /// Takes frames that follow what was received so far, and appends what is complete to `out`. After a broken rule
     /// nothing has been taken.
@@ -65,14 +65,14 @@ private:
     void add_part(std::uint8_t flags, std::span<const std::byte> body);
     void finish(Batch& stamp, std::vector<Batch>& out);
 
-    BlockPool* blocks_;
+    detail::BlockPool* blocks_;
     std::size_t max_message_;
     std::uint64_t received_ = 0;
     std::uint64_t consumed_ = 0;
     std::uint64_t limit_ = 0;
     std::uint64_t told_received_ = 0;
     std::uint64_t told_limit_ = 0;
-    BlockRef parts_;              ///< the header to be, then the bodies so far
+    detail::BlockRef parts_;              ///< the header to be, then the bodies so far
     std::size_t parts_size_ = 0;  ///< of these; 0: no message has begun
     std::size_t last_size_ = 0;   ///< of the last message that came in parts: the next may be as long
     std::uint64_t parts_charge_ = 0;

@@ -15,7 +15,7 @@ class OutputSink {
 public:
     virtual void frame(const Control& frame) = 0;
     /// `bytes` lie in `block` and are part of DATA frames; after the last call of one `pull` all frames are whole.
-    virtual void bytes(const BlockRef& block, std::span<const std::byte> bytes) = 0;
+    virtual void bytes(const detail::BlockRef& block, std::span<const std::byte> bytes) = 0;
 
 protected:
     ~OutputSink() = default;

@@ -1,7 +1,7 @@
 #include "core/peers_file.hpp"
 
+#include "base/siphash.hpp"
 #include "core/frame.hpp"
-#include "core/siphash.hpp"
 
 #include <algorithm>
 #include <charconv>

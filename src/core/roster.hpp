@@ -1,7 +1,7 @@
 #pragma once
 
+#include "base/time.hpp"
 #include "core/frame.hpp"
-#include "core/time.hpp"
 
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
 #include "core/session.hpp"
 
-#include "core/siphash.hpp"
+#include "base/siphash.hpp"
 
 #include <algorithm>
 #include <utility>

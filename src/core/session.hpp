@@ -1,11 +1,11 @@
 #pragma once
 
+#include "base/time.hpp"
 #include "core/backlog.hpp"
 #include "core/credit_pool.hpp"
 #include "core/frame.hpp"
 #include "core/intake.hpp"
 #include "core/outbox.hpp"
-#include "core/time.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -36,7 +36,7 @@ public:
         Backlog backlog = {};  ///< of `out`
     };
 
-    Session(std::uint64_t number, bool decides, std::size_t max_message, BlockPool& blocks)
+    Session(std::uint64_t number, bool decides, std::size_t max_message, detail::BlockPool& blocks)
         : number_(number), decides_(decides) {
         channels_.push_back({user_channel, {}, Intake(max_message, blocks)});
         channels_.push_back({reply_channel, {}, Intake(max_message, blocks)});

@@ -137,7 +137,7 @@ void Connection::read() {
         if (closed_) return;
         ReadBuffer& buffer = driver_->loop().read_buffer();
         buffer.reserve(tail_.size() + least_read);
-        const core::BlockRef block = buffer.block();
+        const detail::BlockRef block = buffer.block();
         const std::size_t begin = buffer.begin();
         std::size_t end = begin + tail_.size();
         const std::size_t room = block->size() - end;
@@ -154,9 +154,9 @@ void Connection::read() {
 }
 
 /// Hands the engine the frames between `begin` and `end`; keeps what is left of an incomplete one.
-void Connection::parse(const core::BlockRef& block, std::size_t begin, std::size_t end) {
+void Connection::parse(const detail::BlockRef& block, std::size_t begin, std::size_t end) {
     if (unwanted_) return;
-    driver_->serve([&](core::Engine& engine, core::Time now) {
+    driver_->serve([&](core::Engine& engine, Time now) {
         for (;;) {
             wire::Parser::Item item = parser_.next(block, begin, end);
             if (const auto* run = std::get_if<core::DataRun>(&item)) {
@@ -182,12 +182,12 @@ void Connection::parse(const core::BlockRef& block, std::size_t begin, std::size
 void Connection::frame(const core::Control& frame) {
     encoded_.clear();
     wire::encode(frame, encoded_);
-    core::BlockRef block = core::Block::copy(encoded_);
+    detail::BlockRef block = detail::Block::copy(encoded_);
     const std::span<const std::byte> all(block->data(), block->size());
     bytes(block, all);
 }
 
-void Connection::bytes(const core::BlockRef& block, std::span<const std::byte> bytes) {
+void Connection::bytes(const detail::BlockRef& block, std::span<const std::byte> bytes) {
     output_size_ += bytes.size();
     output_.push_back({block, bytes});
 }
@@ -206,7 +206,7 @@ void Connection::write() {
         if (output_size_ == 0) {
             forget_output();
             if (!more) break;
-            more = driver_->with_engine([&](core::Engine& engine, core::Time now) {
+            more = driver_->with_engine([&](core::Engine& engine, Time now) {
                 return engine.pull(link_, pull_size_, *this, now);
             });
             if (output_size_ == 0) break;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/block.hpp"
+#include "base/block.hpp"
 #include "core/outbox.hpp"
 #include "core/session.hpp"
 #include "net/asio.hpp"
@@ -53,17 +53,17 @@ public:
 
 private:
     struct Slice {
-        core::BlockRef block;
+        detail::BlockRef block;
         std::span<const std::byte> bytes;
     };
 
     void frame(const core::Control& frame) override;
-    void bytes(const core::BlockRef& block, std::span<const std::byte> bytes) override;
+    void bytes(const detail::BlockRef& block, std::span<const std::byte> bytes) override;
 
     void wait_for_input();
     void read();
     std::size_t read_some(std::span<std::byte> into, std::error_code& error);
-    void parse(const core::BlockRef& block, std::size_t begin, std::size_t end);
+    void parse(const detail::BlockRef& block, std::size_t begin, std::size_t end);
 
     void wait_for_room();
     bool write_once(std::error_code& error);

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "core/block.hpp"
-#include "core/time.hpp"
+#include "base/block.hpp"
+#include "base/time.hpp"
 #include "net/asio.hpp"
 #include "net/resolver.hpp"
 #include "net/system.hpp"
@@ -28,7 +28,7 @@ public:
     /// Finds at least `least` bytes that nobody refers to, at most `size`: from `begin()` to the end of `block()`.
     void reserve(std::size_t least) {
         if (!block_) {
-            block_ = core::Block::allocate(size);
+            block_ = detail::Block::allocate(size);
         } else if (!block_->shared()) {
             begin_ = 0;
         } else if (size - begin_ < least) {
@@ -38,7 +38,7 @@ public:
     /// Everything before `begin` may be referred to.
     void keep_until(std::size_t begin) noexcept { begin_ = begin; }
 
-    const core::BlockRef& block() const noexcept { return block_; }
+    const detail::BlockRef& block() const noexcept { return block_; }
     std::size_t begin() const noexcept { return begin_; }
 
 private:
@@ -47,7 +47,7 @@ private:
     /// Blocks that nobody refers to any more are used again: fresh memory costs more than the reading.
     void replace() {
         begin_ = 0;
-        for (core::BlockRef& kept : kept_) {
+        for (detail::BlockRef& kept : kept_) {
             if (kept->shared()) continue;
             std::swap(kept, block_);
             return;
@@ -57,12 +57,12 @@ private:
         } else {
             kept_[next_++ % most_kept] = std::move(block_);
         }
-        block_ = core::Block::allocate(size);
+        block_ = detail::Block::allocate(size);
     }
 
-    core::BlockRef block_;
+    detail::BlockRef block_;
     std::size_t begin_ = 0;
-    std::vector<core::BlockRef> kept_;
+    std::vector<detail::BlockRef> kept_;
     std::size_t next_ = 0;
 };
 
@@ -85,7 +85,7 @@ public:
     /// judges by time reads first, however slow this thread is: an answer may have come long ago.
     void catch_up(std::function<void()> then);
     /// What had come by then has been turned to.
-    core::Time caught_up() const noexcept { return caught_up_; }
+    Time caught_up() const noexcept { return caught_up_; }
 
     bool on_callback_thread() const noexcept { return callback_thread_ == std::this_thread::get_id(); }
 
@@ -111,7 +111,7 @@ private:
     asio::posix::stream_descriptor last_in_line_;
     std::vector<std::function<void()>> catching_up_;  ///< who waits for its turn to come again
     bool asked_ = false;
-    core::Time caught_up_{};
+    Time caught_up_{};
     void ask();
 
     std::mutex mutex_;

@@ -5,6 +5,7 @@
 #include "net/listener.hpp"
 #include "net/sockets.hpp"
 #include "net/system.hpp"
+#include "value/address.hpp"
 
 #include <algorithm>
 #include <array>
@@ -69,10 +70,10 @@ void Driver::post_work() {
 /// Does what the engine wants done until it wants nothing more.
 void Driver::work() {
     for (int round = 0; round < most_rounds; ++round) {
-        core::Time deadline = core::never;
+        Time deadline = never;
         {
             const std::lock_guard lock(mutex_);
-            const core::Time time = now();
+            const Time time = now();
             if (engine_.deadline() <= time && may_judge()) engine_.tick(time);
             engine_.take_actions(actions_);
             engine_.take_ready(ready_);
@@ -83,7 +84,7 @@ void Driver::work() {
                 armed_ = deadline;
             }
         }
-        if (deadline != core::never) return arm(deadline);
+        if (deadline != never) return arm(deadline);
         for (core::Action& action : actions_) carry_out(std::move(action));
         actions_.clear();
         for (const core::LinkId link : ready_) {
@@ -107,13 +108,13 @@ bool Driver::may_judge() {
     return false;
 }
 
-void Driver::arm(core::Time deadline) {
+void Driver::arm(Time deadline) {
     timer_.expires_at(std::chrono::steady_clock::time_point(deadline));
     timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
         if (error) return;
         {
             const std::lock_guard lock(self->mutex_);
-            self->armed_ = core::never;
+            self->armed_ = never;
         }
         self->work();
     });
@@ -165,15 +166,15 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
         const errc reason = to_errc(error);
         if (reason == errc::system_failure || reason == errc::out_of_descriptors) {
             const std::string what =
-                "dial_failed address=" + core::token(address) + " text=" + core::quoted(error.message());
+                "dial_failed address=" + token(address) + " text=" + quoted(error.message());
             warn(what + remedy_for(reason), what, true);
         }
         connection->close();
         connections_.erase(found);
-        serve([&](core::Engine& engine, core::Time time) { engine.dial_failed(link, reason, time); });
+        serve([&](core::Engine& engine, Time time) { engine.dial_failed(link, reason, time); });
         return;
     }
-    serve([&](core::Engine& engine, core::Time time) { engine.connected(link, connection->remote(), time); });
+    serve([&](core::Engine& engine, Time time) { engine.connected(link, connection->remote(), time); });
     if (keep_warm_.count() != 0 && !connection->within_machine()) connection->keep_warm(keep_warm_);
     connection->start();
 }
@@ -193,7 +194,7 @@ void Driver::resolve(core::Resolve&& resolve) {
 void Driver::resolved(std::uint64_t target, const Resolver::Endpoints& endpoints) {
     std::vector<Address> addresses;
     for (const tcp::endpoint& endpoint : endpoints) addresses.push_back(to_address(endpoint));
-    serve([&](core::Engine& engine, core::Time time) {
+    serve([&](core::Engine& engine, Time time) {
         const errc error = addresses.empty() ? errc::unresolvable_host : errc{};
         engine.resolved(target, std::move(addresses), error, time);
     });
@@ -215,7 +216,7 @@ void Driver::connection_ended(core::LinkId link) {
     if (found == connections_.end()) return;
     found->second->close();
     connections_.erase(found);
-    serve([&](core::Engine& engine, core::Time time) { engine.link_ended(link, time); });
+    serve([&](core::Engine& engine, Time time) { engine.link_ended(link, time); });
 }
 
 /// The node has left: what keeps this alive ends.
@@ -238,7 +239,7 @@ void Driver::watch_interfaces(std::optional<Interfaces> last) {
         if (cancelled || !self->acceptor_.is_open()) return;
         std::optional<Interfaces> found = listening(self->acceptor_);
         if (found && found != last) {
-            self->serve([&](core::Engine& engine, core::Time time) {
+            self->serve([&](core::Engine& engine, Time time) {
                 engine.listening(found->addresses, found->zones, time);
             });
         }
@@ -271,7 +272,7 @@ void Driver::accepted(tcp::socket socket) {
     const tcp::endpoint remote = socket.remote_endpoint(error);
     if (error) return;
     const core::LinkId link = with_engine(
-        [&](core::Engine& engine, core::Time time) { return engine.accepted(to_address(remote), time); });
+        [&](core::Engine& engine, Time time) { return engine.accepted(to_address(remote), time); });
     if (link == 0) return;
     const auto connection = std::make_shared<Connection>(shared_from_this(), link, std::move(socket));
     connections_[link] = connection;
@@ -281,7 +282,7 @@ void Driver::accepted(tcp::socket socket) {
 /// Without descriptors a connection cannot even be refused: it waits in the system's queue.
 void Driver::pause_accepting(const std::error_code& error) {
     if (!std::exchange(accepting_failed_, true)) {
-        warn("accept_failed text=" + core::quoted(error.message()) + remedy_for(to_errc(error)), "accept_failed");
+        warn("accept_failed text=" + quoted(error.message()) + remedy_for(to_errc(error)), "accept_failed");
     }
     accept_pause_.expires_after(accept_pause);
     accept_pause_.async_wait([self = shared_from_this()](const std::error_code& cancelled) {
@@ -291,7 +292,7 @@ void Driver::pause_accepting(const std::error_code& error) {
 
 void Driver::warn(std::string text, std::string cause, bool stranger) {
     if (!observer_) return;
-    observer_->carry_out(core::LogLine{core::Severity::warning, std::move(text), std::move(cause), stranger});
+    observer_->carry_out(LogLine{Severity::warning, std::move(text), std::move(cause), stranger});
 }
 
 }  // namespace cluster::net

@@ -91,7 +91,7 @@ public:
 /// 3. While `awake_`, the I/O thread will look at the engine again before it sleeps, so nobody needs to wake it.
 class Driver : public std::enable_shared_from_this<Driver> {
 public:
-    static core::Time now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }
+    static Time now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }
 
     /// `keep_warm`: see `Options`.
     Driver(std::shared_ptr<Loop> loop, asio::ip::tcp::acceptor acceptor, core::EngineOptions options,
@@ -150,7 +150,7 @@ private:
     void post_work();
     void work();
     bool may_judge();
-    void arm(core::Time deadline);
+    void arm(Time deadline);
 
     void carry_out(core::Action&& action);
     void dial(core::Dial&& dial);
@@ -174,7 +174,7 @@ private:
     SpinningMutex mutex_;
     core::Engine engine_;
     bool awake_ = true;               ///< under the mutex; true until `start` has been carried out
-    core::Time armed_ = core::never;  ///< under the mutex: when the timer will look
+    Time armed_ = never;  ///< under the mutex: when the timer will look
 
     // Of the I/O thread.
     std::shared_ptr<Observer> observer_;

@@ -19,9 +19,8 @@ namespace cluster::net {
 namespace {
 
 using core::KnownPeers;
-using core::Severity;
 
-core::Time steady_now() {
+Time steady_now() {
     return std::chrono::steady_clock::now().time_since_epoch();
 }
 
@@ -175,15 +174,15 @@ PeersFile::PeersFile(std::string path, const std::string& cluster, std::chrono::
         refuse(path_, "cannot be written: " + problem.message() +
                           "; create its folder, and let this process write there, or name another");
     }
-    const std::string where = " path=" + core::quoted(path_);
-    if (damage) report_(Severity::warning, "peers_file_damaged" + where + " text=" + core::quoted(error.message()));
+    const std::string where = " path=" + quoted(path_);
+    if (damage) report_(Severity::warning, "peers_file_damaged" + where + " text=" + quoted(error.message()));
     if (file.longer) {
         report_(Severity::warning, "peers_file_cut" + where + " bytes=" + std::to_string(KnownPeers::max_bytes));
     }
     const KnownPeers::Findings findings = known_.read(file.text, moment());
     if (findings.other_cluster) {
         report_(Severity::warning,
-                "peers_file_ignored" + where + " cluster=" + core::quoted(*findings.other_cluster) +
+                "peers_file_ignored" + where + " cluster=" + quoted(*findings.other_cluster) +
                     " why=wrong_cluster");
     } else if (findings.damaged != 0) {
         report_(Severity::warning, "peers_file_damaged" + where + " lines=" + std::to_string(findings.damaged));
@@ -281,7 +280,7 @@ void PeersFile::save(const std::string& text, std::unique_lock<std::mutex> disk)
     disk.unlock();  // before the application's function is called, which may close the node
     if (!news) return;
     report_(Severity::warning,
-            "peers_file_not_written path=" + core::quoted(path_) + " text=" + core::quoted(error.message()));
+            "peers_file_not_written path=" + quoted(path_) + " text=" + quoted(error.message()));
 }
 
 }  // namespace cluster::net

@@ -44,7 +44,7 @@ std::error_code probe_replacing(const std::string& path);
 /// engine's, not the other way round.
 class PeersFile : public std::enable_shared_from_this<PeersFile> {
 public:
-    using Report = std::function<void(core::Severity, const std::string&)>;
+    using Report = std::function<void(Severity, const std::string&)>;
     /// The peers in view; none if the node is leaving.
     using View = std::function<std::optional<std::vector<core::Whereabouts>>()>;
 

@@ -37,7 +37,7 @@ std::size_t length_of_run(std::span<const std::byte> bytes, std::uint64_t& messa
 
 }  // namespace
 
-Parser::Item Parser::next(const core::BlockRef& block, std::size_t& begin, std::size_t end) {
+Parser::Item Parser::next(const detail::BlockRef& block, std::size_t& begin, std::size_t end) {
     const std::byte* const data = block->data();
     while (end - begin >= FrameHeader::size) {
         const FrameHeader header = FrameHeader::read(data + begin);

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/block.hpp"
+#include "base/block.hpp"
 #include "core/frame.hpp"
 
 #include <cstddef>
@@ -34,7 +34,7 @@ public:
 
     /// What comes next in the bytes of `block` from `begin` to `end`; moves `begin` behind it. After a broken rule
     /// there is nothing more to ask.
-    Item next(const core::BlockRef& block, std::size_t& begin, std::size_t end);
+    Item next(const detail::BlockRef& block, std::size_t& begin, std::size_t end);
 
 private:
     bool greeted_ = false;  ///< the HELLO has been read, so that longer frames may follow

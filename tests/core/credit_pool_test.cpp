@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+using namespace cluster;
 using namespace cluster::core;
 
 namespace {
@@ -23,7 +24,7 @@ struct Reader {
     /// One DATA frame with a body of so many bytes; false if credit does not allow it.
     bool receive(std::size_t body, bool more = false) {
         if (intake.limit() - intake.received() < body + FrameHeader::size) return false;
-        BlockRef block = Block::allocate(body + FrameHeader::size);
+        detail::BlockRef block = detail::Block::allocate(body + FrameHeader::size);
         std::fill_n(block->data(), block->size(), std::byte{0});
         FrameHeader{static_cast<std::uint32_t>(body)}.write(block->data());
         std::vector<Batch> out;
@@ -40,7 +41,7 @@ struct Reader {
     }
     std::uint64_t window() const { return intake.limit() - intake.consumed(); }
 
-    BlockPool blocks;
+    detail::BlockPool blocks;
     Intake intake{max_message, blocks};
     CreditPool::Share share;
     std::deque<std::uint64_t> untaken;

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+using namespace cluster;
 using namespace cluster::core;
 using namespace std::chrono_literals;
 

@@ -1,6 +1,6 @@
 #include "lab.hpp"
 
-#include "core/log_gate.hpp"
+#include "base/log_gate.hpp"
 
 #include <doctest/doctest.h>
 

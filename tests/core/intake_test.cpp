@@ -29,7 +29,7 @@ DataRun run_of(const std::vector<std::string>& payloads, bool more = false, std:
     const std::size_t size = bytes.size();
     bytes.resize(size + unused);
     DataRun run;
-    run.block = Block::adopt(std::move(bytes));
+    run.block = detail::Block::adopt(std::move(bytes));
     run.frames = {run.block->data(), size};
     run.messages = payloads.size();
     run.more = more;
@@ -51,7 +51,7 @@ using Texts = std::vector<std::string>;
 
 /// An intake with room for `limit` bytes, and what it handed out.
 struct Receiver {
-    BlockPool blocks;
+    detail::BlockPool blocks;
     Intake in;
     std::vector<Batch> out;
 
@@ -129,13 +129,13 @@ TEST_CASE("who keeps a message that came in chunks keeps at most twice its lengt
 
 TEST_CASE("messages that come in chunks and are taken are put together in the same memory again") {
     Receiver receiver(std::size_t{10} << 20, std::size_t{1} << 20);
-    const Block* last = nullptr;
+    const detail::Block* last = nullptr;
     for (int i = 0; i < 5; ++i) {
         for (int j = 0; j < 50; ++j) {
             REQUIRE(receiver.take(run_of({std::string(10000, 'a')}, true)) == std::nullopt);
         }
         REQUIRE(receiver.take(run_of({"end"})) == std::nullopt);
-        const Block* const block = receiver.out.at(0).block.get();
+        const detail::Block* const block = receiver.out.at(0).block.get();
         if (i > 1) CHECK(block == last);
         last = block;
         receiver.out.clear();
@@ -271,7 +271,7 @@ TEST_CASE("after a broken rule nothing has been taken") {
             if (size > 0) bytes[at + FrameHeader::size] = std::byte{number};
         }
         DataRun run;
-        run.block = Block::adopt(std::move(bytes));
+        run.block = detail::Block::adopt(std::move(bytes));
         run.frames = {run.block->data(), run.block->size()};
         run.messages = sizes.size();
         run.more = more;

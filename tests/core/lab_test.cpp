@@ -14,7 +14,7 @@ struct Collector final : OutputSink {
     std::vector<Packet> packets;
 
     void frame(const Control& frame) override { packets.emplace_back(frame); }
-    void bytes(const BlockRef&, std::span<const std::byte> bytes) override {
+    void bytes(const detail::BlockRef&, std::span<const std::byte> bytes) override {
         if (packets.empty() || !std::holds_alternative<std::vector<std::byte>>(packets.back())) {
             packets.emplace_back(std::vector<std::byte>());
         }
@@ -490,7 +490,7 @@ bool Lab::deliver(Wire& wire, int from) {
 bool Lab::receive(Node& node, LinkId link, Packet& packet, Time now) {
     if (auto* control = std::get_if<Control>(&packet)) return node.engine->received(link, std::move(*control), now);
     const auto& bytes = std::get<std::vector<std::byte>>(packet);
-    const BlockRef block = Block::copy(bytes);
+    const detail::BlockRef block = detail::Block::copy(bytes);
     const std::span<const std::byte> all(block->data(), block->size());
     for (std::size_t at = 0; at < all.size();) {
         const FrameHeader first = FrameHeader::read(all.data() + at);

@@ -1,6 +1,6 @@
 #include "core/outbox.hpp"
 
-#include "core/random.hpp"
+#include "base/random.hpp"
 
 #include <doctest/doctest.h>
 
@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+using namespace cluster;
 using namespace cluster::core;
 
 namespace {
@@ -40,7 +41,7 @@ struct Sink final : OutputSink {
     std::vector<Gap> gaps;
 
     void frame(const Control& control) override { gaps.push_back(std::get<Gap>(control)); }
-    void bytes(const BlockRef& block, std::span<const std::byte> bytes) override {
+    void bytes(const detail::BlockRef& block, std::span<const std::byte> bytes) override {
         CHECK(bytes.data() >= block->data());
         CHECK(bytes.data() + bytes.size() <= block->data() + block->size());
         data.insert(data.end(), bytes.begin(), bytes.end());
@@ -60,7 +61,7 @@ struct Box {
     void adopt(std::string payload, bool more = false) {
         const Bytes all = frame(payload, more);
         Span header = arena.append(std::span(all).first(FrameHeader::size), {});
-        out.append(std::move(header), arena.adopt(Block::adopt(std::move(payload))));
+        out.append(std::move(header), arena.adopt(detail::Block::adopt(std::move(payload))));
     }
     Sink pull(std::size_t budget = plenty) {
         Sink sink;
@@ -470,7 +471,7 @@ TEST_CASE("what goes to several receivers is held once, until the last has it") 
 TEST_CASE("memory that is still being written is not used again") {
     Arena arena;
     const Bytes first = frame("first");
-    BlockRef writing;
+    detail::BlockRef writing;
     std::span<const std::byte> bytes;
     {
         const Span span = arena.append(first, {});
@@ -554,7 +555,7 @@ struct Checker final : OutputSink {
         CHECK(gap.messages >= messages);
         while (model.next < gap.to) REQUIRE(model.lost(model.next++));
     }
-    void bytes(const BlockRef&, std::span<const std::byte> bytes) override {
+    void bytes(const detail::BlockRef&, std::span<const std::byte> bytes) override {
         REQUIRE(bytes.size() <= model.stream.size() - model.next);
         CHECK(model.next + bytes.size() <= model.limit);
         const auto from = model.stream.begin() + static_cast<std::ptrdiff_t>(model.next);

@@ -1,7 +1,7 @@
 #include "core/own_addresses.hpp"
 
+#include "base/random.hpp"
 #include "core/frame.hpp"
-#include "core/random.hpp"
 #include "lab.hpp"
 
 #include <doctest/doctest.h>

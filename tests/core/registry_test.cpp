@@ -1,7 +1,7 @@
 #include "core/registry.hpp"
 
-#include "core/random.hpp"
-#include "core/time.hpp"
+#include "base/random.hpp"
+#include "base/time.hpp"
 
 #include <doctest/doctest.h>
 

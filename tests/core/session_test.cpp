@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+using namespace cluster;
 using namespace cluster::core;
 
 namespace {
@@ -18,7 +19,7 @@ Token token_of(std::uint8_t first) {
     return token;
 }
 
-BlockPool blocks;
+detail::BlockPool blocks;
 
 /// What follows from a judgement, in a word.
 std::string outcome(const Session::Judgement& judgement) {

@@ -22,7 +22,7 @@ void require(bool condition) {
 }
 
 /// Appends the frames in [begin, end) to `out`, encoded anew; false once a rule is broken.
-bool parse(wire::Parser& parser, const core::BlockRef& block, std::size_t& begin, std::size_t end,
+bool parse(wire::Parser& parser, const detail::BlockRef& block, std::size_t& begin, std::size_t end,
            std::vector<std::byte>& out) {
     for (;;) {
         const std::size_t before = begin;
@@ -55,7 +55,7 @@ bool parse(wire::Parser& parser, const core::BlockRef& block, std::size_t& begin
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     size = std::min(size, longest_input);
-    const auto block = core::Block::allocate(longest_input);
+    const auto block = detail::Block::allocate(longest_input);
     if (size != 0) std::memcpy(block->data(), data, size);
 
     std::vector<std::byte> whole;

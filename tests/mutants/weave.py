@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Weaves the deliberate bugs of the tables into copies of the engine.
 
-weave.py CORE OUT TABLE...
+weave.py SRC OUT TABLE...
 
-CORE is src/core; the copies go to OUT/core, the list of mutants to OUT/mutants/table.hpp. In a replacement the word
+SRC is src; the copies of its folders base and core go to OUT, the list of mutants to OUT/mutants/table.hpp. In a replacement the word
 MUTANT becomes a call that says whether this mutant is switched on. An edit without it may only add lines, for instance
 a member. An original text that is not in its file exactly once is an error: an engine that changes takes its mutants
 along.
@@ -14,6 +14,7 @@ import re
 import sys
 import tomllib
 
+FOLDERS = ("base", "core")
 SWITCH = '#include "mutants/switch.hpp"\n'
 FIELDS = {"name": str, "wrong": str, "rule": str, "seeds": int, "nodes": int, "edit": list}
 
@@ -112,18 +113,20 @@ def write(path, text):
         path.write_text(text, encoding="utf-8")
 
 
-def main(core, out, *tables):
-    core, out = pathlib.Path(core), pathlib.Path(out)
+def main(source, out, *tables):
+    source, out = pathlib.Path(source), pathlib.Path(out)
+    files = {str(path.relative_to(source)): path
+             for folder in FOLDERS for path in sorted((source / folder).glob("*.[ch]pp"))}
     mutants = read_tables([pathlib.Path(each) for each in tables])
     changes = {}
     for number, mutant in enumerate(mutants, 1):
         for edit in mutant["edit"]:
-            if not (core / edit["file"]).is_file():
-                raise Wrong(f"mutant '{mutant['name']}': there is no file {edit['file']} in {core}")
+            if edit["file"] not in files:
+                raise Wrong(f"mutant '{mutant['name']}': there is no file {edit['file']} in {source}")
             changes.setdefault(edit["file"], []).append((edit, number, mutant["name"]))
-    woven = {path.name: weave(path, changes.get(path.name, [])) for path in sorted(core.glob("*.[ch]pp"))}
+    woven = {name: weave(path, changes.get(name, [])) for name, path in files.items()}
     for name, text in woven.items():
-        write(out / "core" / name, text)
+        write(out / name, text)
     write(out / "mutants" / "table.hpp", table(mutants))
     (out / "stamp").touch()
 

@@ -1,4 +1,4 @@
-#include "membership_conformance.hpp"
+#include "membership/membership_conformance.hpp"
 #include "net/support.hpp"
 
 #include <cluster/cluster.hpp>

@@ -112,7 +112,7 @@ void World::feed(Node& node, std::uint64_t number, int side, std::vector<std::by
     } else {
         tail.insert(tail.end(), bytes.begin(), bytes.end());
     }
-    const core::BlockRef block = core::Block::copy(tail);
+    const detail::BlockRef block = detail::Block::copy(tail);
     std::size_t begin = 0;
     const core::LinkId link = connection.link[side];
     for (bool wanted = true; wanted;) {

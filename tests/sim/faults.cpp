@@ -6,7 +6,7 @@ namespace cluster::sim {
 
 using namespace std::chrono_literals;
 
-Conditions::Conditions(core::Dice dice, std::size_t nodes) {
+Conditions::Conditions(Dice dice, std::size_t nodes) {
     const auto chance = [&](std::uint64_t percent) { return dice.below(100) < percent; };
     const auto share = [&](double most) { return most * static_cast<double>(dice.below(1000)) / 1000; };
     const auto busy = static_cast<Duration::rep>(std::max<std::size_t>(nodes, 5));
@@ -61,7 +61,7 @@ Conditions::Conditions(core::Dice dice, std::size_t nodes) {
     if (!none && chance(25)) weights[others] = std::uint64_t{1} << dice.below(6);
 }
 
-Fault Conditions::draw(core::Dice& dice) const {
+Fault Conditions::draw(Dice& dice) const {
     std::uint64_t sum = 0;
     for (const std::uint64_t weight : weights) sum += weight;
     std::uint64_t pick = dice.below(sum);
@@ -200,7 +200,7 @@ void World::inflict(Fault fault) {
             if (!acts) return;
             note("jump " + who);
             node.skew += between(100ms, 20s);
-            node.tick_at = core::never;
+            node.tick_at = never;
             disturbances_.machine(victim, now_);
             schedule_tick(node);
             break;

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "core/random.hpp"
-#include "core/time.hpp"
+#include "base/random.hpp"
+#include "base/time.hpp"
 
 #include <array>
 #include <cstddef>
@@ -45,14 +45,14 @@ inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(Fault::obliv
 struct Conditions {
     /// No faults.
     Conditions() = default;
-    Conditions(core::Dice dice, std::size_t nodes);
+    Conditions(Dice dice, std::size_t nodes);
 
     /// Which fault comes next.
-    Fault draw(core::Dice& dice) const;
+    Fault draw(Dice& dice) const;
 
     std::array<std::uint64_t, fault_kinds> weights{};  ///< zero: switched off
-    core::Duration between_faults{};                   ///< twice the mean, as the next
-    core::Duration between_sends = std::chrono::seconds(4);
+    Duration between_faults{};                   ///< twice the mean, as the next
+    Duration between_sends = std::chrono::seconds(4);
     double refused_dials = 0;
     double swallowed_dials = 0;
     double broken_greetings = 0;
@@ -60,8 +60,8 @@ struct Conditions {
     double restart_elsewhere = 0;
     double silent_restart = 0;
 
-    core::Duration heartbeat = std::chrono::seconds(1);
-    core::Duration suspicion = std::chrono::seconds(2);
+    Duration heartbeat = std::chrono::seconds(1);
+    Duration suspicion = std::chrono::seconds(2);
     bool members = false;        ///< nodes enrol members, change and withdraw them
     bool requests = false;       ///< some messages want a reply
     double hasty = 0;            ///< how likely a node leaves, or removes a peer, as soon as it meets it

@@ -29,7 +29,7 @@ void World::check_outboxes(const Node& node) {
 /// At most one connection of a pair is attached at both ends. Only what came over a connection attaches it.
 void World::check_link(std::uint64_t number) {
     Connection& connection = connections_.at(number);
-    if (connection.usable != core::never || !usable(number)) return;
+    if (connection.usable != never || !usable(number)) return;
     connection.usable = now_;
     std::uint64_t& current = usable_[std::minmax(connection.run[0], connection.run[1])];
     if (usable(current)) fail("two usable links between one pair");

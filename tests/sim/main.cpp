@@ -112,7 +112,7 @@ void in_order(std::uint64_t count, std::uint64_t jobs, Make&& make, Take&& take)
 
 std::size_t nodes_of(const Arguments& arguments, std::uint64_t seed) {
     const auto& [first, last] = arguments.nodes;
-    return first + cluster::core::Dice(seed * 7919).below(last - first + 1);
+    return first + cluster::Dice(seed * 7919).below(last - first + 1);
 }
 
 Result run(const Arguments& arguments, std::uint64_t seed) {

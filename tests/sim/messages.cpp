@@ -29,7 +29,7 @@ void World::send_something(Node& node) {
     std::fill(payload.begin() + 8, payload.end(), static_cast<std::byte>(number));
     core::Engine::Body body{payload, {}};
     if (size > 16000) {
-        body.owner = core::Block::copy(payload);
+        body.owner = detail::Block::copy(payload);
         body.bytes = {body.owner->data(), size};
     }
     static constexpr core::Engine::Skip skips[] = {core::Engine::Skip::full, core::Engine::Skip::slow,

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/time.hpp"
+#include "base/time.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -38,26 +38,26 @@ public:
     explicit Disturbances(std::size_t machines)
         : machines_(machines), alone_(machines, long_ago), pairs_(3 * machines * machines, long_ago) {}
 
-    void machine(std::size_t index, core::Time until) { alone_[index] = std::max(alone_[index], until); }
-    void pair(Kind kind, std::size_t a, std::size_t b, core::Time until) {
-        core::Time& both = pairs_[place(kind, std::min(a, b), std::max(a, b))];
+    void machine(std::size_t index, Time until) { alone_[index] = std::max(alone_[index], until); }
+    void pair(Kind kind, std::size_t a, std::size_t b, Time until) {
+        Time& both = pairs_[place(kind, std::min(a, b), std::max(a, b))];
         both = std::max(both, until);
     }
-    core::Time of_machine(std::size_t index) const { return alone_[index]; }
-    core::Time of_pair(Kind kind, std::size_t a, std::size_t b) const {
+    Time of_machine(std::size_t index) const { return alone_[index]; }
+    Time of_pair(Kind kind, std::size_t a, std::size_t b) const {
         return pairs_[place(kind, std::min(a, b), std::max(a, b))];
     }
 
 private:
-    static constexpr core::Time long_ago = -std::chrono::hours(24);
+    static constexpr Time long_ago = -std::chrono::hours(24);
 
     std::size_t place(Kind kind, std::size_t a, std::size_t b) const {
         return (static_cast<std::size_t>(kind) * machines_ + a) * machines_ + b;
     }
 
     std::size_t machines_;
-    std::vector<core::Time> alone_;
-    std::vector<core::Time> pairs_;
+    std::vector<Time> alone_;
+    std::vector<Time> pairs_;
 };
 
 }  // namespace cluster::sim

@@ -172,7 +172,7 @@ void World::resume(Node& node) {
     }
     node.paused = false;
     node.resumed_at = now_;
-    node.tick_at = core::never;
+    node.tick_at = never;
     std::vector<Work> waiting;
     if (!node.strained) waiting = std::exchange(node.waiting, {});
     if (waiting.empty() || chance(0.5)) settle(node);
@@ -213,12 +213,12 @@ void World::settle(Node& node) {
 
 void World::schedule_tick(Node& node) {
     const Time deadline = node.engine->deadline();
-    if (deadline == core::never || node.tick_at <= deadline) return;
+    if (deadline == never || node.tick_at <= deadline) return;
     node.tick_at = deadline;
     const Duration late = node.lag == Duration() ? Duration() : between(0ms, node.lag);
     at(std::max(Duration::zero(), deadline - clock(node)) + late, [this, &node, deadline] {
         if (!node.alive || node.paused || node.tick_at != deadline) return;
-        node.tick_at = core::never;
+        node.tick_at = never;
         node.ticks = std::exchange(node.ticked, now_) == now_ ? node.ticks + 1 : 0;
         if (node.ticks > 1000) return fail("n" + std::to_string(node.index) + " is woken again and again for nothing");
         if (node.lag != Duration()) node.engine->tick(clock(node));
@@ -281,7 +281,7 @@ void World::carry_out(Node& node, core::Action& action) {
         members_changed(node, *members);
     } else if (auto* finished = std::get_if<core::LeaveDone>(&action)) {
         left(node, *finished);
-    } else if (auto* line = std::get_if<core::LogLine>(&action)) {
+    } else if (auto* line = std::get_if<LogLine>(&action)) {
         note(who + line->text);
         const bool silent = line->text.ends_with("why=silence");
         if (silent || line->text.starts_with("peer_unreachable")) fell_silent(node, line->text);

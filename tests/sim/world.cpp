@@ -28,7 +28,7 @@ World::World(Plan plan)
     result_.hash = 0xcbf29ce484222325;
     if (plan.stalled != 0) conditions_.max_peers = 2 * plan.nodes;
     machines_.resize(plan_.nodes);
-    core::Dice observers = dice(6);
+    Dice observers = dice(6);
     const bool some_observe = plan_.stalled == 0 && observers.below(3) == 0;
     for (std::size_t i = 0; i < plan_.nodes; ++i) {
         Machine& machine = machines_[i];
@@ -112,11 +112,11 @@ Result World::run() {
         next_check_ = now_ + 250ms;
         if (!well(&why)) {
             if (resting_ && each_link_is_probed()) fail("at rest it is not well any more: " + why);
-            if (std::exchange(good_since_, core::never) != core::never) unwell_since_ = now_;
+            if (std::exchange(good_since_, never) != never) unwell_since_ = now_;
             resting_.reset();
             // A broken link that is found late may disturb what was well.
             if (now_ > std::max(healed_by(), unwell_since_ + plan_.healing)) fail("not well in time: " + why);
-        } else if (good_since_ == core::never) {
+        } else if (good_since_ == never) {
             good_since_ = now_;
         } else if (rest()) {
             break;

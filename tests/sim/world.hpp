@@ -18,9 +18,6 @@
 
 namespace cluster::sim {
 
-using core::Duration;
-using core::Time;
-
 /// What one run of the simulator does; everything else follows from the seed.
 struct Plan {
     std::uint64_t seed = 1;
@@ -90,7 +87,7 @@ private:
     void at(Duration delay, Work what);
     void note(std::string line);
     void fail(std::string why);
-    core::Dice dice(std::uint64_t stream) const { return core::Dice(plan_.seed * 1000003 + stream); }
+    Dice dice(std::uint64_t stream) const { return Dice(plan_.seed * 1000003 + stream); }
     bool chance(double probability) { return static_cast<double>(faults_.below(1 << 20)) < probability * (1 << 20); }
     Duration between(Duration least, Duration most) {
         const auto span = static_cast<std::uint64_t>((most - least).count());
@@ -216,10 +213,10 @@ private:
     Plan plan_;
     Conditions conditions_;
     Result result_;
-    core::Dice faults_;
-    core::Dice random_;
-    core::Dice members_;
-    core::Dice calls_;
+    Dice faults_;
+    Dice random_;
+    Dice members_;
+    Dice calls_;
     Network network_;
     Disturbances disturbances_;
     Time now_{};
@@ -241,7 +238,7 @@ private:
     std::map<std::pair<PeerId, PeerId>, std::uint64_t> usable_;  ///< the connection attached at both ends
     std::map<std::pair<PeerId, PeerId>, Ledger> ledgers_;
     std::pair<std::size_t, std::size_t> estranged_{};  ///< two that never reach each other again
-    Time good_since_ = core::never;
+    Time good_since_ = never;
     Time unwell_since_{};
     Time next_check_{};
     std::optional<std::pair<Time, Traffic>> resting_;

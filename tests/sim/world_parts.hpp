@@ -110,7 +110,7 @@ struct World::Node {
     Duration lag{};             ///< by which its timers fire late
     Time exhausted_until{};     ///< without descriptors
     Time barred = -std::chrono::hours(24);  ///< when it last could not dial or accept for want of them
-    Time tick_at = core::never;
+    Time tick_at = never;
     Time ticked{};
     std::uint64_t ticks = 0;  ///< at that time
 
@@ -140,7 +140,7 @@ struct World::Node {
     std::uint64_t dials = 0;
     Time rumoured_at{};             ///< when it was told of many that do not exist
     std::uint64_t vain_dials = 0;   ///< of those
-    Time stalled_at = core::never;
+    Time stalled_at = never;
     Time resumed_at = -std::chrono::hours(24);
     std::set<PeerId> subjects;  ///< healthy peers it failed since it was last stalled
     bool detected = false;      ///< somebody failed it in this stall
@@ -153,7 +153,7 @@ struct World::Connection {
     core::LinkId link[2] = {0, 0};     ///< zero until the process has accepted it
     bool open[2] = {true, true};
     bool fin[2] = {false, false};      ///< this side writes no more
-    Time usable = core::never;         ///< since when it has been attached at both ends
+    Time usable = never;         ///< since when it has been attached at both ends
     bool deaf = false;                 ///< half-open: what is written vanishes, nobody is told
     Time stalled[2] = {Time(), Time()};  ///< until when nothing that side i wrote arrives
     std::deque<std::vector<std::byte>> pipe[2];  ///< written by side i, not yet read by the other
@@ -185,7 +185,7 @@ struct World::Sink final : core::OutputSink {
         }
         wire::encode(frame, out);
     }
-    void bytes(const core::BlockRef&, std::span<const std::byte> bytes) override {
+    void bytes(const detail::BlockRef&, std::span<const std::byte> bytes) override {
         out.insert(out.end(), bytes.begin(), bytes.end());
     }
 };

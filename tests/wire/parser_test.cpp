@@ -66,7 +66,7 @@ template <class NextSize>
 Seen parse(std::span<const std::byte> stream, NextSize next_size) {
     wire::Parser parser;
     Seen seen;
-    const auto block = core::Block::allocate(std::size_t{128} << 10);
+    const auto block = detail::Block::allocate(std::size_t{128} << 10);
     std::size_t end = 0;
     while (!stream.empty() && !seen.broken) {
         const std::size_t size = std::min({next_size(), stream.size(), block->size() - end});

@@ -1,0 +1,90 @@
+#pragma once
+
+#include "base/time.hpp"
+#include "core/batch.hpp"
+#include "core/calls.hpp"
+#include "net/context.hpp"
+#include "node/send_queue.hpp"
+#include "support/callbacks.hpp"
+
+#include <cluster/message.hpp>
+#include <cluster/operation.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+namespace cluster::detail {
+
+/// The requests of one node, from their start to their reply. Thread-safe. Kept alive by its timer and by handlers that
+/// wait.
+///
+/// 1. A request is queued as any message, and waits for room at most as long as for its reply.
+/// 2. It ends once: by its reply, or the reply that there is none, by an error that kept it from being queued, by its
+///    time, by its peer going out of view, or by the node's end. Whoever takes it out of the table tells who waits,
+///    under no lock.
+class NodeRequests : public std::enable_shared_from_this<NodeRequests> {
+public:
+    using Handler = std::function<void(std::error_code, const Message&)>;
+    using OnThrow = std::function<void(std::string_view)>;
+
+    NodeRequests(std::shared_ptr<net::Loop> loop, std::shared_ptr<SendQueue> sends,
+                 std::shared_ptr<HandlerCalls> handler_calls, OnThrow on_throw)
+        : loop_(std::move(loop)),
+          sends_(std::move(sends)),
+          handler_calls_(std::move(handler_calls)),
+          on_throw_(std::move(on_throw)),
+          timer_(loop_->io()) {}
+
+    /// Wakes `operation` when it has a result.
+    void start(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout,
+               std::shared_ptr<RequestOperation> operation);
+    /// Calls `handler` on the I/O thread, not from within this call.
+    void start(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout, Handler handler);
+
+    /// Asks all of `peers`, and wakes `operation` when each has an answer.
+    void start_all(std::vector<Peer> peers, const Outgoing& payload, std::chrono::nanoseconds timeout,
+                   std::shared_ptr<RequestAllOperation> operation);
+    /// Whether somebody waits for the reply of `from` to `call`. May be called under the engine's lock.
+    bool awaits(const PeerId& from, std::uint64_t call);
+
+    // On the I/O thread.
+    void replied(const core::Batch& batch);
+    void peer_gone(const PeerId& peer);
+    /// The node has left.
+    void end();
+
+private:
+    class Handled;
+    class Gathered;
+    class Part;
+    class Sending;
+    struct Waiter {
+        std::shared_ptr<RequestOperation> operation;
+        std::shared_ptr<Sending> sending;
+    };
+    void keep_back(Sending& sending);
+    static void fail(const std::vector<Waiter>& waiters, std::error_code error);
+    void fail(std::uint64_t call, std::error_code error);
+    void arm();
+    void expire(Time now);
+
+    const std::shared_ptr<net::Loop> loop_;
+    const std::shared_ptr<SendQueue> sends_;
+    const std::shared_ptr<HandlerCalls> handler_calls_;
+    const OnThrow on_throw_;
+
+    std::mutex mutex_;  ///< no other is taken while it is held
+    core::Calls<Waiter> calls_;
+    Time armed_ = never;  ///< when the timer will look
+    bool ended_ = false;
+
+    asio::steady_timer timer_;  ///< of the I/O thread
+};
+
+}  // namespace cluster::detail

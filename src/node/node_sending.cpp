@@ -1,0 +1,197 @@
+#include "node/node_state.hpp"
+
+#include "net/io_thread.hpp"
+#include "node/replier.hpp"
+#include "support/waited.hpp"
+
+#include <algorithm>
+#include <utility>
+
+// What a node sends: broadcasts, messages, requests and replies, and how each waits for room.
+
+namespace cluster::detail {
+
+namespace {
+
+using core::Engine;
+
+/// A buffer that was handed over is kept from this size on: below, a copy costs less than the bookkeeping.
+constexpr std::size_t adopt_from = std::size_t{16} << 10;
+/// From here on a view is copied before the engine is locked, so that others do not wait for it.
+constexpr std::size_t copy_from = std::size_t{256} << 10;
+
+/// The body of a reply that there is none: a code, and a text, which is cut off between two characters of UTF-8.
+std::vector<std::byte> failure_of(int code, std::span<const std::byte> text) {
+    if (text.size() > core::max_error_text) {
+        std::size_t size = core::max_error_text;
+        while (size > 0 && (text[size] & std::byte{0xc0}) == std::byte{0x80}) --size;
+        text = text.first(size);
+    }
+    std::vector<std::byte> body(core::code_size + text.size());
+    core::write_code(code, body.data());
+    std::copy(text.begin(), text.end(), body.begin() + core::code_size);
+    return body;
+}
+
+}  // namespace
+
+Engine::Body NodeState::body_of(Payload& payload) const {
+    const std::span<const std::byte> view = payload.view();
+    if (view.size() > max_message_) return {view, {}};  // is refused, so it is not worth a copy
+    BlockRef block;
+    if (view.size() >= adopt_from && payload.owner() == Payload::Owner::text) {
+        block = Block::adopt(payload.take_text());
+    } else if (view.size() >= adopt_from && payload.owner() == Payload::Owner::bytes) {
+        block = Block::adopt(payload.take_bytes());
+    } else if (view.size() >= copy_from) {
+        block = Block::copy(view);
+    } else {
+        return {view, {}};
+    }
+    const std::span<const std::byte> bytes(block->data(), block->size());
+    return {bytes, std::move(block)};
+}
+
+Engine::Outcome NodeState::attempt(const To& to, const Engine::Body& body, Engine::Skip skip,
+                                   std::optional<Time> now) {
+    return driver_->enqueue([&](Engine& engine) {
+        return to ? engine.send(*to, body, skip, now) : engine.broadcast(body, skip, now);
+    });
+}
+
+std::size_t NodeState::queue(const To& to, const Engine::Body& body, std::error_code& error, std::string* full) {
+    std::uint64_t seen = change_.count();
+    Engine::Outcome outcome = attempt(to, body, skip_);
+    if (outcome.error == errc::outbox_full && send_timeout_ > std::chrono::nanoseconds(0)) {
+        outcome = attempt(to, body, skip_, net::Driver::now());
+        if (outcome.error == errc::outbox_full && net::on_io_thread()) {
+            error = errc::would_block;
+            return 0;
+        }
+        const Deadline deadline = deadline_after(send_timeout_);
+        while (outcome.error == errc::outbox_full && std::chrono::steady_clock::now() < deadline) {
+            change_.wait(seen, std::min(deadline, Deadline(outcome.again)));
+            seen = change_.count();
+            outcome = attempt(to, body, skip_, net::Driver::now());
+        }
+    }
+    if (outcome.error == errc::outbox_full) outcome = last_attempt(to, body);
+    if (outcome.error == errc::timed_out) {
+        std::string text = log_no_room(outcome);
+        if (full != nullptr) *full = std::move(text);
+    }
+    error = to_code(outcome.error);
+    return outcome.count;
+}
+
+/// Time is over: as `when_full` says.
+Engine::Outcome NodeState::last_attempt(const To& to, const Engine::Body& body) {
+    const auto skip = skip_ == Engine::Skip::nobody ? skip_ : Engine::Skip::full;
+    Engine::Outcome outcome = attempt(to, body, skip, net::Driver::now());
+    if (outcome.error == errc::outbox_full) outcome.error = errc::timed_out;
+    return outcome;
+}
+
+/// Says whom a sender waited for in vain, and returns the line.
+std::string NodeState::log_no_room(const Engine::Outcome& outcome) {
+    std::string line = "no_room";
+    driver_->with_engine([&](Engine& engine, Time) {
+        for (const PeerId& id : outcome.full) line += ' ' + engine.who(id);
+    });
+    line += outcome.full.empty() ? " why=\"total_outbox_bytes are in use\"" : " why=\"not acknowledged in time\"";
+    log({.severity = Severity::warning, .text = line, .cause = line});
+    return line;
+}
+
+std::shared_ptr<const Outgoing> NodeState::hand_over(Payload& payload) const {
+    Engine::Body body = body_of(payload);
+    BlockRef kept;
+    // What is too long will be refused unseen, and need not be copied.
+    if (!body.owner && body.bytes.size() <= max_message_) {
+        kept = Block::copy(body.bytes);
+        body.bytes = {kept->data(), kept->size()};
+    }
+    return std::make_shared<const Outgoing>(std::move(body), std::move(kept));
+}
+
+void NodeState::start_send(SendQueue::Receivers to, const std::shared_ptr<const Outgoing>& payload,
+                           std::shared_ptr<SendOperation> operation) {
+    sends_->start(std::move(to), payload, std::move(operation));
+}
+
+void NodeState::start_request(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout,
+                              std::shared_ptr<RequestOperation> operation) {
+    requests_->start(to, payload, timeout, std::move(operation));
+}
+
+Message NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout,
+                           std::error_code& error) {
+    error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
+    if (error) return {};
+    const auto operation = std::make_shared<Waited<RequestOperation>>();
+    requests_->start(to, *hand_over(payload), timeout, operation);
+    operation->wait(Deadline::max());
+    error = operation->error;
+    return std::move(operation->result);
+}
+
+void NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout,
+                        NodeRequests::Handler handler) {
+    requests_->start(to, *hand_over(payload), timeout, std::move(handler));
+}
+
+std::vector<Answer> NodeState::request_all(Payload& payload, std::chrono::nanoseconds timeout, std::error_code& error) {
+    error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
+    if (error) return {};
+    const auto operation = std::make_shared<Waited<RequestAllOperation>>();
+    start_request_all(*hand_over(payload), timeout, operation);
+    operation->wait(Deadline::max());
+    error = operation->error;
+    return std::move(operation->result);
+}
+
+void NodeState::start_request_all(const Outgoing& payload, std::chrono::nanoseconds timeout,
+                                  std::shared_ptr<RequestAllOperation> operation) {
+    bool closed = false;
+    std::vector<Peer> peers = driver_->with_engine([&](Engine& engine, Time) {
+        closed = engine.leaving();
+        return engine.audience();
+    });
+    if (closed) {
+        operation->error = errc::closed;
+        return operation->wake();
+    }
+    requests_->start_all(std::move(peers), payload, timeout, std::move(operation));
+}
+
+void NodeState::reply(const PeerId& to, std::uint64_t call, int code, Payload& payload, std::error_code& error) {
+    std::vector<std::byte> failure;
+    Engine::Body body;
+    if (code == 0) {
+        body = body_of(payload);
+    } else {
+        failure = failure_of(code, payload.view());
+        body = {failure, {}};
+        body.error = true;
+    }
+    body.call = call;
+    body.reply = true;
+    const std::size_t count = queue(std::span(&to, 1), body, error, nullptr);
+    if (count == 0 && !error) error = errc::timed_out;  // it was given up
+}
+
+/// It does not wait for room, which others wait for: if there is none, the time of whoever asked runs out.
+void NodeState::dropped(const PeerId& to, std::uint64_t call) {
+    const std::vector<std::byte> failure = failure_of(0, {});
+    Engine::Body body{failure, {}};
+    body.call = call;
+    body.reply = body.error = true;
+    attempt(std::span(&to, 1), body, Engine::Skip::nobody);
+}
+
+TryResult NodeState::try_queue(const To& to, Payload& payload) {
+    Engine::Outcome outcome = attempt(to, body_of(payload), Engine::Skip::nobody);
+    return {to_code(outcome.error), outcome.count, std::move(outcome.full)};
+}
+
+}  // namespace cluster::detail

@@ -1,0 +1,598 @@
+#include "node/node_state.hpp"
+
+#include "net/addresses.hpp"
+#include "net/io_thread.hpp"
+#include "net/listener.hpp"
+#include "net/system.hpp"
+#include "node/options_check.hpp"
+#include "node/replier.hpp"
+#include "support/waited.hpp"
+#include "value/address.hpp"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+namespace cluster::detail {
+
+namespace {
+
+using core::Engine;
+
+PeerId draw_id() {
+    PeerId id;
+    net::fill_random(id.bytes);
+    return id;
+}
+
+std::string name_of(const Options& options, const PeerId& id) {
+    if (!options.name.empty()) return options.name;
+    return std::to_string(net::process_id()) + "-" + id.to_string().substr(0, 8);
+}
+
+std::vector<Address> parse(const std::vector<std::string>& texts) {
+    std::vector<Address> addresses;
+    for (const std::string& text : texts) addresses.push_back(Address::parse(text));
+    return addresses;
+}
+
+/// What is told to others, who dial it.
+std::vector<Address> advertised(const Options& options, const net::Interfaces& here) {
+    if (options.advertise.empty()) return here.addresses;
+    std::vector<Address> addresses = parse(options.advertise);
+    for (Address& address : addresses) {
+        if (address.port == 0) address.port = here.addresses.front().port;
+    }
+    return addresses;
+}
+
+/// Whether the application gave a name that leads here only on this machine, which its own name often does.
+bool is_loopback_in_disguise(const Options& options, const net::Interfaces& here) {
+    const Address listen = Address::parse(options.listen);
+    return options.advertise.empty() && core::is_loopback(here.addresses.front().host) &&
+           !net::to_endpoint(listen) && listen.host.find("localhost") == std::string::npos;
+}
+
+/// Where peers were in a former run, to be dialled unless it is dialled anyway, or this node itself.
+std::vector<Address> remembered(const Options& options, const net::PeersFile* file, std::vector<Address> own) {
+    if (file == nullptr) return {};
+    for (Address& seed : parse(options.seeds)) own.push_back(std::move(seed));
+    std::vector<Address> addresses = file->addresses(own, core::KnownPeers::max_entries);
+    std::erase_if(addresses, [](const Address& address) { return is_wildcard(address.host); });
+    return addresses;
+}
+
+using Awaits = std::function<bool(const PeerId&, std::uint64_t call)>;
+
+core::EngineOptions engine_options(const Options& options, core::Facts self, std::vector<Address> remembered,
+                                   net::Interfaces here, bool wildcard, Awaits awaits) {
+    return {
+        .cluster = options.cluster,
+        .self = std::move(self),
+        .observer = options.observer,
+        .listening = std::move(here.addresses),
+        .publish_observed = wildcard && options.advertise.empty(),
+        .zones = std::move(here.zones),
+        .seeds = parse(options.seeds),
+        .remembered = std::move(remembered),
+        .heartbeat = options.heartbeat,
+        .suspicion = options.suspicion,
+        .reconnect_min = options.reconnect_min,
+        .reconnect_max = options.reconnect_max,
+        .resume_for = options.resume_for,
+        .forget_after = options.forget_after,
+        .connect_timeout = options.connect_timeout,
+        .handshake_timeout = options.handshake_timeout,
+        .attach_timeout = options.attach_timeout,
+        .linger = options.linger,
+        .send_timeout = options.send_timeout,
+        .inbox_bytes = options.inbox_bytes,
+        .outbox_bytes = options.outbox_bytes,
+        .total_outbox_bytes = options.total_outbox_bytes,
+        .max_message = options.max_message,
+        .max_peers = options.max_peers,
+        .members_bytes = options.members_bytes,
+        .awaits = std::move(awaits),
+        .random = net::fill_random,
+    };
+}
+
+/// `address` in its normal form, if it is one that can be dialled.
+Address checked_to_dial(const Address& address, std::error_code& error) {
+    Address checked = Address::parse(address.to_string(), error);
+    if (!error && (checked.port == 0 || is_wildcard(checked.host))) error = errc::invalid_address;
+    return checked;
+}
+
+}  // namespace
+
+NodeState::NodeState(const Options& options, const PeerId& id)
+    : id_(id),
+      name_(name_of(options, id)),
+      send_timeout_(options.send_timeout),
+      skip_(options.when_full == WhenFull::give_up ? Engine::Skip::slow : Engine::Skip::nobody),
+      max_message_(options.max_message),
+      log_(options.log, name_) {}
+
+std::shared_ptr<NodeState> NodeState::start(Options options) {
+    check(options);
+    const std::shared_ptr<NodeState> state(new NodeState(options, draw_id()));
+    state->context_ = options.runtime ? options.runtime->context() : std::make_shared<net::Context>();
+    state->loop_ = state->context_->loop();
+    state->log_timer_.emplace(state->loop_->io());
+    const std::weak_ptr<NodeState> weak = state;
+    if (!options.peers_file.empty()) {
+        state->peers_file_ = std::make_shared<net::PeersFile>(
+            options.peers_file, options.cluster, options.forget_after, state->loop_,
+            [weak](Severity severity, const std::string& text) {
+                if (const auto self_again = weak.lock()) self_again->log({severity, text});
+            });
+    }
+
+    auto acceptor = net::listen(state->loop_->io(), Address::parse(options.listen));
+    const auto local = acceptor.local_endpoint();
+    const bool wildcard = local.address().is_unspecified();
+    const Address alone = wildcard ? Address{"127.0.0.1", local.port()} : net::to_address(local);
+    net::Interfaces here = net::listening(acceptor).value_or(net::Interfaces{{alone}, {}});
+    if (is_loopback_in_disguise(options, here)) {
+        state->log_.write(Severity::warning, "listens_on_loopback address=" +
+                                                       token(here.addresses.front()) + " listen=" +
+                                                       token(options.listen) + " why=" +
+                                                       quoted(core::loopback_advice));
+    }
+    core::Facts self{.id = state->id_,
+                     .version = 1,
+                     .name = state->name_,
+                     .member = options.member,
+                     .addresses = advertised(options, here),
+                     .tags = options.tags};
+    auto known = remembered(options, state->peers_file_.get(), here.addresses);
+    const auto awaits = [weak](const PeerId& from, std::uint64_t call) {
+        const auto self_again = weak.lock();
+        return self_again && self_again->requests_->awaits(from, call);
+    };
+    state->driver_ = std::make_shared<net::Driver>(
+        state->loop_, std::move(acceptor),
+        engine_options(options, std::move(self), std::move(known), std::move(here), wildcard, awaits),
+        options.keep_warm);
+
+    state->on_throw_ = [weak](std::string_view what) {
+        if (const auto self_again = weak.lock()) self_again->handler_threw(what);
+    };
+    const auto call_back = [loop = state->loop_, calls = state->handler_calls_,
+                            on_throw = state->on_throw_](std::function<void()> work) {
+        calls->begin();
+        const bool accepted = loop->call([work = std::move(work), calls, on_throw]() mutable {
+            call_guarded(on_throw, work);
+            work = {};  // what the handler refers to may be gone when nobody waits any more
+            calls->end();
+        });
+        if (!accepted) calls->end();
+        return accepted;
+    };
+    state->inbox_ = std::make_shared<InboxState>(
+        [weak] {
+            const auto self_again = weak.lock();
+            if (self_again) asio::post(self_again->loop_->io(), [self_again] { self_again->return_credit(); });
+        },
+        call_back,
+        new Replier(
+            [weak](const PeerId& to, std::uint64_t call, int code, Payload& payload, std::error_code& error) {
+                error = errc::closed;
+                const auto self_again = weak.lock();
+                if (self_again && self_again->is_here()) self_again->reply(to, call, code, payload, error);
+            },
+            [weak](const PeerId& to, std::uint64_t call) {
+                const auto self_again = weak.lock();
+                if (!self_again || !self_again->is_here()) return;
+                asio::post(self_again->loop_->io(), [weak, to, call] {
+                    if (const auto alive = weak.lock()) alive->dropped(to, call);
+                });
+            }));
+    state->members_ = std::make_shared<NodeMembers>(state->id_, options.max_member_data, state->driver_,
+                                                    std::make_shared<MembersState>(call_back, state->on_throw_));
+    state->sends_ = std::make_shared<SendQueue>(
+        state->loop_,
+        [weak](const SendQueue::Receivers& to, const Engine::Body& body, bool last) {
+            const auto self_again = weak.lock();
+            if (!self_again) return Engine::Outcome{errc::closed, 0, {}, never};
+            return last ? self_again->last_attempt(to, body)
+                        : self_again->attempt(to, body, self_again->skip_, net::Driver::now());
+        },
+        [weak](const Engine::Outcome& outcome) {
+            if (const auto self_again = weak.lock()) self_again->log_no_room(outcome);
+        },
+        options.send_timeout, options.total_outbox_bytes);
+    state->requests_ = std::make_shared<NodeRequests>(state->loop_, state->sends_, state->handler_calls_,
+                                                      state->on_throw_);
+    state->callbacks_ = std::make_shared<Callbacks>(state->loop_, state->on_throw_, [driver = state->driver_] {
+        return driver->with_engine([](Engine& engine, Time) { return engine.peers(); });
+    });
+    if (state->peers_file_) {
+        state->peers_file_->start([driver = state->driver_] {
+            return driver->with_engine([](Engine& engine, Time) { return engine.whereabouts(); });
+        });
+    }
+    state->driver_->start(state);
+    return state;
+}
+
+// What the engine wants done.
+
+void NodeState::carry_out(core::Action&& action) {
+    if (auto* batch = std::get_if<core::Deliver>(&action)) {
+        deliver(std::move(*batch));
+    } else if (const auto* replied = std::get_if<core::Replied>(&action)) {
+        requests_->replied(replied->batch);
+    } else if (const auto* added = std::get_if<core::PeerAdded>(&action)) {
+        callbacks_->peer_added(added->peer);
+        peer_came();
+    } else if (const auto* removed = std::get_if<core::PeerRemoved>(&action)) {
+        peer_gone(removed->peer, removed->reason);
+    } else if (std::holds_alternative<core::PeersChanged>(action)) {
+        callbacks_->peers_changed();
+        if (peers_file_) peers_file_->changed();  // comes with everything that the file shows
+    } else if (const auto* lost = std::get_if<core::Surrender>(&action)) {
+        callbacks_->given_up({lost->peer, lost->messages, lost->bytes, lost->reason});
+    } else if (auto* answer = std::get_if<core::AddDone>(&action)) {
+        answered(std::move(*answer));
+    } else if (auto* members = std::get_if<core::MembersChanged>(&action)) {
+        members_->changed(std::move(*members));
+    } else if (const auto* doubt = std::get_if<core::MembersInDoubt>(&action)) {
+        members_->in_doubt(doubt->owner, doubt->suspect);
+    } else if (std::holds_alternative<core::MembersSeenByMore>(action)) {
+        members_->seen_by_more();
+    } else if (std::holds_alternative<core::Settled>(action)) {
+        settled();
+    } else if (std::holds_alternative<core::RoomFreed>(action)) {
+        sends_->serve();
+        change_.happen();
+    } else if (const auto* done = std::get_if<core::LeaveDone>(&action)) {
+        left(*done);
+    } else if (auto* line = std::get_if<LogLine>(&action)) {
+        log(*line);
+    }
+}
+
+void NodeState::peer_gone(const Peer& peer, RemovalReason reason) {
+    callbacks_->peer_removed(peer, reason);
+    return_credit();  // what was taken of a session that has ended may be too little for readers to report
+    members_->in_doubt(peer.id, false);
+    requests_->peer_gone(peer.id);
+    const bool parted = reason == RemovalReason::left || reason == RemovalReason::removed ||
+                        reason == RemovalReason::refused;
+    if (peers_file_ && parted) peers_file_->departed(peer.id);
+}
+
+void NodeState::deliver(core::Deliver&& deliver) {
+    inbox_->push({&deliver.batch, 1});
+    if (handler_.is_set()) serve_handler();
+}
+
+void NodeState::serve_handler() {
+    handler_.serve(inbox_, on_throw_);
+}
+
+void NodeState::end_waits(const std::function<bool(const PeersWait&)>& ended) {
+    std::vector<PeersWait> done;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto there = std::stable_partition(waits_.begin(), waits_.end(), std::not_fn(ended));
+        std::move(there, waits_.end(), std::back_inserter(done));
+        waits_.erase(there, waits_.end());
+    }
+    for (const PeersWait& each : done) each.operation->wake();
+}
+
+void NodeState::peer_came() {
+    end_waits([this](const PeersWait& each) {
+        return each.count && driver_->with_engine([&](Engine& engine, Time) {
+            return engine.peer_count() >= *each.count;
+        });
+    });
+}
+
+void NodeState::settled() {
+    end_waits([](const PeersWait& each) { return !each.count; });
+}
+
+void NodeState::answered(core::AddDone&& answer) {
+    std::shared_ptr<AddOperation> operation;
+    {
+        const std::lock_guard lock(mutex_);
+        auto found = adds_.extract(answer.request);
+        if (!found) return;  // the node had left
+        operation = std::move(found.mapped());
+    }
+    operation->error = to_code(answer.error);
+    operation->result = std::move(answer.peer);
+    operation->wake();
+}
+
+void NodeState::leave() {
+    driver_->with_engine([&](Engine& engine, Time now) {
+        // Whose links end from here on has not left: this node has.
+        auto view = peers_file_ ? engine.whereabouts() : std::nullopt;
+        if (view) peers_file_->leaving(std::move(*view));
+        engine.leave(now);
+    });
+}
+
+void NodeState::left(const core::LeaveDone& done) {
+    log_timer_.reset();
+    log_.flush(true);
+    if (peers_file_) peers_file_->end();
+    inbox_->end();
+    inbox_->detach();
+    members_->end();
+    requests_->end();
+    sends_->end();
+    std::vector<std::shared_ptr<Operation>> woken;
+    {
+        const std::lock_guard lock(mutex_);
+        left_ = Unacknowledged{done.messages, done.bytes, done.peers};
+        for (const auto& [request, operation] : std::exchange(adds_, {})) {
+            operation->error = errc::closed;
+            woken.push_back(operation);
+        }
+        for (const PeersWait& each : std::exchange(waits_, {})) {
+            each.operation->error = errc::closed;
+            woken.push_back(each.operation);
+        }
+        for (const auto& operation : std::exchange(closes_, {})) {
+            operation->result = *left_;
+            woken.push_back(operation);
+        }
+    }
+    for (const auto& operation : woken) operation->wake();
+    change_.happen();
+}
+
+void NodeState::return_credit() {
+    inbox_->taken(taken_);
+    driver_->with_engine([&](Engine& engine, Time now) {
+        for (const InboxState::Taken& each : taken_) engine.taken(each.session, each.bytes, now);
+    });
+}
+
+void NodeState::handler_threw(std::string_view what) {
+    ++handler_exceptions_;
+    std::string text = "handler_threw text=" + quoted(what);
+    log({.severity = Severity::error, .text = text, .cause = text});
+}
+
+void NodeState::log(LogLine line) {
+    log_.write(std::move(line));
+    const auto due = log_.due();
+    if (!due) return;
+    asio::post(loop_->io(), [weak = weak_from_this(), due = *due] {
+        if (const auto self = weak.lock()) self->wait_for_log(due);
+    });
+}
+
+/// On the I/O thread: what the log has counted is told when its time has come, or the node has left.
+void NodeState::wait_for_log(Time due) {
+    if (!log_timer_) return log_.flush(true);
+    log_timer_->expires_at(std::chrono::steady_clock::time_point(due));
+    log_timer_->async_wait([weak = weak_from_this()](const std::error_code& cancelled) {
+        const auto self = weak.lock();
+        if (cancelled || !self) return;
+        self->log_.flush();
+        if (const auto next = self->log_.due()) self->wait_for_log(*next);
+    });
+}
+
+// What the application wants.
+
+std::vector<Address> NodeState::addresses() const {
+    return driver_->with_engine([](Engine& engine, Time) { return engine.self().addresses; });
+}
+
+Peer NodeState::add(const Address& address, std::error_code& error) {
+    error = net::on_io_thread() ? make_error_code(errc::would_block) : std::error_code();
+    if (error) return {};
+    const auto operation = std::make_shared<Waited<AddOperation>>();
+    start_add(address, operation);
+    operation->wait(Deadline::max());
+    error = operation->error;
+    return std::move(operation->result);
+}
+
+void NodeState::start_add(const Address& address, std::shared_ptr<AddOperation> operation) {
+    if (!operation->error) {
+        const Address checked = checked_to_dial(address, operation->error);
+        const std::lock_guard lock(mutex_);
+        if (left_) operation->error = errc::closed;
+        if (!operation->error) {
+            const std::uint64_t request =
+                driver_->with_engine([&](Engine& engine, Time now) { return engine.add(checked, now); });
+            operation->cancel = [weak = weak_from_this(), request] {
+                const auto self = weak.lock();
+                if (!self) return;
+                self->driver_->with_engine([&](Engine& engine, Time) { engine.cancel_add(request); });
+            };
+            adds_.emplace(request, std::move(operation));
+            return;
+        }
+    }
+    operation->wake();
+}
+
+void NodeState::start_wait(std::optional<std::size_t> count, std::shared_ptr<WaitOperation> operation) {
+    operation->cancel = [weak = weak_from_this(), raw = operation.get()] {
+        if (const auto self = weak.lock()) self->cancel_wait(*raw);
+    };
+    {
+        const std::lock_guard lock(mutex_);
+        const bool there = driver_->with_engine([&](Engine& engine, Time) {
+            return count ? engine.peer_count() >= *count : !left_ && engine.settled();
+        });
+        if (!there && left_) operation->error = errc::closed;
+        if (!there && !left_) {
+            waits_.push_back({count, std::move(operation)});
+            return;
+        }
+    }
+    operation->wake();
+}
+
+void NodeState::cancel_wait(const WaitOperation& operation) {
+    std::shared_ptr<WaitOperation> cancelled;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found = std::find_if(waits_.begin(), waits_.end(),
+                                        [&](const PeersWait& each) { return each.operation.get() == &operation; });
+        if (found == waits_.end()) return;
+        cancelled = std::move(found->operation);
+        waits_.erase(found);
+    }
+    cancelled->error = errc::cancelled;
+    cancelled->wake();
+}
+
+bool NodeState::wait_for(std::optional<std::size_t> count, std::chrono::nanoseconds timeout) {
+    const Deadline deadline = deadline_after(timeout);
+    const auto operation = std::make_shared<Waited<WaitOperation>>();
+    start_wait(count, operation);
+    if (!operation->wait(Deadline())) {
+        if (net::on_io_thread() && timeout > std::chrono::nanoseconds(0)) {
+            cancel_wait(*operation);
+            throw std::system_error(make_error_code(errc::would_block), "waiting for peers on an I/O thread");
+        }
+        if (!operation->wait(deadline)) cancel_wait(*operation);
+        operation->wait(Deadline::max());
+    }
+    return !operation->error;
+}
+
+std::vector<Peer> NodeState::peers() const {
+    return driver_->with_engine([](Engine& engine, Time) { return engine.peers(); });
+}
+
+std::vector<Peer> NodeState::everybody() const {
+    return driver_->with_engine([](Engine& engine, Time) { return engine.everybody(); });
+}
+
+std::optional<Peer> NodeState::peer(const PeerId& id) const {
+    return driver_->with_engine([&](Engine& engine, Time) { return engine.peer(id); });
+}
+
+bool NodeState::remove(const PeerId& id) {
+    return driver_->with_engine([&](Engine& engine, Time now) { return engine.remove(id, now); });
+}
+
+void NodeState::set_tags(Tags tags) {
+    check(tags);
+    driver_->with_engine([&](Engine& engine, Time now) { engine.set_tags(std::move(tags), now); });
+}
+
+void NodeState::on_message(MessageHandler::Function handler) {
+    const bool set = static_cast<bool>(handler);
+    handler_.set(std::move(handler));
+    if (set) asio::post(loop_->io(), [self = shared_from_this()] { self->serve_handler(); });
+}
+
+Unacknowledged NodeState::close() {
+    leave();
+    for (;;) {
+        const std::uint64_t seen = change_.count();
+        std::optional<Unacknowledged> result;
+        {
+            const std::lock_guard lock(mutex_);
+            result = left_;
+        }
+        if (net::on_io_thread()) return result.value_or(Unacknowledged{});
+        if (result) {
+            if (peers_file_) peers_file_->finish();
+            return *result;
+        }
+        change_.wait(seen, Deadline::max());
+    }
+}
+
+void NodeState::start_close(std::shared_ptr<CloseOperation> operation) {
+    leave();
+    {
+        const std::lock_guard lock(mutex_);
+        if (!left_) {
+            closes_.push_back(std::move(operation));
+            return;
+        }
+        operation->result = *left_;
+    }
+    operation->wake();
+}
+
+Stats NodeState::stats() const {
+    Stats stats;
+    driver_->with_engine([&](Engine& engine, Time) {
+        const core::Counters& counters = engine.counters();
+        stats.peers = engine.peer_count();
+        stats.suspects = engine.suspect_count();
+        stats.links = engine.link_count();
+        stats.messages_sent = counters.messages_sent;
+        stats.messages_received = counters.messages_received;
+        stats.messages_given_up = counters.messages_given_up;
+        stats.messages_lost = counters.messages_lost;
+        stats.dials = counters.dials;
+        stats.dials_failed = counters.dials_failed;
+        stats.links_accepted = counters.links_accepted;
+        stats.links_lost = counters.links_lost;
+        stats.sessions_resumed = counters.sessions_resumed;
+        stats.lists_sent = counters.lists_sent;
+        stats.lists_received = counters.lists_received;
+        stats.protocol_errors = counters.protocol_errors;
+        stats.unreachable = engine.unreachable_count();
+        stats.slowness = engine.slowness();
+        stats.probes_sent = counters.probes_sent;
+        stats.suspicions = counters.suspicions;
+        stats.failures = counters.failures;
+        stats.refusals_sent = counters.refusals_sent;
+        stats.refusals_received = counters.refusals_received;
+        stats.outbox_bytes = engine.pinned();
+        for (Engine::PeerGauges& each : engine.gauges()) {
+            stats.by_peer.push_back({.id = each.id,
+                                     .name = std::move(each.name),
+                                     .outbox_bytes = each.outbox_bytes,
+                                     .inbox_bytes = each.inbox_bytes,
+                                     .bytes_sent = each.bytes_sent,
+                                     .bytes_received = each.bytes_received,
+                                     .attachments = each.attachments,
+                                     .round_trip_seconds = std::chrono::duration<double>(each.round_trip).count()});
+        }
+    });
+    stats.inbox_bytes = inbox_->bytes();
+    stats.handler_exceptions = handler_exceptions_;
+    std::sort(stats.by_peer.begin(), stats.by_peer.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+    return stats;
+}
+
+std::shared_ptr<net::Context> NodeState::shut_down() {
+    close();
+    handler_.clear();
+    callbacks_->end();
+    if (!net::on_io_thread() && !loop_->on_callback_thread()) handler_calls_->wait_for_none();
+    return std::move(context_);
+}
+
+// Waiting.
+
+void Change::happen() {
+    {
+        const std::lock_guard lock(mutex_);
+        count_.fetch_add(1, std::memory_order_release);
+    }
+    happened_.notify_all();
+}
+
+void Change::wait(std::uint64_t seen, Deadline deadline) {
+    std::unique_lock lock(mutex_);
+    const auto more = [&] { return count_.load(std::memory_order_relaxed) != seen; };
+    if (deadline == Deadline::max()) {
+        happened_.wait(lock, more);
+    } else {
+        happened_.wait_until(lock, deadline, more);
+    }
+}
+
+}  // namespace cluster::detail

@@ -1,0 +1,182 @@
+#pragma once
+
+#include "net/context.hpp"
+#include "net/driver.hpp"
+#include "net/peers_file.hpp"
+#include "net/system.hpp"
+#include "node/inbox_state.hpp"
+#include "node/message_handler.hpp"
+#include "node/node_members.hpp"
+#include "node/node_requests.hpp"
+#include "node/send_queue.hpp"
+#include "support/callbacks.hpp"
+#include "support/deadline.hpp"
+#include "support/log.hpp"
+
+#include <cluster/node.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace cluster::detail {
+
+/// Lets threads wait until something has changed. Thread-safe. Whoever waits first notes how often it has, then looks
+/// whether what it waits for is there, and then waits for the next time: so no change is missed.
+class Change {
+public:
+    std::uint64_t count() const noexcept { return count_.load(std::memory_order_acquire); }
+    void happen();
+    /// Returns once there were more than `seen`, or the time is over.
+    void wait(std::uint64_t seen, Deadline deadline);
+
+private:
+    std::mutex mutex_;
+    std::condition_variable happened_;
+    std::atomic<std::uint64_t> count_{0};
+};
+
+/// No error for an outcome that is none.
+inline std::error_code to_code(errc error) {
+    return error == errc{} ? std::error_code() : make_error_code(error);
+}
+
+/// What a `Node` stands for. Thread-safe. Kept alive by the node until it is destroyed, by the driver until the node
+/// has left, and by whatever of it is running.
+class NodeState final : public net::Observer, public std::enable_shared_from_this<NodeState> {
+public:
+    /// Listens when it returns.
+    static std::shared_ptr<NodeState> start(Options options);
+
+    /// False in a child made by `fork`, where nothing but the destructor of `Node` may be called.
+    bool is_here() const noexcept { return origin_.is_here(); }
+    const PeerId& id() const noexcept { return id_; }
+    const std::string& name() const noexcept { return name_; }
+    std::vector<Address> addresses() const;
+
+    Peer add(const Address& address, std::error_code& error);
+    bool wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout) { return wait_for(count, timeout); }
+    bool wait_until_settled(std::chrono::nanoseconds timeout) { return wait_for(std::nullopt, timeout); }
+    std::vector<Peer> peers() const;
+    std::vector<Peer> everybody() const;
+    std::optional<Peer> peer(const PeerId& id) const;
+    bool remove(const PeerId& id);
+    void set_tags(Tags tags);
+
+    /// To whom; nothing: whom a broadcast reaches.
+    using To = std::optional<std::span<const PeerId>>;
+    /// `full`, if not null, is made the text that says who has no room after `errc::timed_out`.
+    std::size_t queue(const To& to, Payload& payload, std::error_code& error, std::string* full = nullptr) {
+        return queue(to, body_of(payload), error, full);
+    }
+    TryResult try_queue(const To& to, Payload& payload);
+
+    Message request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout, std::error_code& error);
+    void request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout, NodeRequests::Handler handler);
+
+    std::vector<Answer> request_all(Payload& payload, std::chrono::nanoseconds timeout, std::error_code& error);
+
+    // Each of these wakes its operation when it has a result.
+    void start_add(const Address& address, std::shared_ptr<AddOperation> operation);
+    /// For so many peers, or, without a number, until the engine is settled.
+    void start_wait(std::optional<std::size_t> count, std::shared_ptr<WaitOperation> operation);
+    void start_send(SendQueue::Receivers to, const std::shared_ptr<const Outgoing>& payload,
+                    std::shared_ptr<SendOperation> operation);
+    void start_request(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout,
+                       std::shared_ptr<RequestOperation> operation);
+    void start_request_all(const Outgoing& payload, std::chrono::nanoseconds timeout,
+                           std::shared_ptr<RequestAllOperation> operation);
+    void start_close(std::shared_ptr<CloseOperation> operation);
+    std::shared_ptr<const Outgoing> hand_over(Payload& payload) const;
+
+    const std::shared_ptr<InboxState>& inbox() const noexcept { return inbox_; }
+    void on_message(MessageHandler::Function handler);
+    Callbacks& callbacks() noexcept { return *callbacks_; }
+    const std::shared_ptr<NodeMembers>& members() const noexcept { return members_; }
+
+    Unacknowledged close();
+    Stats stats() const;
+
+    /// What `~Node` does: leaves, and calls nothing of the application any more. The caller lets go of the state before
+    /// it lets go of the threads.
+    std::shared_ptr<net::Context> shut_down();
+
+private:
+    NodeState(const Options& options, const PeerId& id);
+
+    void carry_out(core::Action&& action) override;
+    void deliver(core::Deliver&& deliver);
+    void peer_gone(const Peer& peer, RemovalReason reason);
+    void leave();
+    void left(const core::LeaveDone& done);
+    void serve_handler();
+    void return_credit();
+    void handler_threw(std::string_view what);
+    bool wait_for(std::optional<std::size_t> count, std::chrono::nanoseconds timeout);
+    void log(LogLine line);
+    void wait_for_log(Time due);
+    void peer_came();
+    void settled();
+    void answered(core::AddDone&& answer);
+    void cancel_wait(const WaitOperation& operation);
+    std::size_t queue(const To& to, const core::Engine::Body& body, std::error_code& error, std::string* full);
+    void reply(const PeerId& to, std::uint64_t call, int code, Payload& payload, std::error_code& error);
+    void dropped(const PeerId& to, std::uint64_t call);
+    core::Engine::Outcome attempt(const To& to, const core::Engine::Body& body, core::Engine::Skip skip,
+                                  std::optional<Time> now = std::nullopt);
+    core::Engine::Outcome last_attempt(const To& to, const core::Engine::Body& body);
+    std::string log_no_room(const core::Engine::Outcome& outcome);
+    core::Engine::Body body_of(Payload& payload) const;
+
+    const net::Origin origin_;
+    const PeerId id_;
+    const std::string name_;
+    const std::chrono::nanoseconds send_timeout_;
+    const core::Engine::Skip skip_;  ///< while there is time
+    const std::size_t max_message_;
+
+    Log log_;
+    std::shared_ptr<net::Context> context_;
+    std::shared_ptr<net::Loop> loop_;
+    std::shared_ptr<net::PeersFile> peers_file_;  ///< may be null
+    std::shared_ptr<net::Driver> driver_;
+    std::shared_ptr<InboxState> inbox_;
+    std::shared_ptr<Callbacks> callbacks_;
+    std::shared_ptr<NodeMembers> members_;
+    std::shared_ptr<SendQueue> sends_;
+    std::shared_ptr<NodeRequests> requests_;
+    std::shared_ptr<HandlerCalls> handler_calls_ = std::make_shared<HandlerCalls>();
+    MessageHandler handler_;
+    MessageHandler::OnThrow on_throw_;
+    std::vector<InboxState::Taken> taken_;  ///< of the I/O thread
+    std::optional<asio::steady_timer> log_timer_;  ///< of the I/O thread; none once the node has left
+    std::atomic<std::uint64_t> handler_exceptions_{0};
+
+    struct PeersWait {
+        std::optional<std::size_t> count;  ///< nothing: until the engine is settled
+        std::shared_ptr<WaitOperation> operation;
+    };
+    void end_waits(const std::function<bool(const PeersWait&)>& ended);
+
+    Change change_;
+    std::mutex mutex_;  ///< may be held while the engine is used, not the other way round
+    std::map<std::uint64_t, std::shared_ptr<AddOperation>> adds_;
+    std::vector<PeersWait> waits_;
+    std::vector<std::shared_ptr<CloseOperation>> closes_;
+    std::optional<Unacknowledged> left_;
+};
+
+}  // namespace cluster::detail
