@@ -8,6 +8,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 // The pages: README.md, the guide, and those beside what they are about.
@@ -57,6 +58,27 @@ std::string without_blocks(const std::string& text) {
     return result;
 }
 
+/// The sentences of a page, without its tables.
+std::vector<std::vector<std::string>> sentences_of(const std::string& page) {
+    static const std::regex beginning(R"re(^(- |\d+\. |#|\|| *$).*)re");
+    std::vector<std::vector<std::string>> sentences(1);
+    const std::string text = without_blocks(page);
+    std::string line;
+    for (std::istringstream lines(text); std::getline(lines, line);) {
+        if (std::regex_match(line, beginning)) sentences.emplace_back();
+        if (line.starts_with('|')) continue;
+        std::istringstream words(line);
+        for (std::string word; words >> word;) {
+            if (word == "-") continue;
+            sentences.back().push_back(word);
+            const std::size_t last = word.find_last_not_of("*)");
+            if (last != std::string::npos && std::string_view(".:!?").find(word[last]) != std::string_view::npos)
+                sentences.emplace_back();
+        }
+    }
+    return sentences;
+}
+
 /// What a link names a heading by.
 std::string anchor_of(const std::string& heading) {
     std::string anchor;
@@ -81,6 +103,17 @@ std::set<std::string> anchors_in(const fs::path& page) {
 TEST_CASE("style: README has at most 900 words") {
     std::istringstream words(text_of(root() / "README.md"));
     CHECK(std::distance(std::istream_iterator<std::string>(words), {}) <= 900);
+}
+
+TEST_CASE("style: no sentence of README, of the guide and of the proofs has more than 25 words") {
+    for (const char* page : {"README.md", "examples/README.md", "tests/README.md"}) {
+        for (const std::vector<std::string>& sentence : sentences_of(text_of(root() / page))) {
+            std::string text;
+            for (const std::string& word : sentence) text += word + ' ';
+            INFO(page << ": " << text);
+            CHECK(sentence.size() <= 25);
+        }
+    }
 }
 
 TEST_CASE("style: the program that README shows is the first example, word for word") {
