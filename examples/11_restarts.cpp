@@ -40,7 +40,7 @@ int main() {
     {
         cluster::Node ann(process("ann", ann_listens, folder));
         cluster::Node bob(process("bob", bob_listens, folder));
-        if (ann.wait_for_peers(1, 30s)) {
+        if (ann.wait_for_peers(1, 30s) && bob.wait_for_peers(1, 30s)) {
             const cluster::Peer peer = ann.peers().front();
             std::cout << peer.name << " is back, as " << peer.id << "; it was " << former << '\n';
             right = peer.name == "bob" && peer.id == bob.id() && peer.id != former;

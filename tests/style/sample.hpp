@@ -17,8 +17,8 @@
 #include <utility>
 #include <vector>
 
-// What the samples of README.md and of the guide take for granted; the guide says so at its start. They are compiled and
-// never linked, so nothing here is defined. A sample may declare the same names anew.
+// What the samples of README.md and of the guide take for granted; the guide says so at its start. They are compiled
+// and never linked, so nothing here is defined. A sample may declare the same names anew.
 
 using namespace std::chrono_literals;
 

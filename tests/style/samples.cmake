@@ -1,6 +1,6 @@
-# Every C++ block of README.md and of the guide is compiled, with its own line numbers in what the compiler says. A block
-# with a main becomes a file, a block that defines a type stands as it is, any other block becomes a function. What
-# they take for granted is in sample.hpp.
+# Every C++ block of README.md and of the guide is compiled; what the compiler says has the page's line numbers. A block
+# with a main becomes a file. One that defines a type stands as it is. Any other becomes a function. What these take for
+# granted is in sample.hpp.
 set(samples_dir ${CMAKE_CURRENT_BINARY_DIR}/samples)
 
 function(write_if_different file content)
