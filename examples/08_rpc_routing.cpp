@@ -1,8 +1,8 @@
 // Calls that find the member their key belongs to, while members come, leave and crash.
 //
 // Each service is a member of the cluster, and a ring of all members says whose a key is. Callers ask the owner. While
-// members change, views differ for a moment; so who is asked for the key of another passes the call on: once, lest two
-// that disagree send it to and fro. A call that is lost, or that nobody would answer, is made again.
+// members change, views differ for a moment. So a service that is asked for the key of another passes the call on. It
+// does so once: two that disagree would send it to and fro. A call that is lost, or that nobody answers, is made again.
 //
 // So it may be carried out twice. Here that does no harm; elsewhere give each call a number, and remember it.
 
@@ -39,7 +39,7 @@ struct Call {
 };
 
 struct Answer {
-    std::string by, via, trouble;  // where there is trouble, it is none
+    std::string by, via, trouble;  // with trouble it is no answer
     void serialize(auto& archive) { archive(by, via, trouble); }
 };
 
@@ -57,14 +57,14 @@ class Owners {
 public:
     explicit Owners(const cluster::Node& node) : watch_(node.members().watch()) { renew(); }
 
-    /// Takes the newest view. Where it has that already, it waits so long for another.
+    /// Takes the newest view. If it has that already, it waits at most `patience` for another.
     void renew(std::chrono::milliseconds patience = 0ms) {
         const auto update = watch_.next_for(patience);
         if (!update) return;
         members_ = update->view;
         ring_ = cluster::Ring(members_);
     }
-    /// The owner, or whoever is next to own it. Null where there is none.
+    /// The owner, or the member that is next to own it. Null if there is none.
     const cluster::Member* of(std::string_view key, std::size_t next = 0) const {
         const auto ids = ring_.owners(key, next + 1);
         return ids.size() > next ? members_.find(ids[next]) : nullptr;
@@ -186,7 +186,7 @@ Outcome call(cluster::Node& node, Owners& owners, const std::string& key, bool a
 }
 
 /// Four threads make a thousand calls, and more until `change` has returned. One in three goes astray. Prints who has
-/// answered; false where it was somebody else than it should.
+/// answered; false if it was somebody else than it should.
 bool stage(cluster::Node& node, const std::string& title, const std::function<void()>& change) {
     std::latch under_way(4);
     std::atomic<bool> changed = false;

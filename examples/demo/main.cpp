@@ -1,6 +1,6 @@
 // Five processes become a cluster, and show what it does when one crashes, returns, loses a link, or leaves.
 //
-// Everything that is shown is checked: where something is missing, the demo says what, and fails.
+// Everything that is shown is checked: if something is missing, the demo says what, and fails.
 
 #include "member.hpp"
 #include "process.hpp"

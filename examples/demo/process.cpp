@@ -60,7 +60,7 @@ Process::~Process() {
 
 void Process::tell(const std::string& line) {
     const std::string text = line + '\n';
-    // Where it has ended, the end of its output says so.
+    // If it has ended, the end of its output says so.
     if (::write(to_, text.data(), text.size()) < 0) return;
 }
 

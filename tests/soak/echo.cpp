@@ -21,7 +21,7 @@
 //
 // More messages circulate than outboxes and inboxes hold, so whoever only sends would soon wait for ever. Nothing must
 // stand still, nothing may be lost or out of order, and no memory may be needed that was not needed after a tenth of
-// the time. Each of the three ways to answer that README.md recommends has its turn.
+// the time. Each of the three ways to answer that the guide recommends has its turn.
 
 namespace {
 
