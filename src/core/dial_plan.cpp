@@ -141,12 +141,14 @@ bool DialPlan::may_hear(const Target& target, Time now) {
     if (left >= 1) return true;
     const auto wait = std::chrono::duration_cast<Duration>((1 - left) * hearsay_pause) + std::chrono::milliseconds(1);
     for (auto& [number, each] : targets_) {
-        if (each.kind == Kind::hearsay && each.teller == target.teller) put_off(each, wait, now);
+        if (each.kind != Kind::hearsay || each.teller != target.teller || each.due > now) continue;
+        put_off(each, wait, now);
+        each.starved = true;
     }
     return false;
 }
 
-/// What was told of it is true: its teller gets back what it cost.
+/// What was told of it is true: its teller gets back what it cost, and others for whom that was missing go on.
 void DialPlan::met(Target& target) {
     if (target.kind != Kind::hearsay) return;
     target.kind = Kind::peer;
@@ -154,6 +156,9 @@ void DialPlan::met(Target& target) {
     if (const auto teller = tellers_.find(target.teller); teller != tellers_.end()) {
         double& dials = teller->second.dials;
         dials = std::min(hearsay_burst, dials + static_cast<double>(target.spent));
+    }
+    for (auto& [number, each] : changed()) {
+        if (each.teller == target.teller && std::exchange(each.starved, false)) each.due = each.wanted;
     }
 }
 
@@ -253,6 +258,7 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
             if (target.kind == Kind::hearsay) {
                 allowance(target.teller, now).dials -= 1;
                 ++target.spent;
+                target.starved = false;
                 shun(address, now);
             }
             ++target.tried;

@@ -181,6 +181,7 @@ private:
         bool fruitful = false;  ///< a seed that has led to somebody since a peer went out of view
         PeerId teller;          ///< of hearsay
         std::size_t spent = 0;  ///< of the teller's dials
+        bool starved = false;   ///< put off because the teller has none left
         Time wanted{};  ///< when it was first due, however often it was put off since
         unsigned rounds = 0;  ///< in vain since it was last attached
         bool engaged = false;

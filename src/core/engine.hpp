@@ -388,6 +388,7 @@ private:
     void enter(Pair& pair, Link& link, Time now);
     void leave_view(Pair& pair, RemovalReason reason, Time now);
     void update_audience(Pair& pair);
+    bool all_tried() const;
     bool is_settled() const;
     /// Something has come or ended for which `settled` may have waited.
     void may_be_settled() noexcept { settle_due_ = settling_; }

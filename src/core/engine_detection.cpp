@@ -447,8 +447,11 @@ Duration Engine::check_pause() const {
     return std::min<Duration>(check_delay * (newcomers_ - 1), most_check_delay);
 }
 
-/// Dials one of the peers that dialled us: should it die, its refusal will mean something.
+/// Dials one of the peers that dialled us: should it die, its refusal will mean something. While a mesh forms, links
+/// that are still missing come first.
 void Engine::check_somebody(Time now) {
+    const Time latest = unproven_since_ + options_.suspicion;
+    if (now < latest && !all_tried()) return timers_.set({Timer::check, 0}, std::min(now + most_check_delay, latest));
     while (!unproven_.empty() && plan_.checks() < most_checks) {
         const PeerId id = unproven_.front();
         unproven_.pop_front();

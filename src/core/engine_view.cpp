@@ -166,9 +166,12 @@ std::size_t Engine::unreachable_count() const noexcept {
     }));
 }
 
+bool Engine::all_tried() const {
+    return plan_.all_tried([this](const PeerId& id) { return met(id); });
+}
+
 bool Engine::is_settled() const {
-    return std::all_of(view_.begin(), view_.end(), [](const Pair* pair) { return pair->listed; }) &&
-           plan_.all_tried([this](const PeerId& id) { return met(id); });
+    return std::all_of(view_.begin(), view_.end(), [](const Pair* pair) { return pair->listed; }) && all_tried();
 }
 
 bool Engine::settled() {

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <deque>
 #include <set>
 
 using namespace cluster;
@@ -500,6 +501,28 @@ TEST_CASE("hearsay that proves true costs its teller nothing, and is sought like
     for (int i = 0; i < 100; ++i) {
         REQUIRE(plan.fail(plan.must()));
         plan.wait();
+    }
+}
+
+TEST_CASE("of many of whom one teller tells, the next is dialled as soon as a dial has proven true") {
+    Plan plan;
+    for (std::size_t i = 100; i < 200; ++i) {
+        plan.hear(id_of(i), id_of(9), {at(static_cast<std::uint16_t>(i))}, plan.now);
+    }
+    std::deque<DialPlan::Step> open;
+    const auto dial_all = [&] {
+        std::size_t dials = 0;
+        for (; const auto dial = plan.ask(); ++dials) open.push_back(*dial);
+        return dials;
+    };
+    CHECK(dial_all() == static_cast<std::size_t>(DialPlan::hearsay_burst));
+    for (std::size_t met = 0; met < 36; ++met) {
+        const PeerId peer = id_of(open.front().address.port);
+        plan.answered({open.front().target, open.front().round}, peer, plan.now);
+        open.pop_front();
+        plan.engaged(peer);
+        plan.attached(peer);
+        REQUIRE(dial_all() == 1);
     }
 }
 
