@@ -255,9 +255,8 @@ TEST_CASE("bad input: who connects and closes at once leaves nothing behind") {
         if (i % 2 == 0) stranger.reset();
     }
     // Of those that were reset some are gone before they can be accepted.
-    while (victim.bob->stats().links_accepted < 26 || victim.bob->stats().links > 1) {
-        REQUIRE(victim.lines.wait_for("link_closed"));
-    }
+    REQUIRE(wait_for([&] { return victim.bob->stats().links_accepted >= 26; }, patience));
+    REQUIRE(wait_for([&] { return victim.bob->stats().links == 1; }, patience));
     victim.still_well();
 }
 
