@@ -1,16 +1,20 @@
 #pragma once
 
 #include <cluster/address.hpp>
+#include <cluster/answer.hpp>
 #include <cluster/error.hpp>
 #include <cluster/export.hpp>
+#include <cluster/given_up.hpp>
 #include <cluster/inbox.hpp>
 #include <cluster/membership.hpp>
 #include <cluster/message.hpp>
 #include <cluster/operation.hpp>
 #include <cluster/options.hpp>
+#include <cluster/payload.hpp>
 #include <cluster/peer.hpp>
 #include <cluster/stats.hpp>
 #include <cluster/subscription.hpp>
+#include <cluster/try_result.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -30,32 +34,6 @@ namespace cluster {
 namespace detail {
 class NodeState;
 }
-
-/// Messages to one peer that this node gives up sending. Where a session ends, what was never sent and what was not
-/// acknowledged are reported one after the other. What is given up for one reason while a report of it waits for its
-/// callback joins that report.
-struct GivenUp {
-    Peer peer;
-    /// How many, and their bytes on the wire. The last of them may have arrived all the same where their
-    /// acknowledgement was lost.
-    std::uint64_t messages = 0;
-    std::uint64_t bytes = 0;
-    /// `timed_out`: out of reach for `resume_for`. `outbox_full`: see `WhenFull::give_up`. `removed`, `leaving`,
-    /// `id_in_use`: the session ended first, by `remove`, by a goodbye, or by being replaced.
-    errc reason = errc::timed_out;
-};
-
-/// What a call that never waits has to say.
-struct TryResult {
-    /// Empty on success, else `outbox_full`, `not_in_view`, `message_too_large` or `closed`.
-    std::error_code error;
-    /// For how many peers it was queued.
-    std::size_t count = 0;
-    /// With `outbox_full`: whose outbox has no room. Empty if it is the node's `total_outbox_bytes`.
-    std::vector<PeerId> full;
-
-    explicit operator bool() const noexcept { return !error; }
-};
 
 /// One process's place in the cluster: listens, dials, keeps one session with each peer, and delivers messages.
 ///

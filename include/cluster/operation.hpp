@@ -1,7 +1,8 @@
 #pragma once
 
-#include <cluster/error.hpp>
+#include <cluster/answer.hpp>
 #include <cluster/export.hpp>
+#include <cluster/given_up.hpp>
 #include <cluster/message.hpp>
 #include <cluster/peer.hpp>
 
@@ -11,28 +12,9 @@
 #include <system_error>
 #include <vector>
 
-// What `<cluster/asio.hpp>` and the library have in common. Applications use `Unacknowledged` and `Answer` of it.
+// What `<cluster/asio.hpp>` and the library have in common.
 
 namespace cluster {
-
-/// What `Node::close` could not see acknowledged: it may or may not have arrived. All zero after a clean close.
-struct Unacknowledged {
-    std::uint64_t messages = 0;
-    std::uint64_t bytes = 0;
-    std::uint64_t peers = 0;
-
-    explicit operator bool() const noexcept { return peers != 0; }
-};
-
-/// What one of the peers that `Node::request_all` asked has replied.
-struct Answer {
-    /// As it was when it was asked.
-    Peer peer;
-    /// As for `Node::request`.
-    std::error_code error;
-    /// The reply, or the text of an error that it replied; else empty.
-    Message message;
-};
 
 namespace detail {
 

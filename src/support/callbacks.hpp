@@ -4,7 +4,9 @@
 #include "base/origin.hpp"
 #include "support/visits.hpp"
 
-#include <cluster/node.hpp>
+#include <cluster/given_up.hpp>
+#include <cluster/peer.hpp>
+#include <cluster/subscription.hpp>
 
 #include <algorithm>
 #include <exception>

@@ -1,6 +1,6 @@
 #include "wire/codec.hpp"
 
-#include <cluster/codec.hpp>
+#include <cluster/archive.hpp>
 
 #include <algorithm>
 #include <cassert>

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cluster/peer.hpp>
+
+#include <cstddef>
+#include <system_error>
+#include <vector>
+
+namespace cluster {
+
+/// What a call that never waits has to say.
+struct TryResult {
+    /// Empty on success, else `outbox_full`, `not_in_view`, `message_too_large` or `closed`.
+    std::error_code error;
+    /// For how many peers it was queued.
+    std::size_t count = 0;
+    /// With `outbox_full`: whose outbox has no room. Empty if it is the node's `total_outbox_bytes`.
+    std::vector<PeerId> full;
+
+    explicit operator bool() const noexcept { return !error; }
+};
+
+}  // namespace cluster
