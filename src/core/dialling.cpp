@@ -33,12 +33,11 @@ void Dialling::begin(Time now) {
         return peers_.occupied(wanted, address);
     };
     const auto earliest = [&](const PeerId& id) {
-        const auto found = peers_.pairs.find(id);
-        if (found == peers_.pairs.end() || roster_.self().id < id || found->second.in_view) return Time();
+        const Pair* pair = peers_.find(id);
+        if (pair == nullptr || roster_.self().id < id || pair->in_view) return Time();
         const Duration grace = dial_grace(peers_.pairs.size());
         // While others come, the one that is to dial us may not have had its turn yet.
-        return std::max(found->second.named, std::min(peers_.last_shown, found->second.named + most_graces * grace)) +
-               grace;
+        return std::max(pair->named, std::min(peers_.last_shown, pair->named + most_graces * grace)) + grace;
     };
     const auto is_linked = [&](const Address& address) { return peers_.leads_to_linked(address); };
     while (const auto step = plan_.step(now, is_occupied, earliest, is_linked)) {
@@ -105,10 +104,10 @@ void Dialling::round_failed(const DialPlan::Round& round, Time now) {
     }
     if (round.kind == DialPlan::Kind::check) plan_.drop(round.target);
     if (round.kind == DialPlan::Kind::peer) {
-        const auto found = peers_.pairs.find(*round.peer);
-        if (found == peers_.pairs.end()) return;
-        found->second.trouble = round.error;
-        suspicions_.verify(found->second, now);
+        Pair* pair = peers_.find(*round.peer);
+        if (pair == nullptr) return;
+        pair->trouble = round.error;
+        suspicions_.verify(*pair, now);
     }
 }
 

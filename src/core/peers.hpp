@@ -10,11 +10,13 @@
 #include "core/roster.hpp"
 
 #include <cluster/address.hpp>
+#include <cluster/error.hpp>
 #include <cluster/peer.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>

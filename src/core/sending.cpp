@@ -123,9 +123,8 @@ Sending::Outcome Sending::broadcast(const Body& body, Skip skip, std::optional<T
 
 Sending::Outcome Sending::send(const PeerId& to, const Body& body, Skip skip, std::optional<Time> now) {
     if (leaving_) return {errc::closed, 0, {}, never};
-    const auto found = peers_.pairs.find(to);
-    if (found == peers_.pairs.end() || !found->second.in_view) return {errc::not_in_view, 0, {}, never};
-    Pair* const pair = &found->second;
+    Pair* const pair = peers_.find(to);
+    if (pair == nullptr || !pair->in_view) return {errc::not_in_view, 0, {}, never};
     return queue({&pair, 1}, body, skip, now);
 }
 
@@ -134,9 +133,9 @@ Sending::Outcome Sending::send(std::span<const PeerId> to, const Body& body, Ski
     if (leaving_) return {errc::closed, 0, {}, never};
     std::vector<Pair*> pairs;
     for (const PeerId& id : to) {
-        const auto found = peers_.pairs.find(id);
-        if (found == peers_.pairs.end() || !found->second.in_view) return {errc::not_in_view, 0, {}, never};
-        pairs.push_back(&found->second);
+        Pair* const pair = peers_.find(id);
+        if (pair == nullptr || !pair->in_view) return {errc::not_in_view, 0, {}, never};
+        pairs.push_back(pair);
     }
     std::sort(pairs.begin(), pairs.end(), [](const Pair* a, const Pair* b) { return a->id < b->id; });
     pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());

@@ -27,7 +27,7 @@ class Sending : private Part {
 public:
     explicit Sending(Shared& shared) noexcept : Part(shared), arena_(shared.arena_) {}
 
-    /// A message: `owner` is set where the bytes may be kept instead of copied.
+    /// A message. `owner` is set if the bytes may be kept instead of copied.
     struct Body {
         std::span<const std::byte> bytes;
         detail::BlockRef owner;
@@ -51,7 +51,7 @@ public:
     struct Outcome {
         errc error{};  ///< outbox_full, not_in_view, message_too_large, unsupported, closed; zero for success
         std::size_t count = 0;
-        std::vector<PeerId> full;  ///< whose outbox has no room; empty where it is the node's
+        std::vector<PeerId> full;  ///< whose outbox has no room; empty if it is the node's
         Time again = never;        ///< with `Skip::slow`: when it is worth asking again although no room was freed
     };
     /// Which receivers get a gap in place of a message, instead of keeping it from all.

@@ -191,7 +191,7 @@ void Suspicions::suspect(Pair& pair, Time now) {
 
 // Asking others.
 
-/// Asks so many others whether they hear from the peer. Whoever was asked before does not matter any more.
+/// Asks so many others whether they hear from the peer. Who was asked before does not matter any more.
 void Suspicions::ask(Pair& pair, std::size_t how_many, Time now) {
     pair.asked.clear();
     pair.heard_elsewhere = false;
@@ -215,8 +215,7 @@ void Suspicions::ask(Pair& pair, std::size_t how_many, Time now) {
 
 void Suspicions::on(Link& link, const Inquiry& inquiry, Time now) {
     if (inquiry.id == roster_.self().id || inquiry.id == link.pair->id) return;
-    const auto found = peers_.pairs.find(inquiry.id);
-    Pair* pair = found == peers_.pairs.end() ? nullptr : &found->second;
+    Pair* pair = peers_.find(inquiry.id);
     const bool can_tell = pair != nullptr && pair->state == PeerState::alive && peers_.attached_link(*pair) != nullptr;
     if (can_tell) probe(*pair, true, now);
     if (!inquiry.wants_answer) return;
@@ -228,9 +227,9 @@ void Suspicions::on(Link& link, const Inquiry& inquiry, Time now) {
 }
 
 void Suspicions::on(Link& link, const Finding& finding, Time now) {
-    const auto found = peers_.pairs.find(finding.id);
-    if (found == peers_.pairs.end()) return;
-    Pair& pair = found->second;
+    Pair* const found = peers_.find(finding.id);
+    if (found == nullptr) return;
+    Pair& pair = *found;
     if (std::erase(pair.asked, link.pair->id) == 0) return;  // nobody asked
     if (finding.heard) {
         pair.heard_elsewhere = true;
@@ -243,8 +242,8 @@ void Suspicions::on(Link& link, const Finding& finding, Time now) {
 
 void Suspicions::answer_askers(Pair& pair, bool heard) {
     for (const PeerId& asker : std::exchange(pair.askers, {})) {
-        const auto found = peers_.pairs.find(asker);
-        Link* link = found == peers_.pairs.end() ? nullptr : peers_.attached_link(found->second);
+        const Pair* other = peers_.find(asker);
+        Link* link = other == nullptr ? nullptr : peers_.attached_link(*other);
         if (link != nullptr) tell(*link, pair.id, heard);
     }
 }
@@ -298,8 +297,7 @@ void Suspicions::leads_to(const Address& address, const PeerId& found, Time now)
 
 void Suspicions::came_to_nothing(const Attempt& attempt, Time now) {
     if (attempt.sought) {
-        const auto found = peers_.pairs.find(*attempt.sought);
-        if (found != peers_.pairs.end()) remember(found->second.barren, attempt.address);
+        if (Pair* pair = peers_.find(*attempt.sought)) remember(pair->barren, attempt.address);
     }
     const std::vector<Pair*> view = peers_.view;
     for (Pair* pair : view) {
@@ -312,9 +310,9 @@ void Suspicions::came_to_nothing(const Attempt& attempt, Time now) {
 }
 
 void Suspicions::await_dial(const PeerId& sought, Time now) {
-    const auto found = peers_.pairs.find(sought);
-    if (found == peers_.pairs.end() || found->second.state != PeerState::suspect) return;
-    timers_.set_no_later({Timer::inquiry, found->second.number}, now + Detector::hearing);
+    const Pair* pair = peers_.find(sought);
+    if (pair == nullptr || pair->state != PeerState::suspect) return;
+    timers_.set_no_later({Timer::inquiry, pair->number}, now + Detector::hearing);
 }
 
 /// When a dial of `address` that has begun since the peer lost its link may count as not answered; `never` before one

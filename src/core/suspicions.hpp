@@ -61,6 +61,7 @@ public:
     }
     /// Bytes came from a peer in doubt, or it is attached anew.
     void answered(Pair& pair, Time now);
+    /// Judges the peer's silence, now or when that can be judged.
     void review(Pair& pair, Time now);
     /// The pair has lost its link; the peer stays in view while it is looked for.
     void lost_link(Pair& pair, Time now);
@@ -68,11 +69,13 @@ public:
     // Asking others.
     void on(Link& link, const Inquiry& inquiry, Time now);
     void on(Link& link, const Finding& finding, Time now);
+    /// Tells all who have asked whether bytes have come from the peer since.
     void answer_askers(Pair& pair, bool heard);
     /// Another peer hears from it: whatever this node sees, it exists.
     void vouch(Pair& pair, Time now);
     /// Others reach it: if this node still does not after a while, somebody has to know.
     void expect_link(const Pair& pair, Time now);
+    /// Says so in the log, now or when no link is on its way any more.
     void out_of_reach(Pair& pair, Time now);
 
     // From refusals to a conclusion.
