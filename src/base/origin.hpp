@@ -8,14 +8,14 @@ namespace cluster::detail {
 ///
 /// A child made by `fork` has the memory of its parent, but none of its threads: a lock may be held there for ever, and
 /// nobody ends whom one waits for. Sockets, timers and what watches them it shares with its parent, to whom they go on
-/// belonging. So whoever may be destroyed in a child asks first, and there gives what he holds to `keep_for_ever`.
+/// belonging. So who may be destroyed in a child asks first, and there gives what he holds to `keep_for_ever`.
 class Origin {
 public:
     Origin() noexcept;
     /// False in a child of that process.
     bool is_here() const noexcept;
 
-    /// To be called in each child, by whoever hears of it from the system (`net/system`).
+    /// In each child, before anything else runs there: `net/system` sees to that.
     static void count_fork() noexcept;
 
 private:

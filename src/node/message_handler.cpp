@@ -8,7 +8,7 @@
 namespace cluster::detail {
 
 void MessageHandler::set(Function function) {
-    Former former;  // dies outside the lock: that runs code of the application
+    Handler former;  // dies outside the lock: that runs code of the application
     const Lock lock(mutex_);
     if (calls_.others()) require_may_wait("a handler");
     former = replace(std::move(function));
@@ -16,14 +16,14 @@ void MessageHandler::set(Function function) {
 }
 
 void MessageHandler::clear() noexcept {
-    Former former;
+    Handler former;
     const Lock lock(mutex_);
     former = replace({});
     if (may_wait()) calls_.wait(mutex_);
 }
 
-MessageHandler::Former MessageHandler::replace(Function function) {
-    Former former = std::move(function_);
+MessageHandler::Handler MessageHandler::replace(Function function) {
+    Handler former = std::move(function_);
     function_ = function ? std::make_shared<const Function>(std::move(function)) : nullptr;
     set_.store(function_ != nullptr, std::memory_order_release);
     version_.fetch_add(1, std::memory_order_release);

@@ -31,12 +31,12 @@ public:
     void serve(const std::shared_ptr<InboxState>& inbox, const OnThrow& on_throw);
 
 private:
-    using Former = std::shared_ptr<const Function>;
+    using Handler = std::shared_ptr<const Function>;
 
-    Former replace(Function function) REQUIRES(mutex_);
+    Handler replace(Function function) REQUIRES(mutex_);
 
     Mutex mutex_;
-    Former function_ GUARDED_BY(mutex_);
+    Handler function_ GUARDED_BY(mutex_);
     Visits calls_ GUARDED_BY(mutex_);
     std::atomic<bool> set_{false};
     std::atomic<std::uint64_t> version_{0};  ///< of `function_`

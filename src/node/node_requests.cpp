@@ -165,24 +165,24 @@ void NodeRequests::replied(const core::Batch& batch) {
         const core::FrameHeader header = core::FrameHeader::read(frame);
         const std::span body(frame + core::FrameHeader::size, header.length);
         at += core::FrameHeader::size + header.length;
-        std::optional<Waiter> waiter;
+        std::optional<Pending> pending;
         {
             const Lock lock(mutex_);
-            waiter = calls_.answered(core::read_call(body.data()), batch.from);
+            pending = calls_.answered(core::read_call(body.data()), batch.from);
         }
-        if (!waiter) continue;  // its time was over, or it has had a reply
+        if (!pending) continue;  // its time was over, or it has had a reply
         auto payload = body.subspan(core::call_size);
         if ((header.flags & core::flag_error) != 0) {
             const int code = core::read_code(payload.data());
-            waiter->operation->error =
+            pending->operation->error =
                 code == 0 ? make_error_code(errc::unanswered) : std::error_code(code, reply_category());
             payload = payload.subspan(core::code_size);
         }
         BlockRef block = payload.empty() ? BlockRef() : batch.block;
         Message message(batch.from, block.detach(), payload, 0);
         // A short one that is kept must not keep all that came with it.
-        waiter->operation->result = batch.messages == 1 ? std::move(message) : Message(message);
-        waiter->operation->wake();
+        pending->operation->result = batch.messages == 1 ? std::move(message) : Message(message);
+        pending->operation->wake();
     }
 }
 
@@ -192,26 +192,26 @@ void NodeRequests::keep_back(Sending& sending) {
     sends_->cancel(sending);
 }
 
-void NodeRequests::fail(const std::vector<Waiter>& waiters, std::error_code error) {
-    for (const Waiter& each : waiters) {
+void NodeRequests::fail(const std::vector<Pending>& ended, std::error_code error) {
+    for (const Pending& each : ended) {
         each.operation->error = error;
         each.operation->wake();
     }
 }
 
 void NodeRequests::fail(std::uint64_t call, std::error_code error) {
-    std::optional<Waiter> waiter;
+    std::optional<Pending> pending;
     {
         const Lock lock(mutex_);
-        waiter = calls_.end(call);
+        pending = calls_.end(call);
     }
-    if (!waiter) return;
-    keep_back(*waiter->sending);
-    fail({*waiter}, error);
+    if (!pending) return;
+    keep_back(*pending->sending);
+    fail({*pending}, error);
 }
 
 void NodeRequests::peer_gone(const PeerId& peer) {
-    std::vector<Waiter> gone;
+    std::vector<Pending> gone;
     {
         const Lock lock(mutex_);
         gone = calls_.end_all(peer);
@@ -220,7 +220,7 @@ void NodeRequests::peer_gone(const PeerId& peer) {
 }
 
 void NodeRequests::end() {
-    std::vector<Waiter> left;
+    std::vector<Pending> left;
     {
         const Lock lock(mutex_);
         ended_ = true;
@@ -236,13 +236,13 @@ void NodeRequests::look_at_time() {
 }
 
 void NodeRequests::expire(Time now) {
-    std::vector<Waiter> over;
+    std::vector<Pending> over;
     {
         const Lock lock(mutex_);
         over = calls_.expire(now);
         alarm_.set(calls_.deadline(), weak_from_this());
     }
-    for (const Waiter& each : over) keep_back(*each.sending);
+    for (const Pending& each : over) keep_back(*each.sending);
     fail(over, errc::timed_out);
 }
 

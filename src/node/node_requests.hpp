@@ -64,12 +64,12 @@ private:
     class Gathered;
     class Part;
     class Sending;
-    struct Waiter {
+    struct Pending {
         std::shared_ptr<RequestOperation> operation;
         std::shared_ptr<Sending> sending;
     };
     void keep_back(Sending& sending);
-    static void fail(const std::vector<Waiter>& waiters, std::error_code error);
+    static void fail(const std::vector<Pending>& ended, std::error_code error);
     void fail(std::uint64_t call, std::error_code error);
     void look_at_time();
     void expire(Time now);
@@ -80,7 +80,7 @@ private:
     const OnThrow on_throw_;
 
     Mutex mutex_;
-    core::Calls<Waiter> calls_ GUARDED_BY(mutex_);
+    core::Calls<Pending> calls_ GUARDED_BY(mutex_);
     bool ended_ GUARDED_BY(mutex_) = false;
 
     net::Alarm alarm_;

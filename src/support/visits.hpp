@@ -8,8 +8,8 @@
 
 namespace cluster::detail {
 
-/// Who is inside of something that others want to end, which is a function of the application mostly, and a way to wait
-/// until nobody is. Not thread-safe: it is guarded by its owner's lock.
+/// Those who are inside of something, mostly a call of a function of the application. Others can wait until nobody is.
+/// Not thread-safe: it is guarded by its owner's lock.
 class Visits {
 public:
     /// Of a thread, or of nobody in particular.

@@ -41,8 +41,8 @@ private:
 /// The operations that wait for one kind of event, in the order in which they came. `For` says what each of them waits
 /// for. A thread that waits is an operation, too: see `Waited`.
 ///
-/// Not thread-safe: it is guarded by its owner's lock. An operation waits in one list at a time. Whoever takes it out
-/// wakes it, when no lock is held.
+/// Not thread-safe: it is guarded by its owner's lock. An operation waits in one list at a time. Who takes it out wakes
+/// it, when no lock is held.
 template <class Waiting, class For = Nothing>
 class WaitList {
 public:

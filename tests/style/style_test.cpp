@@ -243,6 +243,16 @@ TEST_CASE("style: base, values and core have no clock, no thread, no lock and no
     CHECK(offences.text() == "");
 }
 
+TEST_CASE("style: locks are those that the compiler checks") {
+    const std::regex words("std::(mutex|shared_mutex|condition_variable|condition_variable_any|unique_lock)\\b");
+    Offences offences;
+    for (const File& file : files()) {
+        const bool wrapper = one_of(file.path, {"src/base/mutex.hpp", "src/net/spinning_mutex.hpp"});
+        if (file.in("src/") && file.source() && !wrapper) refuse_words(offences, file, words);
+    }
+    CHECK(offences.text() == "");
+}
+
 TEST_CASE("style: no test waits for time to pass") {
     const std::regex words("sleep_(for|until)|\\bu?sleep\\(|nanosleep");
     Offences offences;
