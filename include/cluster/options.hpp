@@ -48,10 +48,9 @@ struct CLUSTER_EXPORT Options {
     std::vector<std::string> advertise = {};
     /// Nodes of different clusters never link. At most 64 bytes.
     std::string cluster = "cluster";
-    /// For people, at most 64 bytes. Empty: the process id and the first four bytes of the id.
+    /// What people call this node, at most 64 bytes. Give each node another one, and the same after a restart. Empty:
+    /// the process id and the first four bytes of the id.
     std::string name = {};
-    /// A name that stays the same after a restart, at most 64 bytes; may be empty.
-    std::string member = {};
     /// Published to all peers; `Node::set_tags` changes them.
     Tags tags = {};
     /// Addresses dialled from the start and for ever, at most 64. None of them has to answer. Each is a way to many: a

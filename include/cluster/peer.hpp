@@ -86,15 +86,13 @@ enum class RemovalReason : std::uint8_t {
 /// One peer as it was at one moment. A value.
 struct Peer {
     PeerId id;
-    /// For people; need not be unique.
+    /// `Options::name` of that node. Nothing keeps two nodes from having the same.
     std::string name;
     /// Where we last reached it, or else where it says it can be dialled. The host is empty and the port 0 where it
     /// dialled us and has told nothing that can be dialled from here, as a node on a loopback address of another host.
     Address address;
     Tags tags;
     PeerState state = PeerState::alive;
-    /// The stable name of the machine or role, the same after a restart; empty where the peer set none.
-    std::string member;
     /// For a peer out of view: how this node's last attempt to reach it ended, or `no_address`. Empty if it is in view,
     /// was removed here, or has not been tried yet.
     std::error_code why;

@@ -243,7 +243,6 @@ Peer Peers::describe(const Pair& pair) const {
     peer.state = pair.state;
     if (const Facts* facts = roster_.find(pair.id)) {
         peer.name = facts->name;
-        peer.member = facts->member;
         peer.tags = facts->tags;
         if (!facts->addresses.empty()) peer.address = facts->addresses.front();
     }

@@ -146,7 +146,6 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     core::Facts self{.id = state->id_,
                      .version = 1,
                      .name = state->name_,
-                     .member = options.member,
                      .addresses = advertised(options, here),
                      .tags = options.tags};
     auto known = remembered(options, state->peers_file_.get(), here.addresses);

@@ -156,7 +156,6 @@ void check(const Options& options) {
     check_text("peers_file", options.peers_file, max_path);
     check_text("cluster", options.cluster, core::max_name);
     check_text("name", options.name, core::max_name);
-    check_text("member", options.member, core::max_name);
     check(options.tags);
     check_durations(options);
     check_sizes(options);

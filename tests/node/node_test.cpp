@@ -44,14 +44,12 @@ TEST_CASE("node: one added address is enough for a message to arrive, and the lo
 TEST_CASE("node: add returns the peer when each side lists the other") {
     Options options = quick();
     options.name = "bob";
-    options.member = "machine 2";
     options.tags = {{"role", "store"}};
     Node ann(quick());
     Node bob(options);
     const Peer peer = ann.add(bob.address());
     CHECK(peer.id == bob.id());
     CHECK(peer.name == "bob");
-    CHECK(peer.member == "machine 2");
     CHECK(peer.address == bob.address());
     CHECK(peer.tags == options.tags);
     CHECK(peer.state == PeerState::alive);
