@@ -39,8 +39,9 @@ bool Departure::linger_ends(Time now) {
 bool Departure::complete() {
     due_ = false;
     if (!leaving_ || left_ || !peers_.view.empty()) return false;
-    return std::none_of(peers_.links.begin(), peers_.links.end(),
-                        [](const auto& entry) { return entry.second.state == LinkState::parting; });
+    return std::none_of(peers_.links.begin(), peers_.links.end(), [](const auto& entry) {
+        return entry.second.state == LinkState::parting || entry.second.state == LinkState::attaching;
+    });
 }
 
 }  // namespace cluster::core

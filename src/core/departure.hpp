@@ -10,7 +10,9 @@ namespace cluster::core {
 /// How far this node has come with leaving (R26 to R28). Not thread-safe; lives in its engine.
 ///
 /// 1. A peer hears the goodbye when it has acknowledged all, or when the linger is over.
-/// 2. The node has left when nobody is in view and no goodbye waits for its answer, or a while after the linger.
+/// 2. A link that is attaching may still attach, within the linger: its other end may have this node in view already.
+/// 3. The node has left when nobody is in view, no link is attaching and no goodbye waits for its answer, or a while
+///    after the linger.
 class Departure : private Part {
 public:
     explicit Departure(Shared& shared) noexcept : Part(shared) {}

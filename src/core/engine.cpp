@@ -117,14 +117,7 @@ void Engine::leave(Time now) {
     std::vector<PeerId> kept;
     for (const Pair* pair : peers_.view) kept.push_back(pair->id);
     plan_.keep_only(kept);
-    std::vector<LinkId> strangers;
-    for (const auto& [id, link] : peers_.links) {
-        if ((link.pair == nullptr || !link.pair->in_view) && link.state != LinkState::refusing &&
-            link.state != LinkState::parting) {
-            strangers.push_back(id);
-        }
-    }
-    for (const LinkId id : strangers) drop(id, "leaving", errc::closed, now);
+    drop_strangers(false, now);  // the other end of a link that is attaching may have this node in view already
     departure_.begin(now);
     queue_goodbyes(now);
     // An answer brings the acknowledgements that are still held back.
@@ -137,13 +130,27 @@ void Engine::leave(Time now) {
     departure_.look_later();
 }
 
+void Engine::drop_strangers(bool attaching, Time now) {
+    std::vector<LinkId> strangers;
+    for (const auto& [id, link] : peers_.links) {
+        const bool known = link.pair != nullptr && link.pair->in_view;
+        const bool ends = link.state == LinkState::refusing || link.state == LinkState::parting;
+        if (known || ends || (link.state == LinkState::attaching && !attaching)) continue;
+        strangers.push_back(id);
+    }
+    for (const LinkId id : strangers) drop(id, "leaving", errc::closed, now);
+}
+
 void Engine::queue_goodbyes(Time now) {
     for (Link* link : departure_.farewells()) say_goodbye(*link, Farewell::leaving, now);
 }
 
 void Engine::linger_ends(Time now) {
     const bool first = departure_.linger_ends(now);
-    if (first) queue_goodbyes(now);
+    if (first) {
+        queue_goodbyes(now);
+        drop_strangers(true, now);
+    }
     // Who has no link cannot be told. The second time nobody answers any more.
     const std::vector<Pair*> view = peers_.view;
     for (Pair* pair : view) {

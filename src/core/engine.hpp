@@ -154,6 +154,8 @@ private:
     // engine.cpp: credit, leaving, the clock
     void give_credit(Pair& pair, bool active, Time now);
     void serve_waiting(Time now);
+    /// Links of peers that are not in view and that do not end by themselves; those that are `attaching`, too, or not.
+    void drop_strangers(bool attaching, Time now);
     void queue_goodbyes(Time now);
     void linger_ends(Time now);
     void finish_leaving();

@@ -18,6 +18,31 @@ TEST_CASE("leaving takes round trips, not the time for which acknowledgements ar
     CHECK(ann.left->messages == 0);
 }
 
+TEST_CASE("who leaves while a link is attaching says goodbye to the one that lists it already") {
+    Lab lab;
+    Node& node = lab.start(1);
+    Puppet& peer = lab.puppet(node, 2);
+    peer.say_hello();
+    peer.say(Offer{});
+    REQUIRE(peer.count<Attach>() == 1);
+    node->leave(lab.now);
+    lab.settle();
+    CHECK_FALSE(peer.finished());
+    CHECK_FALSE(node.left);
+    SUBCASE("the answer comes") {
+        peer.say(Attached{peer.last<Attach>().epoch, {{user_channel, 0, 1000}}, 0});
+        lab.settle();
+        CHECK(name_of(std::get<Control>(peer.heard.back())) == "GOODBYE");
+        CHECK(peer.finished());
+        peer.hang_up();
+        lab.settle();
+    }
+    SUBCASE("the answer does not come: nobody waits for it longer than linger") { lab.advance(3s); }
+    CHECK(node.left);
+    CHECK(node.news.empty());
+    CHECK(node->link_count() == 0);
+}
+
 TEST_CASE("leaving ends at once when the only peer with messages to come turns out to be dead") {
     Lab lab;
     Node& ann = lab.start(1);
