@@ -97,6 +97,28 @@ TEST_CASE("delivery: with give_up a peer that does not read is waited for once, 
     CHECK(only_the_slow_one);
 }
 
+TEST_CASE("delivery: a thread that waits for room keeps to send_timeout, though the I/O thread stands still") {
+    Options options = quick();
+    options.send_timeout = 50ms;
+    options.max_message = 1 << 16;
+    options.outbox_bytes = 1 << 20;
+    std::latch goes_on(1);
+    Events<int> stands_still;
+    Node ann(options);
+    Node bob(quick());
+    ann.on_message([&](const Message&) {
+        stands_still.put(0);
+        goes_on.wait();
+    });
+    ann.add(bob.address());
+    bob.broadcast("stand still");
+    REQUIRE(stands_still.take().has_value());
+    std::error_code error;
+    while (!error) ann.broadcast(std::string(1 << 14, 'x'), error);
+    CHECK(error == errc::timed_out);
+    goes_on.count_down();
+}
+
 TEST_CASE("delivery: what is given up while a report of it waits joins it") {
     Options options = quick();
     options.when_full = WhenFull::give_up;
