@@ -34,10 +34,11 @@ TEST_CASE("who leaves while a link is attaching says goodbye to the one that lis
         lab.settle();
         CHECK(name_of(std::get<Control>(peer.heard.back())) == "GOODBYE");
         CHECK(peer.finished());
+        peer.say(Goodbye{Farewell::leaving, {}});
         peer.hang_up();
         lab.settle();
     }
-    SUBCASE("the answer does not come: nobody waits for it longer than linger") { lab.advance(3s); }
+    SUBCASE("the answer does not come: nobody waits for it longer than linger") { lab.advance(4s); }
     CHECK(node.left);
     CHECK(node.news.empty());
     CHECK(node->link_count() == 0);
