@@ -22,6 +22,8 @@ RECONNECT_MAX = 30
 scenarios = {}
 
 def claim(text, labels="faults"):
+    """The next function is a scenario. One that is `patient` measures nothing that takes less than seconds, so other
+    tests may run beside it; one that is `slow` takes more than a minute."""
     def add(function):
         scenarios[function.__name__] = (function, text, labels)
         return function
@@ -86,7 +88,8 @@ def stop_1(here):
     here.none_removed()
     settled(here, at, 1)
 
-@claim("a process that is stopped for twenty seconds is failed, returns under its id, and loses nothing that was sent")
+@claim("a process that is stopped for twenty seconds is failed, returns under its id, and loses nothing that was sent",
+       "faults+patient")
 def stop_20(here):
     *others, victim = mesh(here, 5)
     at = victim.signal(signal.SIGSTOP)
@@ -120,11 +123,12 @@ def dropped(here, seconds):
 def drop_1(here):
     dropped(here, 1)
 
-@claim("packets dropped for ten seconds in either direction or both lose no message, and all return")
+@claim("packets dropped for ten seconds in either direction or both lose no message, and all return", "faults+patient")
 def drop_10(here):
     dropped(here, 10)
 
-@claim("packets dropped for a minute in either direction or both lose no message, and all return", "faults+slow")
+@claim("packets dropped for a minute in either direction or both lose no message, and all return",
+       "faults+patient+slow")
 def drop_60(here):
     dropped(here, 60)
 
