@@ -10,7 +10,7 @@ namespace cluster::core {
 void Engine::take_actions(std::vector<Action>& out) {
     sweep();
     if (departure_.look_due() && departure_.complete()) finish_leaving();
-    if (dialling_.take_settled()) actions_.push_back(Settled{});
+    if (dialling_.take_settled()) actions_.emplace_back(Settled{});
     sending_.report_skipped();
     out.clear();
     std::swap(out, actions_);

@@ -159,7 +159,7 @@ struct Facts {
     PeerId id;
     std::uint64_t version = 0;
     std::string name;
-    std::string member;
+    std::string member = {};
     std::vector<Address> addresses;
     Tags tags;
 
