@@ -8,8 +8,8 @@
 namespace cluster {
 
 /// Messages to one peer that this node gives up sending. When a session ends, what was never sent and what was not
-/// acknowledged are reported one after the other. While a report waits for its callback, what is given up for the same
-/// reason joins it.
+/// acknowledged are reported one after the other. While a report waits for its callback, further messages given up for
+/// the same reason join it.
 struct GivenUp {
     Peer peer;
     /// How many, and their bytes on the wire. The last of them may have arrived all the same, if their acknowledgement

@@ -232,12 +232,12 @@ enum class seen_by : std::uint8_t {
 /// Thread-safe, except for moving and destroying it. Destroying it withdraws it. Safe to outlive the node; it then has
 /// no effect. After it has been moved from, it may only be destroyed or assigned to.
 ///
-/// Functions with a `std::error_code&` do not throw; the others throw `std::system_error`. `enroll` and `withdraw`
-/// differ when they wait for others:
-/// - On an I/O thread they fail with `errc::would_block` and change nothing.
-/// - With `all_peers` they may fail although it has been done. With `errc::timed_out`, some peers may not know of it
-///   yet. With `errc::closed`, the node was closed meanwhile.
-/// - Without a time they wait until each peer has acknowledged it or is out of view.
+/// Functions with a `std::error_code&` do not throw; the others throw `std::system_error`. If `enroll` or `withdraw`
+/// has to wait for others:
+/// - On an I/O thread it fails with `errc::would_block` and changes nothing.
+/// - With `all_peers` it may fail although it has been done. With `errc::timed_out`, some peers may not know of it yet.
+///   With `errc::closed`, the node was closed meanwhile.
+/// - Without a time it waits until each peer has acknowledged it or is out of view.
 class CLUSTER_EXPORT Membership {
 public:
     Membership(Membership&&) noexcept;

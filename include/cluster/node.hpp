@@ -81,10 +81,10 @@ public:
     bool wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout);
 
     /// Waits until all who can be found have been tried: `peers()` then holds those that were found. For a program that
-    /// may be the first or the fifth.
+    /// may be the first to start, or the fifth.
     ///
     /// - Each seed has been tried once. A seed that does not answer takes up to `connect_timeout`.
-    /// - Every peer in view has reported whom it has in view, and those have been tried once, too.
+    /// - Every peer in view has reported which peers it has in view, and those have been tried once, too.
     ///
     /// True at once without seeds and peers. False if the time is over or the node closes first. Nodes that start later
     /// are found later all the same.
@@ -105,8 +105,8 @@ public:
     std::size_t broadcast(Payload payload);
     std::size_t broadcast(Payload payload, std::error_code& error);
 
-    /// Queues `payload` for one peer. Waits for room for at most `send_timeout`. What one thread sends and broadcasts
-    /// arrives at each peer in that order.
+    /// Queues `payload` for one peer. Waits for room for at most `send_timeout`. Messages that one thread sends and
+    /// broadcasts arrive at each peer in that order.
     void send(const PeerId& to, Payload payload);
     void send(const PeerId& to, Payload payload, std::error_code& error);
     /// The same for several, all or none: if one is not in view or has no room, nothing is queued for anyone. A peer
@@ -127,13 +127,13 @@ public:
     /// inbox on this side does not hold them up.
     ///
     /// It fails in one of these ways:
-    /// - It may or may not have been carried out: `timed_out`, `connection_lost`, or `closed` if this node closes
-    ///   meanwhile.
+    /// - The request may or may not have been carried out: `timed_out`, `connection_lost`, or `closed` if this node
+    ///   closes meanwhile.
     /// - The peer drops it without a reply: `unanswered`.
-    /// - The peer replies with `Message::reply_error`: the code is what the peer gives. Its text is the message
+    /// - The peer answers with `Message::reply_error`: the error is what the peer gives. Its text is the message
     ///   returned, or the text of the exception.
-    /// - It has not been carried out: `not_in_view`, `message_too_large` (longer than `max_message` without 8 bytes),
-    ///   `outbox_full` (too many wait for room), `too_many_requests`, `unsupported` or `would_block`.
+    /// - The request has not been carried out: `not_in_view`, `message_too_large` (longer than `max_message` without
+    ///   8 bytes), `outbox_full` (too many wait for room), `too_many_requests`, `unsupported` or `would_block`.
     Message request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout);
     Message request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout, std::error_code& error);
     /// The same without waiting, for the lowest latency. `handler` is called once on the I/O thread, where it must not
@@ -150,9 +150,10 @@ public:
 
     Inbox inbox() const;
 
-    /// Takes the place of the inbox, for the lowest latency. `handler` is called on the I/O thread for each message,
-    /// first for those already in the inbox. It must not block. An empty handler returns to the inbox. When the call
-    /// returns, the former handler is not running and will not run again, unless the call comes from within it.
+    /// Delivers messages to `handler` instead of the inbox, for the lowest latency. It is called on the I/O thread for
+    /// each message, first for those already in the inbox. It must not block. An empty handler returns to the inbox.
+    /// When the call returns, the former handler is not running and will not run again, unless the call comes from
+    /// within it.
     void on_message(std::function<void(const Message&)> handler);
 
     /// Called for the peers already there, then for each that comes into view. For one id, added and removed alternate.

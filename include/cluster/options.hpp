@@ -78,7 +78,7 @@ struct CLUSTER_EXPORT Options {
     /// - The node reads the file at the start. A peer that was in view within `forget_after` is dialled like a seed,
     ///   after all others. That ends when the peer is found or `forget_after` is over. Peers that left or were removed
     ///   are not in the file.
-    /// - The callback thread writes it, at most once a second, and `close` does. If a callback takes long, it is
+    /// - The callback thread writes it at most once a second; `close` writes it, too. If a callback takes long, it is
     ///   written later.
     /// - A new file of mode 0600 replaces the old one as a whole. So the folder must exist and be writable, else `Node`
     ///   throws.
@@ -95,22 +95,22 @@ struct CLUSTER_EXPORT Options {
 
     // When things happen. Each is at least a millisecond unless said otherwise.
 
-    /// In each heartbeat a node probes one peer, and each peer is probed by one node. Half a heartbeat without an
-    /// answer is a suspicion. All others hear of it and check the peer for themselves. A link that stays silent for a
-    /// whole heartbeat is replaced. Longer: less idle traffic, later detection.
+    /// In each heartbeat a node probes one peer, and each peer is probed by one node. A peer that has not answered
+    /// after half a heartbeat is suspected. All others hear of the suspicion and check it for themselves. A link that
+    /// stays silent for a whole heartbeat is replaced. Longer: less idle traffic, later detection.
     std::chrono::nanoseconds heartbeat = std::chrono::seconds(1);
     /// How long a peer may go without answering; at least two heartbeats. After that it is failed, or unreachable if
     /// others hear from it. Longer: slow peers are not taken for dead.
     ///
     /// - A silent host is known to all after at most 1.5 x `heartbeat` + `suspicion`. If several hosts fall silent
     ///   together, it is 2 x `heartbeat` + `suspicion`.
-    /// - A process that ends is known to all at once.
+    /// - The end of a process is known to all immediately.
     /// - If a node is slow itself, it takes up to nine times as long.
     std::chrono::nanoseconds suspicion = std::chrono::seconds(2);
-    /// How long a link may receive nothing before the system asks the other side for a sign (TCP keep-alive). The
-    /// system of the node that dialled does so; it costs two packets without content. It keeps firewalls in between
-    /// from forgetting the link. In whole seconds, rounded down; 1 s to 9 hours, or 0: never. Links within one machine
-    /// are not asked. Longer: less idle traffic.
+    /// How long nothing may come on a link before the system asks the other side for a sign (TCP keep-alive). Only the
+    /// node that dialled asks. That costs two packets without content, and keeps firewalls in between from forgetting
+    /// the link. In whole seconds, rounded down; 1 s to 9 hours, or 0: never. Links within one machine are not asked.
+    /// Longer: less idle traffic.
     std::chrono::nanoseconds keep_warm = std::chrono::seconds(5);
     /// The first and the longest pause between two rounds of dialling. The pause doubles in between, with jitter. Raise
     /// the longest for large clusters; lower it to find returning peers sooner.
@@ -160,8 +160,8 @@ struct CLUSTER_EXPORT Options {
     /// Peers in view plus those being attached; 4096 at most. Newcomers beyond it are refused with
     /// `errc::too_many_peers`. A peer that returns to a remembered session is not refused.
     ///
-    /// Connections that have not become a session count apart. There may be 64 more of them than this, half of them
-    /// from one host. The oldest is closed for the next.
+    /// Connections that have not become a session count apart. There may be 64 more of them than this, at most half of
+    /// them from one host. The oldest is closed for the next.
     std::size_t max_peers = 256;
     /// The longest data of one member that this node enrols (see <cluster/membership.hpp>), at most 64 KiB. A node
     /// keeps the members of other nodes whatever the length of their data.
@@ -184,7 +184,7 @@ struct CLUSTER_EXPORT Options {
     std::function<void(LogLevel, std::string_view)> log = {};
 
     /// For processes of one machine: quick to conclude, quick to dial again. Silence is known to all after at most
-    /// 1.5 x 0.2 + 1 = 1.3 s, and a stall of less than a second is forgiven.
+    /// 1.5 x 0.2 + 1 = 1.3 s; stalls of less than a second are forgiven.
     static Options local();
     /// For one data centre: the defaults. Silence is known to all after at most 1.5 x 1 + 2 = 3.5 s; stalls of less
     /// than 2 s are forgiven.

@@ -36,8 +36,8 @@ namespace cluster {
 ///    goes, only the keys that it owned move. The others keep their order in `owners`: the second is the next owner.
 /// 4. Keys lie in 65,536 slots, and the keys of one slot move together. Below a thousand members that does not matter.
 ///    Of 1,000 equal members each owns 66 slots, give or take 6. Of 10,000 each owns 6.5, give or take 2, and hardly
-///    one owns none.
-/// 5. Who may choose keys can choose many of one owner: the hash is public.
+///    any owns none.
+/// 5. Anyone who can choose keys can choose many of one owner: the hash is public.
 ///
 /// It is weighted rendezvous hashing of slots instead of keys (Thaler and Ravishankar, "Using name-based mappings to
 /// increase hit rates", 1998). The weights are as in Schindelhauer and Schomaker, "Weighted distributed hash tables",

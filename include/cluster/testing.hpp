@@ -63,8 +63,9 @@ public:
     /// `enroll` fails with `errc::closed`.
     void close();
 
-    // Failures. Each concerns the owner of that member, and with it all other members that the owner has. If that
-    // member is not enrolled, the cluster is closed, or it is so already, nothing happens and the result is false.
+    // Failures. Each concerns the owner of that member, and with it all other members that the owner has. Nothing
+    // happens and the result is false, if that member is not enrolled, the cluster is closed, or the owner is in that
+    // state already.
 
     /// The owner has failed: its members are gone. The owner itself still has them enrolled. What it enrols, changes
     /// and withdraws meanwhile shows with `restore`.
