@@ -15,7 +15,7 @@ namespace cluster {
 ///
 /// The host is an IPv4 address, an IPv6 address or a name of at most 253 characters. Names are resolved when they are
 /// dialled, each time anew. A link-local IPv6 address may have a zone, `fe80::1%eth0`, which means something on this
-/// host only; without one it is dialled over each interface that has such an address, 8 at most.
+/// host only. Without a zone it is dialled over each interface that has such an address, 8 at most.
 struct CLUSTER_EXPORT Address {
     std::string host;
     std::uint16_t port = 0;

@@ -9,11 +9,11 @@ namespace cluster {
 
 /// What one of the peers that `Node::request_all` asked has replied.
 struct Answer {
-    /// As it was when it was asked.
+    /// As the peer was when it was asked.
     Peer peer;
     /// As for `Node::request`.
     std::error_code error;
-    /// The reply, or the text of an error that it replied; else empty.
+    /// The reply, or the text of an error that the peer replied; else empty.
     Message message;
 };
 

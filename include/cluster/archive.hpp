@@ -25,7 +25,7 @@
 #include <vector>
 
 // The bounded archive of cereal, in which typed messages and the frames of the wire are written. `<cluster/codec.hpp>`
-// and the library have it in common; applications use `encode`, `decode` and `Message::as`.
+// and the library share it; applications use `encode`, `decode` and `Message::as`.
 
 namespace cluster {
 
@@ -65,7 +65,7 @@ public:
     TooLong() noexcept : ArchiveError("a container is too long") {}
 };
 
-/// How deep values may contain each other, containers and what cereal wraps around them included; whoever writes the
+/// How deep values may contain each other. Containers, and what cereal wraps around them, count too. The writer of the
 /// bytes chooses the depth of a recursive type, and the stack is finite.
 inline constexpr std::size_t max_nesting = 128;
 
@@ -146,7 +146,7 @@ public:
         claimed_ += claimed;
         needed_ = std::max({needed_, claimed_, out_.size() - begin_ + claimed});
     }
-    /// To be called behind the last value: what a `Reader` would refuse is not written either.
+    /// To be called after the last value: what a `Reader` would refuse is not written either.
     void finish() const {
         if (needed_ > out_.size() - begin_)
             throw ArchiveError("a container holds elements without a byte of their own");
@@ -162,11 +162,11 @@ private:
 };
 
 /// Takes values from bytes that a stranger wrote. Not thread-safe; the bytes must outlive it. Of no use after an
-/// exception. Besides `ArchiveError` there may come what cereal or the types themselves throw.
+/// exception. Besides `ArchiveError` it may throw what cereal or the types themselves throw.
 ///
 /// 1. Nothing outside the bytes is read.
-/// 2. The elements claimed by all containers together are at most as many as there are bytes, because each must have
-///    at least one byte of its own.
+/// 2. All containers together claim at most as many elements as there are bytes. Each element must have at least one
+///    byte of its own.
 class Reader : public cereal::InputArchive<Reader> {
 public:
     /// No string or other container may have more than `longest` elements.
@@ -191,7 +191,7 @@ public:
         return size;
     }
     std::span<const std::byte> rest() const noexcept { return rest_; }
-    /// To be called behind the last value: nothing may follow.
+    /// To be called after the last value: nothing may follow.
     void finish() const {
         if (!rest_.empty()) throw ArchiveError("there are bytes behind the last value");
     }
@@ -224,7 +224,7 @@ private:
     Nesting nesting_;
 };
 
-/// Appends `value` to `out`. Throws `ArchiveError` where it could not be read again.
+/// Appends `value` to `out`. Throws `ArchiveError` if it could not be read again.
 template <class T>
 void write(std::vector<std::byte>& out, const T& value) {
     Writer writer(out);
@@ -232,7 +232,7 @@ void write(std::vector<std::byte>& out, const T& value) {
     writer.finish();
 }
 
-/// Throws whatever comes.
+/// Throws anything that reading throws.
 template <class T>
 void read(std::span<const std::byte> bytes, T& value) {
     Reader reader(bytes);

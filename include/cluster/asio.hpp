@@ -30,39 +30,42 @@
 #include <utility>
 #include <vector>
 
-// What a node, its inbox and its members offer to programs that use Asio (without Boost): `async_receive`,
-// `async_receive_for`, `async_next`, `async_add`, `async_wait_for_peers`, `async_wait_until_settled`, `async_send`,
-// `async_broadcast`, `async_request`, `async_request_all` and `async_close`, for any completion token.
+// What a node, its inbox and its members offer to programs that use Asio (without Boost), for any completion token:
+// `async_receive`, `async_receive_for`, `async_next`, `async_add`, `async_wait_for_peers`, `async_wait_until_settled`,
+// `async_send`, `async_broadcast`, `async_request`, `async_request_all` and `async_close`.
 //
 //     inbox.async_receive([](std::error_code error, cluster::Message message) { ... });        // a callback
 //     std::future<cluster::Message> next = inbox.async_receive(asio::use_future);              // a future
 //     cluster::Message message = co_await inbox.async_receive(asio::use_awaitable);            // a coroutine
 //     inbox.async_receive(asio::bind_executor(strand, handler));                               // your own executor
 //
-// Where handlers run: each is posted to its associated executor, never called from within the function that starts the
-// operation. A handler without an executor is called on the callback thread of the runtime, one at a time with all
-// callbacks, and after that has ended on `asio::system_executor`. An operation counts as work of its executor.
+// Where handlers run: each is posted to its associated executor. It is never called from within the function that
+// starts the operation. A handler without an executor is called on the callback thread of the runtime, one at a time
+// with all callbacks. After that thread has ended, it is called on `asio::system_executor`. An operation counts as work
+// of its executor.
 //
-// Cancelling: every operation honours total, partial and terminal cancellation through the handler's slot, and then
-// completes with `asio::error::operation_aborted`. It has either its whole effect and its result or neither: no message
-// and no update is lost, none is half sent. Exceptions: `async_add` may have linked the nodes although it was
-// cancelled, a request may be carried out although `async_request` was, and `async_close` cannot be cancelled.
+// Cancelling: every operation honours total, partial and terminal cancellation through the handler's slot. It then
+// completes with `asio::error::operation_aborted`. It has either its whole effect and its result, or neither: no
+// message and no update is lost, none is half sent. The exceptions are:
+// - `async_add` may have linked the nodes although it was cancelled.
+// - A request may be carried out although `async_request` was cancelled.
+// - `async_close` cannot be cancelled.
 //
-// Lifetimes: node, inbox, watch and payload may go while an operation waits; a closed node completes it with
-// `errc::closed`. ~Node waits until handlers without an executor have run, except on the callback thread and on an I/O
-// thread. When the execution context of the handler goes first, the handler is destroyed and not called, as Asio does
-// it with operations of its own, and the operation is cancelled; a message that it might have got goes to the next who
-// asks.
+// Lifetimes:
+// - Node, inbox, watch and payload may go while an operation waits. A closed node completes it with `errc::closed`.
+// - ~Node waits until handlers without an executor have run, except on the callback thread and on an I/O thread.
+// - If the execution context of the handler goes first, the operation is cancelled. The handler is destroyed and not
+//   called, as Asio does it with operations of its own. A message that it might have got goes to the next reader.
 //
-// This header is compiled with the application's Asio. The library has another one inside, in a namespace of its own;
-// the two need not be of the same version. Tested from 1.22 on. With clang 14 and Asio before 1.28, coroutines need
+// This header is compiled with the application's Asio. The library has another one inside, in a namespace of its own.
+// The two need not be of the same version. Tested from 1.22 on. With clang 14 and Asio before 1.28, coroutines need
 // -DASIO_HAS_CO_AWAIT=1.
 
 namespace cluster {
 
 namespace detail {
 
-/// What a handler has that brings no executor.
+/// Stands for the executor of a handler that has none.
 struct NoExecutor {};
 
 template <class Token>
@@ -70,7 +73,7 @@ inline constexpr bool makes_future = false;
 template <class Allocator>
 inline constexpr bool makes_future<asio::use_future_t<Allocator>> = true;
 
-/// An operation that may wait longer than the execution context lives on which its handler is to run.
+/// An operation that may wait longer than the execution context of its handler lives.
 class Abandonable {
 public:
     /// The context ends: lets go of the handler and of everything else that belongs to it.
@@ -107,7 +110,7 @@ private:
     std::unordered_map<Abandonable*, std::weak_ptr<void>> all_;
 };
 
-/// How an execution context tells that it ends.
+/// Reports the end of an execution context to the operations that wait on its behalf.
 class WaitersService : public asio::execution_context::service {
 public:
     using key_type = WaitersService;
@@ -122,9 +125,9 @@ private:
     const std::shared_ptr<Waiters> waiters_ = std::make_shared<Waiters>();
 };
 
-/// An operation with its handler, and the way to where that runs: `in_place` means wherever the result is found, which
-/// is for handlers that run no code of the application. `Source`, an `Inbox` or a `MemberWatch`, knows the callback
-/// thread.
+/// An operation with its handler, and the way to where that runs. `in_place` means that it runs wherever the result is
+/// found; that is for handlers that run no code of the application. `Source`, an `Inbox` or a `MemberWatch`, knows the
+/// callback thread.
 template <class Base, class Source, class Handler, bool in_place>
 class Bound : public Base,
               public Abandonable,
@@ -157,7 +160,7 @@ public:
     }
 
 protected:
-    /// Where the handler is to run: completes, or waits for the next time.
+    /// Called where the handler is to run: completes, or waits for the next time.
     virtual void go_on() = 0;
     /// It was woken, but will not go on.
     virtual void dropped() noexcept {}
@@ -226,7 +229,7 @@ private:
         return call;
     }
 
-    /// What is posted. Where it is destroyed without having been called, the operation will not go on.
+    /// What is posted. If it is destroyed without having been called, the operation will not go on.
     class Turn {
     public:
         explicit Turn(std::shared_ptr<Bound> operation) noexcept : operation_(std::move(operation)) {}
@@ -246,9 +249,9 @@ private:
     std::optional<Call> call_;
 };
 
-/// Waits for a message, or for an update. It claims one only where its handler runs, immediately before it is called:
-/// so an operation that is cancelled or destroyed after it was woken has nothing to give back, and wakes another in its
-/// place.
+/// Waits for a message, or for an update. It claims one only where its handler runs, immediately before it is called.
+/// So an operation that is cancelled or destroyed after it was woken has nothing to give back. It wakes another
+/// operation instead.
 template <class Source, class Handler, bool in_place>
 class Receiving final : public Bound<Operation, Source, Handler, in_place> {
 public:
@@ -316,7 +319,7 @@ private:
     std::optional<Timer> timer_;
 };
 
-/// Waits for a result. `Signature` is its handler's.
+/// Waits for a result. `Signature` is that of its handler.
 template <class Base, class Signature, class Handler, bool in_place>
 class Finishing final : public Bound<Base, Inbox, Handler, in_place> {
 public:

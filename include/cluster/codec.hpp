@@ -15,10 +15,10 @@
 
 // Typed messages: `node.broadcast(cluster::encode(value))` and `message.as<T>()`, for every type that cereal can
 // serialize. For further types of the standard library include their header of `cereal/types/`, as always with cereal.
-// Refused at compile time, because the bytes come from strangers or from other platforms: shared pointers, pointers to
-// polymorphic types, enums without a type of their own, `wchar_t` and `long double`.
+// Some types are refused at compile time, because the bytes come from strangers or from other platforms: shared
+// pointers, pointers to polymorphic types, enums without a type of their own, `wchar_t` and `long double`.
 //
-// What is written is the same on every platform as long as the fields have types of fixed width:
+// What is written is the same on every platform, if the fields have types of fixed width:
 //
 //     integers, enums, floats   little-endian, as wide as the type
 //     bool                      one byte, 0 or 1
@@ -28,32 +28,32 @@
 //     string, vector, map, ...  size, then the elements
 //     struct                    its fields, with nothing between them
 //
-// The bytes do not say of what type they are. Where several types are sent, send a `std::variant` of them.
+// The bytes do not say what type they are. To send several types, send a `std::variant` of them.
 //
-// Of what a stranger sends, whatever it is, reading takes no more memory than
+// Whatever a stranger sends, reading it takes no more memory than
 //
 //     size of the message * (size of the largest element of any container in T + what the container adds to each)
 //
-// (an element counts with what its constructor takes, and what a std::unique_ptr holds is an element) because the
-// elements that all containers claim together must not exceed the bytes of the message. Containers of structs without
-// fields are therefore impossible; `encode` refuses them.
+// because the elements that all containers claim together must not exceed the bytes of the message. An element counts
+// with what its constructor takes, and what a std::unique_ptr holds is an element. Containers of structs without fields
+// are therefore impossible; `encode` refuses them.
 
 namespace cluster {
 
-/// The bytes of `value`. Throws `std::system_error` with `errc::malformed_message` for a value that could not be read
-/// again: one whose parts contain each other too deeply, or a container of structs without fields; and what saving
-/// throws. Thread-safe; types with a version need CEREAL_THREAD_SAFE=1.
+/// The bytes of `value`. Throws what saving throws, and `std::system_error` with `errc::malformed_message` for a value
+/// that could not be read again. Such a value has parts that contain each other too deeply, or a container of structs
+/// without fields. Thread-safe; types with a version need CEREAL_THREAD_SAFE=1.
 template <class T>
 std::vector<std::byte> encode(const T& value);
 
 /// The value in `bytes`, which must hold nothing else. `T` must be default-constructible and movable. Throws
-/// `std::system_error` with `errc::malformed_message` where the bytes are no `T`, whatever loading threw; only
+/// `std::system_error` with `errc::malformed_message` if the bytes are no `T`, whatever loading threw. Only
 /// `std::bad_alloc` comes as it is. Thread-safe.
 template <class T>
 T decode(std::span<const std::byte> bytes);
 
-/// The same without throwing, unless the constructors of `T` do. On failure the result is `T()` and `error` is
-/// `errc::malformed_message`, or `errc::system_failure` where memory ran out.
+/// The same without throwing, unless the constructors of `T` throw. On failure the result is `T()`, and `error` is
+/// `errc::malformed_message`, or `errc::system_failure` if memory ran out.
 template <class T>
 T decode(std::span<const std::byte> bytes, std::error_code& error);
 

@@ -14,14 +14,16 @@ enum class errc {
     invalid_address = 1,
     /// The name has no address, or the resolver cannot be asked. Nothing was changed; a seed is tried again.
     unresolvable_host,
-    /// Nobody listens there, at none of the addresses the name stands for. Nothing was changed; a seed is tried again.
+    /// Nobody listens there, nor at any other address of the name. Nothing was changed; a seed is tried again.
     connection_refused,
     /// The system knows no way to that host. Nothing was changed; a seed is tried again.
     host_unreachable,
-    /// Time ran out. For `add`: no answer within `connect_timeout`; the peer may or may not appear later, because it
-    /// may have accepted us. For `broadcast` and `send`: there was no room within `send_timeout` and nothing was queued
-    /// for anyone. For `enroll` and `withdraw`: it has been done, but some peers may not know of it yet. For `request`:
-    /// no reply came; what was asked for may or may not have happened, and may still happen.
+    /// Time ran out.
+    /// - `add`: no answer came within `connect_timeout`. The peer may or may not appear later, because it may have
+    ///   accepted us.
+    /// - `broadcast` and `send`: there was no room within `send_timeout`. Nothing was queued for anyone.
+    /// - `enroll` and `withdraw`: it has been done, but some peers may not know of it yet.
+    /// - `request`: no reply came. The request may or may not have been carried out, and may still be.
     timed_out,
     /// Another socket listens on that port. The node was not created.
     address_in_use,
@@ -29,14 +31,14 @@ enum class errc {
     address_not_available,
     /// The system does not let this process listen there, or forbids the connection. Nothing was changed.
     permission_denied,
-    /// The process or the system has no descriptor left. What needed one was not done and may be tried again; the
+    /// The process or the system has no descriptor left. What needed one was not done and may be tried again. The
     /// listener goes on as soon as one is free.
     out_of_descriptors,
     /// What answers there does not speak this protocol, or closed before it said who it is. Nothing was changed.
     not_a_cluster_node,
     /// A node of a cluster with another name answers there. Nothing was changed.
     wrong_cluster,
-    /// A node answers there that speaks no version of the protocol that we speak. Nothing was changed.
+    /// A node answers there, but it speaks no version of the protocol that we speak. Nothing was changed.
     wrong_version,
     /// It accepted the connection but did not finish the greeting within `handshake_timeout`. Nothing was changed.
     handshake_timeout,
@@ -50,35 +52,35 @@ enum class errc {
     leaving,
     /// This node or the other one has `max_peers` peers already. Nothing was changed.
     too_many_peers,
-    /// No peer with that id is in view; this node itself is none. Nothing was queued.
+    /// No peer with that id is in view; this node is not a peer of itself. Nothing was queued.
     not_in_view,
     /// The outbox of at least one receiver, or of the node as a whole, has no room now. Nothing was queued for anyone.
     outbox_full,
-    /// The message is longer than `max_message`, ours or that of a receiver; of a request or a reply, it is longer than
-    /// that without 8 bytes. Nothing was queued for anyone.
+    /// The message is longer than `max_message`, ours or that of a receiver. For a request or a reply the limit is
+    /// 8 bytes less. Nothing was queued for anyone.
     message_too_large,
-    /// The call would have to wait, and it was made on the I/O thread of a `Runtime`, where waiting would stop all its
+    /// The call would have to wait, and it was made on the I/O thread of a `Runtime`. Waiting there would stop all its
     /// nodes. Nothing was changed. Call it from a thread of your own or from a callback.
     would_block,
-    /// The node has been closed. Nothing was changed; of `enroll` and `withdraw` with `seen_by::all_peers`, and of a
-    /// `request` that waited for its reply, it may have been done before that.
+    /// The node has been closed. Nothing was changed, with two exceptions: `enroll` and `withdraw` with
+    /// `seen_by::all_peers`, and a `request` that waited for its reply, may have been done before that.
     closed,
-    /// The caller cancelled the operation before it had a result. Of `async_broadcast` and `async_send`: nothing was
-    /// queued for anyone. Of `async_add`: the peer may or may not appear later. Handlers of `<cluster/asio.hpp>` get
+    /// The caller cancelled the operation before it had a result. Handlers of `<cluster/asio.hpp>` get
     /// `asio::error::operation_aborted` in its place.
+    /// - `async_broadcast` and `async_send`: nothing was queued for anyone.
+    /// - `async_add`: the peer may or may not appear later.
     cancelled,
     /// The options contradict each other or leave their range; the text of the exception names them. The node was not
     /// created.
     invalid_options,
     /// The other side broke a rule of the protocol. That connection was closed; the warning in the log names the rule.
     protocol_error,
-    /// The connection broke before the outcome was known. It is dialled again where the peer is still wanted. For
-    /// `request`: the peer has gone out of view; what was asked for may or may not have happened, and may still happen
-    /// should it come back.
+    /// The connection broke before the outcome was known. It is dialled again if the peer is still wanted. For
+    /// `request`: the peer has gone out of view. The request may or may not have been carried out, and may still be if
+    /// the peer comes back.
     connection_lost,
-    /// The bytes are not a value of the type that was asked for, or the value cannot be sent because it could not be
-    /// read again; or the code of `reply_error` is 0. Nothing was changed; the message can still be read in another
-    /// way.
+    /// The bytes are not a value of the requested type, or the value cannot be sent because it could not be read again.
+    /// Or the code of `reply_error` is 0. Nothing was changed; the message can still be read in another way.
     malformed_message,
     /// The data of a member is longer than `max_member_data`. Nothing was changed: it keeps the data it had.
     member_data_too_large,
@@ -89,25 +91,26 @@ enum class errc {
     too_many_requests,
     /// `Message::reply` or `reply_error` to a message that is no request. Nothing was queued.
     not_a_request,
-    /// The peer runs a version of this library that knows no requests, or, for `reply_error`, no such replies. Nothing
+    /// The peer runs a version of this library that does not know requests or, for `reply_error`, such replies. Nothing
     /// was queued.
     unsupported,
-    /// The peer has dropped the request without a reply: its `Message` is gone, or its handler threw. What was asked
-    /// for may have been done in part.
+    /// The peer has dropped the request without a reply: its `Message` is gone, or its handler threw. The request may
+    /// have been carried out in part.
     unanswered,
-    /// The peer has told of no address that can be dialled from here, as one that listens on loopback does to other
-    /// hosts. It has to dial this node, or to set `Options::listen` or `advertise`. See `Peer::why`.
+    /// The peer has published no address that can be dialled from here. A node that listens on loopback is such a peer
+    /// for other hosts. It has to dial this node, or to set `Options::listen` or `advertise`. See `Peer::why`.
     no_address,
-    /// The system refused something that none of the above describes, such as memory; the log has its text where the
-    /// library did it by itself.
+    /// The system refused something that none of the above describes, such as memory. If the library did it by itself,
+    /// the log has the text.
     system_failure,
 };
 
 /// The category of `errc`; its name is "cluster". Thread-safe, lives for ever.
 CLUSTER_EXPORT const std::error_category& error_category() noexcept;
 
-/// The category of what a peer has replied with `Message::reply_error`: the value is the code that it gave, never 0.
-/// Its name is "cluster.reply". Thread-safe, lives for ever.
+/// The category of the codes that peers reply with `Message::reply_error`. The value is the code that the peer gave,
+/// never
+/// 0. Its name is "cluster.reply". Thread-safe, lives for ever.
 CLUSTER_EXPORT const std::error_category& reply_category() noexcept;
 
 inline std::error_code make_error_code(errc value) noexcept {

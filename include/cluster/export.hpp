@@ -1,6 +1,7 @@
 #pragma once
 
-// Every public header includes this one first, so a compiler that cannot do is told so before anything else.
+// Every public header includes this one first. So a compiler without C++20 or exceptions reports that before anything
+// else.
 #if __cplusplus < 202002L
 #error "cluster needs C++20: compile with -std=c++20 or later"
 #endif
@@ -8,9 +9,9 @@
 #error "cluster reports errors by exceptions: compile without -fno-exceptions"
 #endif
 
-// Marks what the compiled library offers. Everything else stays hidden, so that two libraries in one process which
-// each contain their own Asio cannot meet. _GLIBCXX_DEBUG gives std containers another layout: the mark is then part of
-// every name, so that a program and a library which do not agree about it do not link.
+// Marks what the compiled library offers. Everything else stays hidden. So two libraries in one process that each
+// contain their own Asio cannot meet. _GLIBCXX_DEBUG gives std containers another layout. The mark is then part of
+// every name: a program and a library that do not agree about it do not link.
 #if defined(_WIN32)
 #define CLUSTER_EXPORT
 #elif defined(_GLIBCXX_DEBUG)

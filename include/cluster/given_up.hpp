@@ -7,13 +7,13 @@
 
 namespace cluster {
 
-/// Messages to one peer that this node gives up sending. Where a session ends, what was never sent and what was not
-/// acknowledged are reported one after the other. What is given up for one reason while a report of it waits for its
-/// callback joins that report.
+/// Messages to one peer that this node gives up sending. When a session ends, what was never sent and what was not
+/// acknowledged are reported one after the other. While a report waits for its callback, further messages given up for
+/// the same reason join it.
 struct GivenUp {
     Peer peer;
-    /// How many, and their bytes on the wire. The last of them may have arrived all the same where their
-    /// acknowledgement was lost.
+    /// How many, and their bytes on the wire. The last of them may have arrived all the same, if their acknowledgement
+    /// was lost.
     std::uint64_t messages = 0;
     std::uint64_t bytes = 0;
     /// `timed_out`: out of reach for `resume_for`. `outbox_full`: see `WhenFull::give_up`. `removed`, `leaving`,

@@ -24,43 +24,44 @@ class Receiving;
 
 /// Where received messages wait to be taken, in the order of each sender.
 ///
-/// Readers take from the senders in turn: 8 KiB from each, or one message that is longer. So who sends little waits for
-/// at most one such turn of each of the others, however much those send.
+/// Readers take from the senders in turn: 8 KiB from each, or one message that is longer. So a sender of few messages
+/// waits for at most one such turn of each of the others, however much those send.
 ///
 /// A handle to state it shares with its node: cheap to copy, safe to use from several threads, and safe to keep when
 /// the node is destroyed. Each message goes to one reader; the messages of one sender are handed out in their order.
-/// After the node has closed, what was accepted can still be taken; then the inbox is at its end.
+/// After the node has closed, the messages that were accepted can still be taken. Then the inbox is at its end.
 class CLUSTER_EXPORT Inbox {
 public:
-    /// Waits for the next message. Empty when the inbox is at its end. On an I/O thread it throws
-    /// `errc::would_block` where it would have to wait.
+    /// Waits for the next message. Empty when the inbox is at its end. On an I/O thread it throws `errc::would_block`
+    /// if it would have to wait.
     ///
-    /// The message is moved out of the inbox and keeps the block of memory in which it came, up to 256 KiB, however
-    /// short it is. To keep many short ones, copy them: the copy of a message under 4 KiB has memory of its own.
+    /// The message is moved out of the inbox. However short it is, it keeps the block of memory in which it came, up to
+    /// 256 KiB. To keep many short ones, copy them: the copy of a message under 4 KiB has memory of its own.
     std::optional<Message> receive();
 
-    /// The same, waiting at most so long; empty, too, when that time is over.
+    /// The same, but waits for at most `duration`; empty, too, when that time is over.
     std::optional<Message> receive_for(std::chrono::nanoseconds duration);
 
     /// The next message if one is there.
     std::optional<Message> try_receive();
 
-    /// The next message, when it comes, for a completion token of the application's Asio: a callback, a future, a
-    /// coroutine, with or without an executor. Completes with `void(std::error_code, Message)`, at the end of the inbox
-    /// with `errc::closed`. A message is taken in the moment in which the handler is called, so that cancelling loses
-    /// none. Include `<cluster/asio.hpp>` to call it.
+    /// The next message, when it comes, for a completion token of the application's Asio: a callback, a future or a
+    /// coroutine, with or without an executor. Include `<cluster/asio.hpp>` to call it.
+    ///
+    /// Completes with `void(std::error_code, Message)`, at the end of the inbox with `errc::closed`. A message is taken
+    /// at the moment when the handler is called, so cancelling loses none.
     template <class Token>
     auto async_receive(Token&& token) const;
-    /// The same, completing with `errc::timed_out` where no message comes for so long. A message that comes too late
-    /// stays in the inbox.
+    /// The same, but completes with `errc::timed_out` if no message comes within `duration`. A message that comes too
+    /// late stays in the inbox.
     template <class Token>
     auto async_receive_for(std::chrono::nanoseconds duration, Token&& token) const;
 
     /// True when the node has closed and every message has been taken.
     bool at_end() const;
 
-    /// A single pass over the messages as they come. The message it points to is valid until it is advanced; copy it to
-    /// keep it. Leaving the loop early loses nothing: what was not reached stays in the inbox.
+    /// A single pass over the messages as they come. It points to a message that is valid until it is advanced; copy
+    /// the message to keep it. Leaving the loop early loses nothing: messages that were not reached stay in the inbox.
     class CLUSTER_EXPORT Iterator {
     public:
         using iterator_concept = std::input_iterator_tag;

@@ -17,14 +17,14 @@
 
 namespace cluster {
 
-/// Names one membership: a random UUID (version 4), drawn when it is created; it stays the same however often it is
+/// Names one membership: a random UUID (version 4), drawn when it is created. It stays the same however often it is
 /// withdrawn and enrolled. Ordered by its bytes from the first to the last.
 struct CLUSTER_EXPORT MemberId {
     std::array<std::uint8_t, 16> bytes{};
 
     /// In the usual form, such as 123e4567-e89b-42d3-a456-426614174000.
     std::string to_string() const;
-    /// Reads that form, in either case and of any version. Empty where the text is anything else.
+    /// Reads that form, in either case and of any version. Empty if the text is anything else.
     static std::optional<MemberId> parse(std::string_view text) noexcept;
 
     friend bool operator==(const MemberId&, const MemberId&) = default;

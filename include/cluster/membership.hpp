@@ -21,10 +21,12 @@
 #include <utility>
 #include <vector>
 
-// Who is registered in the cluster, with what data, and how that changes. No server keeps it: each node tells all
-// others of its own members, and what it hears of theirs it hears from them. So the newest data of each member reaches
-// everybody that its node reaches, soon; but there is no quorum, no order between changes of different members, and
-// both halves of a parted cluster go on with the members they have. What must happen only once needs more than this.
+// Shared membership: who is registered in the cluster, with what data, and how that changes.
+//
+// No server keeps it. Each node reports its own members to all others, and hears of other members only from their own
+// nodes. So the newest data of each member soon reaches all nodes that its own node reaches. But there is no quorum,
+// and no order between changes of different members. If the network splits, both halves go on with the members they
+// have. What must happen only once needs more than this.
 
 namespace cluster {
 
@@ -47,12 +49,12 @@ public:
     Member() noexcept = default;
 
     const MemberId& id() const noexcept;
-    /// The node that it belongs to. When that one leaves or fails, the member is gone.
+    /// The node that it belongs to. When that node leaves or fails, the member is gone.
     const PeerId& owner() const noexcept;
     /// What it was registered with; valid as long as this member or a copy of it lives.
     std::span<const std::byte> data() const noexcept;
     std::string_view text() const noexcept;
-    /// Its owner is `PeerState::suspect`: it may be gone already.
+    /// Its owner is `PeerState::suspect`: the member may be gone already.
     bool suspect() const noexcept { return suspect_; }
 
     /// For the library's own use.
@@ -73,10 +75,10 @@ public:
     /// Empty, of version 0.
     MemberView() noexcept = default;
 
-    /// Rises with every change of what its node knows; views of one version are equal. Says nothing about the views of
+    /// Rises with every change of what its node knows. Views of one version are equal. Says nothing about the views of
     /// other nodes.
     std::uint64_t version() const noexcept;
-    /// False while a peer in view has not yet told of all its members.
+    /// False while a peer in view has not yet reported all its members.
     bool complete() const noexcept;
 
     std::size_t size() const noexcept;
@@ -84,8 +86,8 @@ public:
     const Member* begin() const noexcept;
     const Member* end() const noexcept { return begin() + size(); }
     const Member& operator[](std::size_t index) const noexcept { return begin()[index]; }
-    /// Null where there is none. Valid as long as this view or a copy of it lives. Ids are random; should two nodes
-    /// claim the same one all the same, it is that of the smaller peer id.
+    /// Null if there is none. Valid as long as this view or a copy of it lives. Ids are random. If two nodes claim the
+    /// same id all the same, the result is the member of the node with the smaller id.
     const Member* find(const MemberId& id) const noexcept;
 
     /// For the library's own use.
@@ -97,7 +99,7 @@ private:
 
 enum class MemberEvent : std::uint8_t {
     joined,
-    /// It has other data, or its owner has become suspect or is so no more.
+    /// It has other data, or its owner has become suspect or is no longer suspect.
     updated,
     /// It was withdrawn, or its owner left gracefully.
     left,
@@ -109,48 +111,53 @@ CLUSTER_EXPORT std::string_view to_string(MemberEvent event) noexcept;
 
 struct MemberChange {
     MemberEvent event = MemberEvent::joined;
-    /// As it is now; one that is gone as it was in the view before.
+    /// As it is now. A member that is gone is shown as it was in the view before.
     Member member;
 };
 
 /// What a watch gives.
 struct MemberUpdate {
     MemberView view;
-    /// What makes this view of the one that the same watch gave before, sorted by id; in the first update everybody has
-    /// joined. Who came and went in between does not appear; who went and came back is `updated`, if anything about it
-    /// is different; who went, came back and went again has gone as it did the first time. Empty where only
-    /// `view.complete()` has changed, and where the first view is empty.
+    /// The changes since the view that the same watch gave before, sorted by id. In the first update everybody has
+    /// joined. Empty if only `view.complete()` has changed, or if the first view is empty.
+    ///
+    /// - A member that came and went in between does not appear.
+    /// - A member that went and came back is `updated`, if anything about it is different.
+    /// - A member that went, came back and went again appears once, with the event of its first going.
     std::vector<MemberChange> changes;
 };
 
-/// A stream of views: the current one at once, then the newest one after each change. The latest wins: who reads seldom
-/// sees fewer of them, but never an outdated last one, and delays nobody. Versions rise from each to the next.
+/// A stream of views: the current one at once, then the newest one after each change. The latest wins. A slow reader
+/// sees fewer of them, but its last view is never outdated, and it delays nobody. Versions rise from each to the next.
 ///
-/// It ends with `close`, or when the node (or the memory cluster) closes; from then on it gives nothing. A handle to
-/// shared state: cheap to copy, and copies are the same watch, of which each update goes to one reader. Thread-safe,
-/// and safe to outlive the node. One that is not read costs nothing but the view it gave last.
+/// It ends with `close`, or when the node (or the memory cluster) closes. From then on it gives nothing. A watch that
+/// is not read costs nothing but the view it gave last.
+///
+/// A handle to shared state, cheap to copy. Copies are the same watch, and each update goes to one reader. Thread-safe,
+/// and safe to outlive the node.
 class CLUSTER_EXPORT MemberWatch {
 public:
-    /// Waits for the next update. Empty at the end. On an I/O thread it throws `errc::would_block` where it would have
-    /// to wait.
+    /// Waits for the next update. Empty at the end. On an I/O thread it throws `errc::would_block` if it would have to
+    /// wait.
     std::optional<MemberUpdate> next();
-    /// The same, waiting at most so long; empty, too, when that time is over.
+    /// The same, but waits for at most `duration`; empty, too, when that time is over.
     std::optional<MemberUpdate> next_for(std::chrono::nanoseconds duration);
     /// The next update if there is one already.
     std::optional<MemberUpdate> try_next();
 
-    /// The next update, when it comes, for a completion token of the application's Asio. Completes with
-    /// `void(std::error_code, MemberUpdate)`, at the end with `errc::closed`. An update is taken in the moment in which
-    /// the handler is called: it is the newest then, and cancelling loses none. Include `<cluster/asio.hpp>` to call
-    /// it.
+    /// The next update, when it comes, for a completion token of the application's Asio. Include `<cluster/asio.hpp>`
+    /// to call it.
+    ///
+    /// Completes with `void(std::error_code, MemberUpdate)`, at the end with `errc::closed`. An update is taken at the
+    /// moment when the handler is called. It is the newest then, and cancelling loses none.
     template <class Token>
     auto async_next(Token&& token) const;
 
     bool at_end() const;
-    /// Ends it, for all copies and for whoever waits. Harmless when it has ended.
+    /// Ends it, for all copies and for all that wait. Harmless when it has ended.
     void close();
 
-    /// A single pass over the updates as they come, until the end. The update it points to is valid until it is
+    /// A single pass over the updates as they come, until the end. It points to an update that is valid until it is
     /// advanced.
     class CLUSTER_EXPORT Iterator {
     public:
@@ -194,7 +201,7 @@ private:
     std::shared_ptr<detail::WatchState> state_;
 };
 
-/// Reads who is registered. A handle: cheap to copy, thread-safe, and safe to outlive the node: then it shows the last
+/// Reads who is registered. A handle: cheap to copy, thread-safe, and safe to outlive the node. It then shows the last
 /// view.
 class CLUSTER_EXPORT Members {
 public:
@@ -212,7 +219,7 @@ private:
     std::shared_ptr<detail::MembersState> state_;
 };
 
-/// How far a change has to have come before the call that makes it returns.
+/// How far a change must have spread before the call that makes it returns.
 enum class seen_by : std::uint8_t {
     /// The view of this node shows it.
     this_node,
@@ -220,16 +227,17 @@ enum class seen_by : std::uint8_t {
     all_peers,
 };
 
-/// One registration with a piece of data. Created unregistered and invisible; any number per node.
+/// One registration with a piece of data. It begins unregistered and invisible. A node may have any number of them.
 ///
-/// Thread-safe, but for moving and destroying it. Destroying it withdraws it. Safe to outlive the node, and then of no
-/// effect. What has been moved from may only be destroyed or assigned to.
+/// Thread-safe, except for moving and destroying it. Destroying it withdraws it. Safe to outlive the node; it then has
+/// no effect. After it has been moved from, it may only be destroyed or assigned to.
 ///
-/// Functions with a `std::error_code&` do not throw; the others throw `std::system_error`. `enroll` and `withdraw` fail
-/// with `errc::would_block`, and change nothing, where they are to wait for others on an I/O thread. With `all_peers`
-/// they may fail although it has been done: with `errc::timed_out` some peers may not know of it yet, with
-/// `errc::closed` the node was closed meanwhile. Without a time they wait until each peer has acknowledged it or is out
-/// of view.
+/// Functions with a `std::error_code&` do not throw; the others throw `std::system_error`. If `enroll` or `withdraw`
+/// has to wait for others:
+/// - On an I/O thread it fails with `errc::would_block` and changes nothing.
+/// - With `all_peers` it may fail although it has been done. With `errc::timed_out`, some peers may not know of it yet.
+///   With `errc::closed`, the node was closed meanwhile.
+/// - Without a time it waits until each peer has acknowledged it or is out of view.
 class CLUSTER_EXPORT Membership {
 public:
     Membership(Membership&&) noexcept;
@@ -238,25 +246,28 @@ public:
 
     const MemberId& id() const noexcept;
     std::vector<std::byte> data() const;
-    /// What `enroll` or `withdraw` made it last; that the node has closed does not change it.
+    /// What `enroll` or `withdraw` made it last. Closing the node does not change it.
     bool enrolled() const;
 
-    /// Any bytes, at most `max_member_data`, else it fails with `errc::member_data_too_large`. While it is enrolled,
-    /// all get them, and the view of this node shows them when this returns, unless it fails with
-    /// `errc::too_many_members`; else they are kept until it is. Data that is the same already is no change. Harmless
-    /// after the node has closed.
+    /// Any bytes, at most `max_member_data`; longer data fails with `errc::member_data_too_large`. Data that is the
+    /// same already is no change. Harmless after the node has closed.
+    ///
+    /// While it is enrolled, all nodes get the data. The view of this node shows it when this returns, unless it fails
+    /// with `errc::too_many_members`. While it is not enrolled, the data is kept until it is.
     void set_data(Payload data);
     void set_data(Payload data, std::error_code& error);
 
-    /// Registers it, with the data it has. Enrolled already: changes nothing, but with `all_peers` it waits until all
-    /// have seen what `set_data` gave it last. Fails with `errc::too_many_members` where this node has enrolled 65,536
-    /// already, or 64 MiB of data, and with `errc::closed` after the node has closed.
+    /// Registers it, with the data it has. If it is enrolled already, nothing changes. With `all_peers` it still waits
+    /// until all have seen what `set_data` gave it last.
+    ///
+    /// Fails with `errc::too_many_members` if this node has enrolled 65,536 already, or 64 MiB of data. Fails with
+    /// `errc::closed` after the node has closed.
     void enroll(seen_by who = seen_by::this_node, std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max());
     void enroll(seen_by who, std::chrono::nanoseconds timeout, std::error_code& error);
     void enroll(seen_by who, std::error_code& error) { enroll(who, std::chrono::nanoseconds::max(), error); }
     void enroll(std::error_code& error) { enroll(seen_by::this_node, error); }
 
-    /// Takes it out again; the data stays for the next time. Not enrolled: changes nothing.
+    /// Takes it out again; the data stays for the next time. If it is not enrolled, nothing changes.
     void withdraw(seen_by who = seen_by::this_node,
                   std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max());
     void withdraw(seen_by who, std::chrono::nanoseconds timeout, std::error_code& error);

@@ -31,9 +31,9 @@ struct Codec {
 
 /// One received message, or one gap in what a peer sent.
 ///
-/// A view into the block of memory in which it arrived, which it keeps alive. Copying a message shorter than 4 KiB
-/// gives the copy a block of its own size, so that keeping it costs only itself; copies of longer ones share the block.
-/// Distinct messages may be used by different threads; one message by one thread at a time, like any value.
+/// A view into the block of memory in which it arrived; it keeps that block alive. A copy of a message shorter than
+/// 4 KiB gets a block of its own size, so that keeping it costs only itself. Copies of longer messages share the block.
+/// Different threads may use different messages. One message may be used by one thread at a time, like any value.
 class CLUSTER_EXPORT Message {
 public:
     Message() noexcept = default;
@@ -51,42 +51,43 @@ public:
     std::string_view text() const noexcept { return {reinterpret_cast<const char*>(data_), size_}; }
     std::size_t size() const noexcept { return size_; }
 
-    /// The value that the sender made bytes of with `encode`. Needs <cluster/codec.hpp>, which tells all about it. The
-    /// message stays as it is. Throws `std::system_error` with `errc::malformed_message` where it holds no `T`.
+    /// The value that the sender turned into bytes with `encode`. Needs <cluster/codec.hpp>, which describes it. The
+    /// message stays as it is. Throws `std::system_error` with `errc::malformed_message` if it holds no `T`.
     template <class T>
     T as() const {
         return detail::Codec<T>::decode(*this);
     }
-    /// The same without throwing; where `error` is set, the result is `T()`.
+    /// The same without throwing. If `error` is set, the result is `T()`.
     template <class T>
     T as(std::error_code& error) const {
         return detail::Codec<T>::decode(*this, error);
     }
 
-    /// 0 for a message. Otherwise this is a gap: in this place of the sender's sequence at most so many messages are
-    /// missing. The sender has given them up and was told about it (see `GivenUp`), or it broadcast them while it had
-    /// this node out of view.
+    /// 0 for a message. Otherwise this is a gap: at this place in the sender's sequence, at most this many messages are
+    /// missing. The sender has given them up and got a report (see `GivenUp`), or it broadcast them while it had this
+    /// node out of view.
     std::uint64_t lost() const noexcept { return lost_; }
 
     /// The sender waits for a reply (see `Node::request`).
     bool wants_reply() const noexcept { return question_ != nullptr; }
 
-    /// Replies to a request; the first reply to it counts. When the last copy of the message goes and nothing has been
-    /// replied, as when a handler throws, the sender's request ends with `errc::unanswered`; a sender of an older
-    /// version waits until its time is over.
+    /// Replies to a request; the first reply to it counts. The last copy of a message may go without a reply, as when a
+    /// handler throws. The sender's request then ends with `errc::unanswered`; a sender of an older version waits until
+    /// its time is over.
     ///
-    /// From any thread, as long as this message or a copy of it lives. Queues `payload` as `Node::send` does and waits
-    /// as that does for room; replies have an outbox of their own for each peer, of `outbox_bytes`, and may take as
-    /// much beyond `total_outbox_bytes`: an unread inbox on the other side does not hold them up. Fails with
-    /// `not_a_request`, `not_in_view` if the sender has gone, `closed`, `timed_out`, `would_block`, `outbox_full`, and
-    /// with `message_too_large` if longer than `max_message` without 8 bytes.
+    /// May be called from any thread, as long as this message or a copy of it lives. Queues `payload` as `Node::send`
+    /// does, and waits for room in the same way. Replies have an outbox of their own for each peer, of `outbox_bytes`.
+    /// They may take as much beyond `total_outbox_bytes`. So an unread inbox on the other side does not hold them up.
+    ///
+    /// Fails with `not_a_request`, `not_in_view` if the sender has gone, `closed`, `timed_out`, `would_block`,
+    /// `outbox_full`, and with `message_too_large` if longer than `max_message` without 8 bytes.
     void reply(Payload payload) const;
     void reply(Payload payload, std::error_code& error) const;
 
-    /// Replies that there is no answer, and why: the sender's request fails with `code`, which is not 0, in
-    /// `reply_category()`, and gets `text` as its message. Of a text longer than 1024 bytes the rest is cut off. As
-    /// `reply` otherwise; fails also with `malformed_message` if `code` is 0, and with `unsupported` if the sender runs
-    /// a version that does not know it.
+    /// Replies that there is no answer, and why. The sender's request fails with `code`, which is not 0, in
+    /// `reply_category()`. It gets `text` as its message; text beyond 1024 bytes is cut off. It otherwise works as
+    /// `reply`. It also fails with `malformed_message` if `code` is 0, and with `unsupported` if the sender runs a
+    /// version that does not know it.
     void reply_error(int code, std::string_view text = {}) const;
     void reply_error(int code, std::string_view text, std::error_code& error) const;
 

@@ -38,14 +38,14 @@ class NodeState;
 /// One process's place in the cluster: listens, dials, keeps one session with each peer, and delivers messages.
 ///
 /// Thread-safe: any function may be called from any thread and from any callback, at any time between construction and
-/// destruction. A call that would have to wait fails with `errc::would_block` on an I/O thread (inside an `on_message`
-/// handler); everywhere else, callbacks included, it waits. Functions with a `std::error_code&` do not throw; the
-/// others throw `std::system_error`.
+/// destruction. On an I/O thread (inside an `on_message` handler), a call that would have to wait fails with
+/// `errc::would_block`. Everywhere else, callbacks included, it waits. Functions with a `std::error_code&` do not
+/// throw; the others throw `std::system_error`.
 ///
 /// Callbacks run one at a time on the callback thread of the runtime, in the order of the events, under no lock. One
-/// that throws is caught, logged and counted. Messages come another way: a peer is in `peers()` before its first
-/// message can be taken, but `on_peer_added` may run later than that, and `on_peer_removed` before its last message is
-/// taken.
+/// that throws is caught, logged and counted. Messages are not ordered with callbacks: a peer is in `peers()` before
+/// its first message can be taken. But `on_peer_added` may run later than that, and `on_peer_removed` before its last
+/// message is taken.
 ///
 /// The destructor closes. It may run inside one of the node's own callbacks.
 class CLUSTER_EXPORT Node {
@@ -63,45 +63,54 @@ public:
     Address address() const;
     std::vector<Address> addresses() const;
 
-    /// Dials `address` and returns when each side lists the other, or fails after `connect_timeout`; after a failure
-    /// it is not dialled again. After success it is kept: when the peer it led to has left or failed, it is dialled
-    /// like a seed, until somebody is there again or `forget_after` is over; `remove` of that peer ends it. The 64
-    /// addresses that were added last are kept. A peer already known: returns it. This node itself: `errc::self`. From
-    /// a peer that `remove` blocked, it lifts the block.
+    /// Dials `address` and returns when each side lists the other, or fails after `connect_timeout`. After a failure
+    /// the address is not dialled again.
+    ///
+    /// - After success the node keeps the address. When the peer it led to has left or failed, the address is dialled
+    ///   like a seed. That ends when somebody is there again or `forget_after` is over; `remove` of that peer ends it,
+    ///   too.
+    /// - The node keeps the 64 addresses that were added last.
+    /// - If the peer is known already, it returns that peer. If it is this node itself, it fails with `errc::self`.
+    /// - If `remove` has blocked the peer, it lifts the block.
     Peer add(const Address& address);
     Peer add(std::string_view address);
     Peer add(const Address& address, std::error_code& error);
     Peer add(std::string_view address, std::error_code& error);
 
-    /// Waits until at least `count` peers are in view; false when the time is over or the node closes first.
+    /// Waits until at least `count` peers are in view. False if the time is over or the node closes first.
     bool wait_for_peers(std::size_t count, std::chrono::nanoseconds timeout);
 
-    /// Waits until each seed has been tried once, every peer in view has told whom it has in view, and those have been
-    /// tried once, too: `peers()` then holds all who could be found, for a program that may be the first or the fifth.
-    /// A seed that does not answer takes up to `connect_timeout`. True at once without seeds and peers; false when the
-    /// time is over or the node closes first. Who starts later is found later all the same.
+    /// Waits until all who can be found have been tried: `peers()` then holds those that were found. For a program that
+    /// may be the first to start, or the fifth.
+    ///
+    /// - Each seed has been tried once. A seed that does not answer takes up to `connect_timeout`.
+    /// - Every peer in view has reported which peers it has in view, and those have been tried once, too.
+    ///
+    /// True at once without seeds and peers. False if the time is over or the node closes first. Nodes that start later
+    /// are found later all the same.
     bool wait_until_settled(std::chrono::nanoseconds timeout);
 
     /// The peers in view now, sorted by id.
     std::vector<Peer> peers() const;
-    /// `peers(everybody)`: all of whom this node knows, sorted by id: also those out of view, each with its `state` and
-    /// `why`. Who left is not among them, nor who is forgotten (see `Options::forget_after`).
+    /// `peers(everybody)`: all peers that this node knows, sorted by id. It includes those out of view; each has its
+    /// `state` and `why`. It leaves out peers that left or are forgotten (see `Options::forget_after`).
     std::vector<Peer> peers(Everybody) const;
-    /// Empty where it is not in view, which may be before its last messages are taken.
+    /// Empty if the peer is not in view. That may be so before its last messages are taken.
     std::optional<Peer> peer(const PeerId& id) const;
 
-    /// Queues `payload` for every peer in view at one instant, all or none, and says for how many. Observers (see
+    /// Queues `payload` for every peer in view at one instant, all or none, and returns for how many. Observers (see
     /// `Options::observer`) are left out. Concurrent broadcasts have one order, the same for every receiver. Waits for
-    /// room for at most `send_timeout`; the text of the exception and the line `no_room` of the log say who had none.
+    /// room for at most `send_timeout`. The text of the exception and the line `no_room` of the log name the peers
+    /// without room.
     std::size_t broadcast(Payload payload);
     std::size_t broadcast(Payload payload, std::error_code& error);
 
-    /// Queues `payload` for one peer. Waits for room for at most `send_timeout`. What one thread sends and broadcasts
-    /// arrives at each peer in that order.
+    /// Queues `payload` for one peer. Waits for room for at most `send_timeout`. Messages that one thread sends and
+    /// broadcasts arrive at each peer in that order.
     void send(const PeerId& to, Payload payload);
     void send(const PeerId& to, Payload payload, std::error_code& error);
-    /// The same for several, all or none: where one is not in view or has no room, nothing is queued for anyone. Who is
-    /// named twice gets it once; without any name it does nothing.
+    /// The same for several, all or none: if one is not in view or has no room, nothing is queued for anyone. A peer
+    /// that is named twice gets it once. If `to` is empty, it does nothing.
     void send(std::span<const PeerId> to, Payload payload);
     void send(std::span<const PeerId> to, Payload payload, std::error_code& error);
     void send(std::initializer_list<PeerId> to, Payload payload);
@@ -112,50 +121,55 @@ public:
     TryResult try_send(const PeerId& to, Payload payload);
     TryResult try_send(std::span<const PeerId> to, Payload payload);
 
-    /// Sends `payload` to one peer, not this node itself, and waits for what `Message::reply` answers there, for at
-    /// most `timeout`. It is queued in order with what `send` and `broadcast` queue, unless it has to wait for room,
-    /// which it does as `async_send`. Replies do not pass through the inbox: the thread that reads it may wait for one,
-    /// and an unread inbox on this side does not hold them up. Fails with `timed_out`, `connection_lost`, or `closed`
-    /// where this node closes meanwhile, after each of which it may or may not have been carried out; with `unanswered`
-    /// where the peer drops it without a reply; with what the peer gives `Message::reply_error`, whose text is then the
-    /// message returned, or the text of the exception; or with
-    /// `not_in_view`, `message_too_large` (longer than `max_message` without 8 bytes), `outbox_full` (too many wait for
-    /// room), `too_many_requests`, `unsupported` or `would_block`, after which it has not.
+    /// Sends `payload` to one peer, not this node itself, and waits for its `Message::reply` for at most `timeout`. It
+    /// is queued in order with what `send` and `broadcast` queue. If it has to wait for room, it waits as `async_send`
+    /// does. Replies do not pass through the inbox. So the thread that reads the inbox may wait for one, and an unread
+    /// inbox on this side does not hold them up.
+    ///
+    /// It fails in one of these ways:
+    /// - The request may or may not have been carried out: `timed_out`, `connection_lost`, or `closed` if this node
+    ///   closes meanwhile.
+    /// - The peer drops it without a reply: `unanswered`.
+    /// - The peer answers with `Message::reply_error`: the error is what the peer gives. Its text is the message
+    ///   returned, or the text of the exception.
+    /// - The request has not been carried out: `not_in_view`, `message_too_large` (longer than `max_message` without
+    ///   8 bytes), `outbox_full` (too many wait for room), `too_many_requests`, `unsupported` or `would_block`.
     Message request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout);
     Message request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout, std::error_code& error);
-    /// The same without waiting, for the lowest latency: `handler` is called once on the I/O thread, where it must not
-    /// block, and never from within this call; ~Node waits until it has run. The message is empty where there is an
-    /// error, unless that has a text from `Message::reply_error`.
+    /// The same without waiting, for the lowest latency. `handler` is called once on the I/O thread, where it must not
+    /// block, and never from within this call. ~Node waits until it has run. If there is an error, the message is
+    /// empty, unless it holds the text of a `Message::reply_error`.
     void request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout,
                  std::function<void(std::error_code, const Message&)> handler);
 
-    /// Asks each peer that a broadcast would reach now, and waits until each has replied or failed to, for at most
-    /// `timeout`. One result for each peer, sorted by id; none if nobody is in view. See `request`. Fails as a whole
-    /// only with `closed` and `would_block`.
+    /// Sends a request to each peer that a broadcast would reach now. Waits until each has replied or failed to, for at
+    /// most `timeout`. One result for each peer, sorted by id; none if nobody is in view. See `request`. Fails as a
+    /// whole only with `closed` and `would_block`.
     std::vector<Answer> request_all(Payload payload, std::chrono::nanoseconds timeout);
     std::vector<Answer> request_all(Payload payload, std::chrono::nanoseconds timeout, std::error_code& error);
 
     Inbox inbox() const;
 
-    /// Instead of the inbox, for the lowest latency: `handler` is called on the I/O thread for each message, first for
-    /// those already in the inbox. It must not block. An empty handler returns to the inbox. When the call returns, the
-    /// former handler is not running and will not run again, unless the call comes from within it.
+    /// Delivers messages to `handler` instead of the inbox, for the lowest latency. It is called on the I/O thread for
+    /// each message, first for those already in the inbox. It must not block. An empty handler returns to the inbox.
+    /// When the call returns, the former handler is not running and will not run again, unless the call comes from
+    /// within it.
     void on_message(std::function<void(const Message&)> handler);
 
     /// Called for the peers already there, then for each that comes into view. For one id, added and removed alternate.
     Subscription on_peer_added(std::function<void(const Peer&)> callback);
     Subscription on_peer_removed(std::function<void(const Peer&, RemovalReason)> callback);
     /// Called with the peers in view, sorted by id, after each change of them, of their state or of their tags. Changes
-    /// that come together are reported once, which may be before `on_peer_added` is called for each of them.
+    /// that come together are reported once. That may be before `on_peer_added` is called for each of them.
     Subscription on_peers_changed(std::function<void(const std::vector<Peer>&)> callback);
     Subscription on_given_up(std::function<void(const GivenUp&)> callback);
 
-    /// Parts from one peer: it leaves both views, and its id is blocked here until this node adds it. So is a process
-    /// that starts anew where this node found it by dialling; other peers that share its addresses are not. Other nodes
-    /// still list it. False if it is not known.
+    /// Parts from one peer: it leaves both views, and its id is blocked here until this node adds it. A process that
+    /// starts anew at the address at which this node found it by dialling is blocked, too. Other peers that share its
+    /// addresses are not. Other nodes still list it. False if it is not known.
     bool remove(const PeerId& id);
 
-    /// Publishes other tags. Throws `errc::invalid_options` where they exceed their limits (see `Tags`).
+    /// Publishes other tags. Throws `errc::invalid_options` if they exceed their limits (see `Tags`).
     void set_tags(Tags tags);
 
     /// A new membership with an id of its own, withdrawn and without data. See <cluster/membership.hpp>.
@@ -163,16 +177,19 @@ public:
     /// The members that all nodes in view have enrolled, this one among them.
     Members members() const;
 
-    /// Leaves gracefully: waits at most `linger` for acknowledgements, says goodbye, waits at most 1 s for the answers.
-    /// Replies made before are waited for; requests without one fail. Nobody is reported suspect or removed any more.
-    /// What was accepted can still be read. Further calls return the same result. On an I/O thread it starts closing
-    /// and returns nothing unacknowledged. Callbacks for what happened before may still run when it returns.
+    /// Leaves gracefully: waits at most `linger` for acknowledgements, says goodbye, and waits at most 1 s for the
+    /// answers. Further calls return the same result.
+    ///
+    /// - Replies made before are waited for; requests without a reply fail.
+    /// - Nobody is reported suspect or removed any more. Callbacks for earlier events may still run when it returns.
+    /// - Messages that were accepted can still be read.
+    /// - On an I/O thread it only starts closing and returns nothing unacknowledged.
     Unacknowledged close();
 
     Stats stats() const;
 
-    // The same for completion tokens of the application's Asio: callbacks, futures, coroutines, any executor. Include
-    // `<cluster/asio.hpp>`, which says where handlers run and what cancelling does, to call them.
+    // The same for completion tokens of the application's Asio: callbacks, futures, coroutines, any executor. To call
+    // them, include `<cluster/asio.hpp>`. It says where handlers run and what cancelling does.
 
     /// Completes with `void(std::error_code, Peer)`.
     template <class Token>
@@ -190,9 +207,9 @@ public:
     auto async_wait_until_settled(Token&& token);
 
     /// Completes with `void(std::error_code, std::size_t)` when `payload` is queued or will not be. The payload need
-    /// not stay valid. Where there is no room, it waits as `broadcast` does. Those that wait are queued for each peer
-    /// in the order in which they were started; at most 4096 wait, with at most `total_outbox_bytes` of payload, and
-    /// what exceeds that fails at once with `errc::outbox_full`.
+    /// not stay valid. If there is no room, it waits as `broadcast` does. Those that wait are queued for each peer in
+    /// the order in which they were started. At most 4096 wait, with at most `total_outbox_bytes` of payload. Further
+    /// ones fail at once with `errc::outbox_full`.
     template <class Token>
     auto async_broadcast(Payload payload, Token&& token);
     /// Completes with `void(std::error_code)`.
@@ -202,13 +219,13 @@ public:
     auto async_send(std::span<const PeerId> to, Payload payload, Token&& token);
 
     /// Completes with `void(std::error_code, Message)`. Futures and coroutines that throw have the code of
-    /// `Message::reply_error`, and with `asio::as_tuple` its text, too. See `request`; where it is cancelled, it may
-    /// have been carried out. Where there is no room it waits as `async_send` does.
+    /// `Message::reply_error`; with `asio::as_tuple` they have its text, too. See `request`. If it is cancelled, it may
+    /// have been carried out. If there is no room, it waits as `async_send` does.
     template <class Token>
     auto async_request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout, Token&& token);
 
-    /// Completes with `void(std::error_code, std::vector<Answer>)`. See `request_all`; where it is cancelled, each may
-    /// have been carried out.
+    /// Completes with `void(std::error_code, std::vector<Answer>)`. See `request_all`. If it is cancelled, each request
+    /// may have been carried out.
     template <class Token>
     auto async_request_all(Payload payload, std::chrono::nanoseconds timeout, Token&& token);
 

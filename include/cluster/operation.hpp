@@ -27,8 +27,8 @@ public:
     Operation& operator=(const Operation&) = delete;
     virtual ~Operation();
 
-    /// Sees to it that the operation goes on where its handler is to run. The library calls it on any thread, under no
-    /// lock, once for each time the operation was handed over, and keeps it alive meanwhile.
+    /// Makes the operation go on where its handler is to run. The library calls it on any thread, under no lock, once
+    /// for each time the operation was handed over. The library keeps it alive meanwhile.
     virtual void wake() noexcept = 0;
 
 private:
@@ -43,8 +43,8 @@ class ResultOperation : public Operation {
 public:
     std::error_code error;
     Result result{};
-    /// Set when it starts, unless it ends at once. Ends it with `errc::cancelled` if it has no result yet. May be
-    /// called on any thread.
+    /// Set when the operation starts, unless it ends at once. Ends it with `errc::cancelled` if it has no result yet.
+    /// May be called on any thread.
     std::function<void()> cancel;
 };
 

@@ -13,7 +13,7 @@ namespace cluster {
 /// What is to be sent: a view that must stay valid during the call, or a buffer that is handed over.
 ///
 /// Made implicitly from text, bytes, or an rvalue `std::string` or `std::vector<std::byte>`. A handed-over buffer of
-/// 16 KiB or more is sent from where it lies, without a copy; where the call fails, it is gone all the same.
+/// 16 KiB or more is sent from where it lies, without a copy. If the call fails, the buffer is gone all the same.
 class Payload {
 public:
     Payload(const char* text) : view_(as_bytes(text)) {}

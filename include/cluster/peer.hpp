@@ -53,9 +53,9 @@ using Tags = std::map<std::string, std::string, std::less<>>;
 enum class PeerState : std::uint8_t {
     /// Linked, and heard from lately.
     alive,
-    /// It owes an answer, or its link is lost and dialled again. Messages to it are queued.
+    /// It owes an answer, or its link is lost and is being dialled again. Messages to it are queued.
     suspect,
-    /// Others reach it, this node cannot. It is dialled again, and may return.
+    /// Others reach it, but this node cannot. It is dialled again, and may return.
     unreachable,
     /// This node has concluded for itself that it is gone. It is dialled again, and may return.
     failed,
@@ -69,10 +69,10 @@ enum class PeerState : std::uint8_t {
 enum class RemovalReason : std::uint8_t {
     /// It closed gracefully.
     left,
-    /// It closed its link and refuses wherever it was reached before, or it was silent for `Options::suspicion`; and
-    /// nobody who was asked had heard from it.
+    /// It closed its link and refuses wherever it was reached before, or it was silent for `Options::suspicion`. No
+    /// other peer that was asked had heard from it.
     failed,
-    /// A new session took the place of the old one, which nobody could resume any more; what the old one still held is
+    /// A new session took the place of the old one, which nobody could resume any more. What the old one still held is
     /// given up.
     replaced,
     /// This node parted from it with `Node::remove`.
@@ -88,8 +88,9 @@ struct Peer {
     PeerId id;
     /// `Options::name` of that node. Nothing keeps two nodes from having the same.
     std::string name;
-    /// Where we last reached it, or else where it says it can be dialled. The host is empty and the port 0 where it
-    /// dialled us and has told nothing that can be dialled from here, as a node on a loopback address of another host.
+    /// Where we last reached it, or else where it says it can be dialled. If it dialled us and has published no address
+    /// that can be dialled from here, the host is empty and the port is 0. A node on a loopback address of another host
+    /// is such a peer.
     Address address;
     Tags tags;
     PeerState state = PeerState::alive;
@@ -102,7 +103,7 @@ struct Peer {
     friend bool operator==(const Peer&, const Peer&) = default;
 };
 
-/// Says to `Node::peers` that those out of view are meant, too.
+/// Asks `Node::peers` for the peers out of view, too.
 struct Everybody {};
 inline constexpr Everybody everybody{};
 

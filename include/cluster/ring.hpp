@@ -18,31 +18,36 @@
 
 namespace cluster {
 
-/// Consistent hashing: says which member each key belongs to, so that all who have the same members with the same
-/// weights agree without asking each other.
+/// Consistent hashing: says which member each key belongs to. All who have the same members with the same weights agree
+/// without asking each other.
 ///
 ///     cluster::Ring ring(view);                                                    // all alike
 ///     cluster::Ring ring(view, [](const Member& member) { return capacity(member); });
 ///     if (ring.owner("user-42") == me.id()) ...
 ///
 /// Immutable: when members or weights change, make another, which takes some milliseconds. Copies are cheap and share
-/// the table. Any number of threads may ask one ring; assigning to it while they do is their affair, as for any value.
+/// the table. Any number of threads may ask one ring. If one of them assigns to it meanwhile, they must synchronize, as
+/// for any value.
 ///
 /// 1. The answer depends on the ids and weights alone, not on their order, the machine, the compiler or the version of
 ///    this library.
-/// 2. A member owns its weight's part of all keys, give or take half a point. A weight of 0 owns nothing.
-/// 3. Where a member comes, goes or changes its weight, keys move to it or from it, never between others. Of one that
-///    goes, just those move that it owned. The others keep their order in `owners`: the second is the next owner.
-/// 4. Keys lie in 65,536 slots, and those of one slot move together. Below a thousand members that is of no account; of
-///    1,000 equal ones each owns 66 slots, give or take 6, of 10,000 each 6.5, give or take 2, and hardly one none.
-/// 5. Who may choose keys can choose many of one owner: the hash is public.
+/// 2. A member owns its weight's part of all keys, give or take half a percentage point. A weight of 0 owns nothing.
+/// 3. When a member comes, goes or changes its weight, keys move to it or from it, never between others. When a member
+///    goes, only the keys that it owned move. The others keep their order in `owners`: the second is the next owner.
+/// 4. Keys lie in 65,536 slots, and the keys of one slot move together. Below a thousand members that does not matter.
+///    Of 1,000 equal members each owns 66 slots, give or take 6. Of 10,000 each owns 6.5, give or take 2, and hardly
+///    any owns none.
+/// 5. Anyone who can choose keys can choose many of one owner: the hash is public.
 ///
-/// It is weighted rendezvous hashing (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998;
-/// the weights as in Schindelhauer and Schomaker, "Weighted distributed hash tables", 2005) of slots instead of keys.
-/// Rendezvous hashing moves the least that is possible, divides evenly whatever the weights, and orders all members for
-/// each key; but each answer asks every member. With a table of slots an answer takes one look, however many there are.
-/// Points on a circle answer nearly as fast, but are uneven: two members stay within two points of their parts only
-/// with thousands of points each, for each unit of weight.
+/// It is weighted rendezvous hashing of slots instead of keys (Thaler and Ravishankar, "Using name-based mappings to
+/// increase hit rates", 1998). The weights are as in Schindelhauer and Schomaker, "Weighted distributed hash tables",
+/// 2005.
+///
+/// - Rendezvous hashing moves the least that is possible, divides evenly whatever the weights, and orders all members
+///   for each key. But each answer asks every member. With a table of slots an answer takes one look, however many
+///   members there are.
+/// - Points on a circle answer nearly as fast, but are uneven. Two members stay within two percentage points of their
+///   parts only with thousands of points each, for each unit of weight.
 class CLUSTER_EXPORT Ring {
 public:
     static constexpr std::size_t slots = 65'536;
@@ -50,18 +55,19 @@ public:
     struct Entry {
         MemberId id;
         std::uint32_t weight = 1;
-        /// Whose member it is, for `owner_node`; may be left out.
+        /// The node that the member belongs to, for `owner_node`; may be left out.
         PeerId node = {};
     };
 
     /// Nobody owns anything.
     Ring() noexcept = default;
 
-    /// An id that is there twice counts once, with its larger weight.
+    /// If an id is there twice, it counts once, with its larger weight.
     explicit Ring(std::vector<Entry> entries);
 
-    /// Of all that have an `id()`, and perhaps an `owner()`, such as a `MemberView`, with what `weight` says of each: a
-    /// whole number or a bool. Throws `std::out_of_range` where that is negative or beyond 32 bits.
+    /// A ring of all `members`, such as a `MemberView`. Each has an `id()`, and perhaps an `owner()`. `weight` returns
+    /// the weight of each: a whole number or a bool. Throws `std::out_of_range` if a weight is negative or beyond 32
+    /// bits.
     template <class Range, class Weight>
     requires requires(Range& members, Weight& weight) {
         { (*std::begin(members)).id() } -> std::convertible_to<MemberId>;
@@ -76,18 +82,19 @@ public:
     }
     explicit Ring(Range&& members) : Ring(members, [](const auto&) { return 1; }) {}
 
-    /// Whom the key belongs to; nothing where nobody has any weight. Allocates nothing, and takes as long among ten
-    /// thousand members as among ten.
+    /// The member that the key belongs to; empty if nobody has any weight. Allocates nothing, and takes as long among
+    /// ten thousand members as among ten.
     std::optional<MemberId> owner(std::string_view key) const noexcept;
     std::optional<MemberId> owner(std::span<const std::byte> key) const noexcept;
 
-    /// The node whose member the key belongs to, which is whom to ask; nothing where nobody has any weight. All zero if
-    /// the ring was made of members that do not say whose they are.
+    /// The node whose member the key belongs to: the node to ask. Empty if nobody has any weight. All zero if the ring
+    /// was made of members that do not say which node they belong to.
     std::optional<PeerId> owner_node(std::string_view key) const noexcept;
     std::optional<PeerId> owner_node(std::span<const std::byte> key) const noexcept;
 
-    /// The first `count` members for the key, the owner first, then whoever would own it without those before; fewer
-    /// where fewer have weight. For copies, and for whom to ask next. Looks at every member.
+    /// The first `count` members for the key. The owner comes first. Each next one would own the key without those
+    /// before it. If fewer members have weight, the result is shorter. For copies, and to know whom to ask next. Looks
+    /// at every member.
     std::vector<MemberId> owners(std::string_view key, std::size_t count) const;
     std::vector<MemberId> owners(std::span<const std::byte> key, std::size_t count) const;
 

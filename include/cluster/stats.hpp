@@ -33,7 +33,7 @@ struct Stats {
     std::uint64_t suspects = 0;
     /// Gauge: peers out of view from which others still hear.
     std::uint64_t unreachable = 0;
-    /// Gauge: 0 to 8, how often lately this node ran late itself. All it waits for takes 1 + this times as long.
+    /// Gauge: 0 to 8, how often this node itself has run late recently. It waits 1 + this times as long for everything.
     std::uint64_t slowness = 0;
     /// Gauge: open connections, attached or greeting.
     std::uint64_t links = 0;
@@ -74,7 +74,7 @@ struct Stats {
 };
 
 /// The stats in the text format that Prometheus reads (version 0.0.4). Samples of a peer have its id (`peer`) and its
-/// name (`name`) as labels; what of a name cannot be printed is shown as `\xNN`.
+/// name (`name`) as labels. Characters of a name that cannot be printed are shown as `\xNN`.
 CLUSTER_EXPORT std::string to_prometheus(const Stats& stats);
 
 }  // namespace cluster

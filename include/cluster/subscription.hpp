@@ -11,8 +11,9 @@ namespace detail {
 class Registration;
 }
 
-/// Keeps a callback registered as long as it lives. Its destructor waits for a running call to end, except when it is
-/// that very call which destroys it, and on an I/O thread. Safe to outlive the node. May be destroyed from any thread.
+/// Keeps a callback registered as long as it lives. Its destructor waits for a running call to end, with two
+/// exceptions: if that very call destroys it, and on an I/O thread. Safe to outlive the node. May be destroyed from any
+/// thread.
 class [[nodiscard]] CLUSTER_EXPORT Subscription {
 public:
     Subscription() noexcept = default;
@@ -20,7 +21,7 @@ public:
     Subscription& operator=(Subscription&& other) noexcept;
     ~Subscription();
 
-    /// Ends it now; what the destructor does.
+    /// Ends the registration now, as the destructor does.
     void reset();
 
     /// For the library's own use.

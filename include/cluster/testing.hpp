@@ -10,8 +10,8 @@
 
 // For unit tests of programs that use shared membership: the same interface without nodes, sockets and time.
 //
-// Write what you test so that it is given its `Members` and its `Membership`, and does not make a node by itself. Then
-// a test plays the cluster around it:
+// Write the code under test so that it receives its `Members` and its `Membership`, and does not make a node by itself.
+// Then a test plays the cluster around it:
 //
 //     cluster::testing::MemoryCluster cluster;
 //     Balancer balancer(cluster.members());                 // what is to be tested
@@ -24,15 +24,15 @@
 //     worker.withdraw();
 //
 // What is the same as with nodes: everything that `<cluster/membership.hpp>` says. What is different:
-// - There is one view, which shows each change when the call that makes it returns: whoever wrote it, whoever reads it.
-//   It is always complete, and `seen_by::all_peers` never waits.
-// - Each membership belongs to a node of its own, which exists by name only, unless you say whose it is.
+// - There is one view, for all writers and all readers. It shows each change when the call that makes it returns. It is
+//   always complete, and `seen_by::all_peers` never waits.
+// - Each membership belongs to a node of its own, which exists by name only, unless you name its owner.
 // - There is no thread. A callback of `Members::on_change` runs on the thread that makes the change, before the call
-//   that makes it returns, so that a test need not wait for it; and for the first time before `on_change` itself
-//   returns, when there is no `Subscription` yet. It may change members, and is then called again afterwards. While
-//   it runs, changes by other threads do not wait; it is called for them on the thread on which it runs already. What
-//   it throws is written to standard error.
-// - The most members are those of all together (`MemoryLimits`), however much data they have.
+//   that makes it returns. So a test need not wait for it. Its first call comes before `on_change` itself returns, when
+//   there is no `Subscription` yet.
+// - A callback may change members, and is then called again afterwards. While it runs, changes by other threads do not
+//   wait. It is called for them on the thread on which it runs already. What it throws is written to standard error.
+// - The limit on members (`MemoryLimits`) is for all together, however much data they have.
 // - A handler of `MemberWatch::async_next` that has no executor runs on `asio::system_executor`.
 
 namespace cluster::testing {
@@ -40,7 +40,7 @@ namespace cluster::testing {
 /// How much a `MemoryCluster` takes.
 struct MemoryLimits {
     std::size_t max_member_data = std::size_t{64} << 10;
-    /// Enrolled at a time.
+    /// How many may be enrolled at a time, over all owners.
     std::size_t max_members = std::size_t{1} << 16;
 };
 
@@ -52,21 +52,22 @@ public:
     MemoryCluster& operator=(const MemoryCluster&) = delete;
     ~MemoryCluster();
 
-    /// As if it were created by a node that has no other members.
+    /// As if a node that has no other members created it.
     Membership create_membership();
-    /// As if it were created by that node. Members of one owner are suspected and expire together.
+    /// As if that node created it. Members of one owner are suspected and expire together.
     Membership create_membership(const PeerId& owner);
 
     Members members() const;
 
-    /// What closing the node does whose `members()` these are: ends all watches and callbacks. The view stays as it is;
+    /// Does what closing a node does to its `members()`: ends all watches and callbacks. The view stays as it is;
     /// `enroll` fails with `errc::closed`.
     void close();
 
-    // Failures. Each concerns the owner of that member, and with it all other members that the owner has. False, and
-    // nothing happens, where that member is not enrolled, or the cluster is closed, or it is so already.
+    // Failures. Each concerns the owner of that member, and with it all other members that the owner has. Nothing
+    // happens and the result is false, if that member is not enrolled, the cluster is closed, or the owner is in that
+    // state already.
 
-    /// The owner has failed: its members are gone. They are still enrolled as far as it knows; what it enrols, changes
+    /// The owner has failed: its members are gone. The owner itself still has them enrolled. What it enrols, changes
     /// and withdraws meanwhile shows with `restore`.
     bool expire(const MemberId& id);
     /// The owner is heard from again: its members are back, with the newest data.

@@ -8,13 +8,13 @@
 
 namespace cluster {
 
-/// What a call that never waits has to say.
+/// The result of a call that never waits.
 struct TryResult {
     /// Empty on success, else `outbox_full`, `not_in_view`, `message_too_large` or `closed`.
     std::error_code error;
     /// For how many peers it was queued.
     std::size_t count = 0;
-    /// With `outbox_full`: whose outbox has no room. Empty if it is the node's `total_outbox_bytes`.
+    /// With `outbox_full`: the peers whose outbox has no room. Empty if the node's `total_outbox_bytes` has none.
     std::vector<PeerId> full;
 
     explicit operator bool() const noexcept { return !error; }
