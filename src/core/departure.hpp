@@ -9,12 +9,11 @@ namespace cluster::core {
 
 /// How far this node has come with leaving (R26 to R28). Not thread-safe; lives in its engine.
 ///
-/// 1. A peer hears the goodbye when it has acknowledged all, or when the linger is over.
 /// 1. A peer hears the goodbye when it has acknowledged all messages, or when the linger is over.
 /// 2. A link that is attaching may still attach within the linger, because its other end may already have this node in
 ///    view.
-/// 3. The node has left when nobody is in view, no link is attaching and no goodbye waits for its answer. Otherwise it
-///    has left a while after the linger.
+/// 3. The node has left when nobody is in view, no link is attaching and no goodbye waits for its answer. At the latest
+///    it has left a while after the linger.
 class Departure : private Part {
 public:
     explicit Departure(Shared& shared) noexcept : Part(shared) {}

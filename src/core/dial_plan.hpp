@@ -55,7 +55,7 @@ public:
     }
 
     static constexpr Duration stagger = std::chrono::milliseconds(250);
-    /// `stagger` in the first round after a link was lost: only when all its addresses have failed is the peer gone.
+    /// `stagger` in the first round after a link was lost: whether the peer is gone depends on all its addresses.
     static constexpr Duration short_stagger = std::chrono::milliseconds(25);
     /// The first pause before a dial that was accepted without a greeting is repeated, after a lost link. Each further
     /// pause is twice as long. The reason: a process that ends may still accept while its links are being closed.

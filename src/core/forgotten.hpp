@@ -14,7 +14,7 @@ namespace cluster::core {
 /// What is left of sessions that this node has forgotten for want of room. It is enough to prove that to the peer,
 /// which still has the session, so that both begin anew at once (R22). Not thread-safe.
 ///
-/// 1. Kept are the last session with each id, and the ids that were attached longest. So peers that come and go do not
+/// 1. It keeps the last session with each id, and the ids that were attached longest. So peers that come and go do not
 ///    take their place.
 /// 2. What was forgotten is never taken up again, so a proof of it stays true even if it is read late.
 class ForgottenSessions {
