@@ -83,7 +83,7 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     own_.forget(pair.id);
     gossip_.publish_own(now);
     pair.members_seen = 0;
-    members_.forget(pair, reason == RemovalReason::left);  // first: nobody finds members of a peer that is said to be gone
+    members_.forget(pair, reason == RemovalReason::left);  // first: nobody finds members of a peer said to be gone
     if (!leaving_) {
         actions_.push_back(PeerRemoved{peers_.describe(pair), reason});
         actions_.push_back(PeersChanged{});
