@@ -81,7 +81,7 @@ struct RoomFreed {};
 /// `Engine::settled` has returned false, and would now return true.
 struct Settled {};
 
-/// Members of others joined, changed, or are gone. `complete`: all peers in view have told all of their members.
+/// Members of others joined, changed, or are gone. `complete`: all peers in view have reported all their members.
 struct MembersChanged {
     std::vector<MemberChange> changes;
     bool complete = true;

@@ -10,7 +10,7 @@ namespace cluster::core {
 /// Who gets what comes on a channel.
 enum class Receiver : std::uint8_t {
     inbox,
-    calls,  ///< who waits for the reply to a request
+    calls,  ///< the request that waits for this reply
 };
 
 /// Everything in which one channel differs from the others.

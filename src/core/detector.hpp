@@ -7,14 +7,15 @@
 
 namespace cluster::core {
 
-/// Who is alive, judged by one node for itself. Not thread-safe.
+/// Judges, for one node, which peers are alive. Not thread-safe.
 ///
 /// A probe that is not answered within `probe_timeout` begins a suspicion; a lost link begins one at once. After
 /// `patience` without a word, a suspicion becomes a conclusion. Any bytes from the peer end it.
 ///
 /// The scheme is that of SWIM (Das, Gupta, Motivala, 2002, sections 3.1 and 4.2), with one difference. Others are asked
-/// and told, but a conclusion is always this node's own. How long a node waits grows with its own slowness (Dadgar,
-/// Phillips, Currey: "Lifeguard", 2017, section IV.A): a node that reads late must not take others for late.
+/// and told, but a conclusion is always this node's own. How long a node waits grows with its own slowness, because a
+/// node that reads late must not take others for late. That is from "Lifeguard" (Dadgar, Phillips, Currey, 2017,
+/// section IV.A).
 class Detector {
 public:
     Detector(Duration heartbeat, Duration suspicion) noexcept : heartbeat_(heartbeat), suspicion_(suspicion) {}

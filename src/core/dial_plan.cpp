@@ -135,7 +135,7 @@ DialPlan::Allowance& DialPlan::allowance(const PeerId& teller, Time now) {
     return found;
 }
 
-/// Whether hearsay may be dialled. If not, all that its teller told of waits for the next dial.
+/// Whether hearsay may be dialled. If not, all peers that its teller has named wait for the next dial.
 bool DialPlan::may_hear(const Target& target, Time now) {
     const double left = allowance(target.teller, now).dials;
     if (left >= 1) return true;
@@ -148,7 +148,7 @@ bool DialPlan::may_hear(const Target& target, Time now) {
     return false;
 }
 
-/// What was told of it is true. Its teller gets back what it cost, and targets that lacked those dials go on.
+/// The hearsay is true. Its teller gets back what it cost, and targets that lacked those dials go on.
 void DialPlan::met(Target& target) {
     if (target.kind != Kind::hearsay) return;
     target.kind = Kind::peer;

@@ -42,7 +42,7 @@ public:
         seed,     ///< a way to many, for ever
         added,    ///< sought until `add` has an answer. If it is kept, it is sought again when its peer has gone
         peer,     ///< sought until the engine drops it
-        hearsay,  ///< a peer that was never met, of which another peer told
+        hearsay,  ///< a peer that was never met, named by another peer
         check,    ///< a peer that has a link, dialled in one round to see whether it can be
         /// It led to a peer in a former run. It is sought until it leads to a peer again, who is then sought as such,
         /// or until the engine drops all of them. Many may be dead, so others come first.
@@ -68,7 +68,7 @@ public:
     static constexpr double reserved = burst / 2;
     /// How many remembered addresses are dialled at the same time.
     static constexpr std::size_t most_remembered = 64;
-    /// The longest pause of a seed that leads to somebody, in `reconnect_max`.
+    /// The longest pause of a seed that leads to peers, in `reconnect_max`.
     static constexpr int seed_rest = 10;
     /// How many of the addresses behind one name are dialled.
     static constexpr std::size_t most_addresses = 1024;
@@ -147,7 +147,7 @@ public:
     /// A dial reached `peer`. For a seed: a peer that is linked.
     void answered(Ticket ticket, const PeerId& peer, Time now);
     /// Whether each seed and each peer has been tried once. A target was tried when a round or a link has ended in
-    /// vain, or when it has led to a peer for which `met` is true.
+    /// vain. It was also tried when it has led to a peer for which `met` is true.
     bool all_tried(const std::function<bool(const PeerId&)>& met) const;
     const std::optional<PeerId>* bound(std::uint64_t target) const;
     Kind kind(std::uint64_t target) const;
@@ -175,13 +175,13 @@ private:
     struct Target {
         Kind kind = Kind::peer;
         std::optional<PeerId> peer;
-        std::optional<PeerId> former;  ///< of an added address: who was there last
+        std::optional<PeerId> former;  ///< of an added address: the peer that was there last
         Address name;
         std::vector<Address> addresses;
         Time due{};
         Time until = never;  ///< when it is forgotten
-        bool kept = false;   ///< an added address that has led to somebody
-        bool fruitful = false;  ///< a seed that has led to somebody since a peer went out of view
+        bool kept = false;   ///< an added address that has led to a peer
+        bool fruitful = false;  ///< a seed that has led to a peer since one went out of view
         PeerId teller;          ///< of hearsay
         std::size_t spent = 0;  ///< of the teller's dials
         bool starved = false;   ///< put off because the teller has none left

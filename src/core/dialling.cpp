@@ -58,7 +58,7 @@ void Dialling::begin(Time now) {
         actions_.push_back(Dial{link.id, step->address});
     }
     for (const DialPlan::Round& round : plan_.take_ended()) round_failed(round, now);
-    may_be_settled();  // all addresses behind a seed may lead to linked peers
+    may_be_settled();  // all addresses of a seed may lead to linked peers
 }
 
 void Dialling::resolved(std::uint64_t target, std::vector<Address> addresses, errc error, Time now) {
@@ -97,8 +97,8 @@ void Dialling::round_failed(const DialPlan::Round& round, Time now) {
                         : added ? "added"
                                 : "remembered") +
                 "_unreachable address=" + token(round.name) + " why=" + quoted(make_error_code(round.error).message()));
-        // The peer of a former run is not there now, and its successor need not be disturbed again. A peer that parted
-        // from this node does not want to be dialled.
+        // An added address is over when its peer has parted from this node. A remembered one is over when a node of
+        // another cluster answers there, which need not be disturbed again.
         const bool over = added ? round.error == errc::removed : !seed && round.error == errc::wrong_cluster;
         if (over) plan_.drop(round.target);
     }

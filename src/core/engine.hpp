@@ -94,7 +94,7 @@ public:
 
     // Link events.
 
-    /// Somebody connected from `remote`. 0: there are too many links; close it.
+    /// A node has connected from `remote`. 0: there are too many links; close it.
     LinkId accepted(const Address& remote, Time now);
     /// A dial has reached `remote`.
     void connected(LinkId link, const Address& remote, Time now);

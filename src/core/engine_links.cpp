@@ -193,8 +193,8 @@ void Engine::link_ended(LinkId id, Time now) {
             return;
         }
         default: {
-            // The node with the smaller id closes links that it does not need: one beside the link in use, or the link
-            // in use, if the session goes on over another.
+            // The node with the smaller id closes a link that it does not need beside the one in use. If the session
+            // goes on over another link, it closes the one in use.
             const bool another = pair != nullptr && pair->links.size() > 1;
             const bool used = link->state == LinkState::attached;
             drop(id, !another ? "lost" : used ? "replaced" : "redundant", errc::connection_lost, now);

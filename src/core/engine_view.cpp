@@ -131,7 +131,7 @@ void Engine::on(Link& link, const PeerList& list, Time now) {
     dialling_.may_be_settled();
 }
 
-/// `speaker` told us of `facts`: a peer that we do not know is dialled.
+/// `speaker` has named `facts`: a peer that we do not know is dialled.
 void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     const PeerId& id = facts.id;
     if (id == self().id || roster_.departed(id) || roster_.parted(id) != nullptr) return;

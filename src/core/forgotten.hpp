@@ -11,7 +11,7 @@
 
 namespace cluster::core {
 
-/// What is left of sessions that this node has forgotten for want of room. It is enough to prove that to the peer,
+/// What is left of sessions that this node has forgotten for lack of room. It is enough to prove that to the peer,
 /// which still has the session, so that both begin anew at once (R22). Not thread-safe.
 ///
 /// 1. It keeps the last session with each id, and the ids that were attached longest. So peers that come and go do not

@@ -138,7 +138,7 @@ inline void write_call(std::uint64_t call, std::byte* to) noexcept {
     std::memcpy(to, &call, call_size);
 }
 
-inline constexpr std::size_t code_size = 4;  ///< of the code behind the number of a call with `flag_error`
+inline constexpr std::size_t code_size = 4;  ///< of the code after the number of a call with `flag_error`
 
 /// Code 0: the node that was asked has dropped the question. All other codes are the application's.
 inline std::int32_t read_code(const std::byte* from) noexcept {

@@ -19,8 +19,8 @@ void keep(Batch& batch, const detail::BlockRef& block, std::span<const std::byte
     }
 }
 
-/// Whether the frames, which are alike, have what their flags require: with `flag_call` the number of the call, with
-/// `flag_error` also a code and no more text than allowed.
+/// Whether the frames, which have the same flags, hold what these require. With `flag_call` that is the number of the
+/// call. With `flag_error` it is also a code, and no more text than allowed.
 bool well_formed(std::span<const std::byte> frames) {
     const std::uint8_t flags = frames.empty() ? std::uint8_t{0} : FrameHeader::read(frames.data()).flags;
     if ((flags & flag_call) == 0) return true;

@@ -27,7 +27,7 @@ void MemberExchange::erase(const MemberId& id) {
     if (leaving_ || !registry_.erase(id)) return;
     if (registry_.withdrawals() > max_members) forget_withdrawals();
     if (registry_.withdrawals() > max_members) {
-        // Peers that lack more than this last change are told anew.
+        // Links that lack more than this last change begin anew, with the complete set.
         for (auto& [number, link] : peers_.links) {
             if (link.feed.settled() + 1 < registry_.version()) link.feed = {};
         }
@@ -139,7 +139,7 @@ void MemberExchange::repeat(Time now) {
     forget_withdrawals();
 }
 
-/// Withdrawals of which all links were told are needed no more.
+/// Withdrawals that were sent on all links are needed no more.
 void MemberExchange::forget_withdrawals() {
     if (registry_.withdrawals() == 0) return;
     std::uint64_t passed = registry_.version();
@@ -150,7 +150,7 @@ void MemberExchange::forget_withdrawals() {
     registry_.passed(passed);
 }
 
-// What the application is told.
+// What is reported to the application.
 
 void MemberExchange::report(std::vector<MemberChange> changes) {
     const bool complete = this->complete();

@@ -59,7 +59,7 @@ private:
 
     Registry registry_;
     bool complete_ = true;
-    bool awaited_ = false;  ///< somebody waits until more have acknowledged
+    bool awaited_ = false;  ///< an operation waits until more have acknowledged
 };
 
 }  // namespace cluster::core

@@ -33,7 +33,7 @@ void Outbox::append(Span header, Span body) {
 void Outbox::append_gap(std::uint64_t bytes, std::uint64_t messages) {
     const std::uint64_t begin = end_;
     end_ += bytes;
-    // A gap that was sent as a whole is not extended: the peer has been told its end.
+    // A gap that was sent as a whole is not extended: the peer knows its end.
     if (!items_.empty() && items_.back().gap() && next_ < begin) {
         items_.back().end = end_;
         items_.back().messages += messages;

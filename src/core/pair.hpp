@@ -23,9 +23,9 @@ struct Pair {
     std::vector<LinkId> links;
     bool in_view = false;
     PeerState state = PeerState::failed;
-    bool first_hand = false;  ///< we met it before anybody told us of it
+    bool first_hand = false;  ///< we met it before anybody named it
     Detector::Watch watch;
-    Time named{};                  ///< when somebody told us its addresses
+    Time named{};                  ///< when another peer named its addresses
     Address reached;               ///< where a dial of ours last attached it
     std::vector<Address> proven;   ///< where dials of ours found it: if all refuse, it is gone
     std::vector<Address> refused;  ///< of its addresses, those that have refused since it lost its link
@@ -43,7 +43,7 @@ struct Pair {
     bool listed = false;             ///< it has told whom it has in view, or had two heartbeats for that
     Duration resume_for{};
     std::uint64_t unsettled = 0;  ///< messages of its former session
-    Outbox::Settled skipped;      ///< given up for want of room, and not reported yet
+    Outbox::Settled skipped;      ///< given up for lack of room, and not reported yet
     Time entered{};               ///< when it was last attached
     Duration known{};             ///< how long it has been attached in all, without this time
     std::uint64_t attachments = 0;

@@ -130,7 +130,7 @@ void Peers::take_ready(std::vector<LinkId>& out) {
     }
 }
 
-// What is known of somebody.
+// What is known of a peer.
 
 bool Peers::met(const PeerId& id) const {
     const Pair* pair = find(id);

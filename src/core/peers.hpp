@@ -51,7 +51,7 @@ struct Peers {
     std::map<PeerId, Pair> pairs;
     std::vector<Pair*> view;
     std::vector<Pair*> audience;     ///< those in view that are no observers: broadcasts go to them
-    Time last_shown{};               ///< when somebody last came into view
+    Time last_shown{};               ///< when a peer last came into view
     std::vector<std::string> zones;  ///< interfaces over which link-local IPv6 addresses can be dialled
 
     // Finding.

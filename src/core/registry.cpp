@@ -74,8 +74,8 @@ bool Registry::erase(const MemberId& id) {
 }
 
 /// The complete set goes in the order of ids, so it has an end even if members change fast meanwhile. What changes
-/// after it was begun is sent once more after it. Until then each frame has a number of its own in place of a version,
-/// so that no frame of another set can be taken for the next one.
+/// after it was begun is sent once more after it. Until then each frame has a number of its own in place of a version.
+/// So no frame of another set can be taken for the next one.
 void Registry::add_members(Feed& feed, MemberList& list) {
     std::size_t size = 0;
     auto each = feed.last ? own_.upper_bound(*feed.last) : own_.begin();

@@ -24,7 +24,7 @@ struct MemberChange {
     bool graceful = false;  ///< of one that is gone: it was withdrawn, or its owner left
 };
 
-/// Shared membership: the members that this node has enrolled, and those that each peer has told of. Not thread-safe.
+/// Shared membership: the members that this node has enrolled, and those that each peer has reported. Not thread-safe.
 ///
 /// Only the owner of a record writes it, and it travels only over the owner's own links. So nothing is relayed or
 /// merged, and nobody can speak for another. Members go with their owner: no tombstone outlives the links that need it.
@@ -33,7 +33,7 @@ struct MemberChange {
 ///
 /// 1. Each change of an own member takes the next version. An enrolled member is in `changes_` under the version of its
 ///    last change. A withdrawn one is there until all links have been told of it.
-/// 2. A link that was told up to a version needs exactly the changes above it. A new link begins at 0 and needs no
+/// 2. A link that has the changes up to a version needs exactly those above it. A new link begins at 0 and needs no
 ///    earlier withdrawals: the peer forgets all it held that does not come again.
 class Registry {
 public:
@@ -47,7 +47,7 @@ public:
     std::uint64_t version() const noexcept { return version_; }
     std::size_t own() const noexcept { return own_.size(); }
 
-    /// How far one link has been told.
+    /// How far one link has been brought.
     struct Feed {
         bool whole = true;        ///< what comes next begins the complete set
         std::uint64_t told = 0;
@@ -57,14 +57,14 @@ public:
         Time waits{};             ///< for an acknowledgement: since something was sent or the last one came
         std::optional<MemberId> last;  ///< of the complete set, while it is being sent
 
-        /// The peer needs not be told of withdrawals up to this version.
+        /// The peer does not need withdrawals up to this version.
         std::uint64_t settled() const noexcept { return ended == 0 ? begun : told; }
     };
     bool due(const Feed& feed) const noexcept { return feed.whole || feed.told != version_; }
     /// The next frame for a link for which one is due.
     MemberList next(Feed& feed, Time now);
     std::size_t withdrawals() const noexcept { return withdrawn_.size(); }
-    /// Every link has been told up to `version`.
+    /// All changes up to `version` have been sent on every link.
     void passed(std::uint64_t version);
 
     // The members of others.
@@ -72,7 +72,7 @@ public:
     /// `out` gets what changed. False if a frame before this one is missing: nothing was changed, and the owner will
     /// begin anew when nobody acknowledges.
     bool accept(const PeerId& owner, MemberList&& list, std::vector<MemberChange>& out);
-    /// False if it has told of more than one node may enrol. Until a frame is complete an eighth more is allowed:
+    /// False if it has reported more than one node may enrol. Until a frame is complete an eighth more is allowed:
     /// members may come before those that they replace are withdrawn.
     bool within_limits(const PeerId& owner) const;
     /// The cost of one member beside its data, over all owners: about the memory that it takes in this process.
@@ -83,7 +83,7 @@ public:
     /// What to acknowledge; 0 if nothing.
     std::uint64_t held(const PeerId& owner) const;
     bool has_members(const PeerId& owner) const;
-    /// The owner has told of all its members at least once.
+    /// The owner has reported all its members at least once.
     bool complete(const PeerId& owner) const;
     void forget(const PeerId& owner, bool graceful, std::vector<MemberChange>& out);
 
@@ -120,7 +120,7 @@ private:
     std::uint64_t version_ = 1;
     std::uint64_t numbered_ = 0;  ///< frames of complete sets
     std::uint64_t bytes_ = 0;
-    std::map<MemberId, std::uint64_t> withdrawn_;  ///< the version of each that is withdrawn, until all links were told
+    std::map<MemberId, std::uint64_t> withdrawn_;  ///< the version of each that is withdrawn, until all links have it
     std::map<PeerId, Owner> owners_;
     std::uint64_t total_ = 0;  ///< cost of all of them
 };

@@ -13,8 +13,8 @@
 
 namespace cluster::core {
 
-/// Who belongs: what each node has said about itself, who has departed, and whom this node has parted from. It knows
-/// nothing of links. Not thread-safe.
+/// Who belongs: what each node has said about itself, which ids have departed, and from whom this node has parted. It
+/// knows nothing of links. Not thread-safe.
 ///
 /// 1. A fact changes only to a higher version, which its owner alone writes.
 /// 2. A departed id never becomes known again.
@@ -58,7 +58,7 @@ public:
     Parted& part(const PeerId& id, Parted parted) { return parted_[id] = std::move(parted); }
     Parted* parted(const PeerId& id);
     const std::map<PeerId, Parted>& all_parted() const noexcept { return parted_; }
-    // A block concerns an id. It concerns addresses only if nothing else is known of the node there: the caller does
+    // A block concerns an id. It concerns addresses only if nothing else is known of the node there. So the caller does
     // not ask about a peer that it has met under its own id.
     /// Whether a parted peer was found at `address`.
     bool blocked(const Address& address) const;

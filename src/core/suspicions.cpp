@@ -153,7 +153,7 @@ void Suspicions::found_silent(Pair& pair, Time now) {
     const Time since = pair.watch.suspected;
     suspect(pair, now);
     if (pair.watch.hearsay) return;
-    // The others probe it themselves, and who else went silent is found out at once.
+    // The others probe it themselves. Peers not heard since are probed now, to find out who else went silent.
     for (Pair* other : peers_.view) {
         Link* link = peers_.attached_link(*other);
         if (other == &pair || link == nullptr) continue;

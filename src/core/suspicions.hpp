@@ -92,7 +92,7 @@ public:
     /// A peer without a link is gone if all three hold:
     /// - it refuses at every address where it was found before;
     /// - it is not at any other address that it publishes;
-    /// - nobody who was asked heard from it.
+    /// - no peer that was asked heard from it.
     ///
     /// A peer that was never found by dialling may sit behind a device that refuses in its place: that proves nothing.
     void verify(Pair& pair, Time now);

@@ -72,7 +72,7 @@ public:
     /// Makes all changes in one step: each view shows all of them or none. Equal data is no change. The destructor of
     /// the result wakes the operations that wait: at once if the result is dropped.
     Woken apply(std::span<const Change> changes);
-    /// Whether every peer in view has told of all its members. True at first, when there is no peer.
+    /// Whether every peer in view has reported all its members. True at first, when there is no peer.
     Woken set_complete(bool complete);
     /// Marks all members of `owner` as suspect or not, those that it enrols later, too, until the next call for this
     /// owner.

@@ -14,8 +14,8 @@
 // - A key's slot is the first two bytes of SipHash-2-4-128 of the key under "cluster ring key".
 // - A member's four round keys, 32 bits each, are SipHash-2-4-128 of its id under "cluster ring ids".
 // - Each member wants all slots, in an order of its own: `slot_at`, a Feistel network of four rounds over 16 bits.
-// - It asks for the slot at `rank` when the uniform number x = (rank + jitter) / 65,536 is reached on a clock that
-//   shows -ln(1 - x) / weight: `time_at`. So x is a hash of member and slot, but for each member all ranks occur once.
+// - It asks for the slot at `rank` when a clock shows -ln(1 - x) / weight: `time_at`. Here x is the uniform number
+//   (rank + jitter) / 65,536. So x is a hash of member and slot, but for each member all ranks occur once.
 // - A slot belongs to the member that asks first, and after it to the others in the order of asking. Of two that ask at
 //   the same time, the one with the smaller id is first.
 //

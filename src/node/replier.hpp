@@ -42,8 +42,8 @@ private:
     std::atomic<std::size_t> references_{1};
 };
 
-/// What a request and its copies share. When the last of them goes without a reply, the node that asked is told.
-/// Thread-safe. Counts its own references, which keeps a message small.
+/// What a request and its copies share. When the last of them goes without a reply, that is reported to the node that
+/// asked. Thread-safe. Counts its own references, which keeps a message small.
 class Question {
 public:
     /// Begins with one reference, which belongs to the caller.

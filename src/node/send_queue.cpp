@@ -105,7 +105,7 @@ void SendQueue::cancel(const SendOperation& operation) {
         return true;
     }));
     if (waits_.size() == before) return;
-    asio::post(loop_->io(), [self = shared_from_this()] { self->serve(); });  // for operations that waited behind it
+    asio::post(loop_->io(), [self = shared_from_this()] { self->serve(); });  // for operations that waited after it
 }
 
 void SendQueue::end() {

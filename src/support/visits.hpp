@@ -8,8 +8,8 @@
 
 namespace cluster::detail {
 
-/// Who is inside of something, mostly of a call of the application's function. Others can wait until nobody is inside.
-/// Not thread-safe: guarded by the lock of its owner.
+/// The threads that are inside of something, mostly of a call of the application's function. Others can wait until none
+/// is inside. Not thread-safe: guarded by the lock of its owner.
 class Visits {
 public:
     /// Enters for a thread, or for nobody in particular.

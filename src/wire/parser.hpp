@@ -32,8 +32,8 @@ public:
     /// A `DataRun` is as long as possible and holds a reference to the block.
     using Item = std::variant<Incomplete, core::DataRun, core::Control, core::Rule>;
 
-    /// What comes next in the bytes of `block` from `begin` to `end`; moves `begin` behind it. After a broken rule
-    /// there is nothing more to ask.
+    /// What comes next in the bytes of `block` from `begin` to `end`; moves `begin` after it. After a broken rule there
+    /// is nothing more to ask.
     Item next(const detail::BlockRef& block, std::size_t& begin, std::size_t end);
 
 private:
