@@ -15,11 +15,11 @@ namespace cluster::core {
 class Arena;
 
 /// A block of memory to which frames are appended, or one buffer that a caller handed over. Bytes once written never
-/// change, so that they can be sent while others are appended behind them.
+/// change, so that they can be sent while others are appended after them.
 class Segment {
 public:
     const detail::BlockRef& block() const noexcept { return block_; }
-    /// A block of its own size would hold what is still needed in less than a quarter of this one.
+    /// What is still needed is less than a quarter of the block.
     bool sparse() const noexcept { return !open_ && references_ != 0 && live_ * 4 < block_->size(); }
 
 private:

@@ -9,8 +9,8 @@ namespace cluster::core {
 namespace {
 
 /// A mesh of n nodes needs about n times n / 2 checks, and one thread may have to make all of them. So newcomers come
-/// first, but a check that comes alone is made at once. A node waits until no newcomer has come for this long, times
-/// the number that came before without a pause.
+/// first, but one that comes alone is checked at once. A node waits until no newcomer has come for this long, times the
+/// number that came before without a pause.
 constexpr Duration check_delay = std::chrono::milliseconds(4);
 constexpr Duration most_check_delay = std::chrono::milliseconds(100);
 /// How many checks one node begins in that time, at most.

@@ -16,8 +16,8 @@ class Checks : private Part {
 public:
     explicit Checks(Shared& shared) noexcept : Part(shared) {}
 
-    /// No address is known at which this peer can be dialled. Newcomers come first. They delay checks no longer than a
-    /// death would go unnoticed without a check.
+    /// It is not known whether the peer can be dialled. Newcomers come first. They delay checks no longer than a death
+    /// would go unnoticed without a check.
     void add(const Pair& pair, Time now);
     /// Checks one of them. While a mesh forms, missing links come first.
     void next(Time now);

@@ -27,7 +27,7 @@ namespace cluster::core {
 /// unread stays charged when it ends.
 ///
 /// The inbox can hold more than its size in two cases, in which credit was dealt out again and is used all the same:
-/// - A peer failed and returns: as much more as it had been given.
+/// - A peer that failed returns: it may use as much more as it had been given.
 /// - A sender has begun a long message and lost its permit, because its link was lost or it let others wait.
 class CreditPool {
 public:

@@ -87,7 +87,7 @@ public:
     /// Seeks `peer` from `not_before` on. If it is sought already, only its addresses are replaced, and a round at the
     /// former ones begins anew.
     void seek(const PeerId& peer, const std::vector<Address>& addresses, Time not_before);
-    /// The same for a peer that was never met, of which `teller` told. If another told of it before, it stays the
+    /// The same for a peer that was never met, and that `teller` has named. If another named it before, it stays the
     /// hearsay of that one while that one has dials left.
     void hear(const PeerId& peer, const PeerId& teller, const std::vector<Address>& addresses, Time now);
     /// Dials `peer` in one round although it has a link; `failed` or the engine ends the check.

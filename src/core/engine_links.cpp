@@ -44,8 +44,8 @@ std::string_view to_string(Refusal reason) {
     return "unknown";
 }
 
-/// Whether only a link that carries a session may bring the frame. All other frames check the state of the link
-/// themselves.
+/// Whether only a link that carries a session may bring the frame. The handlers of all other frames check the state of
+/// the link.
 bool belongs_to_session(const Control& frame) {
     return !std::holds_alternative<Hello>(frame) && !std::holds_alternative<Refuse>(frame) &&
            !std::holds_alternative<Offer>(frame) && !std::holds_alternative<Attach>(frame) &&

@@ -39,7 +39,7 @@ public:
     void forget(Pair& pair, bool graceful);
 
     // Frames.
-    /// A peer that tells of too many members breaks a rule. Returns the links of such peers; their members are gone.
+    /// A peer that reports too many members breaks a rule. Returns the links of such peers; their members are gone.
     [[nodiscard]] std::vector<LinkId> on(Link& link, MemberList&& list);
     void on(Link& link, const MembersSeen& seen, Time now);
     /// Writes about `budget` bytes of what the link has due. True if there is more.

@@ -34,8 +34,8 @@ inline constexpr std::string_view loopback_advice =
 /// know, such as that of a router in between, is believed only if several witnesses name it.
 ///
 /// 1. At most `max_addresses` are published, each once. One that a witness saw is never left out for one that none saw.
-/// 2. Published are addresses that the system has now. A host is also published if two witnesses with different hosts
-///    of their own have named it, while at least one witness still names it.
+/// 2. It publishes addresses that the system has now. It also publishes a host that two witnesses with different hosts
+///    of their own have named, while at least one witness still names it.
 /// 3. Only the last word of each witness counts. Without witnesses, only what the system has is published.
 class OwnAddresses {
 public:

@@ -39,7 +39,7 @@ struct Pair {
     std::uint64_t max_message = 0;
     std::uint64_t features = 0;
     std::uint64_t members_seen = 0;  ///< the version of this node's members that it has acknowledged
-    bool members_known = false;      ///< it has told of all its own members
+    bool members_known = false;      ///< it has reported all its own members
     bool listed = false;             ///< it has told whom it has in view, or had two heartbeats for that
     Duration resume_for{};
     std::uint64_t unsettled = 0;  ///< messages of its former session

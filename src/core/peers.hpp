@@ -41,7 +41,7 @@ struct PeerGauges {
 /// thread-safe; lives in its engine.
 ///
 /// 1. A pair and a link keep their places until they are erased, so pointers to them stay valid.
-/// 2. `view` and `audience` are sorted by id, and change only with `show` and `hide`, the latter also with
+/// 2. `view` and `audience` are sorted by id. `view` changes only with `show` and `hide`, `audience` also with
 ///    `update_audience`.
 struct Peers {
     Peers(const EngineOptions& options, const Roster& roster, const OwnAddresses& own)

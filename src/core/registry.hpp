@@ -32,7 +32,7 @@ struct MemberChange {
 /// What travels is state, not a stream: a member that changed often between two writes to a link is sent once.
 ///
 /// 1. Each change of an own member takes the next version. An enrolled member is in `changes_` under the version of its
-///    last change. A withdrawn one is there until all links have been told of it.
+///    last change. A withdrawn one is there until all links have the withdrawal.
 /// 2. A link that has the changes up to a version needs exactly those above it. A new link begins at 0 and needs no
 ///    earlier withdrawals: the peer forgets all it held that does not come again.
 class Registry {
@@ -47,7 +47,7 @@ public:
     std::uint64_t version() const noexcept { return version_; }
     std::size_t own() const noexcept { return own_.size(); }
 
-    /// How far one link has been brought.
+    /// What one link has been sent so far.
     struct Feed {
         bool whole = true;        ///< what comes next begins the complete set
         std::uint64_t told = 0;

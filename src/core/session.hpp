@@ -102,7 +102,7 @@ public:
     static void renew(Channel& channel, std::span<const Batch> batches = {});
 
     /// The peer goes out of view when this much had been broadcast, and returns later. What was broadcast meanwhile was
-    /// not for it; a gap takes its place, so that no reader misses a hole.
+    /// not for it; a gap takes its place, so that no reader overlooks the hole.
     void depart(const Outbox::Settled& broadcast) noexcept { departed_at_ = broadcast; }
     void come_back(const Outbox::Settled& broadcast);
 
