@@ -8,7 +8,7 @@
 namespace cluster::detail {
 
 /// Large blocks that are used again when nobody refers to them any more: fresh memory costs more than copying into it.
-/// Not thread-safe; but other references to a block may be released on any thread.
+/// Not thread-safe. Other references to a block may be released on any thread.
 class BlockPool {
 public:
     /// Bytes of all blocks together. If they are more, the oldest blocks are forgotten.

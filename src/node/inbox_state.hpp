@@ -148,8 +148,7 @@ private:
             return given != other.given ? given > other.given : number > other.number;
         }
     };
-    /// Up to this number of senders, those of which nothing is unread are kept, so that their next message needs no new
-    /// entry.
+    /// While there are at most this many senders, idle ones are kept, so that their next message needs no new entry.
     static constexpr std::size_t most_kept = 256;
 
     bool has_unclaimed() const REQUIRES(mutex_);

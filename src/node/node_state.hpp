@@ -59,7 +59,7 @@ public:
     bool remove(const PeerId& id);
     void set_tags(Tags tags);
 
-    /// The receivers; nothing stands for those that a broadcast reaches.
+    /// The receivers; `nullopt` stands for those that a broadcast reaches.
     using To = std::optional<std::span<const PeerId>>;
     /// After `errc::timed_out`, `full`, if not null, becomes a text that says which peers have no room.
     std::size_t queue(const To& to, Payload& payload, std::error_code& error, std::string* full = nullptr) {

@@ -52,7 +52,7 @@ private:
 ///    cancels.
 class SendQueue : public std::enable_shared_from_this<SendQueue> {
 public:
-    using Receivers = std::optional<std::vector<PeerId>>;  ///< nothing stands for those that a broadcast reaches
+    using Receivers = std::optional<std::vector<PeerId>>;  ///< `nullopt`: those that a broadcast reaches
     static constexpr std::size_t most_waiting = 4096;
 
     /// Tries to queue. If `last`, waiting is over: the outcome is never `errc::outbox_full`.

@@ -42,7 +42,7 @@ public:
         const std::lock_guard lock(mutex_);
         try {
             write_(level_of(message.level), std::string_view(message.payload.data(), message.payload.size()));
-        } catch (...) {  // nobody is left who could learn of it
+        } catch (...) {  // nobody is left to report it to
         }
     }
     void flush() override {}
