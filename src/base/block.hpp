@@ -12,8 +12,8 @@ namespace cluster::detail {
 
 class BlockRef;
 
-/// A piece of memory with a reference count: what a read filled, what frames were appended to, or a buffer that a
-/// caller handed over. The count is thread-safe; the bytes are written by one thread before they are shared.
+/// A piece of memory with a reference count. It holds what a read has filled, what frames were appended to, or a buffer
+/// from a caller. The count is thread-safe; one thread writes the bytes before they are shared.
 class Block {
 public:
     static BlockRef allocate(std::size_t size);

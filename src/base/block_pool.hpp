@@ -7,18 +7,19 @@
 
 namespace cluster::detail {
 
-/// Large blocks that are filled again once nobody refers to them any more: fresh memory costs more than what is copied
-/// into it. Not thread-safe; whoever else refers to a block may let go of it on any thread.
+/// Large blocks that are used again when nobody refers to them any more: fresh memory costs more than copying into it.
+/// Not thread-safe. Other references to a block may be released on any thread.
 class BlockPool {
 public:
-    /// Of all blocks together, in bytes. Where they are more, the oldest are forgotten.
+    /// Bytes of all blocks together. If they are more, the oldest blocks are forgotten.
     static constexpr std::size_t most_kept = std::size_t{8} << 20;
 
-    /// The largest block kept of `least` to `most` bytes that nobody refers to, or else a new one of `least` bytes.
+    /// The largest block kept of `least` to `most` bytes to which nobody refers. If there is none, a new one of `least`
+    /// bytes.
     BlockRef take(std::size_t least, std::size_t most);
-    /// It may be taken once nobody else refers to it.
+    /// The block may be taken when nobody else refers to it.
     void keep(const BlockRef& block);
-    /// Gives up what nobody refers to, unless something was taken since the last call.
+    /// Gives up blocks to which nobody refers, unless one was taken since the last call.
     void rest();
 
     std::size_t kept() const noexcept { return size_; }

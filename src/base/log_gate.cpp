@@ -21,7 +21,7 @@ bool LogGate::take(bool stranger, Severity severity, Time now) {
     return true;
 }
 
-/// The newest line, with how many it stands for.
+/// The newest line, with the number of lines for which it stands.
 LogLine LogGate::told(Repeated& repeated) {
     LogLine line = repeated.last;
     line.text += " times=" + std::to_string(std::exchange(repeated.times, 0));
@@ -39,7 +39,7 @@ std::optional<LogLine> LogGate::pass(LogLine line, Time now) {
             repeated.last = std::move(line);
             return std::nullopt;
         }
-        causes.erase(found);  // it had come to its end
+        causes.erase(found);  // its cause had ended
     }
     std::uint64_t& left_out = left_out_[static_cast<std::size_t>(line.severity)];
     if (!take(line.stranger, line.severity, now)) {

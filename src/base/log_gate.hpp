@@ -14,16 +14,15 @@
 
 namespace cluster {
 
-/// Decides which lines of a log are written, and when: no stranger fills a disk, nothing of weight drowns, and what
-/// goes on and on is said now and then. Not thread-safe.
+/// Decides which lines of a log are written, and when. So strangers cannot fill a disk, nothing important is lost among
+/// other lines, and what happens all the time is logged now and then. Not thread-safe.
 ///
-/// 1. The first line of a level with a cause is written at once. What follows with the same cause is counted; after
-///    `first_pause` the newest of these lines is written with `times=`, how many there were. While the cause goes on,
-///    the pause doubles up to `longest_pause`. A pause in which nothing came ends it: the next line is a first one.
-/// 2. Of each level, `burst` lines at once and then `rate` per second are written. What strangers bring about has an
-///    allowance of its own, which is smaller. The next line of the level tells with `left_out=` how many were not
-///    written.
-/// 3. It remembers `most_causes` causes, and as many of strangers. A line with a further one is written as rule 2 says.
+/// 1. The first line of a level with a cause is written at once. Lines that follow with the same cause are counted.
+///    After `first_pause` the newest of them is written with their number, `times=`. While the cause goes on, the pause
+///    doubles up to `longest_pause`. A pause without a line ends the cause: the next line is a first one.
+/// 2. Of each level, `burst` lines at once and then `rate` per second are written. Lines that strangers cause have a
+///    smaller allowance of their own. The next line of the level says with `left_out=` how many were not written.
+/// 3. It remembers `most_causes` causes, and as many of strangers. A line with a further cause is written as in rule 2.
 class LogGate {
 public:
     static constexpr Duration first_pause = std::chrono::minutes(1);
@@ -33,7 +32,7 @@ public:
     static constexpr double burst_of_strangers = 40;
     static constexpr double rate_of_strangers = 1;
     static constexpr std::size_t most_causes = 64;
-    /// Of a line that waits to be written with its count, so much is kept.
+    /// How much is kept of a line that waits to be written with its count.
     static constexpr std::size_t longest_kept = 1024;
 
     /// The line as it is to be written now, or nothing.
@@ -42,7 +41,7 @@ public:
     Time deadline() const noexcept;
     /// The lines whose pause is over, with their counts.
     std::vector<LogLine> flush(Time now);
-    /// All that is counted and not yet told, for the end.
+    /// All lines that are counted and not yet written, for the end of the log.
     std::vector<LogLine> flush_all();
 
 private:

@@ -12,8 +12,7 @@ unsigned byte_at(std::string_view text, std::size_t at) {
     return static_cast<unsigned char>(text[at]);
 }
 
-/// A character of UTF-8 at the beginning of `text`: how many bytes it takes, and which one it is. 0 bytes: there is
-/// none.
+/// A character of UTF-8 at the beginning of `text`: how many bytes it takes, and its number. 0 bytes: there is none.
 struct Character {
     std::size_t size = 0;
     char32_t code = 0;

@@ -4,8 +4,8 @@
 #include <condition_variable>
 #include <mutex>
 
-// Locks that clang checks when it compiles (-Wthread-safety): who uses a variable holds its lock, on each path through
-// each function. Other compilers see nothing of it. The order of all locks is in src/README.md.
+// Locks that clang checks when it compiles (-Wthread-safety): code that uses a variable must hold its lock, on each
+// path through each function. Other compilers do not check. The order of all locks is in src/README.md.
 
 #if defined(__clang__)
 #define CLUSTER_THREAD_SAFETY(x) __attribute__((x))
@@ -19,13 +19,13 @@
 #define SCOPED_CAPABILITY CLUSTER_THREAD_SAFETY(scoped_lockable)
 /// Of a variable: it is used under this lock.
 #define GUARDED_BY(mutex) CLUSTER_THREAD_SAFETY(guarded_by(mutex))
-/// Of a function: who calls it holds this lock.
+/// Of a function: its caller holds this lock.
 #define REQUIRES(...) CLUSTER_THREAD_SAFETY(requires_capability(__VA_ARGS__))
 /// Of a function: it returns with this lock.
 #define ACQUIRE(...) CLUSTER_THREAD_SAFETY(acquire_capability(__VA_ARGS__))
-/// Of a function: it gives this lock back.
+/// Of a function: it releases this lock.
 #define RELEASE(...) CLUSTER_THREAD_SAFETY(release_capability(__VA_ARGS__))
-/// Of a function: it says that this lock is held.
+/// Of a function: it asserts that this lock is held.
 #define ASSERT_CAPABILITY(mutex) CLUSTER_THREAD_SAFETY(assert_capability(mutex))
 
 namespace cluster::detail {
@@ -35,7 +35,7 @@ class CAPABILITY("mutex") Mutex {
 public:
     void lock() ACQUIRE() { mutex_.lock(); }
     void unlock() RELEASE() { mutex_.unlock(); }
-    /// For a lambda, of which the compiler does not know that it runs under the lock of the function around it.
+    /// For a lambda: the compiler does not know that it runs under the lock of the function around it.
     void assert_held() const ASSERT_CAPABILITY(this) {}
 
 private:
@@ -63,8 +63,8 @@ private:
     bool held_ = true;
 };
 
-/// `std::condition_variable`, checked. Who waits holds the lock, looks whether what it waits for is there, and looks
-/// again each time this returns.
+/// `std::condition_variable`, checked. A thread that waits holds the lock, checks its condition, and checks it again
+/// each time this returns.
 class Condition {
 public:
     void wait(Mutex& mutex) REQUIRES(mutex) {

@@ -7,7 +7,7 @@ namespace cluster::detail {
 
 namespace {
 
-/// How often `fork` stands between the process that was started and this one.
+/// How many calls of `fork` lie between the process that was started and this one.
 std::atomic<unsigned> forks{0};
 
 struct Kept {

@@ -2,7 +2,7 @@
 
 namespace cluster {
 
-/// Functions as one, to visit a variant with. If it has no function for one of the types, the visit does not compile.
+/// Several functions as one, to visit a variant. If none of them takes one of the types, the visit does not compile.
 template <class... Functions>
 struct Overloaded : Functions... {
     using Functions::operator()...;

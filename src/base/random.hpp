@@ -9,8 +9,8 @@ namespace cluster {
 /// Fills a span with random bytes: from the system in a running node, from a seed in a test.
 using RandomSource = std::function<void(std::span<std::uint8_t>)>;
 
-/// A cheap generator for jitter and choices; its seed comes from a RandomSource (Steele, Lea, Flood: "Fast splittable
-/// pseudorandom number generators", 2014: splitmix64).
+/// A cheap generator for jitter and choices; its seed comes from a RandomSource. It is splitmix64 (Steele, Lea, Flood:
+/// "Fast splittable pseudorandom number generators", 2014).
 class Dice {
 public:
     explicit Dice(std::uint64_t seed) noexcept : state_(seed) {}

@@ -10,7 +10,7 @@ enum class ThreadKind {
 
 ThreadKind kind_of_this_thread() noexcept;
 
-/// Holds until the thread ends. The thread that goes on in a child made by `fork` is free.
+/// Holds until the thread ends. In a child made by `fork`, the thread that goes on is free.
 void set_kind_of_this_thread(ThreadKind kind) noexcept;
 
 }  // namespace cluster::detail

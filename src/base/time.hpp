@@ -4,7 +4,7 @@
 
 namespace cluster {
 
-/// A moment on some steady clock that whoever drives the core chose. Only differences mean anything.
+/// A moment on the steady clock that the driver of the core has chosen. Only differences mean anything.
 using Time = std::chrono::nanoseconds;
 using Duration = std::chrono::nanoseconds;
 

@@ -13,7 +13,7 @@
 
 namespace cluster {
 
-/// Many deadlines, each under a key that has one at most. Not thread-safe.
+/// Many deadlines; each key has at most one. Not thread-safe.
 template <class Kind>
 class Timers {
 public:
@@ -28,7 +28,7 @@ public:
         cancel(key);
         current_[key] = queue_.emplace(at, key);
     }
-    /// Sets it unless an earlier one is set.
+    /// Sets the deadline unless an earlier one is set.
     void set_no_later(Key key, Time at) {
         const auto found = current_.find(key);
         if (found == current_.end() || found->second->first > at) set(key, at);
@@ -39,7 +39,8 @@ public:
         queue_.erase(found->second);
         current_.erase(found);
     }
-    /// Gives more time: `later(key, at)` says when the key is due that was due `at`. What is earlier changes nothing.
+    /// Gives more time: `later(key, at)` returns the new deadline of a key that was due `at`. An earlier one changes
+    /// nothing.
     template <class Later>
     void postpone(Later&& later) {
         std::vector<std::pair<Key, Time>> moved;

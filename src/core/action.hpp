@@ -14,15 +14,14 @@
 #include <variant>
 #include <vector>
 
-// What the engine wants done, in this order. Who drives it carries the actions out before it pulls output, so that a
-// message is in the inbox before it is acknowledged. Actions are visited with an `Overloaded` that has a function for
-// each kind and none for all: so an action that nobody carries out does not compile.
+// What the engine wants done, in this order. The driver carries the actions out before it pulls output, so that a
+// message is in the inbox before it is acknowledged. Actions are visited with an `Overloaded` that has one function for
+// each kind and none for all. So an action that nobody carries out does not compile.
 
 namespace cluster::core {
 
-/// Connect to an address. If it is a name, which a peer may publish, several addresses may stand behind it: connect to
-/// the first that answers. The dial is refused only if all refuse. Answer with `connected` or `dial_failed` under
-/// `link`.
+/// Connect to an address. A name, which a peer may publish, can stand for several addresses: connect to the first that
+/// answers. The dial is refused only if all refuse. Answer with `connected` or `dial_failed` under `link`.
 struct Dial {
     LinkId link = 0;
     Address address;
@@ -34,9 +33,10 @@ struct Resolve {
     Address name;
 };
 
-/// Stop using a link. Not `drain`: at once, throwing away what is unread and unsent; nothing more is reported of it.
-/// `drain`: write what can still be pulled, shut down writing, go on reading; the engine hears of what comes and of the
-/// end.
+/// Stop using a link.
+/// - Without `drain`: at once. What is unread and unsent is thrown away, and nothing more is reported of the link.
+/// - With `drain`: write what can still be pulled, shut down writing, go on reading. What comes, and the end, is
+///   reported.
 struct Close {
     LinkId link = 0;
     bool drain = false;
@@ -57,7 +57,7 @@ struct PeerRemoved {
     RemovalReason reason;
 };
 
-/// Somebody's state or tags changed, or the set of peers.
+/// The state or the tags of a peer have changed, or the set of peers.
 struct PeersChanged {};
 
 /// Messages accepted earlier that this node gives up.
@@ -68,7 +68,7 @@ struct Surrender {
     errc reason{};
 };
 
-/// `add` has an answer: `error` is zero, and `peer` complete on both sides, or the reason.
+/// `add` has an answer. On success `error` is zero and each side lists the other; otherwise `error` is the reason.
 struct AddDone {
     std::uint64_t number = 0;  ///< that `Engine::add` returned
     errc error{};
@@ -78,16 +78,16 @@ struct AddDone {
 /// An outbox that had refused a message has room again.
 struct RoomFreed {};
 
-/// `Engine::settled` was asked for in vain, and would now be true.
+/// `Engine::settled` has returned false, and would now return true.
 struct Settled {};
 
-/// Members of others joined, changed, or are gone. `complete`: everybody in view has told of all members.
+/// Members of others joined, changed, or are gone. `complete`: all peers in view have reported all their members.
 struct MembersChanged {
     std::vector<MemberChange> changes;
     bool complete = true;
 };
 
-/// The owner of members became suspect, or is so no more.
+/// The owner of members became suspect, or is no longer suspect.
 struct MembersInDoubt {
     PeerId owner;
     bool suspect = false;
@@ -96,7 +96,7 @@ struct MembersInDoubt {
 /// `Engine::members_seen` may have another answer.
 struct MembersSeenByMore {};
 
-/// Nothing is left to be done: no link is open any more.
+/// The node has left: no link is open any more.
 struct LeaveDone {
     std::uint64_t messages = 0;
     std::uint64_t bytes = 0;

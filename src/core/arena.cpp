@@ -122,7 +122,7 @@ void Arena::changed(Segment& segment, bool was_sparse) noexcept {
     if (!segment.open_) {
         erase(segment);
     } else if (!segment.block_->shared()) {
-        // Nothing of it is needed, nor being written to a socket: start over in warm memory.
+        // Nothing of it is needed, and no socket writes it: start over in the same memory, which is warm.
         std::fill_n(segment.begins_.begin(), (segment.used_ + 63) / 64, std::uint64_t{0});
         segment.used_ = 0;
     }

@@ -15,11 +15,11 @@ namespace cluster::core {
 class Arena;
 
 /// A block of memory to which frames are appended, or one buffer that a caller handed over. Bytes once written never
-/// change, so that they can be sent while others are appended behind them.
+/// change, so that they can be sent while others are appended after them.
 class Segment {
 public:
     const detail::BlockRef& block() const noexcept { return block_; }
-    /// A block of its own size would hold what is still needed in less than a quarter of this one.
+    /// What is still needed is less than a quarter of the block.
     bool sparse() const noexcept { return !open_ && references_ != 0 && live_ * 4 < block_->size(); }
 
 private:
@@ -60,7 +60,7 @@ public:
     std::span<const std::byte> bytes() const noexcept {
         return {segment_->block()->data() + begin_, size()};
     }
-    /// Whether a frame begins at this byte of the span: as far as frames were appended, not adopted.
+    /// Whether a frame begins at this byte of the span. Known only for frames that were appended, not adopted.
     bool frame_begins(std::size_t at) const noexcept {
         const std::size_t place = begin_ + at;
         const std::size_t word = place / 64;
@@ -81,8 +81,8 @@ private:
 };
 
 /// Holds what was accepted for sending until the last receiver has acknowledged it. What goes to several receivers is
-/// written once. A segment that was made here takes an eighth more, to know where its frames begin. Not thread-safe;
-/// outlives its spans.
+/// written once. A segment that was made here takes an eighth more memory, to know where its frames begin. Not
+/// thread-safe; outlives its spans.
 class Arena {
 public:
     static constexpr std::size_t segment_size = std::size_t{256} << 10;
@@ -91,18 +91,19 @@ public:
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
 
-    /// Copies one frame, or a part of one, whose parts stand one behind the other; together at most `segment_size`.
+    /// Copies one frame, or a part of one, given in two pieces; together at most `segment_size`.
     Span append(std::span<const std::byte> head, std::span<const std::byte> body);
     /// Copies several whole frames; together at most `segment_size`.
     Span append_frames(std::span<const std::byte> frames);
     /// All of `block`, without a copy.
     Span adopt(detail::BlockRef block);
 
-    /// Memory held for messages: whole segments, whatever is still needed of them, without the one that is empty.
+    /// Memory held for messages: whole segments, even if little of them is still needed. An empty open one does not
+    /// count.
     std::size_t pinned() const noexcept {
         return pinned_ - (open_ != nullptr && open_->references_ == 0 ? segment_size : 0);
     }
-    /// Worth moving what is left of sparse segments together: it frees more than half of all that is held.
+    /// Whether to move what is left of sparse segments together: that frees more than half of all that is held.
     bool wasteful() const noexcept { return sparse_ > std::size_t{1} << 20 && sparse_ * 2 > pinned_; }
 
 private:

@@ -9,22 +9,22 @@ namespace cluster::core {
 
 /// How full one outbox is over time: whether it is worth waiting for room in it. Not thread-safe.
 ///
-/// 1. An outbox that has filled up is waited for until it has drained by half, so that a peer that is merely behind is
-///    not taken for a slow one.
-/// 2. The peer is slow if that takes `patience` or longer, however often a little room appears. It stays so until the
-///    outbox has drained by half.
-/// 3. A peer that was slow is not waited for again before it has drained by half in time, or altogether. So a slow peer
-///    holds others up once, and not each time its outbox fills.
+/// 1. An outbox that has filled up is waited for until half of it has drained. So a peer that is only a little behind
+///    is not taken for a slow one.
+/// 2. The peer is slow if that takes `patience` or longer, even if a little room appears now and then. It stays slow
+///    until half of the outbox has drained.
+/// 3. A peer that was slow is waited for again only when its outbox has drained by half in time, or altogether. So a
+///    slow peer delays others once, and not each time its outbox fills.
 class Backlog {
 public:
     enum class Verdict {
         room,
-        wait,  ///< without the time: ask again with it
+        wait,  ///< the time was not given: ask again with it
         slow,
     };
 
-    /// About a message of `size` bytes for an outbox that holds `held` of at most `most`. Without the time nothing new
-    /// is found out about the peer.
+    /// About a message of `size` bytes for an outbox that holds `held` of at most `most`. Without the time, nothing new
+    /// is learnt about the peer.
     Verdict judge(std::size_t held, std::size_t size, std::size_t most, std::optional<Time> now,
                   Duration patience) noexcept {
         const bool fits = held + size <= most;
@@ -43,7 +43,7 @@ public:
         return slow_ ? Verdict::slow : Verdict::wait;
     }
 
-    /// After `Verdict::wait` with the time: since when it has not drained by half.
+    /// After `Verdict::wait` with the time: since when the outbox has been waiting to drain by half.
     Time filled() const noexcept { return filled_.value_or(never); }
 
 private:

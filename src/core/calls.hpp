@@ -14,9 +14,9 @@
 
 namespace cluster::core {
 
-/// The requests of one node that wait for their replies, each with somebody who is told how it ended. Not thread-safe.
+/// The requests of one node that wait for their replies. Each has a waiter that learns how it ended. Not thread-safe.
 ///
-/// Each ends once: whoever takes its waiter has to tell it.
+/// Each ends once: the caller that takes its waiter has to tell it.
 template <class Waiter>
 class Calls {
 public:
@@ -31,13 +31,13 @@ public:
         return number;
     }
 
-    /// A reply has come. Nothing if nobody waits for it, or only for that of another peer.
+    /// A reply has come. Returns nothing if no request waits for it, or if the request went to another peer.
     std::optional<Waiter> answered(std::uint64_t number, const PeerId& from) {
         const auto found = waiting_.find(number);
         if (found == waiting_.end() || found->second.to != from) return std::nullopt;
         return take(found);
     }
-    /// Whether a reply of `from` would end it.
+    /// Whether a reply of `from` would end the request.
     bool waits(std::uint64_t number, const PeerId& from) const {
         const auto found = waiting_.find(number);
         return found != waiting_.end() && found->second.to == from;

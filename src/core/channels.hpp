@@ -10,21 +10,23 @@ namespace cluster::core {
 /// Who gets what comes on a channel.
 enum class Receiver : std::uint8_t {
     inbox,
-    calls,  ///< who waits for the reply to a request
+    calls,  ///< the request that waits for this reply
 };
 
 /// Everything in which one channel differs from the others.
 struct ChannelRow {
     std::uint16_t id = 0;
-    /// What a peer that has the channel says in its HELLO; 0: each has it.
+    /// The feature in the HELLO of a peer that has the channel; 0: each peer has it.
     std::uint64_t feature = 0;
-    /// How many bytes the peer may send before it hears from us; 0: what the credit pool gives it of the inbox. What
-    /// comes within a window is handed over as it comes, so no reader can use it up.
+    /// Flow-control window: how many bytes the peer may send before it hears from us. 0: the credit pool decides, from
+    /// the memory of the inbox. What comes within a fixed window is handed over as it comes, so no reader can use it
+    /// up.
     std::uint64_t window = 0;
     Receiver receiver = Receiver::inbox;
-    /// The receiver is told of what will not come. If not, who waits for it misses it in time.
+    /// Whether the receiver learns of messages that will not come. If not, its own timeout ends the waiting.
     bool gaps = true;
-    /// What is queued when a link ends goes out over the next one. If not, a gap that nobody hears of takes its place.
+    /// Whether what is queued when a link ends goes out over the next one. If not, it becomes a gap that is not
+    /// reported.
     bool outlives_link = true;
 };
 

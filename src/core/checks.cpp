@@ -8,15 +8,15 @@ namespace cluster::core {
 
 namespace {
 
-/// A mesh of n nodes needs about n times n / 2 checks, and one thread may have to do all of them: the newcomers come
-/// first. One that comes alone is checked at once. A node waits until none has come for so long, for each that came
-/// before it without a pause.
+/// A mesh of n nodes needs about n times n / 2 checks, and one thread may have to make all of them. So newcomers come
+/// first, but one that comes alone is checked at once. A node waits until no newcomer has come for this long, times the
+/// number that came before without a pause.
 constexpr Duration check_delay = std::chrono::milliseconds(4);
 constexpr Duration most_check_delay = std::chrono::milliseconds(100);
-/// Of that time, what lies between two checks of one node.
+/// How many checks one node begins in that time, at most.
 constexpr int checks_per_delay = 10;
 constexpr Duration least_check_pause = std::chrono::milliseconds(1);
-/// Checks of one node that are under way: who is slow makes fewer of them.
+/// How many checks of one node are under way at most: so a slow node makes fewer of them.
 constexpr std::size_t most_checks = 4;
 
 }  // namespace

@@ -10,16 +10,16 @@
 
 namespace cluster::core {
 
-/// Which peers that dialled us are dialled back once, and when: should one die, its refusal will mean something. Not
-/// thread-safe; lives in its engine.
+/// Decides which peers that dialled us are dialled back once, and when. If such a peer dies, its refusal will mean
+/// something. Not thread-safe; lives in its engine.
 class Checks : private Part {
 public:
     explicit Checks(Shared& shared) noexcept : Part(shared) {}
 
-    /// Nobody knows where the peer can be dialled. Newcomers come first, but they do not keep us from checking for
-    /// longer than a death would go unnoticed without it.
+    /// It is not known whether the peer can be dialled. Newcomers come first. They delay checks no longer than a death
+    /// would go unnoticed without a check.
     void add(const Pair& pair, Time now);
-    /// Checks one of them. While a mesh forms, links that are still missing come first.
+    /// Checks one of them. While a mesh forms, missing links come first.
     void next(Time now);
 
 private:

@@ -35,7 +35,7 @@ void CreditPool::grow(Share& share, Intake& intake, bool active) {
     extra_ -= share.extra;
     intake.allow(consumed + share.base + share.extra);
 
-    // As far as readers have told, nothing of this session waits to be taken but a message that exceeds its window.
+    // As far as readers have reported, only a message that exceeds the session's window waits to be taken.
     const bool stuck = intake.partial() && intake.received() - consumed < intake.partial_charge() + report_from &&
                        intake.limit() - intake.received() < max_data_frame;
     if (stuck && !share.permit) {
@@ -57,7 +57,7 @@ void CreditPool::lend_permit(Share& share) {
 }
 
 bool CreditPool::overdue(Share& share, const Intake& intake) {
-    // Whoever has sent all of its message waits for readers.
+    // A session that has sent all of its message waits for readers.
     if (!share.permit || !intake.partial()) return false;
     if (intake.received() - share.permit_mark >= max_data_frame) {
         share.permit_mark = intake.received();
@@ -77,14 +77,14 @@ void CreditPool::give_back(Part& part) {
     level();
 }
 
-/// What was taken of the rest as a base window goes back to it.
+/// What was taken from the rest as a base window goes back to the rest.
 void CreditPool::level() noexcept {
     if (base_ <= all_base_) return;
     extra_ += base_ - all_base_;
     base_ = all_base_;
 }
 
-/// Takes what `unread` bytes need, of what no newcomer is entitled to first.
+/// Takes what `unread` bytes need: first from the rest, to which no newcomer is entitled.
 void CreditPool::charge(Part& part, std::uint64_t unread) {
     part.extra = std::min(extra_, unread);
     part.base = std::min(base_, unread - part.extra);
@@ -95,7 +95,7 @@ void CreditPool::charge(Part& part, std::uint64_t unread) {
 }
 
 void CreditPool::lend(Share& share, const Intake& intake) {
-    // The base window stays where it is needed: it is taken as a whole or not at all.
+    // The base window is taken back as a whole or not at all: while messages are unread, it stays.
     const std::uint64_t unread = intake.received() - intake.consumed();
     if (unread == 0) base_ += std::exchange(share.base, 0);
     const std::uint64_t extra = std::min(share.extra, unread > share.base ? unread - share.base : 0);
@@ -108,7 +108,7 @@ void CreditPool::release(Share& share, const Intake& intake) {
     Orphan orphan;
     orphan.part = {share.base, share.extra, share.permit};
     give_back(orphan.part);
-    // A message that came in part is thrown away with its session.
+    // A message of which only a part has come is thrown away with its session.
     orphan.unread = intake.received() - intake.consumed() - intake.partial_charge();
     charge(orphan.part, orphan.unread);
     if (orphan.unread != 0) orphans_[share.session] = orphan;

@@ -13,21 +13,25 @@ namespace cluster::core {
 
 /// Deals out the memory of the inbox: how far each session may send on the user channel. Not thread-safe.
 ///
-/// What a session may still send plus what it sent and nobody took is its window. The windows together stay within the
-/// inbox's size, which is cut in three:
-/// 1. `base_window` for each of `max_peers`, so that nobody is shut out by others; who returns beyond that gets it from
-///    the rest;
-/// 2. a reserve for finishing messages longer than a window, one permit for each that fits in; two at least, so that
-///    one who does not finish does not stop all others. The second may need more than the inbox's size;
-/// 3. the rest goes to those whose messages are being taken, to each at most a third of what remains free, so that it
+/// The flow-control window of a session is what it may still send, plus what it has sent and nobody has taken. The
+/// windows together stay within the size of the inbox, which has three parts:
+/// 1. `base_window` for each of `max_peers`, so that no peer is shut out by others. A peer that returns beyond
+///    `max_peers` gets its window from the rest.
+/// 2. A reserve for finishing messages that are longer than a window: one permit for each that fits in, and at least
+///    two. So one sender that does not finish cannot stop all others. The second permit may need more than the inbox's
+///    size.
+/// 3. The rest goes to sessions whose messages are being taken. Each gets at most a third of what is still free, so it
 ///    never runs out and active sessions end with equal parts.
+///
 /// Credit that was given cannot be taken back; an idle session keeps its part until it uses it. What a session leaves
-/// unread stays charged when it ends. Only a peer that failed and returns may use credit that was dealt out again
-/// meanwhile; the inbox then holds more than its size by as much as that peer had been given. The same holds for who
-/// has begun a long message and lost its permit, because its link was lost or it let others wait.
+/// unread stays charged when it ends.
+///
+/// The inbox can hold more than its size in two cases, in which credit was dealt out again and is used all the same:
+/// - A peer that failed returns: it may use as much more as it had been given.
+/// - A sender has begun a long message and lost its permit, because its link was lost or it let others wait.
 class CreditPool {
 public:
-    /// Readers report what they have taken of a session from so much on; less may stay unreported until another
+    /// Readers report what they have taken of a session from this many bytes on. Less may stay unreported until another
     /// session reports, or a peer goes.
     static constexpr std::uint64_t report_from = std::uint64_t{32} << 10;
     static constexpr std::uint64_t base_window = std::uint64_t{128} << 10;
@@ -47,22 +51,22 @@ public:
 
     CreditPool(std::uint64_t inbox_bytes, std::uint64_t max_peers, std::uint64_t max_message) noexcept;
 
-    /// Raises the limit of `intake` as far as may be: call it when a session starts or comes back, when the application
-    /// has taken messages, and when a part of a message has come.
+    /// Raises the limit of `intake` as far as possible. To be called when a session starts or comes back, when the
+    /// application has taken messages, and when a part of a message has come.
     void grow(Share& share, Intake& intake, bool active);
     /// The session's link is lost: the permit goes to others.
     void lend_permit(Share& share);
-    /// To be called once in a heartbeat for each session. True if it had a permit and finishes nothing with it: in
-    /// `most_idle` heartbeats not even one longest frame has come. Then the permit is free for whoever waits.
+    /// To be called once in a heartbeat for each session. True if the session had a permit and has not used it: in
+    /// `most_idle` heartbeats less than one longest frame has come. The permit is then free for others that wait.
     bool overdue(Share& share, const Intake& intake);
     static constexpr unsigned most_idle = 2;
-    /// The session's peer has failed: what its unread messages do not need goes to others.
+    /// The peer of the session has failed: what its unread messages do not need goes to others.
     void lend(Share& share, const Intake& intake);
-    /// The session is gone; what it left unread is reported to `taken`.
+    /// The session is gone; what the application takes of its unread messages is reported to `taken`.
     void release(Share& share, const Intake& intake);
     /// The application has taken messages of a session that is gone.
     void taken(std::uint64_t session, std::uint64_t bytes);
-    /// A session that waits for what is free now, to call `grow` for; 0 if there is none. It waits no longer.
+    /// A session that waits for what is free now; call `grow` for it. 0 if there is none. It no longer waits.
     std::uint64_t next_waiting();
 
 private:

@@ -8,7 +8,7 @@ namespace cluster::core {
 
 namespace {
 
-/// After its linger a leaving node waits so long for its goodbyes to be answered (R27).
+/// How long a leaving node waits, after its linger, for its goodbyes to be answered (R27).
 constexpr Duration goodbye_least = std::chrono::milliseconds(100);
 constexpr Duration goodbye_most = std::chrono::seconds(1);
 

@@ -14,7 +14,7 @@ void Detector::lost_link(Watch& watch, Time now) const noexcept {
     if (watch.suspected == never) {
         watch.suspected = now;
     } else if (watch.probed != never) {
-        // However long it did not answer on this link, a heartbeat is left to find it by another one.
+        // However long it has not answered on this link, a heartbeat is left to find it by another one.
         watch.suspected = std::max(watch.suspected, now - patience() + heartbeat_);
     }
     watch.probed = never;
@@ -27,7 +27,7 @@ void Detector::answered(Watch& watch, Time now) noexcept {
 }
 
 void Detector::forgive(Watch& watch, Duration lag, Time now) noexcept {
-    // What was noticed since it runs again began after the lag.
+    // What was noticed since this node runs again began after the lag.
     if (watch.probed != never) watch.probed = std::min(watch.probed + lag, now);
     if (watch.suspected != never) watch.suspected = std::min(watch.suspected + lag, now);
 }
@@ -41,7 +41,7 @@ Detector::Judgement Detector::judge(Watch& watch, bool linked, Time now) const n
     if (watch.suspected == never) {
         const Time due = watch.probed + probe_timeout();
         if (now < due) return {Verdict::waiting, due};
-        // Who was slow when it probed, and is not any more, judges late: that is not the peer's time.
+        // This node was slow when it probed, and is not any more. So it judges late, which is not the peer's fault.
         watch.suspected = watch.probed = now - probe_timeout();
         return {Verdict::suspect, now};
     }

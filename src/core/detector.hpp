@@ -7,13 +7,15 @@
 
 namespace cluster::core {
 
-/// Who is alive, judged by one node for itself. Not thread-safe.
+/// Judges, for one node, which peers are alive. Not thread-safe.
 ///
-/// A probe that is not answered within `probe_timeout` is the beginning of a suspicion, a lost link is one at once;
-/// after `patience` without a word a suspicion becomes a conclusion. Any bytes from the peer end it. The scheme is
-/// that of SWIM (Das, Gupta, Motivala, 2002, sections 3.1 and 4.2), with one difference: others are asked and told,
-/// but a conclusion is always this node's own. How long a node waits grows with its own slowness (Dadgar, Phillips,
-/// Currey: "Lifeguard", 2017, section IV.A): who reads late must not take others for late.
+/// A probe that is not answered within `probe_timeout` begins a suspicion; a lost link begins one at once. After
+/// `patience` without a word, a suspicion becomes a conclusion. Any bytes from the peer end it.
+///
+/// The scheme is that of SWIM (Das, Gupta, Motivala, 2002, sections 3.1 and 4.2), with one difference. Others are asked
+/// and told, but a conclusion is always this node's own. How long a node waits grows with its own slowness, because a
+/// node that reads late must not take others for late. That is from "Lifeguard" (Dadgar, Phillips, Currey, 2017,
+/// section IV.A).
 class Detector {
 public:
     Detector(Duration heartbeat, Duration suspicion) noexcept : heartbeat_(heartbeat), suspicion_(suspicion) {}
@@ -24,9 +26,9 @@ public:
         Time probed = never;     ///< the first probe since then
         Time suspected = never;  ///< since when it owes an answer, or has no link
         Time vouched = never;    ///< when another peer last said to have heard from it
-        bool hearsay = false;    ///< it was probed because another peer found it silent
+        bool hearsay = false;    ///< it was probed because another peer got no answer from it
 
-        /// Whether bytes from it would be news.
+        /// Whether bytes from it would change anything.
         bool in_doubt() const noexcept { return probed != never || suspected != never; }
     };
 
@@ -48,14 +50,14 @@ public:
     void lost_link(Watch& watch, Time now) const noexcept;
     /// Bytes came from a peer in doubt.
     void answered(Watch& watch, Time now) noexcept;
-    /// Nobody is judged for a time in which this node itself did not run.
+    /// The time in which this node itself did not run does not count against a peer.
     static void forgive(Watch& watch, Duration lag, Time now) noexcept;
-    /// Whether somebody who would be `gone` has been heard by others.
+    /// Whether others have heard from a peer that this node would conclude to be `gone`.
     bool vouched_for(const Watch& watch, Time now) const noexcept {
         return watch.vouched != never && now - watch.vouched <= patience();
     }
 
-    /// A deadline is met later than this only by a node that is slow itself.
+    /// How late a deadline may be met before this node counts as slow.
     Duration tolerance() const noexcept { return heartbeat_ / 4; }
     /// This node was late.
     void slower() noexcept;
@@ -65,7 +67,7 @@ public:
     Duration patience() const noexcept { return suspicion_ * (1 + slowness_); }
 
     static constexpr unsigned most_slowness = 8;
-    /// A peer that refuses is held for alive so long while those who were asked about it do not answer.
+    /// How long a peer that refuses still counts as alive while the peers asked about it do not answer.
     static constexpr Duration hearing = std::chrono::milliseconds(200);
 
 private:

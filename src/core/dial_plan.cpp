@@ -7,7 +7,7 @@ namespace cluster::core {
 
 namespace {
 
-/// Whether what a seed's address answered is final until the next look: nobody, or nobody of this cluster, is there.
+/// Whether an answer of a seed's address is final until the next look: nobody, or nobody of this cluster, is there.
 bool certain(errc error) {
     return error == errc::connection_refused || error == errc::self || error == errc::not_a_cluster_node ||
            error == errc::wrong_cluster || error == errc::wrong_version || error == errc::removed;
@@ -126,7 +126,7 @@ DialPlan::Allowance& DialPlan::allowance(const PeerId& teller, Time now) {
         return std::min(hearsay_burst, each.dials + passed / std::chrono::duration<double>(hearsay_pause));
     };
     if (!tellers_.contains(teller) && tellers_.size() >= most_hearsay) {
-        // Whose dials are all there again is as if it had never told anything.
+        // A teller that has all its dials again counts as if it had never told anything.
         std::erase_if(tellers_, [&](const auto& entry) { return left(entry.second) >= hearsay_burst; });
         if (tellers_.size() >= most_hearsay) tellers_.erase(tellers_.begin());
     }
@@ -135,7 +135,7 @@ DialPlan::Allowance& DialPlan::allowance(const PeerId& teller, Time now) {
     return found;
 }
 
-/// Whether hearsay may be dialled. If not, all that its teller told of waits for the next dial.
+/// Whether hearsay may be dialled. If not, all peers that its teller has named wait for the next dial.
 bool DialPlan::may_hear(const Target& target, Time now) {
     const double left = allowance(target.teller, now).dials;
     if (left >= 1) return true;
@@ -148,7 +148,7 @@ bool DialPlan::may_hear(const Target& target, Time now) {
     return false;
 }
 
-/// What was told of it is true: its teller gets back what it cost, and others for whom that was missing go on.
+/// The hearsay is true. Its teller gets back what it cost, and targets that lacked those dials go on.
 void DialPlan::met(Target& target) {
     if (target.kind != Kind::hearsay) return;
     target.kind = Kind::peer;
@@ -191,7 +191,7 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
         return entry.second.kind == Kind::remembered && entry.second.running;
     });
     for (;;) {
-        // Who has waited longest comes first: where the budget is short, all get their turn.
+        // The target that has waited longest comes first: even if the budget is short, all get their turn.
         auto next = targets_.end();
         for (auto each = targets_.begin(); each != targets_.end(); ++each) {
             if (!each->second.may_be_dialled() || each->second.due > now) continue;
@@ -247,7 +247,7 @@ std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied,
             if (!spend(target.kind, now)) {
                 constexpr Duration refill = std::chrono::milliseconds(20);
                 if (!stands_back(target.kind)) {
-                    no_token_before_ = now + refill;  // nor for anybody who comes after it
+                    no_token_before_ = now + refill;  // nor for any target after it
                     return std::nullopt;
                 }
                 for (auto& [each, other] : targets_) {
@@ -291,7 +291,7 @@ std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& ta
     target.running = false;
     target.was_tried = true;
     if (target.kind == Kind::seed && target.found > 0) {
-        if (!std::exchange(target.fruitful, true)) target.rounds = 0;  // who else is there is worth a closer look
+        if (!std::exchange(target.fruitful, true)) target.rounds = 0;  // others there are worth a closer look
         const Duration most = target.uncertain ? reconnect_max_ : seed_rest * reconnect_max_;
         target.due = target.wanted = std::max(now, target.begun + pause(target.rounds++, most));
         target.told = {};
@@ -299,7 +299,7 @@ std::optional<DialPlan::Round> DialPlan::settle(std::uint64_t number, Target& ta
     }
     const bool published = target.kind == Kind::peer || target.kind == Kind::hearsay;
     if (target.addresses.empty() && published) {
-        target.due = never;  // it published nothing to dial; it has to come to us
+        target.due = never;  // it published nothing to dial, so it has to dial us
         return std::nullopt;
     }
     if (target.error == errc::connection_lost && target.looks < second_looks) {
@@ -337,9 +337,9 @@ std::optional<DialPlan::Round> DialPlan::failed(Ticket ticket, errc error, Time 
     }
     if (!target.running) return std::nullopt;
     if (!certain(error)) target.uncertain = true;
-    // Behind the address of others and of this node there is nobody to be waited for.
+    // Nobody needs to be waited for at an address that belongs to others and to this node.
     if (target.kind == Kind::seed && target.fruitful && error == errc::self) ++target.found;
-    // Of several addresses the one that got further says more.
+    // Of several addresses, the error of the one that got further says more.
     if (target.error == errc{} || target.error == errc::connection_refused) target.error = error;
     if (target.tried < target.addresses.size()) target.due = now;
     return settle(ticket.target, target, now);
@@ -413,7 +413,7 @@ void DialPlan::released(const PeerId& peer, bool known, Time now) {
         target.engaged = false;
         target.running = false;
         target.was_tried = true;
-        // A link that is lost is dialled again at once, but not one that is lost again and again.
+        // A lost link is dialled again at once, unless it is lost again and again.
         const bool at_once = target.was_attached && now - target.redialled >= reconnect_min_;
         target.due = at_once ? now : now + pause(target.rounds++);
         target.wanted = target.due;
@@ -453,7 +453,7 @@ void DialPlan::hurry(const PeerId& peer, Duration pause, Time now) {
         if (!sought(target, peer) || now - target.hurried < pause) continue;
         if (target.running && target.connected) continue;
         target.hurried = now;
-        target.running = false;  // who was dialled before may be the one that does not answer
+        target.running = false;  // the peer that was dialled before may be the one that does not answer
         if (target.kind == Kind::hearsay) unshun(target);
         target.due = target.wanted = now;
     }

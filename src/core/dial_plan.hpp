@@ -19,30 +19,33 @@ namespace cluster::core {
 
 /// Whom to dial, where and when. Not thread-safe.
 ///
-/// A target is a peer, or an address that somebody named. It is dialled in rounds: all its addresses one after the
-/// other, the next one when the last has failed or has not answered for `stagger`. From the beginning of a round in
-/// vain to that of the next it pauses, each time twice as long, with jitter. A target is left alone while its peer
-/// has a link of any kind (R13).
+/// A target is a peer, or an address that somebody named. It is dialled in rounds. A round dials all its addresses one
+/// after the other: the next one when the last has failed or has not answered for `stagger`. Between the beginnings of
+/// two rounds in vain lies a pause, which doubles each time, with jitter. A target is left alone while its peer has a
+/// link of any kind (R13).
 ///
-/// A seed is a way to many, so no answer ends it. Behind its name, or its one address, there may always be more: each
-/// round looks the name up anew and dials every address that does not lead to a linked peer alone. As long as an
-/// address is silent or fails in another way than by a refusal, rounds are at most `reconnect_max` apart; once each is
-/// linked, refused or this node itself, up to `seed_rest` times as long. With the defaults an address that always
-/// answers, such as that of a load balancer, costs 9 dials in the first minute, and in the end one in five minutes.
+/// A seed is a way to many peers, so no answer ends it: there may always be more behind its name, or its one address.
+/// - Each round looks the name up anew and dials every address, except one that leads to a linked peer and to no other.
+/// - While an address is silent or fails in another way than by a refusal, rounds are at most `reconnect_max` apart.
+/// - Once each address is linked, refused or this node itself, they are up to `seed_rest` times as far apart.
+/// - With the defaults an address that always answers, such as a load balancer's, costs 9 dials in the first minute. In
+///   the end it costs one in five minutes.
 ///
 /// Hearsay is what others tell of peers that were never met. Nobody vouches for it, and the address may be that of a
-/// third party. What one teller says costs `hearsay_burst` dials in vain and then one each `hearsay_pause`; those that
-/// lead to the peer cost nothing. However many peers are said to be at an address, it pauses as one target does.
+/// third party.
+/// - What one teller says costs at most `hearsay_burst` dials in vain, and then one in each `hearsay_pause`. Dials that
+///   lead to the peer cost nothing.
+/// - However many peers are said to be at an address, it pauses as one target does.
 class DialPlan {
 public:
     enum class Kind : std::uint8_t {
         seed,     ///< a way to many, for ever
-        added,    ///< sought until `add` has an answer; if it is kept, again when whoever was there has gone
+        added,    ///< sought until `add` has an answer. If it is kept, it is sought again when its peer has gone
         peer,     ///< sought until the engine drops it
-        hearsay,  ///< a peer that was never met, of which another peer told
+        hearsay,  ///< a peer that was never met, named by another peer
         check,    ///< a peer that has a link, dialled in one round to see whether it can be
-        /// Led to a peer in a former run. Sought until it leads to one again, who is then sought as such, or until the
-        /// engine drops all of them. Many may be dead, so they stand back behind the others.
+        /// It led to a peer in a former run. It is sought until it leads to a peer again, who is then sought as such,
+        /// or until the engine drops all of them. Many may be dead, so others come first.
         remembered,
     };
 
@@ -52,51 +55,51 @@ public:
     }
 
     static constexpr Duration stagger = std::chrono::milliseconds(250);
-    /// The same in the first round after a link was lost: whether that peer is gone depends on all its addresses.
+    /// `stagger` in the first round after a link was lost: whether the peer is gone depends on all its addresses.
     static constexpr Duration short_stagger = std::chrono::milliseconds(25);
-    /// A process that ends may still accept while its links are being closed: a dial that follows a lost link and is
-    /// accepted without a greeting is repeated so soon, and so often, each time after twice as long.
+    /// The first pause before a dial that was accepted without a greeting is repeated, after a lost link. Each further
+    /// pause is twice as long. The reason: a process that ends may still accept while its links are being closed.
     static constexpr Duration second_look = std::chrono::milliseconds(2);
     static constexpr unsigned second_looks = 5;
     /// Dials begun at once, and then per second.
     static constexpr double burst = 256;
     static constexpr double rate = 100;
-    /// Of the burst, dials that are neither for those remembered nor for hearsay.
+    /// The part of the burst that is kept for other dials than those for remembered addresses and hearsay.
     static constexpr double reserved = burst / 2;
-    /// Of the remembered, so many are dialled at the same time.
+    /// How many remembered addresses are dialled at the same time.
     static constexpr std::size_t most_remembered = 64;
-    /// The longest pause of a seed that leads to somebody, in `reconnect_max`.
+    /// The longest pause of a seed that leads to peers, in `reconnect_max`.
     static constexpr int seed_rest = 10;
-    /// Of the addresses behind one name, so many are dialled.
+    /// How many of the addresses behind one name are dialled.
     static constexpr std::size_t most_addresses = 1024;
     /// Added addresses that are kept; beyond that the oldest is forgotten first.
     static constexpr std::size_t most_added = 64;
-    /// Dials in vain that the hearsay of one teller is worth at once, and how long each takes to be allowed anew.
+    /// How many dials in vain the hearsay of one teller is worth at once, and how long each takes to be allowed anew.
     static constexpr double hearsay_burst = 64;
     static constexpr Duration hearsay_pause = std::chrono::seconds(10);
-    /// So many tellers, and so many addresses of hearsay, are remembered for that.
+    /// How many tellers, and how many addresses of hearsay, are remembered for that.
     static constexpr std::size_t most_hearsay = 1024;
 
     DialPlan(Duration reconnect_min, Duration reconnect_max, std::uint64_t jitter_seed) noexcept
         : reconnect_min_(reconnect_min), reconnect_max_(reconnect_max), dice_(jitter_seed) {}
 
     std::uint64_t seek(const Address& name, Kind kind, Time now);
-    /// Seeks `peer` from `not_before` on; if it is sought already, only its addresses are replaced,
-    /// and a round at the former ones begins anew.
+    /// Seeks `peer` from `not_before` on. If it is sought already, only its addresses are replaced, and a round at the
+    /// former ones begins anew.
     void seek(const PeerId& peer, const std::vector<Address>& addresses, Time not_before);
-    /// The same for a peer that was never met, of which `teller` told. If another told of it before, it stays hearsay
-    /// of that one while that one's dials last.
+    /// The same for a peer that was never met, and that `teller` has named. If another named it before, it stays the
+    /// hearsay of that one while that one has dials left.
     void hear(const PeerId& peer, const PeerId& teller, const std::vector<Address>& addresses, Time now);
-    /// Dials `peer` once although it has a link; `failed` or the engine ends that.
+    /// Dials `peer` in one round although it has a link; `failed` or the engine ends the check.
     void check(const PeerId& peer, const std::vector<Address>& addresses, Time now);
-    /// How many of those are planned or under way.
+    /// How many checks are planned or under way.
     std::size_t checks() const noexcept;
     void drop(std::uint64_t target) { changed().erase(target); }
     void drop(const PeerId& peer);
     void drop(Kind kind);
-    /// The answer of an `add` was `peer`: what was added is sought again when that one has gone.
+    /// The answer of an `add` was `peer`: the added address is sought again when that peer has gone.
     void keep(std::uint64_t target, const PeerId& peer);
-    /// Forgets added addresses that led to `peer` last. Whether there were any.
+    /// Forgets added addresses that led to `peer` last. Returns whether there were any.
     bool drop_added(const PeerId& peer);
     void drop_all() { changed().clear(); }
     /// Drops all but the targets of kind `peer` for `peers`.
@@ -109,15 +112,15 @@ public:
         /// `address` is a name to be resolved; otherwise it is to be dialled.
         bool resolve = false;
     };
-    /// The next thing to do now. An address for which `occupied` is true belongs to another peer by now and is not
+    /// The next thing to do now. An address for which `occupied` is true now belongs to another peer and is not
     /// dialled.
     using Occupied = std::function<bool(const PeerId&, const Address&)>;
     /// A round for a peer does not begin before `earliest(peer)`.
     using Earliest = std::function<Time(const PeerId&)>;
-    /// Whether an address of a seed leads to a linked peer and to nobody else: then it is not dialled.
+    /// Whether an address of a seed leads to a linked peer and to no other. If so, it is not dialled.
     using Linked = std::function<bool(const Address&)>;
     std::optional<Step> step(Time now, const Occupied& occupied, const Earliest& earliest, const Linked& linked);
-    /// When `step` should be asked again. It is asked for at every turn, hence remembered until something changes.
+    /// When `step` should be asked again. It is asked at every turn, so the answer is kept until something changes.
     Time next() const;
 
     /// A round has ended in vain.
@@ -138,13 +141,13 @@ public:
     };
     /// A dial, or resolving, came to nothing.
     std::optional<Round> failed(Ticket ticket, errc error, Time now);
-    /// Somebody has accepted a dial. While the two greet each other nothing begins its round anew: on a slow machine
+    /// Somebody has accepted a dial. While the two greet each other, nothing begins its round anew: on a slow machine
     /// that would only make more work.
     void connected(Ticket ticket);
-    /// A dial reached `peer`; that of a seed: a linked one.
+    /// A dial reached `peer`. For a seed: a peer that is linked.
     void answered(Ticket ticket, const PeerId& peer, Time now);
-    /// Whether no seed and no peer is left that has not been tried once: until a round or a link has ended in vain, or
-    /// has led to somebody for whom `met` is true.
+    /// Whether each seed and each peer has been tried once. A target was tried when a round or a link has ended in
+    /// vain. It was also tried when it has led to a peer for which `met` is true.
     bool all_tried(const std::function<bool(const PeerId&)>& met) const;
     const std::optional<PeerId>* bound(std::uint64_t target) const;
     Kind kind(std::uint64_t target) const;
@@ -153,16 +156,16 @@ public:
     void engaged(const PeerId& peer);
     /// The session is attached: the next pause is a short one again.
     void attached(const PeerId& peer);
-    /// The peer has no link any more; `known` where a target of kind `peer` goes on seeking it.
+    /// The peer has no link any more. `known`: a target of kind `peer` goes on seeking it.
     void released(const PeerId& peer, bool known, Time now);
-    /// The peer is out of view: addresses that led to it are sought again for whoever is there, and seeds are looked at
-    /// anew. Added ones that lead to nobody are forgotten at `until`.
+    /// The peer is out of view. Addresses that led to it are sought again, since another peer may be there, and seeds
+    /// are looked at anew. Added ones that lead to nobody are forgotten at `until`.
     void unbind(const PeerId& peer, Time now, Time until);
-    /// Whatever was planned or is under way: begins a round now, unless the last one like this is less than `pause`
-    /// ago, or somebody has accepted a dial.
+    /// Begins a round now, whatever was planned or is under way. Not if the last one like this is less than `pause`
+    /// ago, or if somebody has accepted a dial.
     void hurry(const PeerId& peer, Duration pause, Time now);
 
-    /// Nobody could answer this node for so long, because it did not run: its dials get as much more time.
+    /// This node did not run for `lag`, so nobody could answer it: its dials get as much more time.
     void forgive(Duration lag, Time now);
 
     /// Rounds ended by the plan itself, because every address was occupied.
@@ -172,13 +175,13 @@ private:
     struct Target {
         Kind kind = Kind::peer;
         std::optional<PeerId> peer;
-        std::optional<PeerId> former;  ///< of an added address: who was there last
+        std::optional<PeerId> former;  ///< of an added address: the peer that was there last
         Address name;
         std::vector<Address> addresses;
         Time due{};
         Time until = never;  ///< when it is forgotten
-        bool kept = false;   ///< an added address that has led to somebody
-        bool fruitful = false;  ///< a seed that has led to somebody since a peer went out of view
+        bool kept = false;   ///< an added address that has led to a peer
+        bool fruitful = false;  ///< a seed that has led to a peer since one went out of view
         PeerId teller;          ///< of hearsay
         std::size_t spent = 0;  ///< of the teller's dials
         bool starved = false;   ///< put off because the teller has none left
@@ -229,7 +232,7 @@ private:
         unsigned times = 0;
     };
 
-    /// Those who wait for a share of the budget that the others leave.
+    /// Kinds that get only what the others leave of the budget.
     static bool stands_back(Kind kind) noexcept { return kind == Kind::remembered || kind == Kind::hearsay; }
     static bool sought(const Target& target, const PeerId& peer) {
         return (target.kind == Kind::peer || target.kind == Kind::hearsay) && target.peer == peer;

@@ -23,7 +23,7 @@ Duration dial_grace(std::size_t nodes) {
     return std::clamp<Duration>(each * (count * count), least, most);
 }
 
-/// How many times that at most, if peers come one after the other all the time.
+/// How many times that long it waits at most, if peers come one after the other all the time.
 constexpr int most_graces = 4;
 
 }  // namespace
@@ -36,7 +36,7 @@ void Dialling::begin(Time now) {
         const Pair* pair = peers_.find(id);
         if (pair == nullptr || roster_.self().id < id || pair->in_view) return Time();
         const Duration grace = dial_grace(peers_.pairs.size());
-        // While others come, the one that is to dial us may not have had its turn yet.
+        // While others come, the node that should dial us may not have had its turn yet.
         return std::max(pair->named, std::min(peers_.last_shown, pair->named + most_graces * grace)) + grace;
     };
     const auto is_linked = [&](const Address& address) { return peers_.leads_to_linked(address); };
@@ -58,14 +58,14 @@ void Dialling::begin(Time now) {
         actions_.push_back(Dial{link.id, step->address});
     }
     for (const DialPlan::Round& round : plan_.take_ended()) round_failed(round, now);
-    may_be_settled();  // all addresses behind a seed may lead to linked peers
+    may_be_settled();  // all addresses of a seed may lead to linked peers
 }
 
 void Dialling::resolved(std::uint64_t target, std::vector<Address> addresses, errc error, Time now) {
     errc why = error == errc{} ? errc::unresolvable_host : error;
     addresses = peers_.dialable(addresses);
-    // All processes may be given the same seeds, their own address among them. Where it listens is asked each time: an
-    // address may go from one host to another.
+    // All processes may be given the same seeds, their own address among them. The own addresses are read each time,
+    // because an address may go from one host to another.
     const auto is_own = [&](const Address& each) { return own_.listens_on(each); };
     const bool added = joins_.await(target);
     if (!added && std::erase_if(addresses, is_own) != 0) why = errc::self;
@@ -97,8 +97,8 @@ void Dialling::round_failed(const DialPlan::Round& round, Time now) {
                         : added ? "added"
                                 : "remembered") +
                 "_unreachable address=" + token(round.name) + " why=" + quoted(make_error_code(round.error).message()));
-        // Whoever was there in a former run is not there now, and who is need not be disturbed again. Who parted from
-        // this node does not want to be dialled.
+        // An added address is over when its peer has parted from this node. A remembered one is over when a node of
+        // another cluster answers there, which need not be disturbed again.
         const bool over = added ? round.error == errc::removed : !seed && round.error == errc::wrong_cluster;
         if (over) plan_.drop(round.target);
     }
@@ -125,8 +125,8 @@ void Dialling::failed(Link& link, errc error, Time now) {
     const auto* bound = plan_.bound(target);
     const std::optional<PeerId> sought =
         bound != nullptr && DialPlan::is_for_peer(kind) ? *bound : std::optional<PeerId>();
-    // Only the address itself can say that nobody is there: who answers in place of the one that is sought, be it this
-    // node, is evidence against nobody.
+    // Only the address itself can say that nobody is there. Another node that answers in place of the one that is
+    // sought, even this node itself, is evidence against nobody.
     const bool refused = link.state == LinkState::dialling && error == errc::connection_refused;
     const Suspicions::Attempt attempt{link.wanted, link.begun, refused, sought};
     if (const auto round = plan_.failed({target, link.round}, error, now)) round_failed(*round, now);
@@ -147,7 +147,7 @@ bool Dialling::finds_linked(Link& link, Pair& pair, Time now) {
 }
 
 void Dialling::reached(Link& link, Pair& pair, Time now) {
-    // A seed's dial has its answer when the peer is linked.
+    // The dial of a seed has its answer only when the peer is linked.
     if (link.target == 0 || plan_.kind(link.target) == DialPlan::Kind::seed) return;
     const auto* wanted = plan_.bound(link.target);
     if (wanted != nullptr && DialPlan::is_for_peer(plan_.kind(link.target)) && **wanted != pair.id) {
@@ -167,7 +167,7 @@ void Dialling::unblock(const Address& address) {
     roster_.unblock(address, !taken);
 }
 
-/// Whoever is found at `dialled` may be on another host and would never be able to dial this node. Says so once.
+/// The peer found at `dialled` may be on another host, and would never be able to dial this node. Warns of that once.
 void Dialling::warn_of_loopback(const std::vector<Address>& dialled) {
     const auto& own = roster_.self().addresses;
     const auto is_here = [](const Address& each) { return is_loopback(each.host); };

@@ -26,15 +26,15 @@ public:
     void resolved(std::uint64_t target, std::vector<Address> addresses, errc error, Time now);
     /// The dial that made this link has come to nothing.
     void failed(Link& link, errc error, Time now);
-    /// It has read the HELLO of `pair`. True if that one is linked already and the link is not needed.
+    /// The dial has read the HELLO of `pair`. True if that peer is linked already and this link is not needed.
     bool finds_linked(Link& link, Pair& pair, Time now);
-    /// It has reached `pair`, which answers who waits for that, unless it looked for another.
+    /// The dial has reached `pair`, unless it sought another peer. Answers the adds that wait for this.
     void reached(Link& link, Pair& pair, Time now);
-    /// The application wants whoever is at `address`. That one says so itself does not count where we know another
-    /// there.
+    /// The application wants the peer at `address`. If another peer is known there, it does not count that a parted one
+    /// has named this address.
     void unblock(const Address& address);
 
-    /// See `Engine`. If not, `take_settled` is true when it is.
+    /// See `Engine`. After false, `take_settled` returns true when it is settled.
     bool settled();
     bool take_settled();
     /// Something has come or ended for which `settled` may have waited.
@@ -50,8 +50,8 @@ private:
     Suspicions& suspicions_;
     const Patience& patience_;
     bool warned_of_loopback_ = false;
-    bool settling_ = false;    ///< somebody waits until it is settled
-    bool settle_due_ = false;  ///< and it may be
+    bool settling_ = false;    ///< an operation waits until the engine is settled
+    bool settle_due_ = false;  ///< it may be settled now
 };
 
 }  // namespace cluster::core

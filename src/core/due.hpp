@@ -12,10 +12,10 @@
 
 namespace cluster::core {
 
-/// What one link has to write beside the messages and members of its session. Not thread-safe; lives in its link.
+/// What one link has to write, apart from the messages and members of its session. Not thread-safe; lives in its link.
 ///
-/// 1. Each kind is due at most once, however often somebody asks for it, and goes out in the order of `pull`.
-/// 2. A frame that says how things stand is made when it is written, by the author.
+/// 1. Each kind is due at most once, even if it is asked for often, and goes out in the order of `pull`.
+/// 2. A frame that states the present is made by the author when it is written.
 /// 3. After the last words, a REFUSE or a GOODBYE, nothing is written.
 struct Due {
     /// Answers that wait on one link.
@@ -43,7 +43,7 @@ struct Due {
             found->wants_answer = true;
         }
     }
-    /// False if too many wait: who asks so much and does not read gets no answer.
+    /// False if too many wait: a peer that asks so much and does not read gets no answer.
     bool answer(const PeerId& id, bool heard) {
         std::erase_if(findings_, [&](const Finding& each) { return each.id == id; });
         if (findings_.size() == most_findings) return false;
@@ -54,9 +54,9 @@ struct Due {
         if (std::find(news.begin(), news.end(), id) == news.end()) news.push_back(id);
     }
 
-    /// Writes all of it. `author` makes the frames `hello`, `offer`, `attach`, `ack` and `ping`, writes a `list` and
-    /// the `news`, and knows whether the link is `attached` and its session `owes_ack`. False: the session writes
-    /// nothing.
+    /// Writes all of it. `author` makes the frames `hello`, `offer`, `attach`, `ack` and `ping`, and writes a `list`
+    /// and the `news`. It also knows whether the link is `attached` and its session `owes_ack`. False: the session
+    /// writes nothing.
     template <class Author>
     bool pull(Author&& author, OutputSink& sink) {
         if (over_) return false;

@@ -101,7 +101,7 @@ void Engine::serve_waiting(Time now) {
         if (pair == nullptr) continue;
         CreditPool::Share& share = pair->session->share();
         share.waits_for_base = share.waits_for_permit = false;
-        // Who has no link asks again when it has one.
+        // A session without a link asks again when it has one.
         if (peers_.attached_link(*pair) != nullptr) give_credit(*pair, false, now);
     }
 }
@@ -111,7 +111,7 @@ void Engine::serve_waiting(Time now) {
 void Engine::leave(Time now) {
     if (leaving_) return;
     leaving_ = true;
-    sending_.room_freed();  // whoever waits for room is told that the node is closed
+    sending_.room_freed();  // callers that wait for room learn that the node is closed
     joins_.answer_all(errc::closed);
     // Only peers that still have a session to end are dialled again (R28).
     std::vector<PeerId> kept;
@@ -151,7 +151,7 @@ void Engine::linger_ends(Time now) {
         queue_goodbyes(now);
         drop_strangers(true, now);
     }
-    // Who has no link cannot be told. The second time nobody answers any more.
+    // A peer without a link cannot be told. The second time nobody answers any more.
     const std::vector<Pair*> view = peers_.view;
     for (Pair* pair : view) {
         if (!first || peers_.attached_link(*pair) == nullptr) leave_view(*pair, RemovalReason::failed, now);
@@ -208,7 +208,7 @@ void Engine::beat(Time now) {
         credit_.overdue(pair->session->share(), pair->session->user().in);
         if (now - pair->entered >= 2 * options_.heartbeat) pair->listed = true;
     }
-    serve_waiting(now);  // sessions that never came to anything give credit back without a word
+    serve_waiting(now);  // sessions that never came to anything give credit back silently
     timers_.set({Timer::beat, 0}, now + options_.heartbeat);
     suspicions_.beat(now);
     dialling_.may_be_settled();
@@ -275,7 +275,7 @@ void Engine::fire(EngineTimers::Key key, Time now) {
         case Timer::resume:
             if (Pair* pair = pair_of_timer();
                 pair != nullptr && pair->session && peers_.attached_link(*pair) == nullptr) {
-                // R21: what was queued is given up, the session is not, but it no longer keeps others from the id.
+                // R21: what was queued is given up. The session stays, but it no longer keeps others from the id.
                 sending_.surrender(*pair, errc::timed_out);
                 pair->session->stop_defending();
                 const std::vector<LinkId> candidates = pair->links;
@@ -298,7 +298,7 @@ void Engine::fire(EngineTimers::Key key, Time now) {
         case Timer::check: checks_.next(now); break;
         case Timer::expiry:
             roster_.expire(now);
-            plan_.drop(DialPlan::Kind::remembered);  // whatever else is awaited here began later than the node
+            plan_.drop(DialPlan::Kind::remembered);  // all other things that are awaited here began later than the node
             if (roster_.next_expiry() != never) timers_.set(key, roster_.next_expiry());
             break;
         case Timer::linger: linger_ends(now); break;

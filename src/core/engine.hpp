@@ -29,9 +29,9 @@ namespace cluster::core {
 /// One node's decisions, and the only part of the core that the network and the simulator talk to. It decides what
 /// concerns several of its parts: which link carries a session, who is in view, when a session ends.
 ///
-/// Every event carries the time. What follows from it are actions, to be taken with `take_actions` and carried out in
-/// order, and links with something to write, to be taken with `take_ready` and served with `pull`. Not thread-safe:
-/// its driver serialises all calls. Has no socket, clock, thread or randomness of its own.
+/// Every event carries the time. An event leads to actions, to be taken with `take_actions` and carried out in order.
+/// It also leads to links with something to write, to be taken with `take_ready` and served with `pull`. Not
+/// thread-safe: its driver serialises all calls. Has no socket, clock, thread or randomness of its own.
 ///
 /// 1. A link is attached to at most one session, a session to at most one link.
 /// 2. A peer is in view from the moment it attaches until it leaves, fails, is removed, or removes us.
@@ -49,18 +49,19 @@ public:
 
     /// Answered by an AddDone under the returned number.
     std::uint64_t add(const Address& address, Time now);
-    /// It is answered with `errc::cancelled`, unless it has an answer.
+    /// Answers it with `errc::cancelled`, unless it has an answer.
     void cancel_add(std::uint64_t number);
 
-    /// To all in view but observers, all or none but for those that are skipped. The time is needed only to find out
-    /// who is slow: it may be left out of a first attempt, because to ask for it costs much beside a small message.
+    /// To all in view that are no observers. All receivers get it or none, except those that are skipped. The time is
+    /// needed only to find out which peers are slow. It may be left out of a first attempt: beside a small message,
+    /// asking for it costs much.
     Outcome broadcast(const Body& body, Skip skip, std::optional<Time> now = std::nullopt) {
         return sending_.broadcast(body, skip, now);
     }
     Outcome send(const PeerId& to, const Body& body, Skip skip, std::optional<Time> now = std::nullopt) {
         return sending_.send(to, body, skip, now);
     }
-    /// To several, all or none but for those that are skipped; to one that is named twice, once.
+    /// To several peers. All get it or none, except those that are skipped; a peer that is named twice gets it once.
     Outcome send(std::span<const PeerId> to, const Body& body, Skip skip, std::optional<Time> now = std::nullopt) {
         return sending_.send(to, body, skip, now);
     }
@@ -68,24 +69,24 @@ public:
     void taken(std::uint64_t session, std::uint64_t bytes, Time now);
 
     bool remove(const PeerId& id, Time now);
-    /// Forgets one peer that is out of view and has no link, its session included: what happens by itself when there
+    /// Forgets one peer that is out of view and has no link, with its session. This also happens by itself when there
     /// are more than this node keeps. False if there is none.
     bool forget_one(Time now);
     void set_tags(Tags tags, Time now);
-    /// The interfaces of this machine have changed; see `EngineOptions` for both.
+    /// The interfaces of this machine have changed. For both arguments see `EngineOptions`.
     void listening(std::vector<Address> addresses, std::vector<std::string> zones, Time now) {
         gossip_.listening(std::move(addresses), std::move(zones), now);
     }
 
-    /// Shared membership. What this node itself enrols and withdraws is not reported by an action.
-    /// Zero, `errc::too_many_members` or `errc::closed`.
+    /// Shared membership. What this node itself enrols and withdraws is not reported by an action. The result is zero,
+    /// `errc::too_many_members` or `errc::closed`.
     errc put_member(RecordRef record) { return members_.put(std::move(record)); }
     void erase_member(const MemberId& id) { members_.erase(id); }
     /// Whether all in view have acknowledged what this node enrolled and withdrew up to `version`. If not, a
     /// MembersSeenByMore comes when it is worth asking again.
     bool members_seen(std::uint64_t version) { return members_.seen(version); }
     /// Whether each seed has been tried once, all in view have told whom they have in view, and those have been tried
-    /// once, too. If not, a Settled comes when it is so.
+    /// once, too. If not, a Settled comes when all this is true.
     bool settled() { return dialling_.settled(); }
 
     /// Answered by a LeaveDone.
@@ -93,13 +94,13 @@ public:
 
     // Link events.
 
-    /// Somebody connected from `remote`. 0: there are too many links; close it.
+    /// A node has connected from `remote`. 0: there are too many links; close it.
     LinkId accepted(const Address& remote, Time now);
     /// A dial has reached `remote`.
     void connected(LinkId link, const Address& remote, Time now);
     void dial_failed(LinkId link, errc error, Time now);
     void resolved(std::uint64_t target, std::vector<Address> addresses, errc error, Time now);
-    /// Frames that came in, one after the other. False: the link is not wanted any more; forget what else came.
+    /// Frames that came in, one after the other. False: the link is no longer wanted; forget what else came.
     bool received(LinkId link, Control&& frame, Time now);
     bool received(LinkId link, const DataRun& run, Time now);
     /// What came in breaks a rule.
@@ -129,17 +130,17 @@ public:
     std::vector<Peer> peers() const { return peers_.describe(peers_.view); }
     /// Those out of view, too; see `Node::peers(Everybody)`.
     std::vector<Peer> everybody() const { return peers_.everybody(); }
-    /// Whom a broadcast would reach now.
+    /// The peers that a broadcast would reach now.
     std::vector<Peer> audience() const { return peers_.describe(peers_.audience); }
     std::optional<Peer> peer(const PeerId& id) const;
     std::size_t peer_count() const noexcept { return peers_.view.size(); }
     std::size_t suspect_count() const noexcept { return peers_.suspect_count(); }
     std::size_t unreachable_count() const noexcept { return peers_.unreachable_count(); }
-    /// Of all in view; none once the node leaves, since then its view means nothing.
+    /// Of all in view. Nothing once the node leaves, because its view then means nothing.
     std::optional<std::vector<Whereabouts>> whereabouts() const;
     /// `peer=... name="..."`, as log lines say it; without a name if it is not known.
     std::string who(const PeerId& id) const { return peers_.who(id); }
-    /// Whose session `link` carries, if any.
+    /// The peer whose session `link` carries, if any.
     std::optional<PeerId> attached_to(LinkId link) const { return peers_.attached_to(link); }
     std::size_t link_count() const noexcept { return peers_.links.size(); }
     std::uint64_t members_version() const noexcept { return members_.version(); }
@@ -154,7 +155,8 @@ private:
     // engine.cpp: credit, leaving, the clock
     void give_credit(Pair& pair, bool active, Time now);
     void serve_waiting(Time now);
-    /// Links of peers that are not in view and that do not end by themselves; those that are `attaching`, too, or not.
+    /// Links of peers that are not in view and that do not end by themselves. `attaching`: those that are attaching,
+    /// too.
     void drop_strangers(bool attaching, Time now);
     void queue_goodbyes(Time now);
     void linger_ends(Time now);
@@ -183,7 +185,7 @@ private:
     std::size_t unattached(bool accepted_only) const;
     void admit(const std::string& host, Time now);
     bool just_attached(const Pair* pair, Refusal reason, Time now) const;
-    /// `details`: what the log says of it beside the reason.
+    /// `details`: what the log adds to the reason.
     void refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof = std::nullopt,
                 const std::string& details = {});
     void on(Link& link, const Refuse& refuse, Time now);

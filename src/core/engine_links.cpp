@@ -44,8 +44,8 @@ std::string_view to_string(Refusal reason) {
     return "unknown";
 }
 
-/// Whether only a link that carries a session may bring the frame. All others say themselves in which state they may
-/// come.
+/// Whether only a link that carries a session may bring the frame. The handlers of all other frames check the state of
+/// the link.
 bool belongs_to_session(const Control& frame) {
     return !std::holds_alternative<Hello>(frame) && !std::holds_alternative<Refuse>(frame) &&
            !std::holds_alternative<Offer>(frame) && !std::holds_alternative<Attach>(frame) &&
@@ -66,7 +66,7 @@ void Engine::log(Severity severity, const Link& link, std::string_view event, co
 
 // Opening and closing.
 
-/// Links that others made, and ours if wanted, that carry no session.
+/// How many links carry no session: those that others made, and also ours unless `accepted_only`.
 std::size_t Engine::unattached(bool accepted_only) const {
     return static_cast<std::size_t>(std::count_if(peers_.links.begin(), peers_.links.end(), [&](const auto& entry) {
         const Link& link = entry.second;
@@ -75,9 +75,10 @@ std::size_t Engine::unattached(bool accepted_only) const {
     }));
 }
 
-/// Sees to it that there is room for one more link that is not attached, from `host`. Links that are count apart. There
-/// may be as many as peers and 64 more, half of those from one host. Of the host with most the oldest goes, or of all
-/// if hosts have equally many. A greeting takes a few round trips, so an honest one has been through by then.
+/// Makes room for one more link that is not attached, from `host`. Links that are attached count apart. There may be as
+/// many as peers and 64 more, half of those from one host. If there are more, the oldest link of the host with most of
+/// them goes, or the oldest of all if hosts have equally many. A greeting takes a few round trips, so an honest one is
+/// over by then.
 void Engine::admit(const std::string& host, Time now) {
     const std::size_t most = options_.max_peers + 64;
     if (unattached(true) < most / 2) return;
@@ -185,14 +186,15 @@ void Engine::link_ended(LinkId id, Time now) {
             return;
         case LinkState::refusing: drop(id, "", errc::connection_lost, now); return;
         case LinkState::greeting: {
-            // Whoever named the address learns that nobody greeted there; a peer that is sought may yet be there.
+            // The caller that named the address learns that nobody greeted there. A peer that is sought may still be
+            // there.
             const bool sought = plan_.kind(link->target) == DialPlan::Kind::peer;
             drop(id, "no_hello", sought ? errc::connection_lost : errc::not_a_cluster_node, now);
             return;
         }
         default: {
-            // The one with the smaller id closes what it does not need: a link beside the one in use, or that one, for
-            // another over which it goes on.
+            // The node with the smaller id closes a link that it does not need beside the one in use. If the session
+            // goes on over another link, it closes the one in use.
             const bool another = pair != nullptr && pair->links.size() > 1;
             const bool used = link->state == LinkState::attached;
             drop(id, !another ? "lost" : used ? "replaced" : "redundant", errc::connection_lost, now);
@@ -217,7 +219,7 @@ void Engine::unlink(Link& link, Time now) {
             credit_.lend_permit(session->share());
             serve_waiting(now);
         }
-        // It may have been fenced already for an ATTACH that now came to nothing.
+        // It may have been fenced already for an ATTACH that has now failed.
         if (session->attached() == 0 && session->attaching() == 0 && session->token() && session->defended()) {
             if (!timers_.pending({Timer::resume, pair->number})) {
                 timers_.set({Timer::resume, pair->number}, now + pair->resume_for);
@@ -370,7 +372,7 @@ std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello) {
 }
 
 /// Whether there is no place for this pair, or for a newcomer. Peers in view count, and those to which a session is
-/// being attached. Who has a session always has a place.
+/// being attached. A peer with a session always has a place.
 bool Engine::full(const Pair* pair) const {
     if (pair != nullptr && (pair->in_view || (pair->session && pair->session->token()))) return false;
     std::size_t taken = peers_.view.size();
@@ -381,15 +383,15 @@ bool Engine::full(const Pair* pair) const {
     return taken >= options_.max_peers;
 }
 
-/// Whether, with `more`, there are more peers than this node remembers. Strangers who only greet do not count.
+/// Whether, with `more`, there are more peers than this node remembers. Strangers that only greet do not count.
 bool Engine::crowded(std::size_t more) const {
     const std::size_t all = peers_.pairs.size() + more;
     const std::size_t most = 2 * options_.max_peers;
     return all > most && all > most + unattached(false);
 }
 
-/// Peers out of view are remembered, too, but not without end. First to go are those that never were in view, then
-/// those that were attached for the shortest time in all. False if nobody can be forgotten.
+/// Peers out of view are remembered, too, but not for ever. First to go are those that never were in view, then those
+/// that were attached for the shortest time in all. False if none can be forgotten.
 bool Engine::forget_one(Time now) {
     const auto worth = [](const Pair& pair) {
         return std::tuple(pair.session && pair.session->token(), pair.known, pair.watch.heard);
@@ -419,7 +421,7 @@ void Engine::cancel_timers(const Pair& pair) {
 
 // Refusing.
 
-/// R19: an OFFER that was made before the first ATTACH was read is refused for want of a proof, and means nothing.
+/// R19: an OFFER that was made before the first ATTACH was read is refused for lack of a proof. That means nothing.
 bool Engine::just_attached(const Pair* pair, Refusal reason, Time now) const {
     return (reason == Refusal::id_in_use || reason == Refusal::unknown_session) && pair != nullptr && pair->session &&
            pair->attachments <= 1 && now - pair->entered < options_.handshake_timeout;
@@ -465,7 +467,7 @@ void Engine::on(Link& link, const Refuse& refuse, Time now) {
         anew = pair->id;
     }
     drop(id, "", error_of(reason), now);
-    if (anew && !leaving_) plan_.hurry(*anew, Duration(), now);  // nothing stands in the way any more
+    if (anew && !leaving_) plan_.hurry(*anew, Duration(), now);  // nothing prevents it any more
 }
 
 }  // namespace cluster::core

@@ -22,14 +22,14 @@ struct EngineOptions {
     Facts self;
     /// It gets no broadcasts.
     bool observer = false;
-    /// Where the node listens, as the system says, the most likely address first; empty: at those of `self`.
+    /// Where the node listens, as the system says, the most likely address first. Empty: at the addresses of `self`.
     std::vector<Address> listening = {};
-    /// Not the addresses of `self` are published, but those where it listens, in the order in which peers see it there.
+    /// Publish the addresses where the node listens, in the order in which peers see it there, and not those of `self`.
     bool publish_observed = false;
     /// Interfaces over which link-local IPv6 addresses can be dialled.
     std::vector<std::string> zones = {};
     std::vector<Address> seeds;
-    /// Where peers were in a former run: dialled for `forget_after`, behind all others.
+    /// Where peers were in a former run: dialled for `forget_after`, after all others.
     std::vector<Address> remembered = {};
     Duration heartbeat{};
     Duration suspicion{};
@@ -41,17 +41,17 @@ struct EngineOptions {
     Duration handshake_timeout{};
     Duration attach_timeout{};
     Duration linger{};
-    /// For how long an outbox that has filled up may take to drain by half before its peer is slow.
+    /// How long an outbox that has filled up may take to drain by half before its peer is slow.
     Duration send_timeout{};
     std::size_t inbox_bytes = 0;
     std::size_t outbox_bytes = 0;
     std::size_t total_outbox_bytes = 0;
     std::size_t max_message = 0;
     std::size_t max_peers = 0;
-    /// The members of others, each with `Registry::member_cost`.
+    /// Limit for the members of others; each counts as its data and `Registry::member_cost`.
     std::size_t members_bytes = std::size_t{256} << 20;
-    /// Whether a reply of this peer to this call is waited for; otherwise one that comes in parts is not kept. Empty:
-    /// all are. Called from within the engine, which it must not use.
+    /// Whether this node waits for a reply of this peer to this call. If not, a reply that comes in parts is not kept.
+    /// Empty: all are kept. Called from within the engine, which it must not use.
     std::function<bool(const PeerId&, std::uint64_t call)> awaits = {};
     RandomSource random;
 };

@@ -30,7 +30,7 @@ void Engine::on(Link& link, Offer&& offer, Time now) {
 /// R4: what to do with a link whose OFFER has been read.
 void Engine::decide(Link& link, Time now) {
     Pair& pair = *link.pair;
-    link.state = LinkState::greeted;  // it is judged now, whatever ends meanwhile
+    link.state = LinkState::greeted;  // it is judged now, even if another link ends meanwhile
     if (!pair.session) make_session(pair);
     const auto& token = pair.session->token();
     const auto proves = [&](const Token& of) {
@@ -76,7 +76,7 @@ void Engine::decide_waiting(Pair& pair, Time now) {
     }
 }
 
-/// R6, R7: from here on nothing of the old link counts; what is stated next is final.
+/// R6, R7: from here on nothing that comes on the old link counts; what is stated next is final.
 void Engine::fence(Pair& pair, Time now) {
     Link* old = peers_.find(pair.session->attached());
     if (old == nullptr) return;
@@ -204,7 +204,7 @@ void Engine::begin_anew(Pair& pair, LinkId keep, Time now) {
 }
 
 /// The session is not defended any more: what has come of messages in parts does not wait for the rest for ever. The
-/// sender may take these parts for delivered, so the session is forgotten with them, and both are told of it.
+/// sender may take these parts for delivered. So the session is forgotten with them, and both sides report that.
 void Engine::discard_parts(Pair& pair, Time now) {
     const auto& channels = pair.session->channels();
     const bool parts = std::any_of(channels.begin(), channels.end(),
@@ -220,7 +220,7 @@ void Engine::discard_parts(Pair& pair, Time now) {
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);  // it is sought on
 }
 
-/// Replies that come in parts and for which nobody waits any more.
+/// Discards replies that come in parts and that no call waits for any more.
 void Engine::discard_unawaited() {
     if (!options_.awaits) return;
     for (auto& [id, pair] : peers_.pairs) {
@@ -230,13 +230,13 @@ void Engine::discard_unawaited() {
     }
 }
 
-/// What this node has forgotten of the pair's former session is told with the next one.
+/// What this node has forgotten of the pair's former session is reported in the next one.
 void Engine::take_over_unsettled(Pair& pair) {
     const std::uint64_t forgotten = forgotten_.take_unsettled(pair.id);
     pair.unsettled = std::min(add_saturated(pair.unsettled, forgotten), max_unsettled);
 }
 
-/// The peer's former session ended with messages of which nobody knows whether they arrived.
+/// The peer's former session ended with messages of which nobody knows whether they have arrived.
 void Engine::report_unsettled(Pair& pair, std::uint64_t messages) {
     if (messages == 0) return;
     counters_.messages_lost = add_saturated(counters_.messages_lost, messages);
@@ -307,7 +307,7 @@ bool Engine::received(LinkId id, const DataRun& run, Time now) {
     return true;
 }
 
-/// Lets the peer know what has been received: at once where it waits for it, else a little later together with more.
+/// Acknowledges what has been received: at once if the peer waits for it, else a little later together with more.
 void Engine::after_data(Pair& pair, Link& link, Time now) {
     constexpr Duration ack_delay = std::chrono::milliseconds(5);
     constexpr std::uint64_t ack_least = std::uint64_t{32} << 10;
@@ -351,12 +351,12 @@ void Engine::on(Link& link, const Ack& ack, Time now) {
 
 // The end.
 
-/// R26: from here on nothing is sent but these words, and nothing accepted. What was never sent is given up.
+/// R26: from here on nothing is sent but these words, and nothing is accepted. What was never sent is given up.
 void Engine::say_goodbye(Link& link, Farewell why, Time now) {
     Goodbye goodbye{why, {}};
     for (Session::Channel& channel : link.pair->session->channels()) {
         std::optional<Gap> gap;
-        // A peer that has said goodbye takes nothing any more; anybody else is told what will not come.
+        // A peer that has said goodbye takes nothing any more. Any other peer learns what will not come.
         if (!link.goodbye_heard) {
             const Outbox::Settled given_up = channel.out.abandon(channel.row.id, gap);
             sending_.report_given_up(*link.pair, given_up, why == Farewell::leaving ? errc::leaving : errc::removed);
@@ -377,7 +377,7 @@ void Engine::on(Link& link, const Goodbye& goodbye, Time now) {
         return break_rule(link, Rule::unexpected_frame, now);
     }
     Pair& pair = *link.pair;
-    // The session that was said goodbye to may have been dropped, and the next one begun on another link.
+    // The session to which goodbye was said may have been dropped, and the next one begun on another link.
     if (pair.session && pair.session->attached() == link.id) {
         for (const FinalOffset& offset : goodbye.offsets) {
             Session::Channel* channel = pair.session->channel(offset.channel);
@@ -401,7 +401,7 @@ void Engine::on(Link& link, const Goodbye& goodbye, Time now) {
     }
 }
 
-/// R29: the pair is at its end; whoever comes under this id again is told so.
+/// R29: the pair is at its end. A node that comes under this id again is refused for that.
 void Engine::session_over(Pair& pair, Time now) {
     const PeerId id = pair.id;
     LinkId parting = 0;

@@ -52,13 +52,13 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     peers_.ready(link);
     if (pair.in_view) return;
     peers_.show(pair, now);
-    // No broadcast is for an observer.
+    // Broadcasts are not for observers.
     if ((pair.features & feature_observer) == 0) pair.session->come_back(sending_.broadcasts());
     pair.state = PeerState::alive;
-    members_.entered();  // first, so that nobody who meets it takes what is known for complete
+    members_.entered();  // first, so that nobody who meets it takes the known members for all
     if (!leaving_) actions_.push_back(PeerAdded{peers_.describe(pair)});
     actions_.push_back(PeersChanged{});
-    // Where a dial has reached it; behind a link that it dialled is a port of its own, where nobody can reach it.
+    // The address where a dial has reached it. A link that it dialled shows only a port where nobody can reach it.
     log(Severity::info, "peer_added " + peers_.who(pair) + " address=" + token(peers_.describe(pair).address) +
                             (link.dialled ? "" : " from=" + token(link.remote)));
     if (std::exchange(pair.first_hand, false)) gossip_.announce(pair.id, now);
@@ -75,7 +75,7 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
                  : reason == RemovalReason::unreachable ? PeerState::unreachable
                                                         : PeerState::failed;
     if (pair.session) {
-        // What is broadcast is never for an observer.
+        // Broadcasts are never for observers.
         if ((pair.features & feature_observer) == 0) pair.session->depart(sending_.broadcasts());
         credit_.lend(pair.session->share(), pair.session->user().in);
     }
@@ -90,10 +90,10 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
     }
     plan_.unbind(pair.id, now, now + options_.forget_after);
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);
-    sending_.room_freed();  // whoever waits for this peer's room waits no longer
+    sending_.room_freed();  // callers that wait for this peer's room no longer wait
 }
 
-/// Others that were where `pair` is now are not there any more: however often a process is restarted, one is dialled.
+/// Other peers that were at the place of `pair` are not there any more. So a process that restarts often is one target.
 void Engine::take_over_addresses(const Pair& pair, Time now) {
     const std::vector<Address> taken = peers_.addresses_of(pair.id);
     for (auto& [id, other] : peers_.pairs) {
@@ -110,7 +110,7 @@ void Engine::take_over_addresses(const Pair& pair, Time now) {
     }
 }
 
-/// What the peer said in its HELLO, now that it has shown to be who it says it is.
+/// The peer is now known to be the one that it claims to be: takes over what it said in its HELLO.
 void Engine::believe(Pair& pair, const Hello& hello, const Link& link, Time now) {
     if (roster_.find(pair.id) == nullptr) pair.first_hand = true;
     if (roster_.state(hello.self) && pair.in_view) actions_.push_back(PeersChanged{});
@@ -131,7 +131,7 @@ void Engine::on(Link& link, const PeerList& list, Time now) {
     dialling_.may_be_settled();
 }
 
-/// `speaker` told us of `facts`: dial whom we do not know.
+/// `speaker` has named `facts`: a peer that we do not know is dialled.
 void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     const PeerId& id = facts.id;
     if (id == self().id || roster_.departed(id) || roster_.parted(id) != nullptr) return;
@@ -142,7 +142,7 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     }
     if (Link* link = found == peers_.pairs.end() ? nullptr : peers_.attached_link(found->second);
         link != nullptr && id != speaker.id) {
-        // It can speak for itself: if there is news, its answer to our digest brings them.
+        // It can speak for itself: if there is news, its answer to our digest brings it.
         if (const Facts* known = roster_.find(id); known == nullptr || known->version < facts.version) {
             link->due.ping = true;
             peers_.ready(*link);
@@ -151,7 +151,7 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     }
     switch (roster_.learn(facts)) {
         case Roster::News::unknown: {
-            Pair& pair = peers_.pair_of(id);  // so that it is forgotten should it never attach
+            Pair& pair = peers_.pair_of(id);  // so that it is forgotten if it never attaches
             pair.named = now;
             timers_.set_no_later({Timer::forget, pair.number}, now + options_.forget_after);
             break;
@@ -171,7 +171,7 @@ void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     } else {
         plan_.seek(id, peers_.addresses_of(id), now);
     }
-    // Somebody has it in view: look again at once, but not more often than lists may come.
+    // Another peer has it in view: look again at once, but not more often than lists may come.
     plan_.hurry(id, options_.heartbeat, now);
 }
 

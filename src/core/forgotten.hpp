@@ -11,11 +11,12 @@
 
 namespace cluster::core {
 
-/// What is left of sessions that this node has forgotten for want of room: enough to prove it to the peer, which still
-/// has the session, so that both begin anew at once (R22). Not thread-safe.
+/// What is left of sessions that this node has forgotten for lack of room. It is enough to prove that to the peer,
+/// which still has the session, so that both begin anew at once (R22). Not thread-safe.
 ///
-/// 1. The last session with each id, and the longest known ids: whoever comes and goes does not take their place.
-/// 2. What was forgotten is never taken up again, so a proof of it stays true however late it is read.
+/// 1. It keeps the last session with each id, and the ids that were attached longest. So peers that come and go do not
+///    take their place.
+/// 2. What was forgotten is never taken up again, so a proof of it stays true even if it is read late.
 class ForgottenSessions {
 public:
     static constexpr std::size_t most = 16384;
@@ -32,12 +33,12 @@ public:
         by_time_.emplace(entry.known, id);
         if (entries_.size() > most) erase(entries_.find(by_time_.begin()->second));
     }
-    /// Null if nothing is remembered. Until the next call of `remember`.
+    /// Null if nothing is remembered. Valid until the next call of `remember`.
     const Entry* find(const PeerId& id) const {
         const auto found = entries_.find(id);
         return found == entries_.end() ? nullptr : &found->second;
     }
-    /// Its unsettled messages, which are told once.
+    /// Its unsettled messages, which are reported once.
     std::uint64_t take_unsettled(const PeerId& id) {
         const auto found = entries_.find(id);
         return found == entries_.end() ? 0 : std::exchange(found->second.unsettled, 0);

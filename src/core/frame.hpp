@@ -44,10 +44,10 @@ enum class FrameKind : std::uint8_t {
 
 /// DATA: more chunks of the same message follow on this channel.
 inline constexpr std::uint8_t flag_more = 0x01;
-/// DATA: the message begins with the number of a call, a `u64`. On the user channel it wants a reply; on the reply
+/// DATA: the message begins with the number of a call, a `u64`. On the user channel it wants a reply. On the reply
 /// channel, where all messages are of this kind, it is that reply.
 inline constexpr std::uint8_t flag_call = 0x02;
-/// DATA with `flag_call` on the reply channel: behind the number stand a code and a text that say why there is no
+/// DATA with `flag_call` on the reply channel: the number is followed by a code and a text that say why there is no
 /// reply.
 inline constexpr std::uint8_t flag_error = 0x04;
 /// A receiver that does not know this kind of frame skips it.
@@ -108,8 +108,8 @@ inline constexpr std::size_t max_listed_members = 1024;                 ///< ent
 inline constexpr std::size_t max_members_body = max_member_data + 1024;
 
 inline constexpr std::uint64_t max_offset = std::uint64_t{1} << 62;     ///< so that no sum of two overflows
-inline constexpr std::uint64_t max_gap_end = std::uint64_t{1} << 61;    ///< so that credit behind it is an offset, too
-/// Each message takes a header at least, so no more fit below the end of a gap. `unsettled` says no more either.
+inline constexpr std::uint64_t max_gap_end = std::uint64_t{1} << 61;    ///< so that credit beyond it is an offset, too
+/// Each message takes at least a header, so no more fit before the end of a gap. `unsettled` is limited likewise.
 inline constexpr std::uint64_t max_unsettled = max_gap_end / FrameHeader::size;
 
 inline constexpr std::uint32_t protocol_magic = 0x53554c43;  // "CLUS"
@@ -138,9 +138,9 @@ inline void write_call(std::uint64_t call, std::byte* to) noexcept {
     std::memcpy(to, &call, call_size);
 }
 
-inline constexpr std::size_t code_size = 4;  ///< of the code behind the number of a call with `flag_error`
+inline constexpr std::size_t code_size = 4;  ///< of the code after the number of a call with `flag_error`
 
-/// 0: whoever was asked has dropped the question. Anything else is the application's.
+/// Code 0: the node that was asked has dropped the question. All other codes are the application's.
 inline std::int32_t read_code(const std::byte* from) noexcept {
     std::int32_t code = 0;
     std::memcpy(&code, from, code_size);
@@ -181,7 +181,7 @@ struct Hello {
     std::uint64_t resume_for_ms = 0;
     /// The longest message this node takes.
     std::uint64_t max_message = 0;
-    /// The address from which the other side seems to come, for its own use; the host may be empty.
+    /// The address from which the other side seems to come, for its own use. The host may be empty.
     Address observed;
     Facts self;
 
@@ -224,7 +224,7 @@ struct Offset {
 
 /// The smaller id puts the session on this link.
 struct Attach {
-    /// With `first` the token itself, later a proof of it.
+    /// The token itself with `first`; later a proof of it.
     std::array<std::uint8_t, 16> token{};
     bool first = false;
     std::uint64_t epoch = 0;
@@ -252,8 +252,8 @@ struct Attached {
     friend bool operator==(const Attached&, const Attached&) = default;
 };
 
-/// Up to offset `to`, at most `max_gap_end`, so many messages are given up at most: one for each `FrameHeader::size`
-/// bytes, if it is so many. The channel stands in the header.
+/// At most `messages` are given up below offset `to`, which is at most `max_gap_end`: at most one for each
+/// `FrameHeader::size` bytes. The channel stands in the header.
 struct Gap {
     std::uint16_t channel = 0;
     std::uint64_t to = 0;
@@ -302,7 +302,7 @@ struct Goodbye {
     friend bool operator==(const Goodbye&, const Goodbye&) = default;
 };
 
-/// Later versions may have more reasons; one that is not known here is a refusal all the same.
+/// Later versions may have more reasons; an unknown one is a refusal all the same.
 enum class Refusal : std::uint8_t {
     duplicate = 1,
     id_in_use = 2,
@@ -328,7 +328,7 @@ struct Refuse {
     friend bool operator==(const Refuse&, const Refuse&) = default;
 };
 
-/// Whom the speaker has in view, or those of them that are news.
+/// The peers that the speaker has in view, or only those that are news.
 struct PeerList {
     std::vector<Facts> peers;
 
@@ -341,7 +341,7 @@ struct PeerList {
 
 struct Ping {
     std::uint64_t sequence = 0;
-    /// Of the owner-written facts of all in the speaker's view; where it differs, lists are exchanged.
+    /// Of the owner-written facts of all in the speaker's view; if it differs from the listener's, lists are exchanged.
     std::uint64_t digest = 0;
 
     template <class Archive>
@@ -361,7 +361,7 @@ struct Pong {
     friend bool operator==(const Pong&, const Pong&) = default;
 };
 
-/// The speaker got no answer from a peer: the listener may see for itself, and say what it finds where that is wanted.
+/// The speaker got no answer from a peer. The listener may probe it, and says what it finds if `wants_answer`.
 struct Inquiry {
     PeerId id;
     bool wants_answer = false;
@@ -375,7 +375,7 @@ struct Inquiry {
 
 struct Finding {
     PeerId id;
-    /// Bytes have come from it since the question was read; otherwise there is no link, or no answer on it.
+    /// Bytes have come from it since the question was read. If not, there is no link, or no answer on it.
     bool heard = false;
 
     template <class Archive>
@@ -402,13 +402,13 @@ struct MemberEntry {
 struct MemberList {
     /// The first part of the complete set; `from` is 0.
     bool whole = false;
-    /// After this the listener knows all up to `to`; members of which the set said nothing are withdrawn.
+    /// After this the listener knows all up to `to`. Members that the set did not contain are withdrawn.
     bool complete = false;
     std::uint64_t from = 0;
     std::uint64_t to = 0;
     std::vector<MemberEntry> members;
 
-    /// About what it takes on the wire.
+    /// About its size on the wire.
     std::size_t size() const noexcept {
         std::size_t sum = FrameHeader::size + 24;
         for (const MemberEntry& entry : members) sum += 20 + entry.data.size();
@@ -479,7 +479,7 @@ constexpr std::string_view to_string(Rule rule) noexcept {
     return "unknown";
 }
 
-/// Complete DATA frames without MORE, one behind the other on one channel; or a single frame with MORE.
+/// Complete DATA frames without MORE, one after the other on one channel; or a single frame with MORE.
 struct DataRun {
     detail::BlockRef block;                     ///< holds the frames
     std::span<const std::byte> frames;  ///< headers included

@@ -12,7 +12,7 @@ namespace cluster::core {
 
 namespace {
 
-/// What this node met first-hand within this time is told to the others in one frame.
+/// What this node met first-hand within this time goes to the others in one frame.
 constexpr Duration news_delay = std::chrono::milliseconds(5);
 
 }  // namespace
@@ -79,7 +79,7 @@ void Gossip::write_news(const Link& link, const std::vector<PeerId>& ids, Output
     write(facts, link, sink);
 }
 
-/// In as few frames as their limit allows.
+/// Writes as few frames as their limit allows.
 void Gossip::write(std::span<const Facts* const> facts, const Link& link, OutputSink& sink) {
     PeerList list;
     std::size_t size = 0;
@@ -92,7 +92,7 @@ void Gossip::write(std::span<const Facts* const> facts, const Link& link, Output
     for (const Facts* each : facts) {
         if (each == nullptr) continue;
         Facts shown = visible(*each, link);
-        // An upper bound of what the encoding takes: two bytes for each length, and the fixed fields.
+        // An upper bound of the encoded size: two bytes for each length, and the fixed fields.
         std::size_t cost = 64 + shown.name.size() + shown.member.size();
         for (const Address& address : shown.addresses) cost += 4 + address.host.size();
         for (const auto& [key, value] : shown.tags) cost += 4 + key.size() + value.size();

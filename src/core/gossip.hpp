@@ -13,7 +13,7 @@
 
 namespace cluster::core {
 
-/// What others are told about whom: lists of all in view, news of those met first-hand, and where this node can be
+/// Decides what others learn about whom: lists of all in view, news of peers met first-hand, and where this node can be
 /// dialled. Not thread-safe; lives in its engine.
 class Gossip : private Part {
 public:
@@ -29,7 +29,7 @@ public:
     /// If the digests differ, a list is due, but at most once in a heartbeat.
     void on(Link& link, const Ping& ping, Time now);
 
-    /// What the other end of `link` may know of `facts`: addresses only of a scope that it shares, without zones.
+    /// What the other end of `link` may learn of `facts`: only addresses of a scope that it shares, without zones.
     static Facts visible(const Facts& facts, const Link& link);
     void write_list(Link& link, OutputSink& sink, Time now);
     void write_news(const Link& link, const std::vector<PeerId>& ids, OutputSink& sink);

@@ -8,7 +8,7 @@ namespace cluster::core {
 
 namespace {
 
-/// A block may be shared only where most of it is needed; otherwise a few bytes would hold a whole read buffer.
+/// A block may be shared only if most of it is needed. Otherwise a few bytes would hold a whole read buffer.
 void keep(Batch& batch, const detail::BlockRef& block, std::span<const std::byte> frames) {
     if (frames.size() >= block->size() / 4 * 3) {
         batch.block = block;
@@ -19,8 +19,8 @@ void keep(Batch& batch, const detail::BlockRef& block, std::span<const std::byte
     }
 }
 
-/// Whether each of the frames, which are alike, begins with the number of its call, if they are of that kind, and holds
-/// a code and no more text than allowed, if they are of that.
+/// Whether the frames, which have the same flags, hold what these require. With `flag_call` that is the number of the
+/// call. With `flag_error` it is also a code, and no more text than allowed.
 bool well_formed(std::span<const std::byte> frames) {
     const std::uint8_t flags = frames.empty() ? std::uint8_t{0} : FrameHeader::read(frames.data()).flags;
     if ((flags & flag_call) == 0) return true;
@@ -85,7 +85,7 @@ void Intake::finish(Batch& stamp, std::vector<Batch>& out) {
         parts_->data());
     last_size_ = std::exchange(parts_size_, 0);
     Batch& batch = out.emplace_back(stamp);
-    // Who keeps a message keeps no more than twice its length.
+    // A reader that keeps a message keeps no more than twice its length.
     batch.block = last_size_ < parts_->size() / 2 ? detail::Block::copy({parts_->data(), last_size_}) : parts_;
     batch.frames = {batch.block->data(), last_size_};
     batch.messages = 1;
@@ -134,7 +134,7 @@ std::optional<Rule> Intake::skip(const Gap& gap, Batch stamp, std::vector<Batch>
     const std::uint64_t skipped = gap.to - received_;
     const bool too_many = gap.messages > skipped / FrameHeader::size;
     if (gap.to > max_gap_end || gap.messages == 0 || too_many) return Rule::malformed_body;
-    // What was begun is part of the gap: its bytes will not be taken by anybody.
+    // What was begun is part of the gap: nobody will take its bytes.
     consume(skipped + std::exchange(parts_charge_, 0));
     parts_ = {};
     parts_size_ = 0;

@@ -16,19 +16,19 @@ namespace cluster::core {
 ///
 /// 1. `consumed() <= received() <= limit()`; `limit()` only grows.
 /// 2. A message that came in part belongs to the session: the rest of it may come over another link.
-/// 3. What is discarded is counted as it comes, takes no memory, and uses no credit.
+/// 3. Bytes that are discarded count as received when they come, take no memory and use no credit.
 class Intake {
 public:
     /// `blocks`, which outlives it, gives the memory for messages that come in parts.
     Intake(std::size_t max_message, detail::BlockPool& blocks) noexcept : blocks_(&blocks), max_message_(max_message) {}
 
-    /// Takes frames that follow what was received so far, and appends what is complete to `out`. After a broken rule
-    /// nothing has been taken.
+    /// Takes frames that follow what was received so far, and appends what is complete to `out`. If they break a rule,
+    /// nothing is taken.
     std::optional<Rule> accept(const DataRun& run, Batch stamp, std::vector<Batch>& out);
     /// The peer has given up what lies between `received()` and `to`. What was begun is thrown away.
     std::optional<Rule> skip(const Gap& gap, Batch stamp, std::vector<Batch>& out);
-    /// Throws away the message that has begun, and what is still to come of it. If `tell`, it is lost when its end has
-    /// come: `out` gets a gap of one message then.
+    /// Throws away the message that has begun, and what is still to come of it. If `tell`, `out` gets a gap of one
+    /// message when its end has come.
     void discard(bool tell) noexcept;
     /// The application has taken messages worth `bytes`.
     void consume(std::uint64_t bytes) noexcept { consumed_ += bytes; }
@@ -37,7 +37,7 @@ public:
         if (limit > limit_) limit_ = limit;
     }
 
-    /// An acknowledgement states the first two; `told` remembers what the last one said.
+    /// An acknowledgement states `received` and `limit`; `told` remembers what the last one said.
     std::uint64_t received() const noexcept { return received_; }
     std::uint64_t limit() const noexcept { return limit_; }
     std::uint64_t consumed() const noexcept { return consumed_; }

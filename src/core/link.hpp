@@ -31,9 +31,9 @@ enum class LinkState : std::uint8_t {
 struct Link {
     LinkId id = 0;
     LinkState state = LinkState::greeting;
-    std::uint64_t target = 0;  ///< the dial plan's, if it was dialled; 0 once that has its answer
+    std::uint64_t target = 0;  ///< the dial plan's, if it was dialled; 0 once the dial has its answer
     std::uint64_t round = 0;   ///< of that target
-    Address wanted;            ///< the address that was dialled, if it was dialled
+    Address wanted;            ///< the address that was dialled, if any
     Time begun{};              ///< when
     bool dialled = false;
     Address remote;
@@ -46,7 +46,7 @@ struct Link {
     bool goodbye_heard = false;
     Farewell farewell = Farewell::leaving;
     Time list_sent{};
-    Registry::Feed feed;  ///< how far the peer has been told of this node's members
+    Registry::Feed feed;  ///< which of this node's members were sent to the peer
     bool members_seen_due = false;
     Due due;
     bool queued = false;  ///< among those that have something to write

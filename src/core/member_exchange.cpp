@@ -27,7 +27,7 @@ void MemberExchange::erase(const MemberId& id) {
     if (leaving_ || !registry_.erase(id)) return;
     if (registry_.withdrawals() > max_members) forget_withdrawals();
     if (registry_.withdrawals() > max_members) {
-        // Who lacks more than this last one is told anew.
+        // Links that lack more than this last change begin anew, with the complete set.
         for (auto& [number, link] : peers_.links) {
             if (link.feed.settled() + 1 < registry_.version()) link.feed = {};
         }
@@ -85,7 +85,7 @@ std::vector<LinkId> MemberExchange::on(Link& link, MemberList&& list) {
         forget(pair, false);
         return {link.id};
     }
-    // If all together are more than this node keeps, the owner of most of them goes, whoever spoke last.
+    // If all together are more than this node keeps, the owner of most of them goes, even if another one spoke last.
     std::vector<LinkId> offenders;
     bool stays = true;
     while (registry_.total() > options_.members_bytes) {
@@ -104,18 +104,18 @@ std::vector<LinkId> MemberExchange::on(Link& link, MemberList&& list) {
 }
 
 void MemberExchange::on(Link& link, const MembersSeen& seen, Time now) {
-    if (seen.version > link.feed.told) return;  // of what it was told before it was told anew
+    if (seen.version > link.feed.told) return;  // it acknowledges what was sent before this node began anew
     if (seen.version > link.feed.seen) {
         link.feed.seen = seen.version;
         link.feed.waits = now;
     }
-    // Before the end of the complete set frames are numbered, which says nothing about versions.
+    // Before the end of the complete set frames are numbered; these numbers say nothing about versions.
     if (link.feed.ended == 0 || seen.version < link.feed.ended) return;
     link.pair->members_seen = std::max(link.pair->members_seen, seen.version);
     progress();
 }
 
-/// Somebody knows more, or counts no more.
+/// A peer has acknowledged more, or no longer counts.
 void MemberExchange::progress() {
     if (std::exchange(awaited_, false)) actions_.push_back(MembersSeenByMore{});
 }
@@ -139,7 +139,7 @@ void MemberExchange::repeat(Time now) {
     forget_withdrawals();
 }
 
-/// Nobody needs to be told of those that all links were told of.
+/// Withdrawals that were sent on all links are needed no more.
 void MemberExchange::forget_withdrawals() {
     if (registry_.withdrawals() == 0) return;
     std::uint64_t passed = registry_.version();
@@ -150,7 +150,7 @@ void MemberExchange::forget_withdrawals() {
     registry_.passed(passed);
 }
 
-// What the application is told.
+// What is reported to the application.
 
 void MemberExchange::report(std::vector<MemberChange> changes) {
     const bool complete = this->complete();

@@ -14,11 +14,11 @@
 
 namespace cluster::core {
 
-/// Shared membership between this node and those in view: what each link is told of this node's members, what others
-/// say of theirs, and what the application is told of both. Not thread-safe; lives in its engine.
+/// Shared membership between this node and those in view. It decides what goes to each link of this node's members,
+/// takes in what others say of theirs, and reports both to the application. Not thread-safe; lives in its engine.
 ///
-/// 1. Members of a peer are gone before anybody is told that the peer is.
-/// 2. What was told on a link and is not acknowledged for a heartbeat is told anew.
+/// 1. The members of a peer are gone before anybody learns that the peer is gone.
+/// 2. What was sent on a link and is not acknowledged for a heartbeat is sent anew.
 class MemberExchange : private Part {
 public:
     explicit MemberExchange(Shared& shared) noexcept : Part(shared) {}
@@ -30,16 +30,16 @@ public:
     bool seen(std::uint64_t version);
 
     // What happens to peers and links.
-    /// The link has a session: its peer may have taken this node for dead, and forgotten its members.
+    /// The link has a session. Its peer may have taken this node for dead, and forgotten its members.
     void attached(Pair& pair, Link& link);
-    /// The peer has come into view: not all is known any more.
+    /// The peer has come into view, so not all members are known any more.
     void entered() { report({}); }
     void in_doubt(const Pair& pair, bool suspect);
     /// Forgets the peer's members.
     void forget(Pair& pair, bool graceful);
 
     // Frames.
-    /// Whoever has told of too many breaks a rule: their links are returned, and their members gone.
+    /// A peer that reports too many members breaks a rule. Returns the links of such peers; their members are gone.
     [[nodiscard]] std::vector<LinkId> on(Link& link, MemberList&& list);
     void on(Link& link, const MembersSeen& seen, Time now);
     /// Writes about `budget` bytes of what the link has due. True if there is more.
@@ -59,7 +59,7 @@ private:
 
     Registry registry_;
     bool complete_ = true;
-    bool awaited_ = false;  ///< somebody waits until more have acknowledged
+    bool awaited_ = false;  ///< an operation waits until more have acknowledged
 };
 
 }  // namespace cluster::core

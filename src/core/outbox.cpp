@@ -33,7 +33,7 @@ void Outbox::append(Span header, Span body) {
 void Outbox::append_gap(std::uint64_t bytes, std::uint64_t messages) {
     const std::uint64_t begin = end_;
     end_ += bytes;
-    // A gap that was already sent, wholly, is not extended: the peer has been told where it ends.
+    // A gap that was sent as a whole is not extended: the peer knows its end.
     if (!items_.empty() && items_.back().gap() && next_ < begin) {
         items_.back().end = end_;
         items_.back().messages += messages;
@@ -49,7 +49,7 @@ void Outbox::append_gap(std::uint64_t bytes, std::uint64_t messages) {
     items_.push_back({{}, begin, end_, messages, false});
 }
 
-/// The last end of a frame in `item` that is at most `limit`, going from the frame that starts at `from`. A result
+/// The last end of a frame in `item` that is at most `limit`, counted from the frame that starts at `from`. A result
 /// below both `limit` and the item's end means that no frame starts where one should.
 std::uint64_t Outbox::frames_until(const Item& item, std::uint64_t from, std::uint64_t limit, std::uint64_t* messages) {
     const std::span<const std::byte> bytes = item.span.bytes();
@@ -70,7 +70,7 @@ std::size_t Outbox::find(std::uint64_t offset) const {
     return static_cast<std::size_t>(item - items_.begin());
 }
 
-/// Whether no frame ends at `offset`. What is a gap here may have been sent as frames before: any offset in it will do.
+/// Whether no frame ends at `offset`. A gap may have been sent as frames before, so any offset in it will do.
 bool Outbox::inside_frame(std::uint64_t offset) const {
     const std::size_t at = find(offset);
     if (at > 0 && items_[at - 1].header) return true;
@@ -95,7 +95,7 @@ std::optional<Rule> Outbox::acknowledge(std::uint64_t to) {
             held_ -= dropped;
         }
         front.begin = to;
-        // Part of it had arrived: what is left cannot be more messages than it has headers.
+        // Part of it had arrived: the rest cannot be more messages than it has headers.
         if (front.gap()) {
             const std::uint64_t most = std::max<std::uint64_t>(1, (front.end - to) / FrameHeader::size);
             front.messages = std::min(front.messages, most);
@@ -120,7 +120,7 @@ std::optional<Rule> Outbox::rewind(std::uint64_t to) {
     return std::nullopt;
 }
 
-/// What lies in the items from `first` on, the first of them from the frame that starts at `from`.
+/// What lies in the items from `first` on; the first item counts from the frame that starts at `from`.
 Outbox::Settled Outbox::count(std::size_t first, std::uint64_t from) const {
     Settled settled;
     for (std::size_t i = first; i < items_.size(); ++i) {
@@ -149,7 +149,7 @@ Outbox::Settled Outbox::abandon(std::uint16_t channel, std::optional<Gap>& gap) 
     for (std::size_t i = cursor_; i < items_.size(); ++i) messages += items_[i].messages;
     gap = Gap{channel, end_, messages};
 
-    // What was sent of the item in hand stays, whole frames of it.
+    // What was sent of the present item stays, in whole frames.
     std::uint64_t kept = acknowledged_;
     if (cursor_ < items_.size() && items_[cursor_].begin < next_ && !items_[cursor_].gap()) {
         Item& item = items_[cursor_];
@@ -231,7 +231,7 @@ void Outbox::compact(Arena& arena) {
     bool body = false;
     for (Item& item : items_) {
         const bool part = std::exchange(body, item.header) || item.header;
-        // What is larger than a segment came as one buffer and is not worth a copy.
+        // A body that is larger than a segment came as one buffer and is not worth a copy.
         if (item.gap() || !item.span.segment()->sparse() || item.span.size() > Arena::segment_size) continue;
         item.span = part ? arena.append(item.span.bytes(), {}) : arena.append_frames(item.span.bytes());
     }

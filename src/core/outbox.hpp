@@ -34,10 +34,10 @@ public:
     void append(Span frames);
     /// A frame in two pieces: its header, and a body that lies elsewhere.
     void append(Span header, Span body);
-    /// A message that is given up before it was queued, `bytes` long with its headers.
+    /// A message that is given up before it was queued. `bytes` is its length with its headers.
     void append_gap(std::uint64_t bytes, std::uint64_t messages);
 
-    /// The peer has everything up to `to`, where a frame ends.
+    /// The peer has everything up to `to`, which must be the end of a frame.
     std::optional<Rule> acknowledge(std::uint64_t to);
     /// The peer will take up to `limit`. It only grows; a smaller one changes nothing.
     void allow(std::uint64_t limit) noexcept;
@@ -54,23 +54,23 @@ public:
             return *this;
         }
     };
-    /// Turns everything that is not acknowledged into a gap, and says what that was.
+    /// Turns everything that is not acknowledged into a gap, and returns what that was.
     Settled give_up();
-    /// Turns everything that was never sent into a gap which counts as sent, and says what that was. `gap` tells the
-    /// peer of it and must be the next thing it is sent on this channel; empty if nothing was left.
+    /// Turns everything that was never sent into a gap which counts as sent, and returns what that was. `gap` reports
+    /// it to the peer and must be the next thing that is sent on this channel. It is empty if nothing was left.
     Settled abandon(std::uint16_t channel, std::optional<Gap>& gap);
-    /// What is queued and not acknowledged, gaps not counted.
+    /// What is queued and not acknowledged, without gaps.
     Settled unacknowledged() const;
 
-    /// Messages of which this side does not know that they arrived, those in gaps included.
+    /// Messages of which this side does not know that they have arrived, with those in gaps.
     std::uint64_t unsettled() const;
 
-    /// Hands out about `budget` bytes of what may be sent now, in whole frames, and says how many bytes it were.
+    /// Hands out about `budget` bytes of what may be sent now, in whole frames. Returns the number of bytes.
     std::size_t pull(std::uint16_t channel, std::size_t budget, OutputSink& sink);
     /// Whether `pull` would hand out anything.
     bool ready() const noexcept;
 
-    /// Moves what lies in sparse segments together.
+    /// Moves the contents of sparse segments together.
     void compact(Arena& arena);
 
     std::uint64_t acknowledged() const noexcept { return acknowledged_; }

@@ -56,8 +56,8 @@ bool OwnAddresses::is_local(std::string_view host) const {
     return std::any_of(listening_.begin(), listening_.end(), [&](const Address& each) { return each.host == host; });
 }
 
-/// Whether peers can reach this node at `host` although no interface has it. Of a kind that no interface has there is
-/// nothing to translate to.
+/// Whether peers can reach this node at `host` although no interface has it. If no interface has an address of this
+/// kind, there is nothing to translate to.
 bool OwnAddresses::may_be_translated(std::string_view host) const {
     if (!is_numeric(host) || is_unspecified(host) || is_loopback(host) || is_link_local(host)) return false;
     return !is_local(host) && std::any_of(listening_.begin(), listening_.end(), [&](const Address& each) {
@@ -82,7 +82,7 @@ void OwnAddresses::forget(const PeerId& witness) {
     if (word) weigh(word.mapped().host);
 }
 
-/// Who says what of `host` has changed.
+/// The words of witnesses about `host` have changed.
 void OwnAddresses::weigh(const std::string& host) {
     std::set<std::string> from;
     for (const auto& [witness, word] : words_) {
@@ -100,7 +100,7 @@ std::vector<Address> OwnAddresses::published() const {
     std::vector<Address> seen;
     std::vector<Address> unseen;
     for (const Address& each : listening_) {
-        // Every interface has an address that needs a zone; only one at which somebody saw this node is of use.
+        // Every interface has an address that needs a zone. It is of use only if somebody saw this node there.
         const bool was_seen = witnesses(each.host) != 0;
         if (was_seen || !needs_zone(each.host)) (was_seen ? seen : unseen).push_back(each);
     }

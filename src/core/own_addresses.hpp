@@ -12,7 +12,7 @@
 
 namespace cluster::core {
 
-// What a numeric host means, as far as its text shows it.
+// What a numeric host means, judged by its text alone.
 
 bool is_loopback(std::string_view host) noexcept;
 /// 169.254.0.0/16, or an IPv6 address that needs a zone.
@@ -30,16 +30,16 @@ inline constexpr std::string_view loopback_advice =
 /// Where this node can be dialled: what the system says and what peers saw. Not thread-safe.
 ///
 /// A peer, here a *witness*, says at which host it sees this node. That orders what the system says: an address at
-/// which a peer saw this node works, a bridge between containers may not. A host that the system does not know, such
-/// as that of a router in between, is believed only if several say so.
+/// which a peer saw this node works, while that of a bridge between containers may not. A host that the system does not
+/// know, such as that of a router in between, is believed only if several witnesses name it.
 ///
-/// 1. At most `max_addresses` are published, each once; one that a witness saw is never left out for one that none saw.
-/// 2. Published are addresses that the system has now, and hosts that two witnesses with different hosts of their own
-///    have named, as long as one of all witnesses still names them.
-/// 3. Each witness has one word, its last; without witnesses nothing is published but what the system has.
+/// 1. At most `max_addresses` are published, each once. One that a witness saw is never left out for one that none saw.
+/// 2. It publishes addresses that the system has now. It also publishes a host that two witnesses with different hosts
+///    of their own have named, while at least one witness still names it.
+/// 3. Only the last word of each witness counts. Without witnesses, only what the system has is published.
 class OwnAddresses {
 public:
-    /// At most so many of the system's addresses are looked at.
+    /// How many of the system's addresses are looked at, at most.
     static constexpr std::size_t most_listening = 256;
 
     /// `listening`: where this node listens, as the system says, the most likely first.
@@ -47,7 +47,7 @@ public:
 
     /// The system has other addresses now.
     void listen(std::vector<Address> listening);
-    /// Whether a dial to `address` leads to this node for certain.
+    /// Whether a dial to `address` is certain to lead to this node.
     bool listens_on(const Address& address) const;
 
     /// `witness`, whose own host is `from`, sees this node at `host`.

@@ -23,29 +23,29 @@ struct Pair {
     std::vector<LinkId> links;
     bool in_view = false;
     PeerState state = PeerState::failed;
-    bool first_hand = false;  ///< we met it before anybody told us of it
+    bool first_hand = false;  ///< we met it before anybody named it
     Detector::Watch watch;
-    Time named{};                  ///< when somebody told us its addresses
+    Time named{};                  ///< when another peer named its addresses
     Address reached;               ///< where a dial of ours last attached it
-    std::vector<Address> proven;   ///< where dials of ours found it: where all refuse, it is gone
+    std::vector<Address> proven;   ///< where dials of ours found it: if all refuse, it is gone
     std::vector<Address> refused;  ///< of its addresses, those that have refused since it lost its link
-    std::vector<Address> barren;   ///< where dials of ours sought it, and did not find it since
-    std::vector<PeerId> asked;     ///< who was asked about it and has not answered
+    std::vector<Address> barren;   ///< where dials of ours sought it, and have not found it since
+    std::vector<PeerId> asked;     ///< peers that were asked about it and have not answered
     Time asked_until{};
-    bool heard_elsewhere = false;    ///< as one of those said
+    bool heard_elsewhere = false;    ///< one of those has heard from it
     errc trouble{};                  ///< why it has no link, as far as is known
-    bool told_out_of_reach = false;  ///< the log says that it cannot be reached
-    std::vector<PeerId> askers;      ///< who wants to know about it
+    bool told_out_of_reach = false;  ///< the log already says that it cannot be reached
+    std::vector<PeerId> askers;      ///< peers that want to know about it
     std::uint64_t max_message = 0;
     std::uint64_t features = 0;
     std::uint64_t members_seen = 0;  ///< the version of this node's members that it has acknowledged
-    bool members_known = false;      ///< it has told of all of its own
+    bool members_known = false;      ///< it has reported all its own members
     bool listed = false;             ///< it has told whom it has in view, or had two heartbeats for that
     Duration resume_for{};
     std::uint64_t unsettled = 0;  ///< messages of its former session
-    Outbox::Settled skipped;      ///< given up for want of room, and not reported yet
+    Outbox::Settled skipped;      ///< given up for lack of room, and not reported yet
     Time entered{};               ///< when it was last attached
-    Duration known{};             ///< how long it has been attached in all, this time not counted
+    Duration known{};             ///< how long it has been attached in all, without this time
     std::uint64_t attachments = 0;
     std::uint64_t bytes_sent = 0;
     std::uint64_t bytes_received = 0;

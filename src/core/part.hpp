@@ -37,7 +37,7 @@ struct Shared {
     DialPlan plan_;
     Detector detector_;
     Arena arena_;               ///< what is queued for peers lies in it
-    detail::BlockPool blocks_;  ///< and what comes from them in parts in these
+    detail::BlockPool blocks_;  ///< and in these, messages that come from them in parts
     Peers peers_;
     EngineTimers timers_;
     std::vector<Action> actions_;
@@ -45,7 +45,7 @@ struct Shared {
     bool leaving_ = false;
 };
 
-/// A part of an engine: it has a state of its own, uses what all share, and hands back what is not its own to decide.
+/// A part of an engine. It has a state of its own, uses what all share, and returns what is not its own to decide.
 /// Not thread-safe; lives in its engine.
 class Part {
 protected:

@@ -8,9 +8,9 @@ namespace cluster::core {
 
 namespace {
 
-/// R27, R31: for reading our last words.
+/// R27, R31: time for the other side to read our last words.
 constexpr Duration drain_timeout = std::chrono::seconds(1);
-/// A redial is given so much time to be answered, or a heartbeat if that is more.
+/// How long a redial may take to be answered, or a heartbeat if that is longer.
 constexpr Duration least_attempt = std::chrono::seconds(1);
 
 }  // namespace
@@ -19,7 +19,7 @@ Duration Patience::with(const Link& link) const {
     switch (link.state) {
         case LinkState::dialling:
             if (joins_.await(link.target)) return options_.connect_timeout;
-            // Who redials does not wait for the system's own attempts, which come ever more seldom.
+            // A redial does not wait for the system's own attempts, which become rarer and rarer.
             return std::min(options_.connect_timeout, std::max<Duration>(options_.heartbeat, least_attempt));
         case LinkState::attaching: return options_.attach_timeout;
         case LinkState::attached:
@@ -38,13 +38,13 @@ bool Patience::holds_back(Time now) {
     const Time due = std::max(held_back_until_, std::min(timers_.next(), plan_.next()));
     if (due >= now || now - due <= detector_.tolerance()) return false;
     was_late(now - due, now);
-    // Who is always late must get on, too.
+    // A node that is always late must make progress, too.
     held_back_until_ = held_back_ ? now : now + detector_.tolerance();
     return !std::exchange(held_back_, true);
 }
 
-/// For so long nobody could answer this node. What it waits for gets as much more time, though not more than if it
-/// began to wait now.
+/// For `lag` nobody could answer this node. What it waits for gets as much more time, but no more than if it began to
+/// wait now.
 void Patience::was_late(Duration lag, Time now) {
     detector_.slower();
     const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(lag).count();
@@ -53,7 +53,7 @@ void Patience::was_late(Duration lag, Time now) {
         Detector::forgive(pair->watch, lag, now);
         pair->asked_until = std::min(pair->asked_until + lag, now + Detector::hearing);
     }
-    // Who was to dial us may have done so meanwhile.
+    // A node that should dial us may have done so meanwhile.
     for (auto& [id, pair] : peers_.pairs) {
         if (!pair.in_view) pair.named = std::max(pair.named, std::min(pair.named + lag, now));
     }

@@ -8,7 +8,7 @@
 
 namespace cluster::core {
 
-/// How long this node waits for others: for a link in each of its states, and longer for everybody if it is late
+/// How long this node waits for others: for a link in each of its states. It waits longer for everybody if it is late
 /// itself. Not thread-safe; lives in its engine.
 class Patience : private Part {
 public:
@@ -17,7 +17,7 @@ public:
     /// How long a link may stay in its state.
     Duration with(const Link& link) const;
 
-    /// Whether this node has not run for a while. It has not read yet what others said meanwhile, so for a moment it
+    /// Whether this node has not run for a while. It has not yet read what others said meanwhile, so for a moment it
     /// judges nobody.
     bool holds_back(Time now);
     /// All timers that were due have fired.

@@ -9,7 +9,7 @@ namespace cluster::core {
 
 namespace {
 
-/// At so many addresses a peer is dialled at most: it publishes few, but one may be sought at several interfaces.
+/// At how many addresses a peer is dialled, at most: it publishes few, but one may be sought at several interfaces.
 constexpr std::size_t most_dialled = 2 * max_addresses;
 
 bool is_before(const Pair* pair, const PeerId& id) {
@@ -130,7 +130,7 @@ void Peers::take_ready(std::vector<LinkId>& out) {
     }
 }
 
-// What is known of somebody.
+// What is known of a peer.
 
 bool Peers::met(const PeerId& id) const {
     const Pair* pair = find(id);
@@ -208,7 +208,7 @@ std::string Peers::who(const PeerId& id) const {
     return found == pairs.end() ? "peer=" + id.to_string() : who(found->second);
 }
 
-/// Whom a link leads to, as far as that has been said there; with a space before it.
+/// The peer at the other end of a link, as far as the link has said it; with a space before it.
 std::string Peers::who(const Link& link) const {
     if (link.pair == nullptr) return {};
     const bool known = roster_.find(link.pair->id) != nullptr;
@@ -261,7 +261,7 @@ std::vector<Peer> Peers::describe(const std::vector<Pair*>& some) const {
 std::vector<Peer> Peers::everybody() const {
     std::vector<Peer> all;
     for (const auto& [id, pair] : pairs) {
-        // Nothing is known of who never showed to be who it says.
+        // Nothing is known of a peer that never proved to be the one that it claims to be.
         if (!pair.in_view && roster_.find(id) == nullptr) continue;
         all.push_back(describe(pair));
         const errc why = pair.in_view ? errc{} : why_out_of_view(pair);

@@ -37,11 +37,12 @@ struct PeerGauges {
     Duration round_trip{};
 };
 
-/// Whom this node knows, by which links, and who of them is in view: what all parts of an engine look at. Not
+/// Whom this node knows, by which links, and who of them is in view. All parts of an engine look at this. Not
 /// thread-safe; lives in its engine.
 ///
-/// 1. A pair stays where it is until it is erased, and so does a link: both may be pointed at.
-/// 2. `view` and `audience` are sorted by id, and change with `show` and `hide` only.
+/// 1. A pair and a link keep their places until they are erased, so pointers to them stay valid.
+/// 2. `view` and `audience` are sorted by id. `view` changes only with `show` and `hide`, `audience` also with
+///    `update_audience`.
 struct Peers {
     Peers(const EngineOptions& options, const Roster& roster, const OwnAddresses& own)
         : zones(options.zones), options_(options), roster_(roster), own_(own) {}
@@ -49,8 +50,8 @@ struct Peers {
     std::unordered_map<LinkId, Link> links;
     std::map<PeerId, Pair> pairs;
     std::vector<Pair*> view;
-    std::vector<Pair*> audience;     ///< those in view to whom broadcasts go: they are no observers
-    Time last_shown{};               ///< when somebody last came into view
+    std::vector<Pair*> audience;     ///< those in view that are no observers: broadcasts go to them
+    Time last_shown{};               ///< when a peer last came into view
     std::vector<std::string> zones;  ///< interfaces over which link-local IPv6 addresses can be dialled
 
     // Finding.
@@ -63,13 +64,13 @@ struct Peers {
     Pair* with_session(std::uint64_t session) const;
     /// The link that carries the pair's session.
     Link* attached_link(const Pair& pair);
-    /// Whose session `link` carries, if any.
+    /// The peer whose session `link` carries, if any.
     std::optional<PeerId> attached_to(LinkId link) const;
 
     // Changing.
-    /// Numbers are given to links, pairs, sessions and pending adds alike, each once.
+    /// Links, pairs, sessions and pending adds share one sequence of numbers; each number is used once.
     std::uint64_t next_number() noexcept { return ++last_number_; }
-    /// A new link. Its nonce is drawn.
+    /// A new link, with a new nonce.
     Link& open(const Address& remote);
     /// The pair with `id`, which is made if there is none.
     Pair& pair_of(const PeerId& id);
@@ -78,40 +79,40 @@ struct Peers {
     void end_session(Pair& pair);
     void show(Pair& pair, Time now);
     void hide(Pair& pair);
-    /// Whether it is an observer may have changed.
+    /// The peer may have become an observer, or may no longer be one.
     void update_audience(Pair& pair);
     /// `link` has something to write.
     void ready(Link& link);
     void take_ready(std::vector<LinkId>& out);
     bool has_ready() const noexcept { return !ready_.empty(); }
 
-    // What is known of somebody.
-    /// Whether this node has had a session with it, and so knows it by more than its addresses.
+    // What is known of a peer.
+    /// Whether this node has had a session with it, and so knows more than its addresses.
     bool met(const PeerId& id) const;
-    /// Whether it is in somebody's view, as far as this node knows.
+    /// Whether it is in the view of any node, as far as this node knows.
     static bool exists(const Pair& pair) noexcept { return pair.in_view || pair.state == PeerState::unreachable; }
     bool publishes(const PeerId& id, const Address& address) const;
-    /// Where to dial a peer: where a dial reached it last, which may be a tunnel that it knows nothing of, and what it
-    /// publishes.
+    /// Where to dial a peer: the address where a dial reached it last, then those that it publishes. The first may be a
+    /// tunnel that the peer does not know.
     std::vector<Address> addresses_of(const PeerId& id) const;
     /// Each link-local IPv6 address without a zone becomes one for each of this host's own zones.
     std::vector<Address> dialable(const std::vector<Address>& addresses) const;
-    /// Whether who is sought at `address` is certainly not there.
+    /// Whether the peer that is sought at `address` is certainly not there.
     bool occupied(const PeerId& wanted, const Address& address) const;
-    /// Whether who dials `address` finds a peer that is linked, and nobody else: it was found there, says that it is
-    /// there, and nobody else does.
+    /// Whether a dial of `address` finds a linked peer and nobody else. That peer was found there and publishes it, and
+    /// nobody else does.
     bool leads_to_linked(const Address& address) const;
     errc why_out_of_view(const Pair& pair) const;
     /// `peer=... name="..."`, as log lines say it; without a name if it is not known.
     std::string who(const PeerId& id) const;
     std::string who(const Pair& pair) const;
-    /// A line about a link, which is a stranger's until it is attached: anybody can claim to be a peer. Its cause is
-    /// the event, the first word of `why` and the host.
+    /// A line about a link. Until the link is attached it counts as a stranger's, because anybody can claim to be a
+    /// peer. Its cause is the event, the first word of `why` and the host.
     LogLine line(Severity severity, const Link& link, std::string_view event, const std::string& why) const;
-    /// The sum over all that exist and this node itself. Whether it reaches them is an opinion, which would make lists
-    /// go to and fro for as long as two nodes differ.
+    /// The sum over all that exist and this node itself. Whether this node reaches them does not count: on that two
+    /// nodes may differ, and would then exchange lists all the time.
     std::uint64_t digest();
-    /// Somebody came into existence or left it.
+    /// A peer came into existence or left it.
     void existence_changed() noexcept { digest_.reset(); }
 
     // For the application.
@@ -132,8 +133,8 @@ private:
     std::unordered_map<std::uint64_t, Pair*> numbered_;  ///< pairs, and the pairs of sessions
     std::vector<LinkId> ready_;
     std::uint64_t last_number_ = 0;
-    std::optional<std::uint64_t> digest_;  ///< until somebody comes into existence or leaves it
-    std::uint64_t digest_of_ = 0;          ///< after so many changes of the roster
+    std::optional<std::uint64_t> digest_;  ///< until a peer comes into existence or leaves it
+    std::uint64_t digest_of_ = 0;          ///< the number of changes of the roster that it includes
 };
 
 }  // namespace cluster::core

@@ -23,7 +23,7 @@ bool control(char c) {
     return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
 }
 
-/// Cuts off and returns what stands before the first `separator`, which is gone, too; all of it if there is none.
+/// Cuts off and returns the text before the first `separator`, which goes, too. Without a separator that is all of it.
 std::string_view cut(std::string_view& text, char separator) {
     const std::size_t at = text.find(separator);
     const std::string_view head = text.substr(0, at);
@@ -111,7 +111,7 @@ KnownPeers::Findings KnownPeers::read(std::string_view text, const Moment& now) 
 }
 
 bool KnownPeers::observe(std::vector<Whereabouts> view, Time now) {
-    // Before those of the same age, so that rule 1 keeps who is there rather than who was.
+    // Before those of the same age, so that rule 1 keeps the present peer rather than the former one.
     std::vector<Entry> entries;
     std::set<PeerId> here;
     std::set<PeerId> before;
@@ -120,7 +120,7 @@ bool KnownPeers::observe(std::vector<Whereabouts> view, Time now) {
         here.insert(peer.id);
         Entry entry{peer.id, peer.name, {}, now};
         for (const Address& address : peer.addresses) {
-            // What a peer publishes is its own affair; here it must be an address, and one that reads back unchanged.
+            // A peer may publish anything; an entry takes only addresses that read back unchanged.
             const bool fits = entry.addresses.size() < max_addresses_each;
             if (fits && dialable(address.to_string()) == address) entry.addresses.push_back(address);
         }

@@ -18,52 +18,54 @@ namespace cluster::core {
 struct Whereabouts {
     PeerId id;
     std::string name;
-    /// Where it was reached comes first, then what it publishes.
+    /// The address where it was reached comes first, then those that it publishes.
     std::vector<Address> addresses;
 
     friend bool operator==(const Whereabouts&, const Whereabouts&) = default;
 };
 
-/// One moment on two clocks. The wall's says what the time is in a text; it may jump, so ages grow by the other one.
+/// One moment on two clocks. The wall clock gives the time in a text; it may jump, so ages grow by the other one.
 struct Moment {
     Time steady{};
     Duration wall{};  ///< since 1970
 };
 
-/// What a node remembers of its peers beyond its own end, and the text in which it does. Not thread-safe.
+/// What a node remembers of its peers beyond its own end, and the text that holds it. Not thread-safe.
 ///
 ///     cluster-peers 1 orders
 ///     5b0c4d1f77aa2e90 1764000000 10.0.0.5:7000,[fd00::5]:7000 bob
 ///     checksum         seen       addresses                    name
 ///
-/// The first line is the version and the cluster. Each further line is one entry; it was in view at `seen`, in seconds
-/// since 1970. The checksum covers the rest of the line and the cluster, so every line stands for itself: damage costs
-/// the lines that it hits and no other. The name, with '?' for control characters, is for people. Newest come first.
+/// - The first line is the version and the cluster.
+/// - Each further line is one entry; it was in view at `seen`, in seconds since 1970. Newest come first.
+/// - The checksum covers the rest of the line and the cluster. So every line stands for itself: damage costs only the
+///   lines that it hits.
+/// - The name is for people; it has '?' for control characters.
 ///
-/// 1. An entry whose addresses all belong to newer ones is dropped: what restarts in one place is one entry.
+/// 1. An entry whose addresses all belong to newer ones is dropped: a process that restarts in one place is one entry.
 /// 2. What was read stays until it is too old or rule 1 drops it.
 class KnownPeers {
 public:
     static constexpr std::size_t max_entries = 1024;
     static constexpr std::size_t max_bytes = std::size_t{256} << 10;
-    /// Of one entry: those it publishes, and where it was reached.
+    /// Of one entry: those that it publishes, and the one where it was reached.
     static constexpr std::size_t max_addresses_each = 9;
 
     KnownPeers(std::string cluster, Duration keep) : cluster_(std::move(cluster)), keep_(keep) {}
 
     struct Findings {
-        /// Lines that are not as they were written, or of another version or cluster.
+        /// Lines that have changed since they were written, or are of another version or cluster.
         std::size_t damaged = 0;
-        /// All of it belongs to this one.
+        /// The whole file belongs to this cluster.
         std::optional<std::string> other_cluster;
     };
-    /// Takes over what a file holds; what was seen in the future was seen now. Of more than `max_bytes` the beginning
-    /// is read.
+    /// Takes over the contents of a file. An entry seen in the future counts as seen now. Of more than `max_bytes` only
+    /// the beginning is read.
     Findings read(std::string_view text, const Moment& now);
 
-    /// These are all that are in view now. True if they are not what they were.
+    /// These are all peers in view now. True if they differ from the last ones.
     bool observe(std::vector<Whereabouts> view, Time now);
-    /// It left or was parted from. True if it was known.
+    /// The peer left, or this node parted from it. True if it was known.
     bool forget(const PeerId& id);
 
     std::size_t size() const noexcept { return entries_.size(); }

@@ -24,7 +24,7 @@ RecordRef to_record(const PeerId& owner, const MemberEntry& entry) {
     return std::make_shared<const detail::MemberRecord>(std::move(record));
 }
 
-constexpr std::uint64_t first_number = std::uint64_t{1} << 62;  // no version comes so far
+constexpr std::uint64_t first_number = std::uint64_t{1} << 62;  // no version becomes so large
 
 /// False if there is no room for it in the frame.
 bool add(MemberList& list, std::size_t& size, const MemberId& id, const RecordRef& record) {
@@ -73,9 +73,9 @@ bool Registry::erase(const MemberId& id) {
     return true;
 }
 
-/// The complete set, in the order of ids: so it has an end, however fast members change meanwhile. What changes after
-/// it was begun is told once more behind it. Until then each frame has a number of its own in place of a version, so
-/// that none of another set can be taken for the next one.
+/// The complete set goes in the order of ids, so it has an end even if members change fast meanwhile. What changes
+/// after it was begun is sent once more after it. Until then each frame has a number of its own in place of a version.
+/// So no frame of another set can be taken for the next one.
 void Registry::add_members(Feed& feed, MemberList& list) {
     std::size_t size = 0;
     auto each = feed.last ? own_.upper_bound(*feed.last) : own_.begin();
@@ -165,8 +165,8 @@ bool Registry::accept(const PeerId& id, MemberList&& list, std::vector<MemberCha
         kept = {to_record(id, entry), owner.round};
         out.push_back({kept.record, true, false});
     }
-    // What the set does not contain was withdrawn while nobody could tell; unless there is too much, that is seen at
-    // its end.
+    // What the set does not contain was withdrawn while nobody could report it. That is found at the end of the set, or
+    // before if there is too much.
     const bool ends = list.complete && std::exchange(owner.swept, owner.round) != owner.round;
     if (ends || (owner.swept != owner.round && !within_limits(owner))) {
         for (auto each = owner.members.begin(); each != owner.members.end();) {

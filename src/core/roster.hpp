@@ -13,14 +13,14 @@
 
 namespace cluster::core {
 
-/// Who belongs: what each node has said about itself, who has departed, and whom this node has parted from. It knows
-/// nothing of links. Not thread-safe.
+/// Who belongs: what each node has said about itself, which ids have departed, and from whom this node has parted. It
+/// knows nothing of links. Not thread-safe.
 ///
 /// 1. A fact changes only to a higher version, which its owner alone writes.
 /// 2. A departed id never becomes known again.
 class Roster {
 public:
-    /// Departed ids remembered; beyond that the oldest is forgotten first.
+    /// How many departed ids are remembered; beyond that the oldest is forgotten first.
     static constexpr std::size_t max_departed = std::size_t{1} << 16;
 
     explicit Roster(Facts self) : self_(std::move(self)) {}
@@ -32,7 +32,7 @@ public:
     enum class News : std::uint8_t { none, changed, unknown };
     /// Takes over what its owner wrote. The caller has checked that `facts.id` is neither departed nor this node.
     News learn(const Facts& facts);
-    /// The owner itself states this: it replaces what others may have said. True if that differs from what was known.
+    /// The owner itself states this: it replaces what others have said. True if it differs from what was known.
     bool state(const Facts& facts);
     const Facts* find(const PeerId& id) const;
     void forget(const PeerId& id);
@@ -44,11 +44,11 @@ public:
 
     /// What this node remembers of a peer it parted from, until it is added again.
     struct Parted {
-        /// What it said of itself, which may be anybody's.
+        /// What it said of itself; anybody may have said that.
         std::vector<Address> said;
         /// Where this node found it by dialling.
         std::vector<Address> found;
-        /// Of the session that ended; proves to the peer that it was us who ended it.
+        /// Of the session that ended: proves to the peer that this node ended it.
         std::optional<Token> token;
         /// The peer has heard the goodbye.
         bool told = false;
@@ -58,14 +58,14 @@ public:
     Parted& part(const PeerId& id, Parted parted) { return parted_[id] = std::move(parted); }
     Parted* parted(const PeerId& id);
     const std::map<PeerId, Parted>& all_parted() const noexcept { return parted_; }
-    // A block concerns an id. It concerns addresses only where nothing else is known of who is there: the caller does
+    // A block concerns an id. It concerns addresses only if nothing else is known of the node there. So the caller does
     // not ask about a peer that it has met under its own id.
-    /// Whether a parted peer was found there.
+    /// Whether a parted peer was found at `address`.
     bool blocked(const Address& address) const;
-    /// Whether these are the addresses of a parted peer, started anew: it was found at one of them and has said all
-    /// others. Machines may share some, such as that of a bridge for containers, and anybody may say anything.
+    /// Whether these are the addresses of a parted peer that has started anew: it was found at one of them and has
+    /// named all others. Machines may share some, such as that of a bridge for containers, and anybody may name any.
     bool blocked(const std::vector<Address>& addresses) const;
-    /// Lifts the block of whoever was found at `address`, or has said that it can be.
+    /// Lifts the block of the peer that was found at `address`. With `or_said` also that of a peer that has named it.
     void unblock(const Address& address, bool or_said);
     void unblock(const std::vector<Address>& addresses);
     void unblock(const PeerId& id) { parted_.erase(id); }

@@ -11,7 +11,7 @@ namespace cluster::core {
 
 // Queueing.
 
-/// Whether all of `pairs` can take `body`. On success `error` is zero, and `full` are those to be skipped.
+/// Whether all of `pairs` can take `body`. On success `error` is zero, and `full` has those to be skipped.
 Sending::Outcome Sending::room(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now) {
     const std::size_t size = body.framed_size();
     Outcome outcome;
@@ -41,8 +41,8 @@ Sending::Outcome Sending::room(std::span<Pair* const> pairs, const Body& body, S
             outcome.again = std::min(outcome.again, filled == never ? never : filled + options_.send_timeout);
         }
     }
-    // The segment that is being filled does not count, so that even an idle node has room for a longest message; and
-    // messages leave room for replies, without which two nodes might wait for each other.
+    // The segment that is being filled does not count, so that even an idle node has room for a longest message.
+    // Messages leave room for replies; without it two nodes might wait for each other.
     const std::size_t most =
         options_.total_outbox_bytes + Arena::segment_size + (body.reply ? options_.outbox_bytes : 0);
     if (arena_.pinned() + size > most && arena_.wasteful()) compact();
@@ -56,7 +56,7 @@ Sending::Outcome Sending::room(std::span<Pair* const> pairs, const Body& body, S
     return outcome;
 }
 
-/// Queues `body` for `pairs`, and a gap in its place for those of them that are `skipped`.
+/// Queues `body` for `pairs`; those that are `skipped` get a gap in its place.
 void Sending::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<const PeerId> skipped) {
     const auto skips = [&](const Pair* pair) {
         return !skipped.empty() && std::find(skipped.begin(), skipped.end(), pair->id) != skipped.end();
@@ -197,7 +197,7 @@ void Sending::report_given_up(Pair& pair, const Outbox::Settled& settled, errc r
 
 LeaveDone Sending::unacknowledged() const {
     LeaveDone all = given_up_;
-    // Sessions out of view, too, may hold what nobody acknowledged.
+    // Sessions out of view may also hold messages that nobody acknowledged.
     for (const auto& [id, pair] : peers_.pairs) {
         if (!pair.session) continue;
         Outbox::Settled settled;

@@ -18,11 +18,11 @@
 
 namespace cluster::core {
 
-/// Puts the application's messages into the outboxes of their receivers, and says what of them is given up. Not
+/// Puts the application's messages into the outboxes of their receivers, and reports which of them are given up. Not
 /// thread-safe; lives in its engine.
 ///
-/// 1. A message is written once into the arena, whoever it is for.
-/// 2. It is queued for all its receivers or for none, but for those that are skipped, who get a gap in its place.
+/// 1. A message is written once into the arena, however many receivers it has.
+/// 2. It is queued for all its receivers or for none, except those that are skipped, which get a gap in its place.
 class Sending : private Part {
 public:
     explicit Sending(Shared& shared) noexcept : Part(shared), arena_(shared.arena_) {}
@@ -36,13 +36,13 @@ public:
         bool error = false;  ///< of a reply: the bytes are a code and a text of at most `max_error_text` bytes
 
         std::uint16_t channel() const noexcept { return reply ? reply_channel : user_channel; }
-        /// What its receiver has to say in its HELLO.
+        /// Features that its receiver must have in its HELLO.
         std::uint64_t features() const noexcept {
             const std::uint64_t of_call = (call != 0 ? feature_calls : 0) | (error ? feature_errors : 0);
             return channel_table[channel()].feature | of_call;
         }
         std::size_t size() const noexcept { return bytes.size() + (call == 0 ? 0 : call_size); }
-        /// With the headers of the frames that it takes.
+        /// Its size with the headers of the frames that it takes.
         std::size_t framed_size() const noexcept {
             const std::size_t frames = size() == 0 ? 1 : (size() + max_chunk - 1) / max_chunk;
             return size() + frames * FrameHeader::size;
@@ -51,22 +51,22 @@ public:
     struct Outcome {
         errc error{};  ///< outbox_full, not_in_view, message_too_large, unsupported, closed; zero for success
         std::size_t count = 0;
-        std::vector<PeerId> full;  ///< whose outbox has no room; empty if it is the node's
-        Time again = never;        ///< with `Skip::slow`: when it is worth asking again although no room was freed
+        std::vector<PeerId> full;  ///< peers whose outbox has no room; empty if it is the node's that has none
+        Time again = never;        ///< with `Skip::slow`: when it is worth asking again even if no room was freed
     };
     /// Which receivers get a gap in place of a message, instead of keeping it from all.
     enum class Skip : std::uint8_t {
         nobody,
-        slow,  ///< who is slow, see `Backlog`
-        full,  ///< everybody without room
+        slow,  ///< those that are slow, see `Backlog`
+        full,  ///< all that have no room
     };
     Outcome broadcast(const Body& body, Skip skip, std::optional<Time> now);
     Outcome send(const PeerId& to, const Body& body, Skip skip, std::optional<Time> now);
     Outcome send(std::span<const PeerId> to, const Body& body, Skip skip, std::optional<Time> now);
-    /// All that was ever broadcast, whoever was in view.
+    /// All messages that were ever broadcast, whichever peers were in view.
     const Outbox::Settled& broadcasts() const noexcept { return broadcasts_; }
 
-    /// Who waits for room, which an outbox had not, may try again.
+    /// Callers that wait for room in an outbox may try again.
     void room_freed();
     std::size_t pinned() const noexcept { return arena_.pinned(); }
     /// What has been acknowledged leaves holes: moves the rest together if that is worth it.
@@ -75,11 +75,11 @@ public:
     /// Gives up what is queued for the pair and tells the application.
     void surrender(Pair& pair, errc reason);
     void report_given_up(Pair& pair, const Outbox::Settled& settled, errc reason);
-    /// Messages that were skipped are many if a flood meets a slow peer: they are reported together.
+    /// A flood that meets a slow peer skips many messages: they are reported together.
     void report_skipped(Pair& pair);
     void report_skipped();
     bool has_reports() const noexcept { return !skipped_.empty(); }
-    /// What this node leaves with: what was given up since it began to leave, and what nobody has acknowledged.
+    /// What this node leaves with: what it gave up since it began to leave, and what nobody has acknowledged.
     LeaveDone unacknowledged() const;
 
 private:
@@ -89,7 +89,7 @@ private:
     void compact();
 
     Arena& arena_;
-    std::vector<Pair*> skipped_;  ///< pairs in view that have something to report of that kind
+    std::vector<Pair*> skipped_;  ///< pairs in view with skipped messages to report
     Outbox::Settled broadcasts_;
     LeaveDone given_up_;  ///< since this node began to leave
     bool room_wanted_ = false;

@@ -14,7 +14,8 @@ Session::Judgement Session::judge(const Offer& offer, bool proof_holds) const no
         if (confirmed_) return {refuse, Refusal::id_in_use};
     }
     if (attaching_ != 0) return {wait};
-    // "I no longer hold this epoch" stays true for ever; what is said about an older epoch says nothing about this one.
+    // "I no longer hold this epoch" stays true for ever. What an offer says about an older epoch says nothing about
+    // this one.
     if (attached_ != 0 && (offer.epoch < epoch_ || offer.holds)) return {refuse, Refusal::duplicate};
     return {accept};
 }

@@ -20,11 +20,11 @@ using LinkId = std::uint64_t;  ///< 0: none
 
 /// The delivery between this node and one peer: it outlives the links it uses. Not thread-safe.
 ///
-/// It decides about links and counts what was sent and received; opening, closing and fencing links is the engine's.
-/// The rules are numbered in wire/PROTOCOL.md.
+/// It decides about links and counts what was sent and received. The engine opens, closes and fences links. The rules
+/// are numbered in wire/PROTOCOL.md.
 class Session {
 public:
-    /// How far the pair has come; on the larger id's side there is no `proposed` and no `attaching`.
+    /// How far the pair has come. On the side of the larger id there is no `proposed` and no `attaching`.
     enum class State : std::uint8_t { proposed, attaching, attached, detached };
 
     struct Channel {
@@ -50,9 +50,9 @@ public:
         enum class Verdict : std::uint8_t { accept, wait, refuse } verdict = Verdict::refuse;
         Refusal reason = Refusal::duplicate;
     };
-    /// The smaller id on an OFFER (R4 b to f). `proof_holds`: it proves this session's token.
+    /// The smaller id judges an OFFER (R4 b to f). `proof_holds`: it proves this session's token.
     Judgement judge(const Offer& offer, bool proof_holds) const noexcept;
-    /// The larger id on an ATTACH (R9, R17, R18). `token_holds`: it carries or proves this session's token.
+    /// The larger id judges an ATTACH (R9, R17, R18). `token_holds`: it carries or proves this session's token.
     Judgement judge(const Attach& attach, bool token_holds) const noexcept;
 
     // The token and the epochs.
@@ -70,12 +70,12 @@ public:
     LinkId attaching() const noexcept { return attaching_; }
     void begin(LinkId link) noexcept { attaching_ = link; }
     void attach(LinkId link) noexcept;
-    /// `link` has ended. True if it was the attached one; what is queued on channels that do not outlive it is then
+    /// `link` has ended. True if it was the attached one; then what is queued on channels that do not outlive it is
     /// given up.
     bool lose(LinkId link) noexcept;
     State state() const noexcept;
 
-    /// R21: it can still be resumed with its token, but no longer keeps others from the id.
+    /// Whether the session keeps others from the id (R21). If not, it can still be resumed with its token.
     bool defended() const noexcept { return defended_; }
     void stop_defending() noexcept { defended_ = false; }
 
@@ -98,11 +98,11 @@ public:
     /// The peer has acknowledged all messages.
     bool settled() const noexcept;
 
-    /// `batches` have come on `channel`. If it has a window, that begins behind them.
+    /// `batches` have come on `channel`. If it has a fixed window, the window now begins after them.
     static void renew(Channel& channel, std::span<const Batch> batches = {});
 
-    /// The peer goes out of view when so much had been broadcast, and returns when it was more. What was broadcast
-    /// meanwhile was not for it; a gap stands in its place, so that nobody reads over a hole.
+    /// The peer goes out of view when this much had been broadcast, and returns later. What was broadcast meanwhile was
+    /// not for it; a gap takes its place, so that no reader overlooks the hole.
     void depart(const Outbox::Settled& broadcast) noexcept { departed_at_ = broadcast; }
     void come_back(const Outbox::Settled& broadcast);
 
@@ -122,10 +122,10 @@ private:
     std::optional<Outbox::Settled> departed_at_;  ///< while the peer is out of view
 };
 
-/// Which side speaks and what for, so that a proof cannot be sent back to its author, nor mean something else.
+/// Which side speaks and for what purpose, so that a proof cannot be sent back to its author or mean something else.
 enum class ProofUse : std::uint8_t { offer = 1, attach = 2, removed = 3, forgotten = 4 };
 
-/// Shows knowledge of `token` without telling it (R20).
+/// Proves knowledge of `token` without sending it (R20).
 Proof prove(const Token& token, const Nonce& speaker, const Nonce& listener, ProofUse use) noexcept;
 
 }  // namespace cluster::core

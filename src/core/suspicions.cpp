@@ -9,16 +9,16 @@ namespace cluster::core {
 
 namespace {
 
-/// Each so many beats the peer that was silent for longest is probed, too, so that a link which nobody uses does not
+/// Once in this many beats, the peer that was silent for longest is probed, too. So a link that nobody uses does not
 /// stay broken unnoticed.
 constexpr std::uint64_t beats_per_round = 8;
 /// How many others are asked about a peer that gives no sign (SWIM's k).
 constexpr std::size_t witnesses = 3;
-/// Peers that others reach and we do not, about which is asked in each heartbeat.
+/// How many peers that others reach and we do not are asked about in each heartbeat.
 constexpr std::size_t most_unreachable = 64;
-/// A peer that others reach, and that this node has no link with for so long, is out of reach.
+/// A peer that others reach is out of reach when this node has had no link with it for this long.
 constexpr Duration reach_patience = std::chrono::seconds(5);
-/// Of these, the log names so many in a minute.
+/// How many peers out of reach the log names in a minute.
 constexpr std::size_t most_reach_lines = 16;
 constexpr Duration reach_minute = std::chrono::minutes(1);
 
@@ -27,7 +27,7 @@ bool contains(const List& list, const Value& value) {
     return std::find(list.begin(), list.end(), value) != list.end();
 }
 
-/// The newest, so many that all a peer publishes are among them.
+/// Keeps the newest, and enough of them for all addresses that a peer publishes.
 void remember(std::vector<Address>& list, const Address& address) {
     if (contains(list, address)) return;
     if (list.size() == 2 * max_addresses) list.erase(list.begin());
@@ -77,7 +77,7 @@ void Suspicions::ask_about_unreachable(Time now) {
     }
 }
 
-/// The first with a larger id, or else with the smallest, from which an answer can be expected.
+/// The first with a larger id, or else the one with the smallest, of those from which an answer can be expected.
 Pair* Suspicions::next_on_the_ring() {
     const auto begin = std::upper_bound(peers_.view.begin(), peers_.view.end(), roster_.self().id,
                                         [](const PeerId& id, const Pair* pair) { return id < pair->id; });
@@ -131,7 +131,7 @@ void Suspicions::review(Pair& pair, Time now) {
     while (pair.in_view) {
         const Detector::Judgement judgement = detector_.judge(pair.watch, peers_.attached_link(pair) != nullptr, now);
         if (judgement.next != never && judgement.next > now) {
-            // Not for longer than a heartbeat: a node that is slow no more gives less time.
+            // Not for longer than a heartbeat: when this node is no longer slow, it gives less time.
             timers_.set({Timer::watch, pair.number}, std::min(judgement.next, now + options_.heartbeat));
         }
         switch (judgement.verdict) {
@@ -153,7 +153,7 @@ void Suspicions::found_silent(Pair& pair, Time now) {
     const Time since = pair.watch.suspected;
     suspect(pair, now);
     if (pair.watch.hearsay) return;
-    // The others see for themselves, and who else went silent is found out at once.
+    // The others probe it themselves. Peers not heard since are probed now, to find out who else went silent.
     for (Pair* other : peers_.view) {
         Link* link = peers_.attached_link(*other);
         if (other == &pair || link == nullptr) continue;
@@ -170,7 +170,7 @@ void Suspicions::lost_link(Pair& pair, Time now) {
     pair.refused.clear();
     detector_.lost_link(pair.watch, now);
     suspect(pair, now);
-    // It will not answer what it was asked about others.
+    // It will not answer questions about others any more.
     const std::vector<Pair*> view = peers_.view;
     for (Pair* other : view) {
         if (std::erase(other->asked, pair.id) != 0) verify(*other, now);
@@ -191,7 +191,7 @@ void Suspicions::suspect(Pair& pair, Time now) {
 
 // Asking others.
 
-/// Asks so many others whether they hear from the peer. Who was asked before does not matter any more.
+/// Asks `how_many` peers whether they hear from this one. Peers that were asked before no longer count.
 void Suspicions::ask(Pair& pair, std::size_t how_many, Time now) {
     pair.asked.clear();
     pair.heard_elsewhere = false;
@@ -269,7 +269,7 @@ void Suspicions::out_of_reach(Pair& pair, Time now) {
         reach_lines_ = 0;
         reach_lines_since_ = now;
     }
-    // Links may still be on their way, as while a mesh forms; and anybody may tell of any number of peers.
+    // Links may still be on their way, for instance while a mesh forms. And anybody may tell of any number of peers.
     const errc why = peers_.why_out_of_view(pair);
     const bool forming = !pair.links.empty() || now - peers_.last_shown < reach_patience;
     if (why == errc{} || forming || reach_lines_ == most_reach_lines) {
@@ -315,8 +315,8 @@ void Suspicions::await_dial(const PeerId& sought, Time now) {
     timers_.set_no_later({Timer::inquiry, pair->number}, now + Detector::hearing);
 }
 
-/// When a dial of `address` that has begun since the peer lost its link may count as not answered; `never` before one
-/// has begun.
+/// When a dial of `address` may count as not answered. Only dials count that have begun since the peer lost its link;
+/// `never` before one has begun.
 Time Suspicions::tried_by(const Pair& pair, const Address& address) const {
     if (contains(pair.refused, address) || contains(pair.barren, address) || peers_.occupied(pair.id, address))
         return {};

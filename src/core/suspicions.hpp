@@ -29,27 +29,27 @@ struct Conclusion {
     std::string_view why;  ///< a literal
 };
 
-/// Who is alive: probes, questions to others, and what follows from silence and refusals. Not thread-safe; lives in
-/// its engine, which carries out what was concluded as soon as a call returns.
+/// Decides who is alive: probes, questions to others, and what follows from silence and refusals. Not thread-safe;
+/// lives in its engine, which carries out what was concluded as soon as a call returns.
 ///
-/// 1. What others say leads to a probe or saves a peer; it never fails one.
+/// 1. What others say leads to a probe or saves a peer; it never makes one fail.
 /// 2. Nobody is judged while this node is late itself.
 class Suspicions : private Part {
 public:
     Suspicions(Shared& shared, Patience& patience, Checks& checks, MemberExchange& members) noexcept
         : Part(shared), patience_(patience), checks_(checks), members_(members) {}
 
-    /// What was concluded first and not carried out yet.
+    /// The earliest conclusion that was not carried out yet.
     std::optional<Conclusion> take_conclusion();
 
     // Probing.
-    /// To be called once per heartbeat. Each node probes the next one on the ring of ids, so that each is probed by one
-    /// other in every heartbeat, and the cost does not grow with their number. Who owes something is probed, too, and
-    /// others are asked about the suspects.
+    /// To be called once per heartbeat. Each node probes the next one on the ring of ids. So each is probed by one
+    /// other in every heartbeat, and the cost does not grow with their number. Peers that owe something are probed,
+    /// too, and others are asked about the suspects.
     void beat(Time now);
-    /// The same for those whom only others reach. If nobody hears from them any more, they exist no more.
+    /// Asks about peers that only others reach. If nobody hears from one any more, it no longer exists.
     void ask_about_unreachable(Time now);
-    /// `hearsay`: somebody else found it silent.
+    /// `hearsay`: another peer got no answer from it.
     void probe(Pair& pair, bool hearsay, Time now);
     static void on(Link& link, const Pong& pong, Time now);
 
@@ -69,11 +69,11 @@ public:
     // Asking others.
     void on(Link& link, const Inquiry& inquiry, Time now);
     void on(Link& link, const Finding& finding, Time now);
-    /// Tells all who have asked whether bytes have come from the peer since.
+    /// Tells all that have asked whether bytes have come from the peer since.
     void answer_askers(Pair& pair, bool heard);
-    /// Another peer hears from it: whatever this node sees, it exists.
+    /// Another peer hears from it: it exists, even if this node has no link with it.
     void vouch(Pair& pair, Time now);
-    /// Others reach it: if this node still does not after a while, somebody has to know.
+    /// Others reach it. If this node still does not after a while, the log has to say so.
     void expect_link(const Pair& pair, Time now);
     /// Says so in the log, now or when no link is on its way any more.
     void out_of_reach(Pair& pair, Time now);
@@ -89,15 +89,18 @@ public:
     void came_to_nothing(const Attempt& attempt, Time now);
     /// The dial that begins now is for `sought`.
     void await_dial(const PeerId& sought, Time now);
-    /// A peer without a link is gone when it refuses wherever it was found before, is not where else it says it is, and
-    /// nobody who was asked heard from it. One that was never found by dialling may sit behind a device that refuses in
-    /// its place: that proves nothing.
+    /// A peer without a link is gone if all three hold:
+    /// - it refuses at every address where it was found before;
+    /// - it is not at any other address that it publishes;
+    /// - no peer that was asked heard from it.
+    ///
+    /// A peer that was never found by dialling may sit behind a device that refuses in its place: that proves nothing.
     void verify(Pair& pair, Time now);
     /// Remembers that the peer was found at `address` by dialling it.
     static void found_at(Pair& pair, const Address& address);
-    /// A dial of `address` has read who answers there. If others were found there before, it leads to more than one, or
-    /// not to them any more: in either case it tells nothing about them from now on. A peer in view that it has refused
-    /// since is not saved by who took its place.
+    /// A dial of `address` has read who answers there. If others were found there before, it leads to more than one
+    /// node, or no longer to them. In either case it says nothing about them from now on. A peer in view that it has
+    /// refused since is not saved by its successor there.
     void leads_to(const Address& address, const PeerId& found, Time now);
 
 private:

@@ -49,7 +49,7 @@ std::vector<MemberChange> differences(const MemberView& before, const MemberView
     return changes;
 }
 
-/// A callback and what it is called with. Lives as long as its subscription.
+/// A callback and its arguments. Lives as long as its subscription.
 struct Listening {
     Listening(const std::shared_ptr<MembersState>& members, std::function<void(const MemberUpdate&)> function)
         : watch(members), callback(std::move(function)) {}
@@ -59,8 +59,8 @@ struct Listening {
     Callback<const MemberUpdate&> callback;
 };
 
-/// Calls such a callback whenever there is something new. It waits, is woken, calls, and waits again: so nothing can
-/// pile up.
+/// Calls such a callback when there is something new. It waits, is woken, calls, and waits again. So nothing can pile
+/// up.
 class Listener final : public Operation, public std::enable_shared_from_this<Listener> {
 public:
     Listener(std::weak_ptr<MembersState> members, std::weak_ptr<Listening> listening)
@@ -73,13 +73,13 @@ public:
             if (!self->call()) self->wake();
         };
         if (members->call_back(go_on)) return;
-        // Not by calling `wake` again: a callback may make a change each time.
+        // Does not call `wake` again: a callback may make a change each time.
         while (!call()) {
         }
     }
 
 private:
-    /// False if there is something new already.
+    /// False if there is already something new.
     bool call() {
         const auto members = members_.lock();
         const auto listening = listening_.lock();
@@ -101,7 +101,7 @@ private:
 
 }  // namespace
 
-/// True if that is a change.
+/// True if it is a change.
 bool MembersState::put(const std::shared_ptr<const MemberRecord>& record) {
     const auto [found, added] = members_.try_emplace({record->id, record->owner});
     Place& place = found->second;
@@ -116,7 +116,7 @@ bool MembersState::put(const std::shared_ptr<const MemberRecord>& record) {
     return true;
 }
 
-/// True if that is a change.
+/// True if it is a change.
 bool MembersState::erase(const Change& change) {
     const auto found = members_.find({change.record->id, change.record->owner});
     if (found == members_.end()) return false;
@@ -127,7 +127,7 @@ bool MembersState::erase(const Change& change) {
     return true;
 }
 
-/// Makes a new version. `outdated` is to die outside the lock, because that may take long.
+/// Makes a new version. `outdated` must be destroyed outside the lock, because that may take long.
 Woken MembersState::changed(View& outdated) {
     ++version_;
     outdated.swap(view_);
@@ -218,7 +218,7 @@ void MembersState::end(WatchState& watch) {
 }
 
 std::optional<MemberUpdate> WatchState::take() {
-    MemberView before;  // may be the last to hold it: dies outside the lock
+    MemberView before;  // may hold the last reference: dies outside the lock
     const Lock lock(mutex_);
     if (at_end()) return std::nullopt;
     MemberView now = members_->snapshot();
@@ -246,7 +246,7 @@ std::optional<MemberUpdate> WatchState::next(Deadline deadline) {
         const bool in_time = thread->wait(deadline, [&] {
             if (stop_waiting(*thread)) thread->wake();
         });
-        if (!in_time) deadline = no_wait;  // looks once more: the update may have come with the last moment
+        if (!in_time) deadline = no_wait;  // looks once more: the update may have come at the last moment
     }
 }
 

@@ -31,8 +31,8 @@ enum class Ending : std::uint8_t { none, left, expired };
 /// A record as views show it.
 struct EnrolledMember {
     std::shared_ptr<const MemberRecord> record;
-    /// Shared by all records of one enrolment: whoever still shows one that is gone finds here how it went. So nothing
-    /// has to be kept for those who read seldom.
+    /// Shared by all records of one enrolment. A view that still shows a member that is gone finds here how it went. So
+    /// nothing has to be kept for readers that read seldom.
     std::shared_ptr<std::atomic<Ending>> ending;
 };
 
@@ -43,40 +43,41 @@ struct MemberList {
     std::vector<Member> members;
 };
 
-/// What one node knows of all members; what `Members` and `MemberWatch` share with their node.
+/// What one node knows of all members. `Members` and `MemberWatch` share it with their node.
 ///
-/// Thread-safe. Outlives the node as long as a handle does. It has no thread, and calls nothing of the application
+/// Thread-safe. Outlives the node while a handle exists. It has no thread, and calls no function of the application
 /// under its lock.
 ///
-/// 1. Each change makes a new version. A view is made when somebody asks for one, and once for each version.
-/// 2. A watch is known here only while somebody waits for it, and then as nothing but that.
-/// 3. A member is named by its id and its owner: nobody can take the place of somebody else's.
+/// 1. Each change makes a new version. A view is made only when a reader asks for one, and once for each version.
+/// 2. A watch is known here only while an operation waits for it.
+/// 3. A member is named by its id and its owner: nobody can take the place of another owner's member.
 class MembersState : public std::enable_shared_from_this<MembersState> {
 public:
     using OnThrow = std::function<void(std::string_view)>;
 
-    /// Without `call_back`, `on_change` calls on the thread that makes the change. `on_throw` hears what its callbacks
-    /// throw.
+    /// Without `call_back`, `on_change` calls on the thread that makes the change. `on_throw` gets the exceptions of
+    /// its callbacks.
     explicit MembersState(CallBack call_back = {}, OnThrow on_throw = {})
         : call_back_(std::move(call_back)), on_throw_(std::move(on_throw)) {}
 
     // For the node.
 
     struct Change {
-        /// Where it is not present, only its id and its owner count.
+        /// If the member is not present, only its id and its owner count.
         std::shared_ptr<const MemberRecord> record;
         bool present = true;
-        /// It was withdrawn or its owner left; else it has expired. Only where it is not present.
+        /// If the member is not present: it was withdrawn or its owner left. Otherwise it has expired.
         bool graceful = false;
     };
-    /// In one step: each view shows all of them or none. What is as it was is no change. Where the result is dropped,
-    /// those who wait are told at once; where it is kept, when it dies.
+    /// Makes all changes in one step: each view shows all of them or none. Equal data is no change. The destructor of
+    /// the result wakes the operations that wait: at once if the result is dropped.
     Woken apply(std::span<const Change> changes);
-    /// Whether every peer in view has told of all its members. True in the beginning: there is none.
+    /// Whether every peer in view has reported all its members. True at first, when there is no peer.
     Woken set_complete(bool complete);
-    /// Holds for the members that `owner` has and for those that it will have, until it is said otherwise.
+    /// Marks all members of `owner` as suspect or not, those that it enrols later, too, until the next call for this
+    /// owner.
     Woken set_suspect(const PeerId& owner, bool suspect);
-    /// Ends all watches. From now on nothing changes any more. Not to be called under a lock.
+    /// Ends all watches; nothing changes any more. Not to be called under a lock.
     void close();
 
     // For readers.
@@ -88,8 +89,8 @@ public:
 
     // For watches.
 
-    /// Wakes `operation` once there is another version than `seen`, or `watch` has ended. False if that is so already:
-    /// then it is not woken.
+    /// Wakes `operation` when there is another version than `seen`, or when `watch` has ended. False if one of these is
+    /// so already: then `operation` is not woken.
     bool wait(const WatchState& watch, std::uint64_t seen, const std::shared_ptr<Operation>& operation);
     /// False if `operation` is not waiting: it has been woken, or this is a child made by `fork`.
     bool stop_waiting(const Operation& operation);
@@ -102,7 +103,7 @@ private:
         PeerId owner;
         friend std::strong_ordering operator<=>(const Key&, const Key&) = default;
     };
-    /// Somebody who has members, or is suspect.
+    /// A peer that has members, or is suspect.
     struct Owner {
         std::size_t members = 0;
         bool suspect = false;
@@ -136,8 +137,8 @@ class WatchState {
 public:
     explicit WatchState(std::shared_ptr<MembersState> members) noexcept : members_(std::move(members)) {}
 
-    /// Waits until `deadline` for an update; nothing if there is none, or the watch has ended. Throws
-    /// `errc::would_block` where it would have to wait on an I/O thread.
+    /// Waits until `deadline` for an update. Nothing if there is none, or if the watch has ended. Throws
+    /// `errc::would_block` if it would have to wait on an I/O thread.
     std::optional<MemberUpdate> next(Deadline deadline);
     bool at_end() const { return members_->at_end(*this); }
     void close();
@@ -156,7 +157,7 @@ private:
     const std::shared_ptr<MembersState> members_;
     bool closed_ = false;  ///< under the lock of `members_`
 
-    mutable Mutex mutex_;  ///< held while views are compared, and before that of `members_`
+    mutable Mutex mutex_;  ///< held while views are compared; taken before that of `members_`
     MemberView last_ GUARDED_BY(mutex_);
 };
 

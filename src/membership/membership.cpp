@@ -32,7 +32,7 @@ std::vector<std::byte> take(Payload& payload) {
     return {payload.view().begin(), payload.view().end()};
 }
 
-/// The record of a member that stands for none.
+/// The record of a `Member` that stands for no member.
 const detail::MemberRecord& no_record() {
     static const detail::MemberRecord none;
     return none;
@@ -142,7 +142,7 @@ MemberWatch::Iterator MemberWatch::begin() {
 }
 
 MemberWatch::Iterator& MemberWatch::Iterator::operator++() {
-    update_.reset();  // lets go of what was read before waiting for more, which may take long
+    update_.reset();  // releases what was read before a wait, which may take long
     update_ = state_->next(detail::for_ever);
     return *this;
 }
@@ -169,7 +169,7 @@ public:
           id_(draw_member_id()),
           record_(std::make_shared<const MemberRecord>(MemberRecord{id_, host_->owner(), {}})) {}
 
-    /// False in a child made by `fork`, whose parent it goes on standing for.
+    /// False in a child made by `fork`: the membership goes on in the parent.
     bool is_here() const noexcept { return origin_.is_here(); }
     const MemberId& id() const noexcept { return id_; }
     std::vector<std::byte> data() const {
@@ -189,7 +189,7 @@ public:
         if (record->data == record_->data) return {};
         if (enrolled_) {
             const std::error_code error = host_->put(record, woken);
-            if (error && error != errc::closed) return error;  // that the node has closed takes nothing from the data
+            if (error && error != errc::closed) return error;  // if the node has closed, the data is kept all the same
         }
         record_ = std::move(record);
         return {};

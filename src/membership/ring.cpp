@@ -7,19 +7,21 @@
 #include <compare>
 #include <limits>
 
-// How members and keys meet. This is a protocol between all nodes, of all versions, on all machines: whole numbers
-// only, and who changes anything changes the two hash keys with it. Numbers are little-endian and unsigned, and wrap.
+// How members and keys meet. This is a protocol between all nodes, of all versions, on all machines. So it uses whole
+// numbers only, and any change of it must also change the two hash keys. Numbers are little-endian and unsigned, and
+// wrap.
 //
 // - A key's slot is the first two bytes of SipHash-2-4-128 of the key under "cluster ring key".
 // - A member's four round keys, 32 bits each, are SipHash-2-4-128 of its id under "cluster ring ids".
 // - Each member wants all slots, in an order of its own: `slot_at`, a Feistel network of four rounds over 16 bits.
-// - It asks for the one at `rank` when the uniform number x = (rank + jitter) / 65,536 is reached on a clock that shows
-//   -ln(1 - x) / weight: `time_at`. So x is a hash of member and slot, but for each member all ranks occur once.
-// - A slot belongs to who asks first, and then in the order of asking; of two at the same time, to the smaller id.
+// - It asks for the slot at `rank` when a clock shows -ln(1 - x) / weight: `time_at`. Here x is the uniform number
+//   (rank + jitter) / 65,536. So x is a hash of member and slot, but for each member all ranks occur once.
+// - A slot belongs to the member that asks first, and after it to the others in the order of asking. Of two that ask at
+//   the same time, the one with the smaller id is first.
 //
-// For a given slot these times are exponentially distributed with the weight as rate, and independent of each other; so
-// each member is the first with the probability of its weight by that of all. When a member asks depends on its own id
-// and weight alone; so nothing that happens to it changes the order of the others.
+// For a given slot these times are independent of each other and exponentially distributed with the weight as rate. So
+// the probability that a member is the first is its weight divided by the sum of all weights. When a member asks
+// depends only on its own id and weight, so nothing that happens to it changes the order of the others.
 
 namespace cluster {
 
@@ -78,7 +80,7 @@ public:
         high ^= mix(low + keys_[0]) >> 24;
         return high << 8 | low;
     }
-    /// Never falls as `rank` rises.
+    /// Grows with `rank`, or stays the same.
     std::uint64_t time_at(std::uint32_t rank) const noexcept {
         const std::uint32_t jitter = mix((rank << 16) + keys_[0]) >> 16;
         const std::uint32_t x = rank << 16 | jitter;
@@ -95,7 +97,7 @@ private:
     std::array<std::uint32_t, 4> keys_{};
 };
 
-/// When a member asks for one slot. Claimants are sorted by id, so that the order of these is the order of preference.
+/// When a member asks for one slot. Claimants are sorted by id, so the order of claims is the order of preference.
 struct Claim {
     std::uint64_t time;
     std::uint32_t claimant;
@@ -112,8 +114,9 @@ struct Ring::Table {
         std::uint64_t total_weight = 0;
         for (const Claimant& claimant : claimants) total_weight += claimant.weight;
 
-        // All ask until a certain time, then on until the next, so that little is asked for after it was taken: about
-        // fourteen times as many claims as there are slots, however many members. Whatever the step, the result is one.
+        // All ask until a certain time, then until the next one, so that few slots are asked for after they were taken.
+        // There are about fourteen times as many claims as slots, however many members there are. The result is the
+        // same for every step.
         const std::uint64_t step = 2 * one / total_weight + 1;
         std::size_t free = slots;
         for (std::uint64_t until = step; free > 0; until += step) {
@@ -131,7 +134,7 @@ struct Ring::Table {
         }
     }
 
-    std::vector<Claimant> claimants;  // by id
+    std::vector<Claimant> claimants;  // sorted by id
     std::vector<std::uint32_t> owner_of;
 };
 

@@ -19,7 +19,7 @@ using detail::MemberRecord;
 using detail::MembersState;
 using detail::Woken;
 
-/// Who is enrolled, whether others see it or not. Thread-safe.
+/// All enrolled members, whether or not others see them. Thread-safe.
 class MemoryCluster::State {
 public:
     explicit State(const MemoryLimits& limits) : limits_(limits) {}
@@ -77,7 +77,7 @@ public:
             if (record->owner == *owner) changes.push_back({record, present, false});
         }
         woken.add(members_->apply(changes));
-        // Who is gone is suspected no more, and who is back answers.
+        // An owner that is gone is no longer suspect, and one that is back answers.
         woken.add(members_->set_suspect(*owner, false));
         return true;
     }
@@ -108,7 +108,7 @@ private:
 
     mutable detail::Mutex mutex_;
     std::map<MemberId, std::shared_ptr<const MemberRecord>> enrolled_ GUARDED_BY(mutex_);
-    std::set<PeerId> expired_ GUARDED_BY(mutex_);  ///< owners of whom nothing is shown
+    std::set<PeerId> expired_ GUARDED_BY(mutex_);  ///< owners of which nothing is shown
     bool closed_ GUARDED_BY(mutex_) = false;
 };
 

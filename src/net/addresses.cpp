@@ -26,7 +26,7 @@ errc to_errc(const std::error_code& error) noexcept {
         case std::errc::host_unreachable:
         case std::errc::network_unreachable:
         case std::errc::network_down:
-        case std::errc::invalid_argument:  // a zone that this host has not, or none where one is needed
+        case std::errc::invalid_argument:  // a zone that this host does not have, or none if one is needed
         case std::errc::address_family_not_supported: return errc::host_unreachable;
         case std::errc::timed_out: return errc::timed_out;
         case std::errc::address_in_use: return errc::address_in_use;
@@ -65,7 +65,7 @@ namespace {
 struct Found {
     asio::ip::address host;  ///< without a zone
     std::string interface;
-    int rank = 0;  ///< how unlikely others are to reach it
+    int rank = 0;  ///< how unlikely it is that others can reach it
 };
 
 bool is_bridge(const char* interface) {

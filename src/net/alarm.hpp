@@ -11,14 +11,14 @@
 
 namespace cluster::net {
 
-/// Calls a function on the I/O thread when the earliest of the times has come for which it was set. Thread-safe. A part
-/// of its owner, who may go while it is set.
+/// Calls a function on the I/O thread at the earliest of the times for which it was set. Thread-safe. A part of its
+/// owner, which may be destroyed while it is set.
 class Alarm {
 public:
     Alarm(std::shared_ptr<Loop> loop, std::function<void()> ring)
         : loop_(std::move(loop)), ring_(std::move(ring)), timer_(loop_->io()) {}
 
-    /// Rings at `at` or earlier, once; then it is to be set again. False after `end`.
+    /// Rings once, at `at` or earlier; then it must be set again. False after `end`.
     bool set(Time at, std::weak_ptr<const void> owner);
     /// On the I/O thread: does not ring any more.
     void end();

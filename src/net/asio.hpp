@@ -1,11 +1,11 @@
 #pragma once
 
-// The one place in src that includes Asio. It is compiled into a namespace of our own: an application that brings
-// another Asio into the same process must not share a single symbol with ours. The macro stays in force, so that
-// `asio::` means that namespace wherever this file is included; therefore nothing else may include Asio.
+// The only file in src that includes Asio. It compiles Asio into a namespace of our own. So an application that brings
+// another Asio into the same process does not share a single symbol with ours. The macro stays in force: `asio::` means
+// that namespace in every file that includes this one. So no other file may include Asio.
 
 #define asio cluster_asio
-// Two functions of Asio have C names, which know no namespace.
+// Two functions of Asio have C names, which are in no namespace.
 #define asio_detail_posix_thread_function cluster_asio_detail_posix_thread_function
 #define asio_signal_handler cluster_asio_signal_handler
 #define ASIO_STANDALONE

@@ -18,24 +18,24 @@ using asio::ip::tcp;
 
 namespace {
 
-/// A wake-up reads and writes so much at most before others have their turn.
+/// How much a wake-up reads and writes at most before other connections have their turn.
 constexpr int most_reads = 4;
 constexpr std::size_t most_written = std::size_t{1} << 20;
-/// Room for the rest of the longest frame whose beginning has come, and for more behind it.
+/// Room for the rest of the longest frame that has begun, and for more after it.
 constexpr std::size_t least_read = core::max_data_frame;
 
-/// What the kernel holds unsent delays a control frame, and so does what was pulled: a socket that could not take all
-/// of it lately gets less at a time.
+/// Bytes that the kernel has not sent delay a control frame, and so do bytes that were pulled. So a socket that could
+/// not take all of it lately gets less at a time.
 constexpr int unsent_limit = 256 << 10;
 constexpr std::size_t least_pull = std::size_t{64} << 10;
 constexpr std::size_t most_pull = std::size_t{256} << 10;
 
-/// Loopback is a third slower with writes that exceed its largest packet.
+/// With writes that exceed its largest packet, loopback is a third slower.
 constexpr std::size_t write_limit = 65000;
 constexpr std::size_t most_buffers = 64;
 
-/// Of two addresses of one name, the failure that says more about whether somebody is there: that this machine has no
-/// way to one of them says nothing, and only where all others refuse is nobody there.
+/// Of the failures of two addresses of one name, the one that says more. If this machine has no way to an address, that
+/// says nothing. Nobody is there only if all other addresses refuse.
 std::error_code telling(const std::error_code& a, const std::error_code& b) {
     const auto weight = [](const std::error_code& error) {
         if (!error) return 0;
@@ -71,7 +71,8 @@ void Connection::connect(std::deque<tcp::endpoint> endpoints, Connected connecte
                                      before](std::error_code failure) mutable {
         if (self->closed_) return;
         std::error_code ignored;
-        // A port from which the system dials may be the one that is dialled: then the socket has met itself.
+        // The system may have chosen, as the port to dial from, the port that is dialled: then the socket has met
+        // itself.
         if (!failure && self->socket_.local_endpoint(ignored) == endpoint) failure = asio::error::connection_refused;
         if (failure) failure = telling(before, failure);
         if (failure && !endpoints.empty()) return self->connect(std::move(endpoints), std::move(connected), failure);
@@ -153,7 +154,7 @@ void Connection::read() {
     if (!closed_) wait_for_input();
 }
 
-/// Hands the engine the frames between `begin` and `end`; keeps what is left of an incomplete one.
+/// Hands the engine the frames between `begin` and `end`, and keeps the beginning of an incomplete one.
 void Connection::parse(const detail::BlockRef& block, std::size_t begin, std::size_t end) {
     if (unwanted_) return;
     driver_->serve([&](core::Engine& engine, Time now) {

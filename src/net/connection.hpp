@@ -22,33 +22,33 @@ namespace cluster::net {
 
 class Driver;
 
-/// One link's socket: carries bytes between it and the engine. Used on the I/O thread only. Kept alive by what it waits
-/// for; `close` ends that.
+/// One link's socket: carries bytes between it and the engine. Used on the I/O thread only. Kept alive by the
+/// operations that it waits for; `close` ends them.
 ///
-/// Bytes meet the socket in `read_some` and `write_some` and nowhere else: encryption belongs there.
+/// Only `read_some` and `write_some` touch the bytes of the socket: encryption belongs there.
 ///
-/// 1. What was pulled from the engine is whole frames, and is written to its end before more is pulled.
-/// 2. Only reading finds the end of a link: a peer that has closed may have left words that are still to be read.
+/// 1. Whole frames are pulled from the engine, and written to their end before more is pulled.
+/// 2. Only reading finds the end of a link: a peer that has closed may have left words that must still be read.
 class Connection final : public std::enable_shared_from_this<Connection>, private core::OutputSink {
 public:
     Connection(std::shared_ptr<Driver> driver, core::LinkId link, asio::ip::tcp::socket socket);
 
     using Connected = std::function<void(const std::error_code&)>;
-    /// To the first of `endpoints` that answers. `before`: what others than these have failed with.
+    /// Connects to the first of `endpoints` that answers. `before`: the error of other endpoints that have failed.
     void connect(std::deque<asio::ip::tcp::endpoint> endpoints, Connected connected, std::error_code before = {});
     /// The socket is connected: reads, and writes what the engine has.
     void start();
-    /// Before `start`: the system asks for a sign of life when nothing has come for so long.
+    /// To be called before `start`: after `idle` without traffic, the system asks for a sign of life.
     void keep_warm(std::chrono::seconds idle);
-    /// Writes what the engine has, as far as the socket takes it.
+    /// Writes what the engine has, as much as the socket takes.
     void write();
-    /// No more will come from the engine than it has now: writes that and shuts down writing. Goes on reading.
+    /// The engine has its last output: writes that and shuts down writing. Goes on reading.
     void drain();
-    /// At once, silently.
+    /// Closes at once, without a word.
     void close();
 
     const Address& remote() const noexcept { return remote_; }
-    /// Both ends are on this machine, as far as their addresses tell.
+    /// Whether both ends are on this machine, as far as their addresses show.
     bool within_machine() const;
 
 private:
@@ -76,10 +76,10 @@ private:
     Address remote_;
 
     wire::Parser parser_;
-    std::vector<std::byte> tail_;  ///< of a frame that has not come completely
+    std::vector<std::byte> tail_;  ///< of a frame of which a part has come
 
     std::vector<Slice> output_;
-    std::size_t written_ = 0;      ///< slices of it
+    std::size_t written_ = 0;      ///< slices of it that are written
     std::size_t output_size_ = 0;  ///< bytes left in it
     std::size_t pull_size_;
     std::vector<std::byte> encoded_;
@@ -88,7 +88,7 @@ private:
     bool waiting_for_room_ = false;
     bool draining_ = false;
     bool output_over_ = false;  ///< shut down, or broken
-    bool unwanted_ = false;     ///< the engine wants to hear nothing of what still comes
+    bool unwanted_ = false;     ///< the engine wants nothing of what still comes
     bool closed_ = false;
 };
 

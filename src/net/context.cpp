@@ -13,7 +13,7 @@
 namespace cluster::net {
 
 Loop::Loop() : io_(1), io_work_(io_.get_executor()), last_in_line_(io_, open_always_readable()) {
-    const asio::steady_timer first(io_);  // makes what the thread will wait with: whoever lacks it learns it now
+    const asio::steady_timer first(io_);  // makes what the thread will wait with, so that a lack of it shows now
 }
 
 void Loop::catch_up(std::function<void()> then) {
@@ -104,7 +104,7 @@ Context::~Context() {
     loop_->finish();
     const bool on_own_callback = loop_->on_callback_thread();
     const bool on_io_thread = detail::kind_of_this_thread() == detail::ThreadKind::io;
-    // The I/O thread ends at once, since the nodes have left.
+    // The I/O thread ends at once, because the nodes have left.
     if (on_io_thread) {
         io_thread_.detach();
     } else {

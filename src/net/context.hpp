@@ -18,13 +18,13 @@
 
 namespace cluster::net {
 
-/// Where all connections of one I/O thread read, one after the other, so that an idle one holds no memory. What was
-/// read and is kept by somebody is never written again. Used by the I/O thread only.
+/// The buffer into which all connections of one I/O thread read, one after the other, so that an idle one holds no
+/// memory. Bytes to which somebody refers are never overwritten. Used by the I/O thread only.
 class ReadBuffer {
 public:
     static constexpr std::size_t size = std::size_t{256} << 10;
 
-    /// Finds at least `least` bytes that nobody refers to, at most `size`: from `begin()` to the end of `block()`.
+    /// Finds at least `least` bytes, at most `size`, to which nobody refers: from `begin()` to the end of `block()`.
     void reserve(std::size_t least) {
         if (!block_) {
             block_ = detail::Block::allocate(size);
@@ -34,7 +34,7 @@ public:
             replace();
         }
     }
-    /// Everything before `begin` may be referred to.
+    /// References may exist to everything before `begin`.
     void keep_until(std::size_t begin) noexcept { begin_ = begin; }
 
     const detail::BlockRef& block() const noexcept { return block_; }
@@ -43,7 +43,7 @@ public:
 private:
     static constexpr std::size_t most_kept = 16;
 
-    /// Blocks that nobody refers to any more are used again: fresh memory costs more than the reading.
+    /// Uses blocks again to which nobody refers any more: fresh memory costs more than the reading.
     void replace() {
         begin_ = 0;
         for (detail::BlockRef& kept : kept_) {
@@ -65,8 +65,8 @@ private:
     std::size_t next_ = 0;
 };
 
-/// What the two threads of a runtime work on. Thread-safe but for the read buffer. Kept alive by the threads and by
-/// everything that has work under way, so that it outlives the nodes.
+/// What the two threads of a runtime work on. Thread-safe except for the read buffer. Kept alive by the threads and by
+/// all work under way, so that it outlives the nodes.
 class Loop {
 public:
     Loop();
@@ -76,27 +76,27 @@ public:
     asio::io_context& io() noexcept { return io_; }
     ReadBuffer& read_buffer() noexcept { return read_buffer_; }
 
-    /// Runs `work` on the callback thread, after everything handed over before. False after `finish`: it was
+    /// Runs `work` on the callback thread, after everything handed over before. False after `finish`: `work` was
     /// dropped.
     bool call(std::function<void()> work);
 
-    /// Of the I/O thread: calls `then` when it has turned to every socket that has something for it now. Whoever
-    /// judges by time reads first, however slow this thread is: an answer may have come long ago.
+    /// On the I/O thread: calls `then` when every socket that has something for it now has had its turn. Code that
+    /// judges by time must read first, however slow this thread is: an answer may have come long ago.
     void catch_up(std::function<void()> then);
-    /// What had come by then has been turned to.
+    /// All that had come by this time has been dealt with.
     Time caught_up() const noexcept { return caught_up_; }
 
     bool on_callback_thread() const noexcept { return callback_thread_ == std::this_thread::get_id(); }
 
-    /// For names that the application gave: seeds, and what it adds.
+    /// For names that the application gave: seeds and added addresses.
     Resolver& resolver() noexcept { return resolver_; }
-    /// For names that peers publish, which may be as many and as slow as they like.
+    /// For names that peers publish. These may be many, and slow to look up.
     Resolver& resolver_for_peers() noexcept { return resolver_for_peers_; }
 
     // For the threads.
     void run_io();
     void run_callbacks();
-    /// The threads end when they have done what there is to do.
+    /// The threads end when no work is left.
     void finish();
 
 private:
@@ -106,9 +106,9 @@ private:
     Resolver resolver_{io_};
     Resolver resolver_for_peers_{io_};
 
-    // Always readable. Asked about it anew, the system puts it behind all that is ready already.
+    // Always readable. If the system is asked about it anew, it comes after all that is ready already.
     asio::posix::stream_descriptor last_in_line_;
-    std::vector<std::function<void()>> catching_up_;  ///< who waits for its turn to come again
+    std::vector<std::function<void()>> catching_up_;  ///< called when the turn comes again
     bool asked_ = false;
     Time caught_up_{};
     void ask();
@@ -120,8 +120,9 @@ private:
     std::atomic<std::thread::id> callback_thread_{};
 };
 
-/// What the handles of one `Runtime` share: the two threads. Thread-safe. Its destructor waits for the threads, except
-/// for the one it runs on, and on an I/O thread, where nothing may wait. In a child made by `fork` it touches nothing.
+/// What the handles of one `Runtime` share: the two threads. Thread-safe. Its destructor waits for the threads, but not
+/// for the one on which it runs. On an I/O thread, where nothing may wait, it waits for none. In a child made by `fork`
+/// it touches nothing.
 class Context {
 public:
     /// Throws `std::system_error` with an `errc` if the system grants no thread, or none of what a thread waits with.

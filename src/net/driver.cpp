@@ -20,14 +20,14 @@ using asio::ip::tcp;
 
 namespace {
 
-/// So often the I/O thread looks at one engine before it turns to other things.
+/// How often the I/O thread looks at one engine, at most, before it turns to other things.
 constexpr int most_rounds = 16;
 constexpr int most_accepts = 64;
 constexpr auto accept_pause = std::chrono::milliseconds(100);
-/// So often a node that others may reach looks at the interfaces of its machine, which come and go.
+/// How often a node that others may reach looks at the interfaces of its machine, which may change.
 constexpr auto interfaces_interval = std::chrono::seconds(5);
 
-/// What to do where descriptors have run out.
+/// What to do when descriptors have run out.
 std::string remedy_for(errc reason) {
     if (reason != errc::out_of_descriptors) return {};
     return " descriptor_limit=" + std::to_string(descriptor_limit()) +
@@ -61,7 +61,7 @@ void Driver::post_work() {
     asio::post(loop_->io(), [self = shared_from_this()] { self->work(); });
 }
 
-/// Does what the engine wants done until it wants nothing more.
+/// Carries out what the engine wants until it wants nothing more.
 void Driver::work() {
     for (int round = 0; round < most_rounds; ++round) {
         Time deadline = never;
@@ -90,7 +90,7 @@ void Driver::work() {
     post_work();
 }
 
-/// Whether what had come when the engine's time came has been read. If not, it is looked at again then.
+/// Whether all that had come by the engine's deadline has been read. If not, the engine is looked at again when it has.
 bool Driver::may_judge() {
     if (engine_.deadline() <= loop_->caught_up()) return true;
     if (!std::exchange(catching_up_, true)) {
@@ -132,7 +132,7 @@ void Driver::dial(core::Dial&& dial) {
     // A peer has published a name.
     loop_->resolver_for_peers().look_up(dial.address, weak_from_this(), [this, dial](Resolver::Endpoints endpoints) {
         if (endpoints.empty()) return dialled(dial.link, dial.address, asio::error::host_not_found);
-        // One that never answers must not stand before the others each time.
+        // An address that never answers must not come before the others each time.
         std::array<std::uint8_t, 1> pick{};
         fill_random(pick);
         const auto first = static_cast<std::ptrdiff_t>(pick[0] % endpoints.size());
@@ -171,7 +171,7 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
     connection->start();
 }
 
-/// What is no name waits for no look-up, and needs no thread for one.
+/// A numeric address waits for no look-up, and needs no thread for one.
 void Driver::resolve(core::Resolve&& resolve) {
     const std::uint64_t target = resolve.target;
     if (const std::optional<tcp::endpoint> endpoint = to_endpoint(resolve.name)) {
@@ -211,7 +211,7 @@ void Driver::connection_ended(core::LinkId link) {
     serve([&](core::Engine& engine, Time time) { engine.link_ended(link, time); });
 }
 
-/// The node has left: what keeps this alive ends.
+/// The node has left: ends what keeps this alive.
 void Driver::finish() {
     std::error_code ignored;
     acceptor_.close(ignored);
@@ -271,7 +271,7 @@ void Driver::accepted(tcp::socket socket) {
     connection->start();
 }
 
-/// Without descriptors a connection cannot even be refused: it waits in the system's queue.
+/// Without a descriptor a connection cannot even be refused: it waits in the system's queue.
 void Driver::pause_accepting(const std::error_code& error) {
     if (!std::exchange(accepting_failed_, true)) {
         warn("accept_failed text=" + quoted(error.message()) + remedy_for(to_errc(error)), "accept_failed");

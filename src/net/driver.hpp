@@ -24,7 +24,7 @@ namespace cluster::net {
 
 class Connection;
 
-/// Who carries out what does not concern the network.
+/// Carries out the actions that do not concern the network.
 class Observer {
 public:
     virtual ~Observer() = default;
@@ -35,9 +35,9 @@ public:
 /// One node's engine and what carries out its actions: the listener, the connections, the resolver and one timer.
 ///
 /// `with_engine` and `enqueue` may be called from any thread, everything else on the I/O thread only. Kept alive by
-/// what is under way; keeps the observer alive from `start` to LeaveDone.
+/// work under way; keeps the observer alive from `start` to LeaveDone.
 ///
-/// 1. The engine is used under the mutex only, and actions are carried out under none.
+/// 1. The engine is used only under the mutex, and actions are carried out under no lock.
 /// 2. Actions are carried out before anything that the engine produced with them is written: a message is in the inbox
 ///    before its acknowledgement leaves.
 /// 3. While `awake_`, the I/O thread will look at the engine again before it sleeps, so nobody needs to wake it.
@@ -53,7 +53,7 @@ public:
     /// From any thread, once.
     void start(std::shared_ptr<Observer> observer);
 
-    /// Calls `use(engine, now)` and sees to it that what follows from it happens.
+    /// Calls `use(engine, now)` and has the results carried out.
     template <class Use>
     auto with_engine(Use&& use) {
         return locked(
@@ -66,8 +66,8 @@ public:
                 return engine_.deadline() < armed_;
             });
     }
-    /// Calls `use(engine)`, which can produce output but needs no time and sets no timer: `broadcast` and `send`, of
-    /// which there are many.
+    /// Calls `use(engine)`, which can produce output but needs no time and sets no timer. For `broadcast` and `send`,
+    /// because they are called very often.
     template <class Use>
     auto enqueue(Use&& use) {
         return locked(
@@ -80,7 +80,7 @@ public:
 
     // For the connections, on the I/O thread.
 
-    /// The same as `with_engine`, and what follows has happened when it returns. Not from within an action.
+    /// The same as `with_engine`, but the results have been carried out when it returns. Not from within an action.
     template <class Use>
     void serve(Use&& use) {
         {
@@ -109,7 +109,7 @@ private:
             return result;
         }
     }
-    /// Whether the caller is to wake the I/O thread.
+    /// Whether the caller must wake the I/O thread.
     template <class AlsoDue>
     bool wakes(AlsoDue&& also_due) REQUIRES(mutex_) {
         if (awake_ || !(engine_.has_actions() || engine_.has_ready() || also_due())) return false;
@@ -136,7 +136,7 @@ private:
     void accept();
     void accepted(asio::ip::tcp::socket socket);
     void pause_accepting(const std::error_code& error);
-    /// Where `cause` is the same, it is the same again. `stranger`: it may concern somebody that others invented.
+    /// Warnings with the same `cause` repeat each other. `stranger`: it may concern a peer that others invented.
     void warn(std::string text, std::string cause, bool stranger = false);
 
     const std::shared_ptr<Loop> loop_;
@@ -144,7 +144,7 @@ private:
     SpinningMutex mutex_;
     core::Engine engine_ GUARDED_BY(mutex_);
     bool awake_ GUARDED_BY(mutex_) = true;   ///< true until `start` has been carried out
-    Time armed_ GUARDED_BY(mutex_) = never;  ///< when the timer will look
+    Time armed_ GUARDED_BY(mutex_) = never;  ///< the next time at which the timer looks
 
     // Of the I/O thread.
     std::shared_ptr<Observer> observer_;

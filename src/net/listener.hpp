@@ -9,11 +9,12 @@
 
 namespace cluster::net {
 
-/// A socket that listens on `where`; a name stands for the first of its addresses that can be listened on. `[::]` takes
+/// A socket that listens on `where`. A name stands for the first of its addresses on which it can listen. `[::]` takes
 /// IPv4 connections, too. Throws `std::system_error` with an `errc`.
 asio::ip::tcp::acceptor listen(asio::io_context& io, const Address& where);
 
-/// Where `acceptor` listens, which for one on all interfaces changes with them. Empty if the system does not say.
+/// Where `acceptor` listens. If it listens on all interfaces, this changes with them. Empty if the system does not
+/// answer.
 std::optional<Interfaces> listening(const asio::ip::tcp::acceptor& acceptor);
 
 }  // namespace cluster::net

@@ -33,7 +33,7 @@ std::error_code last_error() {
     return {errno, std::generic_category()};
 }
 
-/// Calls until no signal interferes.
+/// Repeats the call until no signal interrupts it.
 template <class Call>
 auto uninterrupted(Call&& call) {
     auto result = call();
@@ -51,7 +51,7 @@ public:
     }
     int number() const noexcept { return number_; }
     bool open() const noexcept { return number_ >= 0; }
-    /// Some errors of writing are told only now.
+    /// Some errors of writing are reported only now.
     std::error_code close() { return ::close(std::exchange(number_, -1)) == 0 ? std::error_code() : last_error(); }
 
 private:
@@ -84,7 +84,7 @@ std::error_code write_and_sync(File& file, std::string_view text) {
     return file.close();
 }
 
-/// So that a new name outlives a failure of power. Not every file system can.
+/// So that a new name survives a power failure. Not every file system can do that.
 void sync_folder_of(const std::string& path) {
     const std::size_t slash = path.rfind('/');
     const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
@@ -92,7 +92,7 @@ void sync_folder_of(const std::string& path) {
     if (file.open()) ::fsync(file.number());
 }
 
-/// So often the file is written though nothing has changed.
+/// How often the file is written even if nothing has changed.
 std::chrono::nanoseconds refresh_after(std::chrono::nanoseconds forget_after) {
     return std::clamp<std::chrono::nanoseconds>(forget_after / 8, PeersFile::pause, std::chrono::hours(1));
 }
@@ -106,7 +106,7 @@ std::chrono::nanoseconds refresh_after(std::chrono::nanoseconds forget_after) {
 FileText read_file(const std::string& path, std::size_t most, std::error_code& error) {
     error.clear();
     FileText read;
-    // Without waiting for whoever would write into a pipe of that name.
+    // Does not wait, as it would for a writer if this were a pipe.
     const File file(
         uninterrupted([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); }));
     struct stat facts {};
@@ -165,7 +165,7 @@ PeersFile::PeersFile(std::string path, const std::string& cluster, std::chrono::
     if (error == std::errc::too_many_symbolic_link_levels) {
         refuse(path_, "is a symbolic link; name the file itself");
     }
-    // What a disk cannot read any more is damage; the rest is a mistake in the configuration.
+    // If a disk cannot read the file any more, that is damage; other errors are mistakes in the configuration.
     const bool damage = error == std::errc::io_error;
     if (error && !damage) {
         refuse(path_, "cannot be read: " + error.message() + "; name a file that this process may read and replace");
@@ -260,7 +260,7 @@ void PeersFile::wait(std::chrono::nanoseconds time, bool anyway) {
 void PeersFile::end() {
     ended_ = true;
     timer_.cancel();
-    // Without a callback thread nobody else needs this one either.
+    // Without a callback thread nobody else needs this thread either.
     if (!loop_->call([self = shared_from_this()] { self->finish(); })) finish();
 }
 
@@ -279,7 +279,7 @@ void PeersFile::finish() {
     tell(problem);
 }
 
-/// What fails is tried again at the next change, or after a while. Returns what it failed with, if that is news.
+/// If it fails, it is tried again at the next change, or after a while. Returns the error, if it is a new one.
 std::error_code PeersFile::save(const std::string& text) {
     const std::error_code error = replace_file(path_, text);
     if (error) {
@@ -291,7 +291,7 @@ std::error_code PeersFile::save(const std::string& text) {
     return news ? error : std::error_code();
 }
 
-/// Under no lock: the application's function may close the node.
+/// Called under no lock: the application's function may close the node.
 void PeersFile::tell(const std::error_code& problem) const {
     if (!problem) return;
     report_(Severity::warning,

@@ -17,7 +17,7 @@ namespace cluster::net {
 
 using asio::ip::tcp;
 
-/// What the threads use. It outlives the resolver as long as one of them is in a look-up.
+/// What the threads use. It outlives the resolver while one of them is in a look-up.
 struct Resolver::Shared : std::enable_shared_from_this<Shared> {
     struct Asker {
         std::weak_ptr<void> owner;
@@ -34,11 +34,11 @@ struct Resolver::Shared : std::enable_shared_from_this<Shared> {
     asio::io_context* io GUARDED_BY(mutex);  ///< null when the resolver is gone
     const LookUp look_up;
     std::map<Address, std::vector<Asker>> asked GUARDED_BY(mutex);
-    std::deque<Address> waiting GUARDED_BY(mutex);  ///< of those asked for, the ones that no thread has taken
+    std::deque<Address> waiting GUARDED_BY(mutex);  ///< names that were asked for and that no thread has taken
     std::size_t threads GUARDED_BY(mutex) = 0;
 };
 
-/// What one thread does: it ends when no name is left.
+/// The work of one thread: it ends when no name is left.
 void Resolver::Shared::run() {
     while (const auto name = next()) {
         Endpoints endpoints;
@@ -51,7 +51,7 @@ void Resolver::Shared::run() {
     }
 }
 
-/// A name that somebody still waits for. If there is none, the calling thread counts no more.
+/// The next name for which somebody still waits. If there is none, the calling thread no longer counts.
 std::optional<Address> Resolver::Shared::next() {
     const detail::Lock lock(mutex);
     while (!waiting.empty()) {
@@ -100,7 +100,7 @@ void Resolver::look_up(const Address& name, const std::weak_ptr<void>& owner, Th
                 ++shared_->threads;
                 return;
             } catch (const std::exception&) {
-                if (shared_->threads != 0) return;  // those that there are will come to it
+                if (shared_->threads != 0) return;  // the present threads will come to it
                 shared_->waiting.pop_back();
             }
         }

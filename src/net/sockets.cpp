@@ -13,7 +13,7 @@ namespace {
 
 using asio::ip::tcp;
 
-/// `made`, or the same under a number that no standard stream has. Negative if that fails.
+/// `made`, or a copy of it with a number that no standard stream has. Negative if that fails.
 int above_standard_streams(int made) {
     if (made < 0 || made > STDERR_FILENO) return made;
     const int moved = ::fcntl(made, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);

@@ -9,10 +9,12 @@
 
 namespace cluster::net {
 
-/// A mutex for short critical sections: tries for about a microsecond before it sleeps, because to wake a thread costs
-/// more than most of them last. An I/O thread that has slept for `patience` goes first: threads that take the mutex
-/// again and again, as those who send do, would otherwise keep it from its work until its peers take it for dead. To
-/// let it go first at once would cost a quarter of what can be sent.
+/// A mutex for short critical sections. It tries for about a microsecond before it sleeps, because waking a thread
+/// costs more than most of these sections last.
+///
+/// An I/O thread that has slept for `patience` goes first. Threads that take the mutex again and again, as senders do,
+/// would otherwise keep it from its work until its peers take it for dead. Letting it go first at once would cost a
+/// quarter of the sending rate.
 class CAPABILITY("mutex") SpinningMutex {
 public:
     void lock() ACQUIRE() {
@@ -54,7 +56,7 @@ private:
     }
 
     std::mutex mutex_;
-    std::atomic<std::chrono::steady_clock::rep> io_sleeps_since_{0};  ///< 0: it does not
+    std::atomic<std::chrono::steady_clock::rep> io_sleeps_since_{0};  ///< 0: it does not sleep
 };
 
 }  // namespace cluster::net

@@ -26,7 +26,7 @@ ssize_t write_without_waiting(std::string_view text) {
         ::close(own);
         return count;
     }
-    // Without a descriptor, or the right to open it. A pipe with room takes a line; somebody else may fill it first.
+    // Without a descriptor, or the right to open it. A pipe with room takes a line; another writer may fill it first.
     pollfd room{STDERR_FILENO, POLLOUT, 0};
     if (::poll(&room, 1, 0) != 1 || (room.revents & POLLOUT) == 0) return -1;
     return ::write(STDERR_FILENO, text.data(), text.size());
@@ -40,7 +40,7 @@ ssize_t write_some(std::string_view text) {
         case S_IFREG: return ::write(STDERR_FILENO, text.data(), text.size());
         case S_IFIFO:
         case S_IFCHR: return write_without_waiting(text);
-        default: return -1;  // what waits for other events may have got its number
+        default: return -1;  // a file that waits for other events may have got its number
     }
 }
 
@@ -56,7 +56,7 @@ std::string stamp() {
     return std::string(text.data(), size) + '.' + std::to_string(1000 + milliseconds).substr(1) + 'Z';
 }
 
-/// One line of the log after the other.
+/// Writes the lines of the log, one after the other.
 class Lines {
 public:
     void write(LogLevel level, std::string_view text) {
@@ -69,7 +69,7 @@ public:
 
 private:
     StandardError out_;
-    std::uint64_t lost_ = 0;  ///< since a line was written
+    std::uint64_t lost_ = 0;  ///< since the last line that was written
 };
 
 }  // namespace

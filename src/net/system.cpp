@@ -24,12 +24,12 @@ namespace cluster::net {
 
 namespace {
 
-/// From the start of the program on.
+/// Works from the start of the program on.
 [[maybe_unused]] const int watching_forks = ::pthread_atfork(nullptr, nullptr, &detail::Origin::count_fork);
 
 }  // namespace
 
-// Nothing is kept in stock: a process that forks must not share it with its child.
+// No bytes are kept in stock: a process that forks must not share them with its child.
 void fill_random(std::span<std::uint8_t> out) {
     while (!out.empty()) {
         const ssize_t count = ::getrandom(out.data(), out.size(), 0);
@@ -76,7 +76,7 @@ QuietWriting::QuietWriting() noexcept {
 
 QuietWriting::~QuietWriting() {
     const int why = errno;
-    // What writing has raised waits for this thread; what waited before is somebody else's.
+    // A signal that this write has raised waits for this thread; one that waited before belongs to others.
     for (const int each : {SIGPIPE, SIGXFSZ}) {
         if (::sigismember(&pending_, each) == 1) ::sigdelset(&signals_, each);
     }

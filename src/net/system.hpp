@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-// What the library asks of the operating system apart from sockets.
+// What the library asks of the operating system, apart from sockets.
 
 namespace cluster::net {
 
@@ -14,16 +14,16 @@ void fill_random(std::span<std::uint8_t> out);
 
 std::uint64_t process_id() noexcept;
 
-/// A descriptor from which something can be read at any time. Throws `std::system_error` if there is none left.
+/// A descriptor that is readable at any time. Throws `std::system_error` if there is none left.
 int open_always_readable();
 
 /// The soft limit of open descriptors of this process.
 std::uint64_t descriptor_limit() noexcept;
-/// Raises it to the hard one, and returns what it is then. Where the system refuses, it stays as it is.
+/// Raises it to the hard limit, and returns the new one. If the system refuses, it stays as it is.
 std::uint64_t raise_descriptor_limit() noexcept;
 
-/// While it lives, this thread may write to a pipe that nobody reads, or beyond the limit of a file's size: that is an
-/// error of the call and no signal, which would end the process.
+/// While it lives, this thread may write to a pipe that nobody reads, or beyond the limit of a file's size. That is
+/// then an error of the call, and no signal, which would end the process.
 class QuietWriting {
 public:
     QuietWriting() noexcept;
@@ -37,8 +37,8 @@ private:
     sigset_t pending_;  ///< before
 };
 
-/// So many bytes have been freed in small blocks: each 16 MiB of them, the process gives its free memory back to the
-/// system, where the C library would keep it. That takes milliseconds. Thread-safe.
+/// `bytes` have been freed in small blocks. After each 16 MiB of them, the process gives its free memory back to the
+/// system; the C library would keep it. That takes milliseconds. Thread-safe.
 void freed(std::uint64_t bytes) noexcept;
 
 }  // namespace cluster::net

@@ -21,7 +21,7 @@ namespace {
 /// Batches up to this size are put together in blocks of this size.
 constexpr std::size_t small = std::size_t{4} << 10;
 
-/// Adds `batch` to `before`, which came before it from the same sender, if it can take it. `has_room`: its block has.
+/// Adds `batch` to `before`, the last one of the same sender, if that can take it. `has_room`: its block was made here.
 bool put_together(Batch& before, bool& has_room, const Batch& batch) {
     if (batch.session != before.session || (batch.lost == 0) != (before.lost == 0)) return false;
     if (batch.lost == 0) {
@@ -156,7 +156,7 @@ void InboxState::end_turn() {
     }
 }
 
-/// Makes `open_` a batch with messages that may be claimed, if there is one.
+/// If there is a batch with messages that may be claimed, makes it `open_`.
 bool InboxState::open_next() {
     if (open_ != nullptr) {
         if (!open_->turn_over()) return true;
@@ -191,7 +191,7 @@ std::shared_ptr<SharedBatch> InboxState::next(Deadline deadline) {
         const bool in_time = thread->wait(deadline, [&] {
             if (stop_waiting(*thread)) thread->wake();
         });
-        if (!in_time) deadline = no_wait;  // looks once more: a message may have come with the last moment
+        if (!in_time) deadline = no_wait;  // looks once more: a message may have come at the last moment
     }
 }
 
@@ -253,7 +253,7 @@ bool InboxReader::claim() {
 
 bool InboxReader::next_batch(Deadline deadline) {
     do {
-        // What was read is let go before waiting for more, which may take long.
+        // What was read is released before a wait, which may take long.
         std::construct_at(&message_);
         batch_.reset();
         batch_ = state_->next(deadline);

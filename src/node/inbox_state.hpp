@@ -29,9 +29,9 @@ namespace cluster::detail {
 class Question;
 class Replier;
 
-/// A batch that several readers share; each claims the next message by moving `position`, without a lock.
+/// A batch that several readers share. Each claims the next message by moving `position`, without a lock.
 ///
-/// Thread-safe. Readers hold it, and with it its block, for as long as they look at a message of it.
+/// Thread-safe. A reader holds the batch, and with it the block, while it looks at a message of it.
 struct SharedBatch {
     explicit SharedBatch(core::Batch&& from) noexcept
         : batch(std::move(from)), end(batch.lost != 0 ? 1 : batch.frames.size()) {}
@@ -42,11 +42,12 @@ struct SharedBatch {
     }
 
     const core::Batch batch;
-    /// A gap has no frames; its one claim moves `position` from 0 to 1.
+    /// A gap has no frames; its only claim moves `position` from 0 to 1.
     const std::size_t end;
-    /// Orders nothing but itself: what is claimed by it never changes.
+    /// It orders nothing but itself, because what is claimed with it never changes.
     std::atomic<std::size_t> position{0};
-    /// Messages that begin before it may be claimed. Raised under the inbox's lock, when all those have been.
+    /// Messages that begin before this may be claimed. Raised under the inbox's lock, when all of those have been
+    /// claimed.
     std::atomic<std::size_t> limit{0};
 };
 
@@ -55,32 +56,36 @@ struct SharedBatch {
 /// Thread-safe. Outlives the node as long as a handle does.
 ///
 /// 1. The messages of one sender are claimed one at a time, in the order in which they were pushed.
-/// 2. Senders take turns. A turn is `quantum` bytes and the rest of the message that they end in, or less when the
-///    sender's batch ends. The next turn is that of whoever has been given the fewest bytes since it began to wait;
-///    who begins counts as having been given as much as the one whose turn it is. So nobody waits for more than one
-///    turn of each other sender, and those who always have something unread are given equal parts.
-/// 3. At most one batch is open to claims. Whoever claims the last of its messages accounts for all of it.
-/// 4. While they wait, small batches of one session are put together, and so are gaps that follow each other: what an
-///    unread message costs beyond its own bytes stays small.
-/// 5. An operation, or a thread, waits only while nothing is unclaimed, or while at least as many others as there are
-///    unclaimed messages have been woken and not yet tried to claim.
+/// 2. Senders take turns.
+///    - A turn is `quantum` bytes and the rest of the message in which they end, or less if the sender's batch ends
+///      before.
+///    - The next turn goes to the sender that has been given the fewest bytes since it began to wait.
+///    - A sender that begins counts as having been given as much as the sender whose turn it is.
+///    - So no sender waits for more than one turn of each other one, and senders that always have something unread get
+///      equal parts.
+/// 3. At most one batch is open to claims. The reader that claims the last of its messages accounts for all of it.
+/// 4. While they wait, small batches of one session are put together, and so are neighbouring gaps. So the cost of an
+///    unread message beyond its own bytes stays small.
+/// 5. An operation or thread waits only if one of these holds:
+///    - nothing is unclaimed;
+///    - at least as many others as there are unclaimed messages have been woken and have not yet tried to claim.
 class InboxState {
 public:
-    /// Credit that readers have freed is worth reporting from so many bytes per session on.
+    /// From this many bytes of one session on, the credit that readers have freed is worth reporting.
     static constexpr std::uint64_t report_from = core::CreditPool::report_from;
 
-    /// Less would be fairer to who sends small messages, more costs fewer locks.
+    /// A smaller one would be fairer to senders of small messages, a larger one costs fewer locks.
     static constexpr std::size_t quantum = std::size_t{8} << 10;
 
-    /// What readers have taken of one session since it was last asked for.
+    /// What readers have taken of one session since the last call of `taken`.
     struct Taken {
         std::uint64_t session = 0;
         std::uint64_t bytes = 0;
     };
 
-    /// `on_taken` is called on the reader's thread, under no lock, when some session has `report_from` bytes to report,
-    /// and then not again before `taken`. It must not throw, nor call `detach`.
-    /// `replier` may be null where no requests come; one reference to it is taken over.
+    /// `on_taken` is called on the reader's thread, under no lock, when a session has `report_from` bytes to report. It
+    /// is called once until `taken` is called. It must not throw, nor call `detach`. `replier` may be null if no
+    /// requests come; one reference to it is taken over.
     explicit InboxState(std::function<void()> on_taken, CallBack call_back = {}, Replier* replier = nullptr)
         : call_back_(std::move(call_back)), on_taken_(std::move(on_taken)), replier_(replier) {}
     InboxState(const InboxState&) = delete;
@@ -89,16 +94,16 @@ public:
 
     // For the node.
 
-    /// Appends the batches, each with at least one message or gap, and wakes readers if some wait. False after `end`:
+    /// Appends the batches, each with at least one message or gap, and wakes readers that wait. False after `end`: then
     /// nothing was taken over.
     bool push(std::span<core::Batch> batches);
-    /// No more will come: readers take what is left, then are at the end.
+    /// No more will come. Readers take what is left, then are at the end.
     void end();
     /// Replaces `out` by what was taken since the last call.
     void taken(std::vector<Taken>& out);
     /// Credit of what has not been taken.
     std::uint64_t bytes() const;
-    /// How many readers wait just now, threads and operations.
+    /// How many readers wait now, threads and operations.
     std::size_t waiting() const;
     /// `on_taken` is not running when this returns, and will not run again.
     void detach();
@@ -106,9 +111,9 @@ public:
     // For readers.
 
     /// A batch with unclaimed messages; waits for one until `deadline`. Null at the end, or when time is over. Throws
-    /// `errc::would_block` where it would have to wait on an I/O thread.
+    /// `errc::would_block` if it would have to wait on an I/O thread.
     std::shared_ptr<SharedBatch> next(Deadline deadline);
-    /// To be called by whoever claimed the last message of `batch`.
+    /// To be called by the reader that claimed the last message of `batch`.
     void finish(const std::shared_ptr<SharedBatch>& batch);
     bool at_end() const;
 
@@ -120,7 +125,7 @@ public:
     bool stop_waiting(const Operation& operation);
     /// To be called by an operation that was woken and has not tried to claim: wakes another one in its place.
     void pass_on();
-    /// Of requests.
+    /// The replier for requests.
     Replier* replier() const noexcept { return replier_; }
     bool call_back(std::function<void()> work) const { return call_back_ && call_back_(std::move(work)); }
 
@@ -128,14 +133,14 @@ private:
     /// What one peer has sent, in order: the rest of `begun`, then `queue`.
     struct Sender {
         PeerId id;
-        std::shared_ptr<SharedBatch> begun;  ///< by an earlier turn, if any
+        std::shared_ptr<SharedBatch> begun;  ///< begun in an earlier turn, if any
         std::list<core::Batch> queue;
-        bool has_room = false;  ///< the block of the last batch in `queue` was made here and may be filled
-        bool waits = false;     ///< it is its turn, or it waits for it in `turns_`
+        bool has_room = false;  ///< the block of the last batch in `queue` was made here and has room for more
+        bool waits = false;     ///< it has the turn, or waits for one in `turns_`
     };
     struct Turn {
-        std::uint64_t given = 0;   ///< what its sender has been given when it begins, as rule 2 counts it
-        std::uint64_t number = 0;  ///< of two that have been given as much, the one that waits longer is the next
+        std::uint64_t given = 0;   ///< what its sender has been given when the turn begins, as in rule 2
+        std::uint64_t number = 0;  ///< of two with the same `given`, the one that has waited longer is next
         Sender* sender = nullptr;
 
         /// The next one is the first of a heap.
@@ -143,7 +148,7 @@ private:
             return given != other.given ? given > other.given : number > other.number;
         }
     };
-    /// Senders of whom nothing is unread are kept up to this number of senders, so that a message finds its place made.
+    /// While there are at most this many senders, idle ones are kept, so that their next message needs no new entry.
     static constexpr std::size_t most_kept = 256;
 
     bool has_unclaimed() const REQUIRES(mutex_);
@@ -167,8 +172,8 @@ private:
     WaitList<Operation> waits_ GUARDED_BY(mutex_);
 
     const CallBack call_back_;
-    std::function<void()> on_taken_;            ///< stays as it is while a reader is inside
-    Visits reporting_ GUARDED_BY(mutex_);       ///< of readers, inside `on_taken_`
+    std::function<void()> on_taken_;            ///< does not change while a reader is inside
+    Visits reporting_ GUARDED_BY(mutex_);       ///< readers that are inside `on_taken_`
     bool told_ GUARDED_BY(mutex_) = false;      ///< `on_taken_` was called since the last `taken`
     bool detached_ GUARDED_BY(mutex_) = false;  ///< it is not called any more
     Replier* const replier_;
@@ -182,7 +187,7 @@ public:
     InboxReader& operator=(const InboxReader&) = delete;
     ~InboxReader() { let_go(); }
 
-    /// Claims the next message, waiting for it until `deadline`; false as `InboxState::next` returns null.
+    /// Claims the next message, and waits for it until `deadline`. False if `InboxState::next` returns null.
     bool next(Deadline deadline) {
         let_go();
         if (batch_ != nullptr && claim()) return true;
@@ -191,11 +196,12 @@ public:
 
     /// What was claimed last, valid until the next call.
     const Message& message() const noexcept { return message_; }
-    /// The same with a reference of its own.
+    /// The same message with a reference of its own.
     Message take() const noexcept;
 
 private:
-    /// What was claimed last is gone for this reader: whoever asked it learns at once if nobody has replied.
+    /// This reader lets go of what it claimed last. If nobody has replied to that request, its sender learns that at
+    /// once.
     void let_go() noexcept {
         if (question_ != nullptr) drop_question();
     }
@@ -206,9 +212,9 @@ private:
     std::shared_ptr<InboxState> state_;
     std::shared_ptr<SharedBatch> batch_;
     Question* question_ = nullptr;  ///< of `message_`, if it is a request
-    /// Borrows the references that `batch_` has to the block, which saves two atomic operations per message, and that
-    /// this reader has to the question. It may therefore never be destroyed or assigned, only be replaced by
-    /// constructing another in its place.
+    /// Borrows two references: that of `batch_` to the block, and that of this reader to the question. This saves two
+    /// atomic operations per message. So it must never be destroyed or assigned, only replaced by constructing another
+    /// in its place.
     union {
         Message message_;
     };

@@ -21,10 +21,10 @@ public:
     using Function = std::function<void(const Message&)>;
     using OnThrow = std::function<void(std::string_view)>;
 
-    /// The former one is not running when this returns, unless it called this. Throws `errc::would_block` where it runs
-    /// and this is the I/O thread of another runtime.
+    /// The former handler is not running when this returns, unless it called this. Throws `errc::would_block` if it
+    /// runs and this is the I/O thread of another runtime.
     void set(Function function);
-    /// As a destructor would do it: never throws, and does not wait on an I/O thread.
+    /// For destructors: never throws, and does not wait on an I/O thread.
     void clear() noexcept;
     bool is_set() const noexcept { return set_.load(std::memory_order_acquire); }
     /// On the I/O thread: hands over what is in the inbox.

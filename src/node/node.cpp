@@ -16,7 +16,7 @@ void throw_if(const std::error_code& error, std::string_view doing) {
     if (error) throw std::system_error(error, std::string(doing));
 }
 
-/// What was tried, and who had no room, if that is known.
+/// What was tried, and which peers had no room, if that is known.
 std::string describe(std::string doing, const std::string& full) {
     return full.empty() ? doing : std::move(doing) + ": " + full;
 }

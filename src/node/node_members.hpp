@@ -14,8 +14,8 @@
 
 namespace cluster::detail {
 
-/// The members that one node enrols and knows of: between its engine, which tells the others and hears from them, and
-/// what readers see. Thread-safe.
+/// The members that one node enrols and knows. It stands between the engine, which exchanges members with other nodes,
+/// and what readers see. Thread-safe.
 class NodeMembers final : public MembershipHost, public std::enable_shared_from_this<NodeMembers> {
 public:
     NodeMembers(const PeerId& owner, std::size_t max_data, std::shared_ptr<net::Driver> driver,
@@ -33,9 +33,9 @@ public:
     // On the I/O thread, as the engine wants it.
     void changed(core::MembersChanged&& action);
     void in_doubt(const PeerId& owner, bool suspect) { state_->set_suspect(owner, suspect); }
-    /// Others have seen more of what this node enrolled.
+    /// More peers have seen what this node enrolled.
     void seen_by_more();
-    /// The node has left: what is shown stays as it is.
+    /// The node has left: the views stay as they are.
     void end();
 
 private:
@@ -48,7 +48,7 @@ private:
     const std::shared_ptr<MembersState> state_;
 
     Mutex mutex_;
-    /// Until all in view have seen the members of one version.
+    /// Those that wait until all in view have seen the members of one version.
     WaitList<WaitOperation, std::uint64_t> waits_ GUARDED_BY(mutex_);
     bool ended_ GUARDED_BY(mutex_) = false;
 };

@@ -13,13 +13,13 @@
 
 namespace cluster::detail {
 
-/// A request that its handler waits for on the I/O thread.
+/// A request whose handler waits on the I/O thread.
 class NodeRequests::Handled final : public RequestOperation, public std::enable_shared_from_this<Handled> {
 public:
     Handled(Handler handler, std::shared_ptr<NodeRequests> requests)
         : handler_(std::move(handler)), requests_(std::move(requests)) {}
 
-    /// On the I/O thread once the call that started it has returned.
+    /// Calls the handler on the I/O thread, after the call that started the request has returned.
     void wake() noexcept override {
         if (at_.exchange(At::ended) == At::waits) call();
     }
@@ -44,8 +44,8 @@ private:
     const std::shared_ptr<NodeRequests> requests_;
 };
 
-/// A request on its way to the outbox. That it is queued means nothing yet; that it is not, or that a gap is in its
-/// place, ends it.
+/// A request on its way to the outbox. If it is queued, that means nothing yet. If it is not, or if a gap took its
+/// place, the request ends.
 class NodeRequests::Sending final : public SendOperation {
 public:
     explicit Sending(std::weak_ptr<NodeRequests> requests) : requests_(std::move(requests)) {}
@@ -56,8 +56,8 @@ public:
         if (const auto requests = requests_.lock()) requests->fail(call, error);
     }
 
-    std::uint64_t call = 0;          ///< set before anybody else knows of it
-    std::atomic<bool> ended{false};  ///< the request: what still waits for room is not to be sent
+    std::uint64_t call = 0;          ///< set before anybody else knows this object
+    std::atomic<bool> ended{false};  ///< the request has ended: if it still waits for room, it is not sent
 
 private:
     const std::weak_ptr<NodeRequests> requests_;
@@ -95,7 +95,7 @@ void NodeRequests::start(const PeerId& to, const Outgoing& payload, std::chrono:
     handled->started();
 }
 
-/// The answers of several peers. Thread-safe. Whoever brings the last one wakes the operation.
+/// The answers of several peers. Thread-safe. The last answer wakes the operation.
 class NodeRequests::Gathered {
 public:
     Gathered(std::vector<Peer> peers, std::shared_ptr<RequestAllOperation> operation)
@@ -104,7 +104,7 @@ public:
     }
 
     const PeerId& peer(std::size_t at) const noexcept { return answers_[at].peer.id; }
-    /// Each has a place of its own, so that they need no lock.
+    /// Each answer has a place of its own, so they need no lock.
     void put(std::size_t at, std::error_code error, Message&& message) {
         answers_[at].error = error;
         answers_[at].message = std::move(message);
@@ -180,13 +180,13 @@ void NodeRequests::replied(const core::Batch& batch) {
         }
         BlockRef block = payload.empty() ? BlockRef() : batch.block;
         Message message(batch.from, block.detach(), payload, 0);
-        // A short one that is kept must not keep all that came with it.
+        // A short message that is kept must not keep all that came with it.
         pending->operation->result = batch.messages == 1 ? std::move(message) : Message(message);
         pending->operation->wake();
     }
 }
 
-/// It may be just about to wait for room.
+/// The request may be just about to wait for room.
 void NodeRequests::keep_back(Sending& sending) {
     sending.ended = true;
     sends_->cancel(sending);

@@ -24,10 +24,13 @@ namespace cluster::detail {
 
 /// The requests of one node, from their start to their reply. Thread-safe. Kept alive by handlers that wait.
 ///
-/// 1. A request is queued as any message, and waits for room at most as long as for its reply.
-/// 2. It ends once: by its reply, or the reply that there is none, by an error that kept it from being queued, by its
-///    time, by its peer going out of view, or by the node's end. Whoever takes it out of the table tells who waits,
-///    under no lock.
+/// 1. A request is queued like any message. It waits for room no longer than for its reply.
+/// 2. It ends once. The caller that takes it out of the table wakes its operation, under no lock. It ends by
+///    - its reply, or the reply that there is none;
+///    - an error that kept it from being queued;
+///    - its timeout;
+///    - its peer going out of view;
+///    - the end of the node.
 class NodeRequests : public std::enable_shared_from_this<NodeRequests> {
 public:
     using Handler = std::function<void(std::error_code, const Message&)>;
@@ -44,13 +47,13 @@ public:
     /// Wakes `operation` when it has a result.
     void start(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout,
                std::shared_ptr<RequestOperation> operation);
-    /// Calls `handler` on the I/O thread, not from within this call.
+    /// Calls `handler` on the I/O thread, but not within this call.
     void start(const PeerId& to, const Outgoing& payload, std::chrono::nanoseconds timeout, Handler handler);
 
     /// Asks all of `peers`, and wakes `operation` when each has an answer.
     void start_all(std::vector<Peer> peers, const Outgoing& payload, std::chrono::nanoseconds timeout,
                    std::shared_ptr<RequestAllOperation> operation);
-    /// Whether somebody waits for the reply of `from` to `call`. May be called under the engine's lock.
+    /// Whether a request waits for the reply of `from` to `call`. May be called under the engine's lock.
     bool awaits(const PeerId& from, std::uint64_t call);
 
     // On the I/O thread.

@@ -15,12 +15,12 @@ namespace {
 
 using core::Engine;
 
-/// A buffer that was handed over is kept from this size on: below, a copy costs less than the bookkeeping.
+/// From this size on, a buffer that was handed over is kept: below it, a copy costs less than the bookkeeping.
 constexpr std::size_t adopt_from = std::size_t{16} << 10;
-/// From here on a view is copied before the engine is locked, so that others do not wait for it.
+/// From this size on, a view is copied before the engine is locked, so that others do not wait for the copy.
 constexpr std::size_t copy_from = std::size_t{256} << 10;
 
-/// The body of a reply that there is none: a code, and a text, which is cut off between two characters of UTF-8.
+/// The body of a reply that says that there is none: a code, and a text that is cut between two characters of UTF-8.
 std::vector<std::byte> failure_of(int code, std::span<const std::byte> text) {
     if (text.size() > core::max_error_text) {
         std::size_t size = core::max_error_text;
@@ -37,7 +37,7 @@ std::vector<std::byte> failure_of(int code, std::span<const std::byte> text) {
 
 Engine::Body NodeState::body_of(Payload& payload) const {
     const std::span<const std::byte> view = payload.view();
-    if (view.size() > max_message_) return {view, {}};  // is refused, so it is not worth a copy
+    if (view.size() > max_message_) return {view, {}};  // will be refused, so it is not worth a copy
     BlockRef block;
     if (view.size() >= adopt_from && payload.owner() == Payload::Owner::text) {
         block = Block::adopt(payload.take_text());
@@ -83,7 +83,7 @@ std::size_t NodeState::queue(const To& to, const Engine::Body& body, std::error_
     return outcome.count;
 }
 
-/// Time is over: as `when_full` says.
+/// Time is over: does what `when_full` says.
 Engine::Outcome NodeState::last_attempt(const To& to, const Engine::Body& body) {
     const auto skip = skip_ == Engine::Skip::nobody ? skip_ : Engine::Skip::full;
     Engine::Outcome outcome = attempt(to, body, skip, net::Driver::now());
@@ -91,7 +91,7 @@ Engine::Outcome NodeState::last_attempt(const To& to, const Engine::Body& body) 
     return outcome;
 }
 
-/// Says whom a sender waited for in vain, and returns the line.
+/// Logs the peers for whose room a sender waited in vain, and returns the line.
 std::string NodeState::log_no_room(const Engine::Outcome& outcome) {
     std::string line = "no_room";
     driver_->with_engine([&](Engine& engine, Time) {
@@ -105,7 +105,7 @@ std::string NodeState::log_no_room(const Engine::Outcome& outcome) {
 std::shared_ptr<const Outgoing> NodeState::hand_over(Payload& payload) const {
     Engine::Body body = body_of(payload);
     BlockRef kept;
-    // What is too long will be refused unseen, and need not be copied.
+    // A message that is too long will be refused unseen, and need not be copied.
     if (!body.owner && body.bytes.size() <= max_message_) {
         kept = Block::copy(body.bytes);
         body.bytes = {kept->data(), kept->size()};
@@ -171,7 +171,7 @@ void NodeState::reply(const PeerId& to, std::uint64_t call, int code, Payload& p
     if (count == 0 && !error) error = errc::timed_out;  // it was given up
 }
 
-/// It does not wait for room, which others wait for: if there is none, the time of whoever asked runs out.
+/// It does not wait for room, because others wait for it: if there is none, the request runs into its timeout.
 void NodeState::dropped(const PeerId& to, std::uint64_t call) {
     const std::vector<std::byte> failure = failure_of(0, {});
     Engine::Body body{failure, {}};

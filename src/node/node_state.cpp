@@ -38,7 +38,7 @@ std::vector<Address> parse(const std::vector<std::string>& texts) {
     return addresses;
 }
 
-/// What is told to others, who dial it.
+/// The addresses that others learn, to dial this node.
 std::vector<Address> advertised(const Options& options, const net::Interfaces& here) {
     if (options.advertise.empty()) return here.addresses;
     std::vector<Address> addresses = parse(options.advertise);
@@ -48,14 +48,14 @@ std::vector<Address> advertised(const Options& options, const net::Interfaces& h
     return addresses;
 }
 
-/// Whether the application gave a name that leads here only on this machine, which its own name often does.
+/// Whether the application gave a name that leads here only on this machine. The machine's own name often does.
 bool is_loopback_in_disguise(const Options& options, const net::Interfaces& here) {
     const Address listen = Address::parse(options.listen);
     return options.advertise.empty() && core::is_loopback(here.addresses.front().host) &&
            !net::to_endpoint(listen) && listen.host.find("localhost") == std::string::npos;
 }
 
-/// Where peers were in a former run, to be dialled unless it is dialled anyway, or this node itself.
+/// Where peers were in a former run. Not those that are dialled anyway, nor this node itself.
 std::vector<Address> remembered(const Options& options, const net::PeersFile* file, std::vector<Address> own) {
     if (file == nullptr) return {};
     for (Address& seed : parse(options.seeds)) own.push_back(std::move(seed));
@@ -99,7 +99,7 @@ core::EngineOptions engine_options(const Options& options, core::Facts self, std
     };
 }
 
-/// `address` in its normal form, if it is one that can be dialled.
+/// `address` in its normal form, if it can be dialled.
 Address checked_to_dial(const Address& address, std::error_code& error) {
     Address checked = Address::parse(address.to_string(), error);
     if (!error && (checked.port == 0 || is_wildcard(checked.host))) error = errc::invalid_address;
@@ -253,7 +253,7 @@ void NodeState::carry_out(core::NodeAction&& action) {
 
 void NodeState::peer_gone(const Peer& peer, RemovalReason reason) {
     callbacks_->peer_removed(peer, reason);
-    return_credit();  // what was taken of a session that has ended may be too little for readers to report
+    return_credit();  // the messages taken of a session that has ended may be too few for readers to report
     members_->in_doubt(peer.id, false);
     requests_->peer_gone(peer.id);
     const bool parted = reason == RemovalReason::left || reason == RemovalReason::removed ||
@@ -302,7 +302,7 @@ void NodeState::answered(core::AddDone&& answer) {
 
 void NodeState::leave() {
     driver_->with_engine([&](Engine& engine, Time now) {
-        // Whose links end from here on has not left: this node has.
+        // Peers whose links end from here on have not left: this node has.
         auto view = peers_file_ ? engine.whereabouts() : std::nullopt;
         if (view) peers_file_->leaving(std::move(*view));
         engine.leave(now);
@@ -349,7 +349,7 @@ void NodeState::log(LogLine line) {
     if (due && !log_alarm_->set(*due, weak_from_this())) log_.flush(true);  // the node has left
 }
 
-/// What the log has counted is told when its time has come.
+/// What the log has counted is written when its time has come.
 void NodeState::flush_log() {
     log_.flush();
     if (const auto next = log_.due()) log_alarm_->set(*next, weak_from_this());

@@ -32,19 +32,19 @@
 
 namespace cluster::detail {
 
-/// No error for an outcome that is none.
+/// `errc{}` becomes no error.
 inline std::error_code to_code(errc error) {
     return error == errc{} ? std::error_code() : make_error_code(error);
 }
 
 /// What a `Node` stands for. Thread-safe. Kept alive by the node until it is destroyed, by the driver until the node
-/// has left, and by whatever of it is running.
+/// has left, and by calls that are under way.
 class NodeState final : public net::Observer, public std::enable_shared_from_this<NodeState> {
 public:
-    /// Listens when it returns.
+    /// When it returns, the node listens.
     static std::shared_ptr<NodeState> start(Options options);
 
-    /// False in a child made by `fork`, where nothing but the destructor of `Node` may be called.
+    /// False in a child made by `fork`, where only the destructor of `Node` may be called.
     bool is_here() const noexcept { return origin_.is_here(); }
     const PeerId& id() const noexcept { return id_; }
     const std::string& name() const noexcept { return name_; }
@@ -59,9 +59,9 @@ public:
     bool remove(const PeerId& id);
     void set_tags(Tags tags);
 
-    /// To whom; nothing: whom a broadcast reaches.
+    /// The receivers; `nullopt` stands for those that a broadcast reaches.
     using To = std::optional<std::span<const PeerId>>;
-    /// `full`, if not null, is made the text that says who has no room after `errc::timed_out`.
+    /// After `errc::timed_out`, `full`, if not null, becomes a text that says which peers have no room.
     std::size_t queue(const To& to, Payload& payload, std::error_code& error, std::string* full = nullptr) {
         return queue(to, body_of(payload), error, full);
     }
@@ -74,7 +74,7 @@ public:
 
     // Each of these wakes its operation when it has a result.
     void start_add(const Address& address, std::shared_ptr<AddOperation> operation);
-    /// For so many peers, or, without a number, until the engine is settled.
+    /// Waits for `count` peers or, without a number, until the engine is settled.
     void start_wait(std::optional<std::size_t> count, std::shared_ptr<WaitOperation> operation);
     void start_send(SendQueue::Receivers to, const std::shared_ptr<const Outgoing>& payload,
                     std::shared_ptr<SendOperation> operation);
@@ -93,8 +93,8 @@ public:
     Unacknowledged close();
     Stats stats() const;
 
-    /// What `~Node` does: leaves, and calls nothing of the application any more. The caller lets go of the state before
-    /// it lets go of the threads.
+    /// What `~Node` does: leaves, and calls no function of the application any more. The caller lets go of the state
+    /// before it lets go of the threads.
     std::shared_ptr<net::Context> shut_down();
 
 private:
@@ -150,7 +150,7 @@ private:
 
     Mutex mutex_;
     WaitList<AddOperation, std::uint64_t> adds_ GUARDED_BY(mutex_);  ///< the engine's answer to a request
-    /// So many peers; nothing: until the engine is settled.
+    /// Number of peers; nothing: until the engine is settled.
     WaitList<WaitOperation, std::optional<std::size_t>> waits_ GUARDED_BY(mutex_);
     WaitList<CloseOperation> closes_ GUARDED_BY(mutex_);
     std::optional<Unacknowledged> left_ GUARDED_BY(mutex_);

@@ -9,7 +9,7 @@ namespace cluster::detail {
 /// `errc::invalid_address` for a text in `listen`, `advertise` or `seeds`, else `errc::invalid_options`.
 void check(const Options& options);
 
-/// Throws `errc::invalid_options` where the tags exceed their limits.
+/// Throws `errc::invalid_options` if the tags exceed their limits.
 void check(const Tags& tags);
 
 }  // namespace cluster::detail

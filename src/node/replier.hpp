@@ -12,18 +12,18 @@
 
 namespace cluster::detail {
 
-/// By which way the messages of one node are replied to. Thread-safe. Counts its references itself; outlives the node
-/// as long as a request does.
+/// How the messages of one node are replied to. Thread-safe. Counts its own references; outlives the node while a
+/// request exists.
 class Replier {
 public:
     /// `code` is 0 for a reply, else that of an error whose text is `payload`.
     using Reply =
         std::function<void(const PeerId& to, std::uint64_t call, int code, Payload& payload, std::error_code& error)>;
-    /// A request has been dropped without a reply: called wherever that happens, so it must not wait, nor call the
-    /// application.
+    /// A request has been dropped without a reply. Called on the thread on which that happens, so it must not wait, nor
+    /// call the application.
     using Dropped = std::function<void(const PeerId& to, std::uint64_t call)>;
 
-    /// With one reference, which belongs to the caller.
+    /// Begins with one reference, which belongs to the caller.
     Replier(Reply reply, Dropped dropped) : reply_(std::move(reply)), dropped_(std::move(dropped)) {}
     Replier(const Replier&) = delete;
     Replier& operator=(const Replier&) = delete;
@@ -42,11 +42,11 @@ private:
     std::atomic<std::size_t> references_{1};
 };
 
-/// What a request and its copies share: the last one that goes without a reply says so to whoever asked. Thread-safe.
-/// Counts its references itself, which makes a message small.
+/// What a request and its copies share. When the last of them goes without a reply, that is reported to the node that
+/// asked. Thread-safe. Counts its own references, which keeps a message small.
 class Question {
 public:
-    /// With one reference, which belongs to the caller.
+    /// Begins with one reference, which belongs to the caller.
     Question(Replier& replier, const PeerId& from, std::uint64_t call) noexcept
         : replier_(replier), from_(from), call_(call) {
         replier_.retain();

@@ -105,7 +105,7 @@ void SendQueue::cancel(const SendOperation& operation) {
         return true;
     }));
     if (waits_.size() == before) return;
-    asio::post(loop_->io(), [self = shared_from_this()] { self->serve(); });  // for what waited behind it
+    asio::post(loop_->io(), [self = shared_from_this()] { self->serve(); });  // for operations that waited after it
 }
 
 void SendQueue::end() {
@@ -119,7 +119,7 @@ void SendQueue::end() {
     alarm_.end();
 }
 
-/// All operations wait equally long: the time of the first one is over first.
+/// All operations wait equally long, so the first one is the first to time out.
 void SendQueue::set_alarm() {
     const Deadline next = waits_.empty() ? again_ : std::min(waits_.first().deadline, again_);
     alarm_.set(next.time_since_epoch(), weak_from_this());

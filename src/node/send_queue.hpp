@@ -26,7 +26,7 @@ namespace cluster::detail {
 /// What an asynchronous send or broadcast carries.
 class Outgoing {
 public:
-    /// `kept` holds the bytes where `body` has no owner: small ones are copied once more when they are queued.
+    /// `kept` holds the bytes if `body` has no owner. Small ones are copied once more when they are queued.
     Outgoing(core::Engine::Body body, BlockRef kept) : body_(std::move(body)), kept_(std::move(kept)) {}
     const core::Engine::Body& body() const noexcept { return body_; }
 
@@ -44,21 +44,21 @@ private:
 
 /// The sends and broadcasts that wait for room: those of operations, and those of threads. Thread-safe.
 ///
-/// 1. Of two messages, or two replies, that have a receiver in common, the operation that was started first is queued
-///    first. Threads have no order: each holds up its own caller already.
-/// 2. At most `most_waiting` operations wait, and together they hold at most `most_bytes`; what would exceed that fails
-///    with `errc::outbox_full`.
-/// 3. What waits for an operation fails, or is given up, after `send_timeout`. A thread looks at the time itself, and
+/// 1. Two messages, or two replies, that have a receiver in common are queued in the order in which their operations
+///    were started. Threads have no order: each message of a thread already delays its own caller.
+/// 2. At most `most_waiting` operations wait, and together they hold at most `most_bytes`. A further one fails with
+///    `errc::outbox_full`.
+/// 3. What waits for an operation fails, or is given up, after `send_timeout`. A thread watches its own time, and
 ///    cancels.
 class SendQueue : public std::enable_shared_from_this<SendQueue> {
 public:
-    using Receivers = std::optional<std::vector<PeerId>>;  ///< nothing: whom a broadcast reaches
+    using Receivers = std::optional<std::vector<PeerId>>;  ///< `nullopt`: those that a broadcast reaches
     static constexpr std::size_t most_waiting = 4096;
 
-    /// Tries to queue. The last time, nothing is worth waiting for: the outcome is never `errc::outbox_full`.
+    /// Tries to queue. If `last`, waiting is over: the outcome is never `errc::outbox_full`.
     using Attempt = std::function<core::Engine::Outcome(const Receivers& to, const core::Engine::Body&, bool last)>;
 
-    /// Hears of each last attempt that found no room, under no lock: it runs code of the application.
+    /// Called after each last attempt that found no room, under no lock, because it runs code of the application.
     using NoRoom = std::function<void(const core::Engine::Outcome&)>;
 
     SendQueue(std::shared_ptr<net::Loop> loop, Attempt attempt, NoRoom no_room, std::chrono::nanoseconds send_timeout,
@@ -73,7 +73,7 @@ public:
     void start(Receivers to, std::shared_ptr<const Outgoing> payload, std::shared_ptr<SendOperation> operation);
     /// For a thread, which keeps the bytes of `body` until it is woken.
     void start_for_thread(Receivers to, core::Engine::Body body, std::shared_ptr<SendOperation> operation);
-    /// It ends with `errc::cancelled`, unless it has a result or was not started.
+    /// The operation ends with `errc::cancelled`, unless it has a result or was not started.
     void cancel(const SendOperation& operation);
     /// On the I/O thread: there may be room.
     void serve();
@@ -123,9 +123,10 @@ private:
     WaitList<SendOperation, Queued> waits_ GUARDED_BY(mutex_);
     WaitList<SendOperation, OfThread> threads_ GUARDED_BY(mutex_);
     std::size_t bytes_ GUARDED_BY(mutex_) = 0;  ///< of those in `waits_`
-    /// By those in `waits_`. Replies, which are the second, have room of their own.
+    /// The receivers that the operations in `waits_` wait for: of messages, and of replies, which have room of their
+    /// own.
     std::array<Awaited, 2> awaited_ GUARDED_BY(mutex_);
-    Deadline again_ GUARDED_BY(mutex_) = for_ever;  ///< when it is worth trying again although no room was freed
+    Deadline again_ GUARDED_BY(mutex_) = for_ever;  ///< when it is worth trying again even if no room was freed
 
     net::Alarm alarm_;
 };

@@ -14,7 +14,7 @@ namespace {
 
 enum class Type : std::uint8_t { counter, gauge };
 
-/// The shortest text that reads back as the same number, whatever the locale.
+/// The shortest text that reads back as the same number, in every locale.
 std::string number(auto value) {
     std::array<char, 32> text;
     const auto result = std::to_chars(text.data(), text.data() + text.size(), value);
@@ -33,7 +33,7 @@ public:
         text_ += full_name(name, type) + " " + number(now) + "\n";
     }
 
-    /// The id tells peers apart; the name, which may repeat, is for people.
+    /// The id tells peers apart. The name, which may repeat, is for people.
     void value(std::string_view name, Type type, const PeerStats& peer, std::string_view now) {
         text_ += full_name(name, type) + "{peer=\"" + peer.id.to_string() + "\",name=\"" + label(peer.name) + "\"} " +
                  std::string(now) + "\n";
@@ -42,8 +42,8 @@ public:
     std::string take() { return std::move(text_); }
 
 private:
-    /// What stands between the quotes of a label. Names are another node's: what cannot be printed becomes `\xNN`, so
-    /// that nothing ends the line and all of it is UTF-8.
+    /// The text between the quotes of a label. Names come from other nodes: what cannot be printed becomes `\xNN`. So
+    /// nothing ends the line, and all of it is UTF-8.
     static std::string label(std::string_view text) {
         std::string out;
         for (const char each : escaped(text)) {

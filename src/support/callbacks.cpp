@@ -72,7 +72,7 @@ Subscription Callbacks::on_peers_changed(std::function<void(const std::vector<Pe
 
 Subscription Callbacks::on_given_up(std::function<void(const GivenUp&)> function) {
     const Lock lock(mutex_);
-    reports_.clear();  // it hears of what is given up from now on
+    reports_.clear();  // the new callback hears of what is given up from now on
     return Subscription(given_up_.add(std::move(function)));
 }
 
@@ -136,7 +136,7 @@ void Callbacks::given_up(const GivenUp& given_up) {
     });
 }
 
-/// What is given up from now on is reported behind the event that is about to be.
+/// What is given up from now on is reported after the event that is about to be reported.
 void Callbacks::close_reports(const PeerId& peer) {
     std::erase_if(reports_, [&](const auto& each) { return each.first.first == peer; });
 }

@@ -19,10 +19,10 @@
 
 namespace cluster::detail {
 
-/// Calls a function on the callback thread, after those it was given before. False if that thread has ended.
+/// Calls a function on the callback thread, after those handed over before. False if that thread has ended.
 using CallBack = std::function<bool(std::function<void()>)>;
 
-/// Calls `function`, which is the application's; what it throws goes to `on_throw` as a text.
+/// Calls `function`, which is the application's. An exception goes to `on_throw` as a text.
 template <class OnThrow, class Function, class... Arguments>
 void call_guarded(const OnThrow& on_throw, Function&& function, Arguments&&... arguments) {
     try {
@@ -37,7 +37,7 @@ void call_guarded(const OnThrow& on_throw, Function&& function, Arguments&&... a
 /// The handlers of one node's asynchronous calls that are to run on the callback thread. Thread-safe.
 class HandlerCalls {
 public:
-    /// A call is handed over: it is under way from now on, on no thread yet.
+    /// A call is handed over: it is under way from now on, but not yet on any thread.
     void begin() {
         const Lock lock(mutex_);
         calls_.enter({});
@@ -61,14 +61,14 @@ class Registration {
 public:
     virtual ~Registration() = default;
 
-    /// False in a child made by `fork`, where nobody may wait for a call under way: it never ends.
+    /// False in a child made by `fork`. Nobody may wait there for a call under way, because it never ends.
     bool is_here() const noexcept { return origin_.is_here(); }
-    /// From now on it is not called. Waits for a call under way, unless that is what calls this, or this is an I/O
-    /// thread, where nothing may wait.
+    /// From now on the function is not called. Waits for a call under way. Does not wait if that call is what calls
+    /// this, or on an I/O thread, where nothing may wait.
     void end();
 
 protected:
-    /// False after `end`. True obliges to `leave`.
+    /// False after `end`. After true, `leave` must be called.
     bool enter();
     void leave();
 
@@ -85,7 +85,7 @@ class Callback final : public Registration {
 public:
     explicit Callback(std::function<void(Arguments...)> function) : function_(std::move(function)) {}
 
-    /// On the callback thread. What the function throws goes to `on_throw`.
+    /// On the callback thread. An exception goes to `on_throw`.
     template <class OnThrow>
     void call(OnThrow&& on_throw, Arguments... arguments) {
         if (!enter()) return;
@@ -97,7 +97,7 @@ private:
     const std::function<void(Arguments...)> function_;
 };
 
-/// The callbacks of one kind, as long as their subscriptions live. Not thread-safe.
+/// The callbacks of one kind, while their subscriptions live. Not thread-safe.
 template <class... Arguments>
 class CallbackList {
 public:
@@ -121,10 +121,11 @@ private:
     std::vector<std::weak_ptr<Callback<Arguments...>>> entries_;
 };
 
-/// One node's callbacks: turns events, which come on the I/O thread, into calls on the callback thread, in their order.
+/// The callbacks of one node: turns events, which come on the I/O thread, into calls on the callback thread, in the
+/// same order.
 ///
-/// Thread-safe. Kept alive by the calls that wait. The peers it knows are those whose adding it was told of, and not
-/// yet their removal; so whoever registers late hears of each peer exactly once.
+/// Thread-safe. Kept alive by the calls that wait. It knows the peers whose adding, but not yet their removal, was
+/// reported to it. So a callback that is registered late hears of each peer exactly once.
 class Callbacks : public std::enable_shared_from_this<Callbacks> {
 public:
     using OnThrow = std::function<void(std::string_view)>;
@@ -142,10 +143,10 @@ public:
     void peer_added(const Peer& peer);
     void peer_removed(const Peer& peer, RemovalReason reason);
     void peers_changed();
-    /// While a report waits to be made, what is given up for the same peer and reason joins it.
+    /// While a report waits to be made, more that is given up for the same peer and reason joins it.
     void given_up(const GivenUp& given_up);
 
-    /// Nothing is called from now on; waits for a call under way as `Registration::end` does.
+    /// Nothing is called from now on. Waits for a call under way as `Registration::end` does.
     void end();
 
 private:
@@ -164,7 +165,7 @@ private:
     CallbackList<const std::vector<Peer>&> changed_ GUARDED_BY(mutex_);
     CallbackList<const GivenUp&> given_up_ GUARDED_BY(mutex_);
     bool change_pending_ GUARDED_BY(mutex_) = false;
-    /// Reports that wait and that more may join: of each peer, until it is added or removed.
+    /// Reports that wait and that more may join; those of a peer, until it is added or removed.
     std::map<std::pair<PeerId, errc>, std::shared_ptr<GivenUp>> reports_ GUARDED_BY(mutex_);
 };
 

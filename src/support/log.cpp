@@ -32,7 +32,8 @@ Time now() {
     return std::chrono::steady_clock::now().time_since_epoch();
 }
 
-/// One line at a time. The lock is recursive, because the application's function may call what logs another line.
+/// Writes one line at a time. The lock is recursive, because the application's function may call what logs another
+/// line.
 class FunctionSink final : public spdlog::sinks::sink {
 public:
     explicit FunctionSink(std::function<void(LogLevel, std::string_view)> write) : write_(std::move(write)) {}
@@ -41,7 +42,7 @@ public:
         const std::lock_guard lock(mutex_);
         try {
             write_(level_of(message.level), std::string_view(message.payload.data(), message.payload.size()));
-        } catch (...) {  // there is nobody left to tell
+        } catch (...) {  // nobody is left to report it to
         }
     }
     void flush() override {}
@@ -58,7 +59,7 @@ private:
 Log::Log(std::function<void(LogLevel, std::string_view)> write, std::string_view node, Severity least)
     : suffix_(" node=" + token(node)) {
     logger_ = std::make_shared<spdlog::logger>("cluster", std::make_shared<FunctionSink>(std::move(write)));
-    logger_->set_error_handler([](const std::string&) {});  // by itself it would write to standard error
+    logger_->set_error_handler([](const std::string&) {});  // the default would write to standard error
     logger_->set_level(level_of(least));
 }
 

@@ -20,23 +20,23 @@ class logger;
 
 namespace cluster::detail {
 
-/// Where one node's log lines go: a private logger with one sink. Thread-safe. Nothing the application's function does
-/// comes back from it, not even an exception.
+/// Where one node's log lines go: a private logger with one sink. Thread-safe. No exception of the application's
+/// function comes back from it.
 ///
-/// A gate decides what is written at once. What it counts, whoever owns the log has written later: `due` says when, and
-/// `flush` does it.
+/// A gate decides what is written at once. The owner of the log has what the gate only counts written later: `due` says
+/// when, and `flush` does it.
 class Log {
 public:
-    /// `write` gets each line from `least` on, and `node` with it.
+    /// `write` gets each line from level `least` on, with `node`.
     Log(std::function<void(LogLevel, std::string_view)> write, std::string_view node,
         Severity least = Severity::debug);
 
     void write(LogLine line);
     void write(Severity severity, std::string text) { write({severity, std::move(text)}); }
 
-    /// When to call `flush`, if nobody who has asked before does so early enough.
+    /// When to call `flush`; nothing if an earlier caller of this will do so early enough.
     std::optional<Time> due();
-    /// `all`: the end has come, and what is counted is told now.
+    /// `all`: the log ends, so all that is counted is written now.
     void flush(bool all = false);
 
 private:
@@ -44,7 +44,7 @@ private:
 
     Mutex mutex_;
     LogGate gate_ GUARDED_BY(mutex_);
-    Time due_ GUARDED_BY(mutex_) = never;  ///< what `due` has said
+    Time due_ GUARDED_BY(mutex_) = never;  ///< the last answer of `due`
     std::shared_ptr<spdlog::logger> logger_;
     std::string suffix_;
 };

@@ -13,12 +13,12 @@
 
 namespace cluster::detail {
 
-/// Operations that wait no more, and are to be woken. Its destructor wakes them, which may run code of the application.
-/// So it must not die under a lock: it is made before the lock is taken.
+/// Operations that no longer wait, and are to be woken. Its destructor wakes them, which may run code of the
+/// application. So it must be made before a lock is taken, and destroyed after the lock is released.
 class Woken {
 public:
     Woken() = default;
-    /// Null is nobody.
+    /// Null stands for no operation.
     explicit Woken(std::shared_ptr<Operation> operation) { add(std::move(operation)); }
     Woken(Woken&&) noexcept = default;
     Woken& operator=(Woken&&) = delete;
@@ -41,14 +41,14 @@ private:
 /// The operations that wait for one kind of event, in the order in which they came. `For` says what each of them waits
 /// for. A thread that waits is an operation, too: see `Waited`.
 ///
-/// Not thread-safe: it is guarded by its owner's lock. An operation waits in one list at a time. Who takes it out wakes
-/// it, when no lock is held.
+/// Not thread-safe: guarded by the lock of its owner. An operation waits in one list at a time. The caller that takes
+/// it out wakes it, when no lock is held.
 template <class Waiting, class For = Nothing>
 class WaitList {
 public:
     std::size_t size() const noexcept { return entries_.size(); }
     bool empty() const noexcept { return entries_.empty(); }
-    /// What the operation that has waited longest waits for. There is one.
+    /// What the operation that has waited longest waits for. The list must not be empty.
     const For& first() const { return entries_.begin()->second.what; }
 
     void add(std::shared_ptr<Waiting> operation, For what = {}) {
@@ -65,7 +65,7 @@ public:
     }
     /// The one that has waited longest; null if none waits.
     std::shared_ptr<Waiting> take_first() { return empty() ? nullptr : take(entries_.begin()); }
-    /// All for which `done(what, operation)` holds, which is called for each in its order.
+    /// All for which `done(what, operation)` is true. It is called for each, in their order.
     template <class Done>
     Woken take_if(Done&& done) {
         Woken woken;

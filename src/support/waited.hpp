@@ -22,7 +22,7 @@ public:
         changed_.notify_one();
     }
 
-    /// Waits until it is woken, after which it may be handed over again. False if that takes longer.
+    /// Waits until it is woken; then it may be handed over again. False if that takes longer than until `deadline`.
     bool wait(Deadline deadline = for_ever) {
         const Lock lock(mutex_);
         while (!woken_) {
@@ -35,7 +35,7 @@ public:
         woken_ = false;
         return true;
     }
-    /// The same, but when time is over `stop` sees to it that it is woken, unless somebody else does.
+    /// The same, but when time is over `stop` has it woken, unless it is woken otherwise.
     template <class Stop>
     bool wait(Deadline deadline, Stop&& stop) {
         if (wait(deadline)) return true;
@@ -50,8 +50,8 @@ private:
     bool woken_ GUARDED_BY(mutex_) = false;
 };
 
-/// A call that waits for its result for as long as that takes: `start` is given the operation, and wakes it. Fails with
-/// `errc::would_block` where nothing may wait.
+/// A call that waits for its result as long as that takes. `start` gets the operation, and wakes it. Fails with
+/// `errc::would_block` on a thread that may not wait.
 template <class Base, class Start>
 auto wait_for_result(std::error_code& error, Start&& start) {
     const auto operation = std::make_shared<Waited<Base>>();

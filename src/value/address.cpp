@@ -34,7 +34,7 @@ bool only_digits_and_dots(std::string_view text) noexcept {
     return std::all_of(text.begin(), text.end(), [](char c) { return is_digit(c) || c == '.'; });
 }
 
-/// The text as part of an error message: what cannot be seen becomes visible, what is long is cut.
+/// The text as part of an error message: invisible characters become visible, and a long text is cut.
 std::string shortened(std::string_view text) {
     std::string result = "\"" + std::string(text.substr(0, max_quoted));
     for (char& c : result) {
@@ -115,7 +115,7 @@ bool is_ipv6_with_zone(std::string_view text) noexcept {
            (percent == std::string_view::npos || is_name(text.substr(percent + 1)));
 }
 
-/// What is wrong with the text; empty if nothing is.
+/// What is wrong with the text; empty if it is right.
 std::string_view problem_of(std::string_view text, Address& address) {
     const bool bracketed = text.starts_with('[');
     const std::size_t bracket = text.find(']');

@@ -87,7 +87,7 @@ public:
 }  // namespace
 
 const std::error_category& error_category() noexcept {
-    // Never destroyed: an error may still be looked at while the process ends.
+    // Never destroyed: an error may still be read while the process ends.
     static const Category& category = *new Category;
     return category;
 }

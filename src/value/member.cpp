@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::string_view digits = "0123456789abcdef";
 
-/// Before which bytes the text has a dash.
+/// Whether the text has a dash before this byte.
 constexpr bool dash_before(std::size_t index) {
     return index == 4 || index == 6 || index == 8 || index == 10;
 }

@@ -35,7 +35,7 @@ constexpr std::size_t longest_body(FrameKind kind) {
     }
 }
 
-/// No list and no text in any frame may have more elements, so none is allocated for more.
+/// No list and no text in any frame may have more elements, so memory for more is never allocated.
 constexpr std::size_t longest_container = core::max_listed_peers;
 
 // Whether what was decoded, or is about to be encoded, obeys the protocol. Names, hosts and reasons are printed in
@@ -109,7 +109,7 @@ std::optional<Rule> broken_by(const core::Ack& ack) {
 }
 
 std::optional<Rule> broken_by(const core::Gap& gap) {
-    // How much of it the reader lacks is known where its offsets are.
+    // How much of the gap the reader lacks is decided where its offsets are known.
     const bool too_many = gap.messages > gap.to / FrameHeader::size;
     if (gap.to > core::max_gap_end || gap.messages == 0 || too_many) return Rule::malformed_body;
     return std::nullopt;
@@ -156,7 +156,7 @@ std::optional<Rule> broken_by(const core::MemberList& list) {
     return std::nullopt;
 }
 
-/// Keys of maps could come twice or in any order and still be read; one value shall have one form only.
+/// Keys of maps could come twice or in any order and still be read. One value must have only one form.
 template <class Frame>
 bool canonical(const Frame& frame, std::span<const std::byte> body) {
     std::vector<std::byte> again;
@@ -192,7 +192,7 @@ std::optional<Rule> parse(std::span<const std::byte> body, core::Hello& hello) t
 
     Reader reader(body, longest_container);
     reader(hello);
-    // A later version may have more to say behind what all versions understand.
+    // A later version may have more fields after those that all versions understand.
     if (hello.version_max == core::protocol_version) reader.finish();
     if (!canonical(hello, body.first(body.size() - reader.rest().size()))) return Rule::malformed_body;
     return broken_by(hello);

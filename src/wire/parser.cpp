@@ -19,8 +19,8 @@ std::uint64_t read_header(const std::byte* from) {
     return header;
 }
 
-/// How many bytes of `bytes` are complete frames whose headers are those of the first but for the length. This is all
-/// that is done for each small message on its own, hence the header as one number.
+/// How many bytes of `bytes` are complete frames with the header of the first, except for the length. Nothing else is
+/// done for each small message on its own, so the header is compared as one number.
 std::size_t length_of_run(std::span<const std::byte> bytes, std::uint64_t& messages) {
     const std::uint64_t alike = read_header(bytes.data()) >> 32;
     std::size_t at = 0;
