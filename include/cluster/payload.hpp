@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cluster/export.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
