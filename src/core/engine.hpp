@@ -222,6 +222,7 @@ private:
     void on(Link& link, const Goodbye& goodbye, Time now);
     void session_over(Pair& pair, Time now);
 
+    // What each of them knows stands at the head of its file, and in a line in src/README.md.
     Joins joins_{*this};
     MemberExchange members_{*this};
     Checks checks_{*this};
