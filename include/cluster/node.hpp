@@ -180,8 +180,10 @@ public:
     /// Leaves gracefully: waits at most `linger` for acknowledgements, says goodbye, and waits at most 1 s for the
     /// answers. Further calls return the same result.
     ///
-    /// - Replies made before are waited for; requests without a reply fail.
-    /// - Nobody is reported suspect or removed any more. Callbacks for earlier events may still run when it returns.
+    /// - Replies made before are waited for. Requests without a reply end with `errc::closed` when the node has left,
+    ///   unless their time is over sooner.
+    /// - No peer is reported added or removed any more; one that falls silent meanwhile may still be reported suspect.
+    ///   Callbacks for earlier events may still run when it returns.
     /// - Messages that were accepted can still be read.
     /// - On an I/O thread it only starts closing and returns nothing unacknowledged.
     Unacknowledged close();
