@@ -12,8 +12,8 @@
 #define ASIO_NO_DEPRECATED
 #define ASIO_DISABLE_VISIBILITY
 
-// Asio asks macros of the standard library what that has, such as aligned memory. They are there after any header of it,
-// and must be there in each file alike: memory that one file allocates is freed by another.
+// Asio asks macros of the standard library what that has, such as aligned memory. They are there after any header of
+// it. Each file must see the same: memory that one file allocates is freed by another.
 #include <cstdlib>
 
 #include <asio/bind_executor.hpp>
