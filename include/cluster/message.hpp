@@ -43,7 +43,7 @@ public:
     Message& operator=(Message&& other) noexcept;
     ~Message();
 
-    /// Who sent it.
+    /// The sender.
     const PeerId& from() const noexcept { return from_; }
 
     /// The payload, valid as long as this message lives. Empty for a gap.

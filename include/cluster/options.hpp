@@ -39,7 +39,7 @@ enum class WhenFull : std::uint8_t {
 /// `Node` checks the options as a whole. If they contradict each other or leave their range, it throws
 /// `errc::invalid_options`, and the text names them.
 struct CLUSTER_EXPORT Options {
-    // Who and where.
+    // Names and addresses.
 
     /// `host:port` to listen on; port 0 lets the system pick. `0.0.0.0` and `[::]` listen on all interfaces. Other
     /// machines cannot reach a node on a loopback address. Such a node logs a warning when it dials another machine. A

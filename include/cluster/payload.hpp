@@ -30,7 +30,7 @@ public:
 
     std::span<const std::byte> view() const noexcept { return view_; }
 
-    /// Who holds the memory of `view()`.
+    /// The holder of the memory of `view()`.
     enum class Owner : std::uint8_t { caller, text, bytes };
     Owner owner() const noexcept { return owner_; }
     std::string take_text() noexcept { return std::move(text_); }

@@ -7,7 +7,7 @@
 
 namespace cluster::core {
 
-/// Who gets what comes on a channel.
+/// The receiver of what comes on a channel.
 enum class Receiver : std::uint8_t {
     inbox,
     calls,  ///< the request that waits for this reply

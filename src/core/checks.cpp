@@ -38,8 +38,7 @@ Duration Checks::pause() const {
 
 void Checks::next(Time now) {
     const Time latest = unproven_since_ + options_.suspicion;
-    const bool all_tried = plan_.all_tried([this](const PeerId& id) { return peers_.met(id); });
-    if (now < latest && !all_tried) return timers_.set({Timer::check, 0}, std::min(now + most_check_delay, latest));
+    if (now < latest && !all_tried()) return timers_.set({Timer::check, 0}, std::min(now + most_check_delay, latest));
     while (!unproven_.empty() && plan_.checks() < most_checks) {
         const PeerId id = unproven_.front();
         unproven_.pop_front();

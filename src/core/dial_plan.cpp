@@ -141,9 +141,8 @@ bool DialPlan::may_hear(const Target& target, Time now) {
     if (left >= 1) return true;
     const auto wait = std::chrono::duration_cast<Duration>((1 - left) * hearsay_pause) + std::chrono::milliseconds(1);
     for (auto& [number, each] : targets_) {
-        if (each.kind != Kind::hearsay || each.teller != target.teller || each.due > now) continue;
-        put_off(each, wait, now);
-        each.starved = true;
+        if (each.kind != Kind::hearsay || each.teller != target.teller) continue;
+        if (put_off(each, wait, now)) each.starved = true;
     }
     return false;
 }
@@ -180,8 +179,11 @@ void DialPlan::shun(const Address& address, Time now) {
     entry.until = now + pause(entry.times++);
 }
 
-void DialPlan::put_off(Target& target, Duration by, Time now) {
-    if (target.may_be_dialled() && target.due <= now) target.due = now + by;
+/// Whether it would be dialled now, and waits instead.
+bool DialPlan::put_off(Target& target, Duration by, Time now) {
+    const bool waits = target.may_be_dialled() && target.due <= now;
+    if (waits) target.due = now + by;
+    return waits;
 }
 
 std::optional<DialPlan::Step> DialPlan::step(Time now, const Occupied& occupied, const Earliest& earliest,

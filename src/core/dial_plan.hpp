@@ -17,7 +17,7 @@
 
 namespace cluster::core {
 
-/// Whom to dial, where and when. Not thread-safe.
+/// Decides whom to dial, where and when. Not thread-safe.
 ///
 /// A target is a peer, or an address that somebody named. It is dialled in rounds. A round dials all its addresses one
 /// after the other: the next one when the last has failed or has not answered for `stagger`. Between the beginnings of
@@ -244,7 +244,7 @@ private:
     void unshun(const Target& target);
     bool shunned(const Address& address, Time now) const;
     void shun(const Address& address, Time now);
-    static void put_off(Target& target, Duration by, Time now);
+    static bool put_off(Target& target, Duration by, Time now);
     void drop_remembered(const PeerId& peer);
     std::optional<Round> settle(std::uint64_t number, Target& target, Time now);
     Duration pause(unsigned rounds) { return pause(rounds, reconnect_max_); }

@@ -183,7 +183,7 @@ void Dialling::warn_of_loopback(const std::vector<Address>& dialled) {
 
 bool Dialling::is_settled() const {
     return std::all_of(peers_.view.begin(), peers_.view.end(), [](const Pair* pair) { return pair->listed; }) &&
-           plan_.all_tried([this](const PeerId& id) { return peers_.met(id); });
+           all_tried();
 }
 
 bool Dialling::settled() {

@@ -18,7 +18,7 @@ namespace cluster::core {
 /// What the engine needs of `cluster::Options`, checked and parsed.
 struct EngineOptions {
     std::string cluster;
-    /// Who this node is; its version is 1.
+    /// What this node says of itself; its version is 1.
     Facts self;
     /// It gets no broadcasts.
     bool observer = false;

@@ -64,6 +64,10 @@ protected:
     ~Part() = default;
 
     void log(Severity severity, std::string text) { actions_.push_back(LogLine{severity, std::move(text)}); }
+    /// Whether each seed, and each peer that somebody told of, has been tried once or met.
+    bool all_tried() const {
+        return plan_.all_tried([this](const PeerId& id) { return peers_.met(id); });
+    }
 
     const EngineOptions& options_;
     OwnAddresses& own_;

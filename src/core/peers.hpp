@@ -37,7 +37,7 @@ struct PeerGauges {
     Duration round_trip{};
 };
 
-/// Whom this node knows, by which links, and who of them is in view. All parts of an engine look at this. Not
+/// The peers that this node knows, their links, and which are in view. All parts of an engine look at this. Not
 /// thread-safe; lives in its engine.
 ///
 /// 1. A pair and a link keep their places until they are erased, so pointers to them stay valid.

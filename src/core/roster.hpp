@@ -13,8 +13,8 @@
 
 namespace cluster::core {
 
-/// Who belongs: what each node has said about itself, which ids have departed, and from whom this node has parted. It
-/// knows nothing of links. Not thread-safe.
+/// The nodes that belong: what each has said about itself, which ids have departed, and from whom this node has
+/// parted. It knows nothing of links. Not thread-safe.
 ///
 /// 1. A fact changes only to a higher version, which its owner alone writes.
 /// 2. A departed id never becomes known again.

@@ -96,15 +96,10 @@ void SendQueue::cancel(const SendOperation& operation) {
     Woken woken;
     const Lock lock(mutex_);
     woken.add(threads_.end(operation, errc::cancelled));
-    const std::size_t before = waits_.size();
-    woken.add(waits_.take_if([&](const Queued& each, SendOperation& other) {
-        mutex_.assert_held();
-        if (&other != &operation) return false;
-        bytes_ -= each.payload->body().bytes.size();
-        other.error = errc::cancelled;
-        return true;
-    }));
-    if (waits_.size() == before) return;
+    const Queued* queued = waits_.find(operation);
+    if (queued == nullptr) return;
+    bytes_ -= queued->payload->body().bytes.size();
+    woken.add(waits_.end(operation, errc::cancelled));
     asio::post(loop_->io(), [self = shared_from_this()] { self->serve(); });  // for operations that waited after it
 }
 

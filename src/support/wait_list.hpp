@@ -57,11 +57,15 @@ public:
         entries_.emplace_hint(entries_.end(), place, Entry{std::move(operation), std::move(what)});
     }
 
+    /// What `operation` waits for; null if it does not wait here.
+    const For* find(const Operation& operation) {
+        const auto found = place(operation);
+        return found == entries_.end() ? nullptr : &found->second.what;
+    }
     /// Null if it does not wait here.
     std::shared_ptr<Waiting> take(const Operation& operation) {
-        const auto found = entries_.find(operation.place_);
-        const bool here = found != entries_.end() && found->second.operation.get() == &operation;
-        return here ? take(found) : nullptr;
+        const auto found = place(operation);
+        return found == entries_.end() ? nullptr : take(found);
     }
     /// The one that has waited longest; null if none waits.
     std::shared_ptr<Waiting> take_first() { return empty() ? nullptr : take(entries_.begin()); }
@@ -100,6 +104,11 @@ private:
     };
     using Entries = std::map<std::uint64_t, Entry>;
 
+    typename Entries::iterator place(const Operation& operation) {
+        const auto found = entries_.find(operation.place_);
+        const bool here = found != entries_.end() && found->second.operation.get() == &operation;
+        return here ? found : entries_.end();
+    }
     std::shared_ptr<Waiting> take(typename Entries::iterator at) {
         std::shared_ptr<Waiting> operation = std::move(at->second.operation);
         operation->Operation::place_ = 0;
