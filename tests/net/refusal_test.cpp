@@ -262,6 +262,7 @@ TEST_CASE("bad input: who connects and closes at once leaves nothing behind") {
 
 TEST_CASE("bad input: without descriptors the listener waits, and goes on when there are some again") {
     Victim victim;
+    REQUIRE(wait_for_dial_back(victim.ann, *victim.bob));
     rlimit before{};
     REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
     Socket first;

@@ -347,4 +347,14 @@ bool wait_for(Condition what, std::chrono::nanoseconds most) {
     return true;
 }
 
+/// `dialler` has just added `dialled`, which dials back once. Waits until that connection, too, is gone: its descriptors
+/// would become free at any time. False if it takes too long.
+inline bool wait_for_dial_back(const Node& dialler, const Node& dialled) {
+    const auto over = [&] {
+        const Stats stats = dialler.stats();
+        return stats.links_accepted == 1 && stats.links == 1 && dialled.stats().links == 1;
+    };
+    return wait_for(over, patience);
+}
+
 }  // namespace cluster::support

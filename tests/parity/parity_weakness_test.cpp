@@ -122,6 +122,7 @@ TEST_CASE("parity: who runs out of descriptors stays a member, sends and receive
     options.log = lines.sink();
     Node bob(options);
     ann.add(bob.address());
+    REQUIRE(wait_for_dial_back(ann, bob));
     Events<RemovalReason> removed;
     const Subscription by_ann = ann.on_peer_removed([&](const Peer&, RemovalReason reason) { removed.put(reason); });
     rlimit before{};
