@@ -18,9 +18,9 @@ using namespace asio::experimental::awaitable_operators;
 namespace {
 
 /// The error with which an update comes, and how many members it shows.
-using Result = std::pair<std::error_code, std::size_t>;
+using Update = std::pair<std::error_code, std::size_t>;
 
-auto into(Events<Result>& results) {
+auto into(Events<Update>& results) {
     return [&results](std::error_code error, const MemberUpdate& update) { results.put({error, update.view.size()}); };
 }
 
@@ -34,17 +34,17 @@ struct Fixture {
 
 TEST_CASE("async_next: a callback without an executor gets the first view and then the newest one") {
     Fixture test;
-    Events<Result> results;
+    Events<Update> results;
     test.watch.async_next(into(results));
-    CHECK(results.take() == Result({}, 0));
+    CHECK(results.take() == Update({}, 0));
     test.watch.async_next(into(results));
     CHECK(results.size() == 0);
     test.membership.enroll();
-    CHECK(results.take() == Result({}, 1));
+    CHECK(results.take() == Update({}, 1));
     test.membership.set_data("1");
     test.membership.withdraw();
     test.watch.async_next(into(results));
-    CHECK(results.take() == Result({}, 0));
+    CHECK(results.take() == Update({}, 0));
 }
 
 TEST_CASE("async_next: a future") {
@@ -96,7 +96,7 @@ TEST_CASE("async_next: a coroutine follows the members until the cluster closes,
 TEST_CASE("async_next: a handler runs on its own executor, and finds what is newest when it runs") {
     Fixture test;
     asio::io_context io;
-    Events<Result> results;
+    Events<Update> results;
     CHECK(test.watch.try_next().has_value());
     test.watch.async_next(asio::bind_executor(io, into(results)));
     test.membership.enroll();
@@ -105,28 +105,28 @@ TEST_CASE("async_next: a handler runs on its own executor, and finds what is new
     CHECK(results.size() == 0);
     SUBCASE("both changes in one") {
         CHECK(run(io));
-        CHECK(results.take() == Result({}, 2));
+        CHECK(results.take() == Update({}, 2));
     }
     SUBCASE("another reader of the same watch was quicker, so it waits for the next") {
         CHECK(test.watch.try_next()->view.size() == 2);
         std::jthread later([&] { other.withdraw(); });
         CHECK(run(io));
-        CHECK(results.take() == Result({}, 1));
+        CHECK(results.take() == Update({}, 1));
     }
     SUBCASE("what has changed is again as it was, so there is nothing to tell") {
         other.withdraw();
         test.membership.withdraw();
         std::jthread later([&] { test.watch.close(); });
         CHECK(run(io));
-        CHECK(results.take() == Result(errc::closed, 0));
+        CHECK(results.take() == Update(errc::closed, 0));
     }
 }
 
 TEST_CASE("async_next: cancelling loses no update, before and after it was woken") {
     Fixture test;
     asio::io_context io;
-    Events<Result> cancelled;
-    Events<Result> results;
+    Events<Update> cancelled;
+    Events<Update> results;
     asio::cancellation_signal signal;
     CHECK(test.watch.try_next().has_value());
     test.watch.async_next(
@@ -140,30 +140,30 @@ TEST_CASE("async_next: cancelling loses no update, before and after it was woken
         signal.emit(asio::cancellation_type::terminal);
     }
     CHECK(run(io));
-    CHECK(cancelled.take() == Result(asio::error::operation_aborted, 0));
+    CHECK(cancelled.take() == Update(asio::error::operation_aborted, 0));
     test.watch.async_next(asio::bind_executor(io, into(results)));
     CHECK(run(io));
-    CHECK(results.take() == Result({}, 1));
+    CHECK(results.take() == Update({}, 1));
 }
 
 TEST_CASE("async_next: of two that wait on one watch, each update goes to one, and both end with it") {
     Fixture test;
     asio::io_context io;
-    Events<Result> results;
+    Events<Update> results;
     CHECK(test.watch.try_next().has_value());
     for (int i = 0; i < 2; ++i) test.watch.async_next(asio::bind_executor(io, into(results)));
     test.membership.enroll();
     io.poll();
     CHECK(results.size() == 1);
-    CHECK(results.take() == Result({}, 1));
+    CHECK(results.take() == Update({}, 1));
     test.watch.close();
     CHECK(run(io));
-    CHECK(results.take() == Result(errc::closed, 0));
+    CHECK(results.take() == Update(errc::closed, 0));
     CHECK(results.size() == 0);
 }
 
 TEST_CASE("async_next: its context may end before it does, and the cluster, too") {
-    Events<Result> results;
+    Events<Update> results;
     auto test = std::make_unique<Fixture>();
     MemberWatch watch = test->watch;
     CHECK(watch.try_next().has_value());
@@ -178,7 +178,7 @@ TEST_CASE("async_next: its context may end before it does, and the cluster, too"
     watch.async_next(into(results));
     test->cluster.close();
     test.reset();
-    CHECK(results.take() == Result(errc::closed, 0));
+    CHECK(results.take() == Update(errc::closed, 0));
 }
 
 TEST_CASE("async_next: a timer that races with changes loses none of them") {

@@ -14,19 +14,6 @@ using namespace cluster::support;
 using namespace std::chrono_literals;
 using namespace asio::experimental::awaitable_operators;
 
-namespace {
-
-using Result = std::pair<std::error_code, std::string>;
-
-/// A handler that puts what it is called with into `results`.
-auto into(Events<Result>& results) {
-    return [&results](std::error_code error, const Message& message) {
-        results.put({error, std::string(message.text())});
-    };
-}
-
-}  // namespace
-
 TEST_CASE("async_receive: a callback without an executor is called on the callback thread, once for each call") {
     Pair pair;
     Events<std::thread::id> callback_thread;

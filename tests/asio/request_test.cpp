@@ -36,14 +36,6 @@ constexpr auto deferred = asio::experimental::deferred;
 constexpr auto as_tuple = [](const auto& token) { return asio::experimental::as_tuple(token); };
 #endif
 
-using Result = std::pair<std::error_code, std::string>;
-
-auto into(Events<Result>& results) {
-    return [&results](std::error_code error, const Message& reply) {
-        results.put({error, std::string(reply.text())});
-    };
-}
-
 /// What bob replies: the text of the request and "!".
 void answer(const Message& request) {
     std::error_code ignored;

@@ -84,6 +84,15 @@ inline Options tight() {
     return options;
 }
 
+using Result = std::pair<std::error_code, std::string>;
+
+/// A handler that puts into `results` what it is called with.
+inline auto into(Events<Result>& results) {
+    return [&results](std::error_code error, const Message& message) {
+        results.put({error, std::string(message.text())});
+    };
+}
+
 /// A sender, and a receiver that takes nothing, and acknowledges nothing, until it is let go.
 struct Stuck {
     Events<std::string> received;

@@ -14,13 +14,12 @@ using namespace cluster::core::test;
 
 namespace {
 
-using Verdict = Backlog::Verdict;
 constexpr std::size_t most = 100;
 constexpr Duration patience = 10s;
 
 struct Judged {
     Backlog backlog;
-    Verdict operator()(std::size_t held, std::optional<Time> now = std::nullopt, std::size_t size = 10) {
+    Backlog::Verdict operator()(std::size_t held, std::optional<Time> now = std::nullopt, std::size_t size = 10) {
         return backlog.judge(held, size, most, now, patience);
     }
 };
@@ -29,64 +28,64 @@ struct Judged {
 
 TEST_CASE("an outbox that has filled up is waited for until it has drained by half") {
     Judged judge;
-    CHECK(judge(0) == Verdict::room);
-    CHECK(judge(90) == Verdict::room);
-    CHECK(judge(91, 1s) == Verdict::wait);
+    CHECK(judge(0) == Backlog::Verdict::room);
+    CHECK(judge(90) == Backlog::Verdict::room);
+    CHECK(judge(91, 1s) == Backlog::Verdict::wait);
     CHECK(judge.backlog.filled() == 1s);
-    CHECK(judge(60, 2s) == Verdict::wait);
-    CHECK(judge(51, 10s) == Verdict::wait);
-    CHECK(judge(50) == Verdict::room);
-    CHECK(judge(90) == Verdict::room);
-    CHECK(judge(95, 11s) == Verdict::wait);
+    CHECK(judge(60, 2s) == Backlog::Verdict::wait);
+    CHECK(judge(51, 10s) == Backlog::Verdict::wait);
+    CHECK(judge(50) == Backlog::Verdict::room);
+    CHECK(judge(90) == Backlog::Verdict::room);
+    CHECK(judge(95, 11s) == Backlog::Verdict::wait);
     CHECK(judge.backlog.filled() == 11s);
 }
 
 TEST_CASE("a peer is slow if its outbox has not drained by half in time, however often there was a little room") {
     Judged judge;
-    for (Time now = 1s; now < 11s; now += 1s) CHECK(judge(now % 2s == 0s ? 80 : 95, now) == Verdict::wait);
-    CHECK(judge(80, 11s) == Verdict::slow);
-    CHECK(judge(51) == Verdict::slow);
-    CHECK(judge(50) == Verdict::wait);  // to be asked again with the time
-    CHECK(judge(50, 20s) == Verdict::room);
-    CHECK(judge(60) == Verdict::room);
+    for (Time now = 1s; now < 11s; now += 1s) CHECK(judge(now % 2s == 0s ? 80 : 95, now) == Backlog::Verdict::wait);
+    CHECK(judge(80, 11s) == Backlog::Verdict::slow);
+    CHECK(judge(51) == Backlog::Verdict::slow);
+    CHECK(judge(50) == Backlog::Verdict::wait);  // to be asked again with the time
+    CHECK(judge(50, 20s) == Backlog::Verdict::room);
+    CHECK(judge(60) == Backlog::Verdict::room);
 }
 
 TEST_CASE("a peer that was slow is not waited for again before it has drained by half in time, or altogether") {
     Judged judge;
     judge(95, 0s);
-    REQUIRE(judge(95, 10s) == Verdict::slow);
-    REQUIRE(judge(50, 20s) == Verdict::room);
-    CHECK(judge(95) == Verdict::wait);
-    CHECK(judge(95, 21s) == Verdict::slow);
+    REQUIRE(judge(95, 10s) == Backlog::Verdict::slow);
+    REQUIRE(judge(50, 20s) == Backlog::Verdict::room);
+    CHECK(judge(95) == Backlog::Verdict::wait);
+    CHECK(judge(95, 21s) == Backlog::Verdict::slow);
     SUBCASE("in time") {
-        CHECK(judge(50, 22s) == Verdict::room);
-        CHECK(judge(95, 23s) == Verdict::wait);
+        CHECK(judge(50, 22s) == Backlog::Verdict::room);
+        CHECK(judge(95, 23s) == Backlog::Verdict::wait);
     }
     SUBCASE("altogether") {
-        CHECK(judge(0, 100s) == Verdict::room);
-        CHECK(judge(95, 101s) == Verdict::wait);
+        CHECK(judge(0, 100s) == Backlog::Verdict::room);
+        CHECK(judge(95, 101s) == Backlog::Verdict::wait);
     }
     SUBCASE("neither") {
-        CHECK(judge(40, 100s) == Verdict::room);
-        CHECK(judge(95, 101s) == Verdict::slow);
+        CHECK(judge(40, 100s) == Backlog::Verdict::room);
+        CHECK(judge(95, 101s) == Backlog::Verdict::slow);
     }
 }
 
 TEST_CASE("without the time nobody becomes slow") {
     Judged judge;
-    CHECK(judge(95) == Verdict::wait);
-    CHECK(judge(60) == Verdict::room);
-    CHECK(judge(95, 1s) == Verdict::wait);
-    CHECK(judge(95) == Verdict::wait);
-    CHECK(judge(95, 11s) == Verdict::slow);
-    CHECK(judge(95) == Verdict::slow);
+    CHECK(judge(95) == Backlog::Verdict::wait);
+    CHECK(judge(60) == Backlog::Verdict::room);
+    CHECK(judge(95, 1s) == Backlog::Verdict::wait);
+    CHECK(judge(95) == Backlog::Verdict::wait);
+    CHECK(judge(95, 11s) == Backlog::Verdict::slow);
+    CHECK(judge(95) == Backlog::Verdict::slow);
 }
 
 TEST_CASE("a message that is too long for what is left counts, even if the outbox is less than half full") {
     Judged judge;
-    CHECK(judge(40, 0s, 70) == Verdict::wait);
-    CHECK(judge(40, 10s, 70) == Verdict::slow);
-    CHECK(judge(40, 11s) == Verdict::room);
+    CHECK(judge(40, 0s, 70) == Backlog::Verdict::wait);
+    CHECK(judge(40, 10s, 70) == Backlog::Verdict::slow);
+    CHECK(judge(40, 11s) == Backlog::Verdict::room);
 }
 
 TEST_CASE("a peer that takes a message each 5 ms costs a sender of one each 1 ms a fifth of its speed at most") {

@@ -1,5 +1,7 @@
 #include "core/calls.hpp"
 
+#include "core/ids.hpp"
+
 #include <doctest/doctest.h>
 
 #include <chrono>
@@ -8,18 +10,10 @@
 
 using namespace cluster;
 using namespace cluster::core;
+using namespace cluster::core::test;
 using namespace std::chrono_literals;
 
 namespace {
-
-PeerId peer(std::uint8_t first) {
-    PeerId id;
-    id.bytes[0] = first;
-    return id;
-}
-
-const PeerId bob = peer(2);
-const PeerId eve = peer(3);
 
 using Names = std::vector<std::string>;
 

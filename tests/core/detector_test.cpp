@@ -8,39 +8,37 @@ using namespace std::chrono_literals;
 
 namespace {
 
-using Verdict = Detector::Verdict;
-
 struct Judge : Detector {
     Watch watch{.heard = 1000s};
     Judge() : Detector(1s, 2s) {}
-    Verdict at(Time now, bool linked = true) { return judge(watch, linked, now).verdict; }
+    Detector::Verdict at(Time now, bool linked = true) { return judge(watch, linked, now).verdict; }
 };
 
 }  // namespace
 
 TEST_CASE("silence alone is no doubt, only an unanswered probe is") {
     Judge judge;
-    CHECK(judge.at(9999s) == Verdict::trusted);
+    CHECK(judge.at(9999s) == Detector::Verdict::trusted);
     judge.probed(judge.watch, false, 1000s);
-    CHECK(judge.at(1000s + 499ms) == Verdict::waiting);
-    CHECK(judge.at(1000s + 500ms) == Verdict::suspect);
-    CHECK(judge.at(1000s + 999ms) == Verdict::waiting);
-    CHECK(judge.at(1001s) == Verdict::cut_off);
-    CHECK(judge.at(1001s, false) == Verdict::waiting);
-    CHECK(judge.at(1002s, false) == Verdict::gone);
+    CHECK(judge.at(1000s + 499ms) == Detector::Verdict::waiting);
+    CHECK(judge.at(1000s + 500ms) == Detector::Verdict::suspect);
+    CHECK(judge.at(1000s + 999ms) == Detector::Verdict::waiting);
+    CHECK(judge.at(1001s) == Detector::Verdict::cut_off);
+    CHECK(judge.at(1001s, false) == Detector::Verdict::waiting);
+    CHECK(judge.at(1002s, false) == Detector::Verdict::gone);
 }
 
 TEST_CASE("a probe that is judged late began late, and a link is cut before its peer is gone") {
     Judge judge;
     judge.probed(judge.watch, false, 1000s);
-    CHECK(judge.at(1010s) == Verdict::suspect);
-    CHECK(judge.at(1010s) == Verdict::waiting);
-    CHECK(judge.at(1010s + 500ms) == Verdict::cut_off);
-    CHECK(judge.at(1020s) == Verdict::cut_off);
+    CHECK(judge.at(1010s) == Detector::Verdict::suspect);
+    CHECK(judge.at(1010s) == Detector::Verdict::waiting);
+    CHECK(judge.at(1010s + 500ms) == Detector::Verdict::cut_off);
+    CHECK(judge.at(1020s) == Detector::Verdict::cut_off);
     judge.lost_link(judge.watch, 1020s);
-    CHECK(judge.at(1020s + 999ms, false) == Verdict::waiting);
+    CHECK(judge.at(1020s + 999ms, false) == Detector::Verdict::waiting);
     judge.lost_link(judge.watch, 1020s + 999ms);  // a candidate that came to nothing
-    CHECK(judge.at(1021s, false) == Verdict::gone);
+    CHECK(judge.at(1021s, false) == Detector::Verdict::gone);
 }
 
 TEST_CASE("a judgement names the time of the next one") {
@@ -57,23 +55,23 @@ TEST_CASE("a second probe does not begin the time anew, an answer does") {
     judge.probed(judge.watch, false, 1000s);
     judge.probed(judge.watch, true, 1000s + 400ms);
     CHECK_FALSE(judge.watch.hearsay);
-    CHECK(judge.at(1000s + 500ms) == Verdict::suspect);
+    CHECK(judge.at(1000s + 500ms) == Detector::Verdict::suspect);
     judge.answered(judge.watch, 1000s + 600ms);
-    CHECK(judge.at(1005s) == Verdict::trusted);
+    CHECK(judge.at(1005s) == Detector::Verdict::trusted);
     judge.probed(judge.watch, false, 1005s);
-    CHECK(judge.at(1005s + 499ms) == Verdict::waiting);
+    CHECK(judge.at(1005s + 499ms) == Detector::Verdict::waiting);
 }
 
 TEST_CASE("a lost link is a suspicion at once, and keeps the time of an earlier one") {
     Judge judge;
     judge.lost_link(judge.watch, 1000s);
-    CHECK(judge.at(1001s + 999ms, false) == Verdict::waiting);
-    CHECK(judge.at(1002s, false) == Verdict::gone);
+    CHECK(judge.at(1001s + 999ms, false) == Detector::Verdict::waiting);
+    CHECK(judge.at(1002s, false) == Detector::Verdict::gone);
     judge.answered(judge.watch, 1003s);
     judge.probed(judge.watch, false, 1010s);
-    CHECK(judge.at(1010s + 500ms) == Verdict::suspect);
+    CHECK(judge.at(1010s + 500ms) == Detector::Verdict::suspect);
     judge.lost_link(judge.watch, 1011s);
-    CHECK(judge.at(1012s, false) == Verdict::gone);
+    CHECK(judge.at(1012s, false) == Detector::Verdict::gone);
 }
 
 TEST_CASE("who is slow gives others more time, and less again with each answer that comes in time") {
@@ -83,7 +81,7 @@ TEST_CASE("who is slow gives others more time, and less again with each answer t
     CHECK(judge.probe_timeout() == 1500ms);
     CHECK(judge.patience() == 6s);
     judge.probed(judge.watch, false, 1000s);
-    CHECK(judge.at(1001s) == Verdict::waiting);
+    CHECK(judge.at(1001s) == Detector::Verdict::waiting);
     judge.answered(judge.watch, 1001s);
     CHECK(judge.slowness() == 2);
     judge.probed(judge.watch, false, 1002s);
@@ -97,18 +95,18 @@ TEST_CASE("a time in which this node did not run is nobody's silence") {
     Judge judge;
     judge.probed(judge.watch, false, 1000s);
     Detector::forgive(judge.watch, 60s, 1060s);
-    CHECK(judge.at(1060s + 499ms) == Verdict::waiting);
-    CHECK(judge.at(1060s + 500ms) == Verdict::suspect);
+    CHECK(judge.at(1060s + 499ms) == Detector::Verdict::waiting);
+    CHECK(judge.at(1060s + 500ms) == Detector::Verdict::suspect);
     Detector::forgive(judge.watch, 60s, 1121s);
-    CHECK(judge.at(1121s + 999ms, false) == Verdict::waiting);
-    CHECK(judge.at(1122s, false) == Verdict::gone);
+    CHECK(judge.at(1121s + 999ms, false) == Detector::Verdict::waiting);
+    CHECK(judge.at(1122s, false) == Detector::Verdict::gone);
 }
 
 TEST_CASE("what is noticed after a time in which this node did not run began after it") {
     Judge judge;
     judge.lost_link(judge.watch, 1060s);
     Detector::forgive(judge.watch, 60s, 1060s + 1ms);
-    CHECK(judge.at(1062s + 1ms, false) == Verdict::gone);
+    CHECK(judge.at(1062s + 1ms, false) == Detector::Verdict::gone);
 }
 
 TEST_CASE("what others heard counts for as long as a suspicion lasts") {

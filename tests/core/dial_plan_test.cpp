@@ -1,5 +1,7 @@
 #include "core/dial_plan.hpp"
 
+#include "core/ids.hpp"
+
 #include <doctest/doctest.h>
 
 #include <deque>
@@ -7,6 +9,7 @@
 
 using namespace cluster;
 using namespace cluster::core;
+using namespace cluster::core::test;
 using namespace std::chrono_literals;
 
 namespace {
@@ -15,18 +18,9 @@ constexpr Duration shortest = 100ms;
 constexpr Duration longest = 5s;
 const Address name{"db.example", 7000};
 
-PeerId id_of(std::size_t number) {
-    PeerId id;
-    id.bytes[0] = static_cast<std::uint8_t>(number);
-    id.bytes[1] = static_cast<std::uint8_t>(number >> 8);
-    return id;
-}
-
 Address at(std::uint16_t port) {
     return {"10.0.0.1", port};
 }
-
-const PeerId bob = id_of(2);
 
 struct Plan : DialPlan {
     Time now = 1000s;
@@ -247,7 +241,7 @@ TEST_CASE("a link that was never attached is not dialled again at once") {
 
 TEST_CASE("dials beyond the burst come at the rate") {
     Plan plan;
-    for (std::size_t i = 0; i < 1000; ++i) plan.seek(id_of(i), {at(1)}, plan.now);
+    for (std::size_t i = 0; i < 1000; ++i) plan.seek(numbered(i), {at(1)}, plan.now);
     std::size_t dials = 0;
     while (plan.ask()) ++dials;
     CHECK(dials == 256);
@@ -264,7 +258,7 @@ TEST_CASE("where the budget is used up one target is looked at, not all of them"
     Plan plan;
     std::size_t looks = 0;
     plan.occupied = [&](const PeerId&, const Address&) { return ++looks == 0; };
-    for (std::size_t i = 0; i < 2000; ++i) plan.seek(id_of(i), {at(1)}, plan.now);
+    for (std::size_t i = 0; i < 2000; ++i) plan.seek(numbered(i), {at(1)}, plan.now);
     for (int turn = 0; turn < 10; ++turn) {
         while (plan.ask()) {}
         plan.wait();
@@ -313,7 +307,7 @@ TEST_CASE("a seed is a way to many: each of its addresses is dialled, whoever an
     plan.linked = [](const Address& address) { return address == at(3); };
     const auto last = plan.must();
     CHECK(last.address == at(4));
-    plan.answered({last.target, last.round}, id_of(3), plan.now);
+    plan.answered({last.target, last.round}, numbered(3), plan.now);
     CHECK_FALSE(plan.ask());
     check_pause(plan.wait(), shortest);
     CHECK(plan.resolve({at(5)}).target == seed);
@@ -329,7 +323,7 @@ TEST_CASE("a seed that leads to somebody is looked at ever more seldom, and anew
         if (other) {
             CHECK_FALSE(plan.fail(more, *other));
         } else {
-            plan.answered({more.target, more.round}, id_of(3), plan.now);
+            plan.answered({more.target, more.round}, numbered(3), plan.now);
         }
         return plan.wait();
     };
@@ -397,11 +391,11 @@ TEST_CASE("an added address is kept when it has led to a peer, and sought again 
         }
         plan.wait();
         const auto again = plan.resolve({at(1)});
-        plan.answered({again.target, again.round}, id_of(3), plan.now);
-        plan.engaged(id_of(3));
-        plan.attached(id_of(3));
+        plan.answered({again.target, again.round}, numbered(3), plan.now);
+        plan.engaged(numbered(3));
+        plan.attached(numbered(3));
         CHECK(plan.next() == never);
-        plan.unbind(id_of(3), plan.now, plan.now + 1h);
+        plan.unbind(numbered(3), plan.now, plan.now + 1h);
         CHECK(plan.wait() <= longest);
     }
     SUBCASE("until its time is over") {
@@ -417,7 +411,7 @@ TEST_CASE("an added address is kept when it has led to a peer, and sought again 
         CHECK(plan.now <= end + longest);
     }
     SUBCASE("until whoever was there last is removed") {
-        CHECK_FALSE(plan.drop_added(id_of(3)));
+        CHECK_FALSE(plan.drop_added(numbered(3)));
         CHECK(plan.drop_added(bob));
         CHECK(plan.next() == never);
     }
@@ -428,13 +422,13 @@ TEST_CASE("of added addresses each is kept once, and the newest of too many") {
     const auto add = [&](std::size_t i) {
         const std::uint64_t added = plan.seek(at(static_cast<std::uint16_t>(i)), DialPlan::Kind::added, plan.now);
         const auto dial = plan.resolve({at(static_cast<std::uint16_t>(i))});
-        plan.answered({dial.target, dial.round}, id_of(i), plan.now);
-        plan.keep(added, id_of(i));
+        plan.answered({dial.target, dial.round}, numbered(i), plan.now);
+        plan.keep(added, numbered(i));
     };
     for (std::size_t i = 1; i <= 100; ++i) add(i);
     for (int i = 0; i < 10; ++i) add(100);
     std::set<Address> sought;
-    for (std::size_t i = 1; i <= 100; ++i) plan.unbind(id_of(i), plan.now, never);
+    for (std::size_t i = 1; i <= 100; ++i) plan.unbind(numbered(i), plan.now, never);
     for (plan.now += 1s; sought.size() < DialPlan::most_added;) {
         const auto asked = plan.must();
         CHECK(asked.address.port > 100 - DialPlan::most_added);
@@ -445,7 +439,7 @@ TEST_CASE("of added addresses each is kept once, and the newest of too many") {
 
 TEST_CASE("what one peer tells of others is worth few dials, however many it tells of") {
     Plan plan;
-    const PeerId liar = id_of(9);
+    const PeerId liar = numbered(9);
     std::size_t dials = 0;
     const auto let_fail = [&](Time until) {
         while (plan.next() <= until) {
@@ -459,7 +453,7 @@ TEST_CASE("what one peer tells of others is worth few dials, however many it tel
     };
     SUBCASE("all at the same addresses: each is dialled once, and then again at growing pauses") {
         for (std::size_t i = 100; i < 580; ++i) {
-            plan.hear(id_of(i), liar, {at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8)}, plan.now);
+            plan.hear(numbered(i), liar, {at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8)}, plan.now);
         }
         let_fail(plan.now + shortest / 2);
         CHECK(dials == 8);
@@ -471,7 +465,7 @@ TEST_CASE("what one peer tells of others is worth few dials, however many it tel
         for (std::size_t i = 100; i < 580; ++i) {
             std::vector<Address> addresses;
             for (int each = 0; each < 8; ++each) addresses.push_back(at(++port));
-            plan.hear(id_of(i), liar, addresses, plan.now);
+            plan.hear(numbered(i), liar, addresses, plan.now);
         }
         let_fail(plan.now + 1s);
         CHECK(dials == static_cast<std::size_t>(DialPlan::hearsay_burst));
@@ -481,22 +475,22 @@ TEST_CASE("what one peer tells of others is worth few dials, however many it tel
     // What others tell, and a seed, are dialled at once.
     const std::uint64_t seed = plan.seek(name, DialPlan::Kind::seed, plan.now);
     CHECK(plan.must().target == seed);
-    plan.hear(bob, id_of(3), {{"10.0.0.2", 7000}}, plan.now);
+    plan.hear(bob, numbered(3), {{"10.0.0.2", 7000}}, plan.now);
     CHECK(plan.must().address.host == "10.0.0.2");
 }
 
 TEST_CASE("hearsay that proves true costs its teller nothing, and is sought like a peer from then on") {
     Plan plan;
-    const PeerId teller = id_of(9);
+    const PeerId teller = numbered(9);
     for (std::size_t i = 100; i < 300; ++i) {
-        plan.hear(id_of(i), teller, {at(static_cast<std::uint16_t>(i))}, plan.now);
+        plan.hear(numbered(i), teller, {at(static_cast<std::uint16_t>(i))}, plan.now);
         const auto dial = plan.must();
-        plan.answered({dial.target, dial.round}, id_of(i), plan.now);
-        plan.engaged(id_of(i));
-        plan.attached(id_of(i));
+        plan.answered({dial.target, dial.round}, numbered(i), plan.now);
+        plan.engaged(numbered(i));
+        plan.attached(numbered(i));
         plan.now += 10ms;
     }
-    plan.released(id_of(100), true, plan.now);
+    plan.released(numbered(100), true, plan.now);
     plan.wait();
     for (int i = 0; i < 100; ++i) {
         REQUIRE(plan.fail(plan.must()));
@@ -507,7 +501,7 @@ TEST_CASE("hearsay that proves true costs its teller nothing, and is sought like
 TEST_CASE("of many of whom one teller tells, the next is dialled as soon as a dial has proven true") {
     Plan plan;
     for (std::size_t i = 100; i < 200; ++i) {
-        plan.hear(id_of(i), id_of(9), {at(static_cast<std::uint16_t>(i))}, plan.now);
+        plan.hear(numbered(i), numbered(9), {at(static_cast<std::uint16_t>(i))}, plan.now);
     }
     std::deque<DialPlan::Step> open;
     const auto dial_all = [&] {
@@ -517,7 +511,7 @@ TEST_CASE("of many of whom one teller tells, the next is dialled as soon as a di
     };
     CHECK(dial_all() == static_cast<std::size_t>(DialPlan::hearsay_burst));
     for (std::size_t met = 0; met < 36; ++met) {
-        const PeerId peer = id_of(open.front().address.port);
+        const PeerId peer = numbered(open.front().address.port);
         plan.answered({open.front().target, open.front().round}, peer, plan.now);
         open.pop_front();
         plan.engaged(peer);
@@ -529,11 +523,11 @@ TEST_CASE("of many of whom one teller tells, the next is dialled as soon as a di
 TEST_CASE("hearsay of a teller that is not worth a dial any more is that of the next one who tells it") {
     Plan plan;
     for (std::size_t i = 100; i < 400; ++i) {
-        plan.hear(id_of(i), id_of(9), {{"10.9.0.1", static_cast<std::uint16_t>(i)}}, plan.now);
+        plan.hear(numbered(i), numbered(9), {{"10.9.0.1", static_cast<std::uint16_t>(i)}}, plan.now);
     }
-    plan.hear(bob, id_of(9), {at(1)}, plan.now);
+    plan.hear(bob, numbered(9), {at(1)}, plan.now);
     while (const auto dial = plan.ask()) plan.fail(*dial);
-    plan.hear(bob, id_of(3), {at(1)}, plan.now);
+    plan.hear(bob, numbered(3), {at(1)}, plan.now);
     CHECK(plan.must().address == at(1));
 }
 
@@ -666,7 +660,7 @@ TEST_CASE("a check dials a peer that has a link, once") {
 
 TEST_CASE("what is dropped is not dialled, and its outcomes mean nothing") {
     Plan plan;
-    const PeerId eve = id_of(3);
+    const PeerId eve = numbered(3);
     const std::uint64_t seed = plan.seek(name, DialPlan::Kind::seed, plan.now);
     plan.seek(bob, {at(1)}, plan.now);
     plan.seek(eve, {at(2)}, plan.now);

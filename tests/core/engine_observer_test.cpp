@@ -13,12 +13,12 @@ namespace {
 
 using Texts = std::vector<std::string>;
 
-struct Three : Lab {
+struct WithObserver : Lab {
     Node& ann;
     Node& bob;
     Node& top;
 
-    Three() : ann(start(1)), bob(start(2)), top(start_observer()) {
+    WithObserver() : ann(start(1)), bob(start(2)), top(start_observer()) {
         join(ann, bob);
         join(ann, top);
         join(bob, top);
@@ -36,7 +36,7 @@ private:
 }  // namespace
 
 TEST_CASE("an observer is in view, sends, asks, is sent to and asked, and gets no broadcast") {
-    Three lab;
+    WithObserver lab;
     CHECK(lab.ann.sees(lab.top.id));
     CHECK(lab.ann->peer(lab.top.id)->observer);
     CHECK_FALSE(lab.ann->peer(lab.bob.id)->observer);
@@ -57,7 +57,7 @@ TEST_CASE("an observer is in view, sends, asks, is sent to and asked, and gets n
 }
 
 TEST_CASE("an observer that reads nothing stops nobody's broadcast") {
-    Three lab;
+    WithObserver lab;
     lab.top.reads = false;
     while (lab.ann.send(lab.top.id, std::string(max_chunk, 'x')).error == errc{}) {
     }
@@ -69,7 +69,7 @@ TEST_CASE("an observer that reads nothing stops nobody's broadcast") {
 }
 
 TEST_CASE("an observer remains one when its link breaks, and is gone from the audience of none when it leaves") {
-    Three lab;
+    WithObserver lab;
     lab.cut(*lab.wires(&lab.ann, &lab.top).at(0));
     CHECK(lab.ann.broadcast("while cut").count == 1);
     REQUIRE(lab.wait([&] { return lab.ann.state_of(lab.top.id) == PeerState::alive; }));
@@ -85,7 +85,7 @@ TEST_CASE("an observer remains one when its link breaks, and is gone from the au
 }
 
 TEST_CASE("what is sent to several goes to all of them or to none, once to each") {
-    Three lab;
+    WithObserver lab;
     const auto send = [&](const std::vector<PeerId>& to, std::string_view text) {
         const auto outcome = lab.ann->send(to, {std::as_bytes(std::span(text)), {}}, Engine::Skip::nobody);
         lab.settle();

@@ -15,11 +15,6 @@ namespace {
 
 const Address second{"10.0.0.2", 7000};
 
-std::size_t dialled(const Lab& lab, const Address& address) {
-    return static_cast<std::size_t>(std::count_if(lab.dialled.begin(), lab.dialled.end(),
-                                                  [&](const auto& dial) { return dial.address == address; }));
-}
-
 }  // namespace
 
 TEST_CASE("remembered: an address is dialled again and again, quietly, until a peer is there") {
@@ -27,9 +22,9 @@ TEST_CASE("remembered: an address is dialled again and again, quietly, until a p
     lab.options.remembered = {second};
     Node& ann = lab.start(1);
     lab.advance(60s);
-    CHECK(dialled(lab, second) > 10);
-    CHECK(dialled(lab, second) < 30);
-    CHECK(ann.said("remembered_unreachable address=10.0.0.2:7000") == dialled(lab, second));
+    CHECK(lab.dials_of(second) > 10);
+    CHECK(lab.dials_of(second) < 30);
+    CHECK(ann.said("remembered_unreachable address=10.0.0.2:7000") == lab.dials_of(second));
     CHECK(ann.said("seed_unreachable") == 0);
     lab.options.remembered.clear();
     Node& bob = lab.start(2);
@@ -88,7 +83,7 @@ TEST_CASE("remembered: what nobody answered at is let go after forget_after") {
     lab.options.remembered = {second, {"10.0.0.3", 7000}};
     lab.start(1);
     lab.advance(599s);
-    CHECK(dialled(lab, second) > 100);
+    CHECK(lab.dials_of(second) > 100);
     lab.advance(10s);
     const std::size_t before = lab.dialled.size();
     lab.advance(600s);

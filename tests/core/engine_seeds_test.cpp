@@ -42,11 +42,6 @@ struct Start : Lab {
     }
 };
 
-std::size_t dialled(const Lab& lab, const Address& address) {
-    return static_cast<std::size_t>(std::count_if(lab.dialled.begin(), lab.dialled.end(),
-                                                  [&](const auto& dial) { return dial.address == address; }));
-}
-
 }  // namespace
 
 TEST_CASE("one name that stands for all nodes, all started at once, makes one mesh, and then costs no dial") {
@@ -95,10 +90,10 @@ TEST_CASE("a load balancer as the only seed, all started at once, makes one mesh
         lab.start_all(count, balancer);  // the first dial of each leads to itself
         CHECK(lab.wait([&] { return lab.one_mesh(); }, 10s));
         lab.advance(600s);
-        const std::size_t before = dialled(lab, balancer);
+        const std::size_t before = lab.dials_of(balancer);
         lab.advance(600s);
-        CHECK(dialled(lab, balancer) - before <= count * std::size_t{600 / 50 * 4 / 3 + 1});
-        CHECK(dialled(lab, balancer) > before);
+        CHECK(lab.dials_of(balancer) - before <= count * std::size_t{600 / 50 * 4 / 3 + 1});
+        CHECK(lab.dials_of(balancer) > before);
         CHECK(lab.failures() == 0);
     }
 }
@@ -149,7 +144,7 @@ TEST_CASE("an added address is dialled no more after its peer was removed, or re
         lab.settle();
         REQUIRE(lab.wait([&] { return !ann.sees(bob.id); }));
         lab.advance(30s);
-        CHECK(dialled(lab, bob.address) > 3);
+        CHECK(lab.dials_of(bob.address) > 3);
         CHECK(ann->remove(bob.id, lab.now));
         CHECK_FALSE(ann->remove(bob.id, lab.now));
     }

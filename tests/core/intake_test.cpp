@@ -50,12 +50,12 @@ std::vector<std::string> payloads(const Batch& batch) {
 using Texts = std::vector<std::string>;
 
 /// An intake with room for `limit` bytes, and what it handed out.
-struct Receiver {
+struct Taker {
     detail::BlockPool blocks;
     Intake in;
     std::vector<Batch> out;
 
-    explicit Receiver(std::uint64_t limit = 100000, std::size_t max_message = 1000) : in(max_message, blocks) {
+    explicit Taker(std::uint64_t limit = 100000, std::size_t max_message = 1000) : in(max_message, blocks) {
         in.allow(limit);
     }
     std::optional<Rule> take(const DataRun& run) {
@@ -73,7 +73,7 @@ struct Receiver {
 }  // namespace
 
 TEST_CASE("a run of messages is handed on as one batch that owes what it used of the credit") {
-    Receiver receiver;
+    Taker receiver;
     CHECK(receiver.take(run_of({"one", "", "three"})) == std::nullopt);
     REQUIRE(receiver.out.size() == 1);
     const Batch& batch = receiver.out[0];
@@ -89,7 +89,7 @@ TEST_CASE("a run of messages is handed on as one batch that owes what it used of
 }
 
 TEST_CASE("a message in chunks that come one by one is handed on once, whole, with the charge of all of them") {
-    Receiver receiver;
+    Taker receiver;
     CHECK(receiver.take(run_of({"begin "}, true)) == std::nullopt);
     CHECK(receiver.in.partial());
     CHECK(receiver.in.partial_charge() == 14);
@@ -112,7 +112,7 @@ TEST_CASE("a message in chunks that come one by one is handed on once, whole, wi
 }
 
 TEST_CASE("who keeps a message that came in chunks keeps at most twice its length") {
-    Receiver receiver(std::size_t{10} << 20, std::size_t{1} << 20);
+    Taker receiver(std::size_t{10} << 20, std::size_t{1} << 20);
     const auto take = [&](std::size_t chunks) {
         for (std::size_t i = 1; i < chunks; ++i) {
             REQUIRE(receiver.take(run_of({std::string(10000, 'a')}, true)) == std::nullopt);
@@ -128,7 +128,7 @@ TEST_CASE("who keeps a message that came in chunks keeps at most twice its lengt
 }
 
 TEST_CASE("messages that come in chunks and are taken are put together in the same memory again") {
-    Receiver receiver(std::size_t{10} << 20, std::size_t{1} << 20);
+    Taker receiver(std::size_t{10} << 20, std::size_t{1} << 20);
     const detail::Block* last = nullptr;
     for (int i = 0; i < 5; ++i) {
         for (int j = 0; j < 50; ++j) {
@@ -143,7 +143,7 @@ TEST_CASE("messages that come in chunks and are taken are put together in the sa
 }
 
 TEST_CASE("the last chunk of a message may be empty") {
-    Receiver receiver;
+    Taker receiver;
     CHECK(receiver.take(run_of({"all of it"}, true)) == std::nullopt);
     CHECK(receiver.take(run_of({""})) == std::nullopt);
     REQUIRE(receiver.out.size() == 1);
@@ -151,7 +151,7 @@ TEST_CASE("the last chunk of a message may be empty") {
 }
 
 TEST_CASE("a gap throws half a message away and returns the credit of all that it covers") {
-    Receiver receiver(1000);
+    Taker receiver(1000);
     REQUIRE(receiver.take(run_of({"half"}, true)) == std::nullopt);  // 12
     CHECK(receiver.skip(112, 5) == std::nullopt);
     REQUIRE(receiver.out.size() == 1);
@@ -169,7 +169,7 @@ TEST_CASE("a gap throws half a message away and returns the credit of all that i
 }
 
 TEST_CASE("a gap needs no credit") {
-    Receiver receiver(11);
+    Taker receiver(11);
     REQUIRE(receiver.take(run_of({"one"})) == std::nullopt);
     CHECK(receiver.skip(5000, 1) == std::nullopt);
     CHECK(receiver.in.received() == 5000);
@@ -178,7 +178,7 @@ TEST_CASE("a gap needs no credit") {
 }
 
 TEST_CASE("a gap that goes back, says nothing or has no end is refused and changes nothing") {
-    Receiver receiver;
+    Taker receiver;
     REQUIRE(receiver.take(run_of({"one"})) == std::nullopt);
     CHECK(receiver.skip(11, 1) == Rule::offset_goes_back);
     CHECK(receiver.skip(3, 1) == Rule::offset_goes_back);
@@ -196,7 +196,7 @@ TEST_CASE("a gap that goes back, says nothing or has no end is refused and chang
 TEST_CASE("what is discarded of a message in chunks is counted, takes no credit, and is lost when its end has come") {
     for (const bool tell : {false, true}) {
         CAPTURE(tell);
-        Receiver receiver(1000);
+        Taker receiver(1000);
         REQUIRE(receiver.take(run_of({"begin"}, true)) == std::nullopt);  // 13
         receiver.in.discard(tell);
         CHECK(receiver.in.partial());
@@ -219,7 +219,7 @@ TEST_CASE("what is discarded of a message in chunks is counted, takes no credit,
 }
 
 TEST_CASE("what is discarded still has its longest length, and a gap over its rest ends it") {
-    Receiver receiver(1000, 10);
+    Taker receiver(1000, 10);
     REQUIRE(receiver.take(run_of({"12345"}, true)) == std::nullopt);
     receiver.in.discard(true);
     CHECK(receiver.take(run_of({"678901"}, true)) == Rule::message_too_long);
@@ -232,7 +232,7 @@ TEST_CASE("what is discarded still has its longest length, and a gap over its re
 }
 
 TEST_CASE("data beyond the credit is refused, and data up to its last byte is not") {
-    Receiver receiver(22);
+    Taker receiver(22);
     CHECK(receiver.take(run_of({"one", "four"})) == Rule::beyond_credit);
     CHECK(receiver.out.empty());
     CHECK(receiver.in.received() == 0);
@@ -246,7 +246,7 @@ TEST_CASE("data beyond the credit is refused, and data up to its last byte is no
 }
 
 TEST_CASE("a message in chunks longer than the limit is refused as soon as it is known") {
-    Receiver receiver(100000, 10);
+    Taker receiver(100000, 10);
     SUBCASE("at its first chunk") {
         CHECK(receiver.take(run_of({"12345678901"}, true)) == Rule::message_too_long);
     }
@@ -277,7 +277,7 @@ TEST_CASE("after a broken rule nothing has been taken") {
         run.more = more;
         return run;
     };
-    Receiver receiver;
+    Taker receiver;
     CHECK(receiver.take(call({7}, true)) == Rule::malformed_body);
     CHECK(receiver.take(call({8}, true, 0)) == Rule::malformed_body);
     CHECK(receiver.take(call({20, 7}, false)) == Rule::malformed_body);
@@ -300,7 +300,7 @@ TEST_CASE("after a broken rule nothing has been taken") {
 }
 
 TEST_CASE("a message in chunks of just the longest length is taken") {
-    Receiver receiver(100000, 10);
+    Taker receiver(100000, 10);
     REQUIRE(receiver.take(run_of({"12345"}, true)) == std::nullopt);
     CHECK(receiver.take(run_of({"67890"})) == std::nullopt);
     REQUIRE(receiver.out.size() == 1);
@@ -315,7 +315,7 @@ TEST_CASE("a block is kept where three quarters of it are used, otherwise the me
     } cases[] = {{0, true}, {100, true}, {104, false}, {5000, false}};
     for (const auto& each : cases) {
         CAPTURE(each.unused);
-        Receiver receiver;
+        Taker receiver;
         const DataRun run = run_of({payload}, false, each.unused);
         REQUIRE(receiver.take(run) == std::nullopt);
         REQUIRE(receiver.out.size() == 1);
@@ -326,7 +326,7 @@ TEST_CASE("a block is kept where three quarters of it are used, otherwise the me
 }
 
 TEST_CASE("an acknowledgement is due when data came and when only the limit grew, until it was told") {
-    Receiver receiver(100);
+    Taker receiver(100);
     receiver.in.told();
     CHECK_FALSE(receiver.in.acknowledgement_due());
     REQUIRE(receiver.take(run_of({"one"})) == std::nullopt);

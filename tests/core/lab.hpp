@@ -2,6 +2,7 @@
 
 #include "core/engine.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -175,6 +176,11 @@ public:
     bool hold_resolving = false;
 
     Lab();
+    /// How often `address` has been dialled.
+    std::size_t dials_of(const Address& address) const {
+        return static_cast<std::size_t>(std::count_if(
+            dialled.begin(), dialled.end(), [&](const Pending& dial) { return dial.address == address; }));
+    }
     /// A node whose id starts with `first`, at 10.0.0.`first`:7000.
     Node& start(std::uint8_t first);
     void kill(Node& node);

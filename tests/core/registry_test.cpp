@@ -17,14 +17,14 @@ using namespace std::chrono_literals;
 
 namespace {
 
-MemberId id_of(std::uint8_t first) {
+MemberId member_id(std::uint8_t first) {
     MemberId id;
     id.bytes[0] = first;
     return id;
 }
 
 RecordRef record(std::uint8_t first, std::string_view text) {
-    detail::MemberRecord made{id_of(first), PeerId(), std::vector<std::byte>(text.size())};
+    detail::MemberRecord made{member_id(first), PeerId(), std::vector<std::byte>(text.size())};
     if (!text.empty()) std::memcpy(made.data.data(), text.data(), text.size());
     return std::make_shared<const detail::MemberRecord>(std::move(made));
 }
@@ -81,8 +81,8 @@ TEST_CASE("registry: a new link is told of all members, and then of what changes
     listener.follow(source, feed);
     CHECK(listener.members == Members{{1, "a"}, {2, "b"}});
     source.put(record(1, "c"));
-    CHECK(source.erase(id_of(2)));
-    CHECK_FALSE(source.erase(id_of(2)));
+    CHECK(source.erase(member_id(2)));
+    CHECK_FALSE(source.erase(member_id(2)));
     listener.follow(source, feed);
     CHECK(listener.members == Members{{1, "c"}});
     CHECK(listener.news == std::vector<std::string>{"1=a", "2=b", "1=c", "2 left"});
@@ -105,7 +105,7 @@ TEST_CASE("registry: what was withdrawn while there was no link is forgotten whe
     Registry::Feed first;
     for (std::uint8_t i = 1; i <= 3; ++i) source.put(record(i, "x"));
     listener.follow(source, first);
-    source.erase(id_of(2));
+    source.erase(member_id(2));
     source.passed(source.version());
     CHECK(source.withdrawals() == 0);
     source.put(record(3, "y"));
@@ -123,7 +123,7 @@ TEST_CASE("registry: a withdrawal is kept for as long as a link has not been tol
     source.put(record(1, "x"));
     listener.follow(source, feed);
     const std::uint64_t before = source.version();
-    source.erase(id_of(1));
+    source.erase(member_id(1));
     source.passed(before);
     CHECK(source.withdrawals() == 1);
     listener.follow(source, feed);
@@ -196,11 +196,11 @@ TEST_CASE("registry: the complete set has an end however fast members change, an
     for (char to = 'b'; !listener.registry.complete(listener.owner); ++to, ++frames) {
         REQUIRE(frames < 50);
         REQUIRE(listener.take(source.next(feed, Time())));
-        if (frames == 20) source.erase(id_of(50));
+        if (frames == 20) source.erase(member_id(50));
         change_all(static_cast<char>('a' + to % 26));
     }
     CHECK(frames >= 49);
-    source.erase(id_of(49));
+    source.erase(member_id(49));
     listener.follow(source, feed);
     CHECK(listener.registry.held(listener.owner) == source.version());
     Members expected;
@@ -216,7 +216,7 @@ TEST_CASE("registry: while a set is told, withdrawals since it was begun are sti
     const std::uint64_t begun = source.version();
     Registry::Feed feed;
     REQUIRE_FALSE(source.next(feed, Time()).complete);
-    source.erase(id_of(1));
+    source.erase(member_id(1));
     CHECK(feed.settled() == begun);
     source.passed(feed.settled());
     CHECK(source.withdrawals() == 1);
@@ -295,7 +295,7 @@ TEST_CASE("registry: one node enrols so many members and so many bytes at most")
     const auto another = std::make_shared<const detail::MemberRecord>(detail::MemberRecord{id, {}, {}});
     CHECK(source.put(another) == errc::too_many_members);
     CHECK(source.put(record(1, "changed")) == errc{});
-    source.erase(id_of(1));
+    source.erase(member_id(1));
     CHECK(source.put(another) == errc{});
 
     Registry heavy;
@@ -335,7 +335,7 @@ TEST_CASE("registry: whatever is lost, delayed or begun anew, a listener ends wi
                     break;
                 case 4:
                 case 5:
-                    source.erase(id_of(which));
+                    source.erase(member_id(which));
                     model.erase(which);
                     break;
                 case 6: feed = {}; break;  // another link

@@ -1,5 +1,7 @@
 #include "core/roster.hpp"
 
+#include "core/ids.hpp"
+
 #include <doctest/doctest.h>
 
 #include <string>
@@ -7,19 +9,14 @@
 
 using namespace cluster;
 using namespace cluster::core;
+using namespace cluster::core::test;
 using namespace std::chrono_literals;
 
 namespace {
 
-PeerId id_of(std::uint64_t number) {
-    PeerId id;
-    for (std::size_t i = 0; i < 8; ++i) id.bytes[i] = static_cast<std::uint8_t>(number >> (8 * i));
-    return id;
-}
-
 Facts facts_of(std::uint64_t number, std::uint64_t version, std::string name = "somebody") {
     Facts facts;
-    facts.id = id_of(number);
+    facts.id = numbered(number);
     facts.version = version;
     facts.name = std::move(name);
     return facts;
@@ -49,15 +46,15 @@ TEST_CASE("what a node publishes gets a new version only where it differs") {
 
 TEST_CASE("hearsay counts only with a higher version") {
     Roster roster(facts_of(1, 1));
-    CHECK(roster.find(id_of(2)) == nullptr);
+    CHECK(roster.find(numbered(2)) == nullptr);
     CHECK(roster.learn(facts_of(2, 5, "five")) == Roster::News::unknown);
     CHECK(roster.learn(facts_of(2, 5, "forged")) == Roster::News::none);
     CHECK(roster.learn(facts_of(2, 4, "four")) == Roster::News::none);
-    CHECK(roster.find(id_of(2))->name == "five");
+    CHECK(roster.find(numbered(2))->name == "five");
     CHECK(roster.learn(facts_of(2, 6, "six")) == Roster::News::changed);
-    CHECK(roster.find(id_of(2))->name == "six");
-    roster.forget(id_of(2));
-    CHECK(roster.find(id_of(2)) == nullptr);
+    CHECK(roster.find(numbered(2))->name == "six");
+    roster.forget(numbered(2));
+    CHECK(roster.find(numbered(2)) == nullptr);
     CHECK(roster.learn(facts_of(2, 1)) == Roster::News::unknown);
 }
 
@@ -67,66 +64,66 @@ TEST_CASE("what the owner itself states replaces what others said in its name, w
     CHECK_FALSE(roster.state(facts_of(2, 3, "new")));
     roster.learn(facts_of(2, 99, "forged"));
     CHECK(roster.state(facts_of(2, 3, "true")));
-    CHECK(roster.find(id_of(2))->name == "true");
-    CHECK(roster.find(id_of(2))->version == 3);
+    CHECK(roster.find(numbered(2))->name == "true");
+    CHECK(roster.find(numbered(2))->version == 3);
 }
 
 TEST_CASE("a departed id is remembered until its time is over, and then forgotten") {
     Roster roster(facts_of(1, 1));
     CHECK(roster.next_expiry() == never);
     roster.learn(facts_of(2, 1));
-    roster.bury(id_of(2), 100s);
-    roster.bury(id_of(3), 50s);
-    CHECK(roster.find(id_of(2)) == nullptr);
-    CHECK(roster.departed(id_of(2)));
-    CHECK_FALSE(roster.departed(id_of(4)));
+    roster.bury(numbered(2), 100s);
+    roster.bury(numbered(3), 50s);
+    CHECK(roster.find(numbered(2)) == nullptr);
+    CHECK(roster.departed(numbered(2)));
+    CHECK_FALSE(roster.departed(numbered(4)));
     CHECK(roster.next_expiry() == 50s);
     roster.expire(50s);
-    CHECK_FALSE(roster.departed(id_of(3)));
-    CHECK(roster.departed(id_of(2)));
+    CHECK_FALSE(roster.departed(numbered(3)));
+    CHECK(roster.departed(numbered(2)));
     CHECK(roster.next_expiry() == 100s);
-    SUBCASE("being buried twice does not make it longer") { roster.bury(id_of(2), 500s); }
+    SUBCASE("being buried twice does not make it longer") { roster.bury(numbered(2), 500s); }
     roster.expire(100s);
-    CHECK_FALSE(roster.departed(id_of(2)));
+    CHECK_FALSE(roster.departed(numbered(2)));
     CHECK(roster.next_expiry() == never);
 }
 
 TEST_CASE("beyond the most departed ids the oldest is forgotten first") {
     Roster roster(facts_of(1, 1));
     for (std::uint64_t i = 0; i < Roster::max_departed; ++i) {
-        roster.bury(id_of(100 + i), 1000s + std::chrono::nanoseconds(i));
+        roster.bury(numbered(100 + i), 1000s + std::chrono::nanoseconds(i));
     }
-    CHECK(roster.departed(id_of(100)));
-    roster.bury(id_of(7), 2000s);
-    CHECK(roster.departed(id_of(7)));
-    CHECK_FALSE(roster.departed(id_of(100)));
-    CHECK(roster.departed(id_of(101)));
-    roster.bury(id_of(101), 3000s);
-    CHECK(roster.departed(id_of(102)));
+    CHECK(roster.departed(numbered(100)));
+    roster.bury(numbered(7), 2000s);
+    CHECK(roster.departed(numbered(7)));
+    CHECK_FALSE(roster.departed(numbered(100)));
+    CHECK(roster.departed(numbered(101)));
+    roster.bury(numbered(101), 3000s);
+    CHECK(roster.departed(numbered(102)));
 }
 
 TEST_CASE("the addresses of a parted peer are blocked until it is added again") {
     Roster roster(facts_of(1, 1));
-    CHECK(roster.parted(id_of(2)) == nullptr);
+    CHECK(roster.parted(numbered(2)) == nullptr);
     CHECK_FALSE(roster.blocked(here));
-    roster.part(id_of(2), {{}, {here, there}, Token{}, false, 100s});
-    roster.part(id_of(3), {{}, {{"10.0.0.3", 7000}}, {}, true, never});
+    roster.part(numbered(2), {{}, {here, there}, Token{}, false, 100s});
+    roster.part(numbered(3), {{}, {{"10.0.0.3", 7000}}, {}, true, never});
     CHECK(roster.blocked(here));
     CHECK(roster.blocked(there));
     CHECK_FALSE(roster.blocked({"10.0.0.1", 7001}));
-    REQUIRE(roster.parted(id_of(2)) != nullptr);
+    REQUIRE(roster.parted(numbered(2)) != nullptr);
     SUBCASE("at one of its addresses") { roster.unblock(there, false); }
-    SUBCASE("by its id") { roster.unblock(id_of(2)); }
-    CHECK(roster.parted(id_of(2)) == nullptr);
+    SUBCASE("by its id") { roster.unblock(numbered(2)); }
+    CHECK(roster.parted(numbered(2)) == nullptr);
     CHECK_FALSE(roster.blocked(here));
     CHECK_FALSE(roster.blocked(there));
-    CHECK(roster.parted(id_of(3)) != nullptr);
+    CHECK(roster.parted(numbered(3)) != nullptr);
 }
 
 TEST_CASE("what a parted peer said of its addresses blocks nobody who is not where it was found") {
     Roster roster(facts_of(1, 1));
     const Address elsewhere{"10.0.0.9", 7000};
-    roster.part(id_of(2), {{here, there}, {here}, Token{}, false, 100s});
+    roster.part(numbered(2), {{here, there}, {here}, Token{}, false, 100s});
     CHECK(roster.blocked({here}));
     CHECK(roster.blocked({here, there}));
     CHECK_FALSE(roster.blocked({there}));
@@ -135,21 +132,21 @@ TEST_CASE("what a parted peer said of its addresses blocks nobody who is not whe
     CHECK_FALSE(roster.blocked(there));
     roster.unblock(there, false);
     roster.unblock(std::vector<Address>{there});
-    CHECK(roster.parted(id_of(2)) != nullptr);
+    CHECK(roster.parted(numbered(2)) != nullptr);
     SUBCASE("until somebody is added there") { roster.unblock(there, true); }
     SUBCASE("until it is reached again itself") { roster.unblock({here, there}); }
-    CHECK(roster.parted(id_of(2)) == nullptr);
+    CHECK(roster.parted(numbered(2)) == nullptr);
 }
 
 TEST_CASE("a parted peer stays blocked when the token of its session is forgotten") {
     Roster roster(facts_of(1, 1));
-    roster.part(id_of(2), {{}, {here}, Token{}, false, 100s});
-    roster.bury(id_of(3), 200s);
+    roster.part(numbered(2), {{}, {here}, Token{}, false, 100s});
+    roster.bury(numbered(3), 200s);
     CHECK(roster.next_expiry() == 100s);
     roster.expire(99s);
-    CHECK(roster.parted(id_of(2))->token.has_value());
+    CHECK(roster.parted(numbered(2))->token.has_value());
     roster.expire(100s);
-    CHECK_FALSE(roster.parted(id_of(2))->token.has_value());
+    CHECK_FALSE(roster.parted(numbered(2))->token.has_value());
     CHECK(roster.blocked(here));
     CHECK(roster.next_expiry() == 200s);
 }

@@ -13,7 +13,7 @@ namespace {
 
 using Verdict = Session::Judgement::Verdict;
 
-Token token_of(std::uint8_t first) {
+Token token_with(std::uint8_t first) {
     Token token{};
     token[0] = first;
     return token;
@@ -36,7 +36,7 @@ std::string outcome(const Session::Judgement& judgement) {
 /// The smaller id's session in the given state; where attached, its link has epoch 5.
 Session at_smaller(bool confirmed, bool attached, bool attaching) {
     Session session(1, true, 1000, blocks);
-    session.set_token(token_of(1));
+    session.set_token(token_with(1));
     if (confirmed) session.confirm();
     while (session.epoch() < 5) session.next_epoch();
     if (attached) session.attach(10);
@@ -132,7 +132,7 @@ TEST_CASE("the larger id with a session takes only its token and a new epoch, as
                 CAPTURE(first);
                 CAPTURE(attached);
                 Session session(1, false, 1000, blocks);
-                session.set_token(token_of(1));
+                session.set_token(token_with(1));
                 session.accept_epoch(5);
                 if (attached) session.attach(10);
                 const Attach attach{{}, first, row.epoch, {{0, 40, 500}}, 0};
@@ -158,7 +158,7 @@ TEST_CASE("the proofs are those that the protocol gives as examples") {
 }
 
 TEST_CASE("a proof serves one use, one speaker, one link and one token") {
-    const Token token = token_of(1);
+    const Token token = token_with(1);
     Nonce ann;
     ann.fill(1);
     Nonce bob;
@@ -172,7 +172,7 @@ TEST_CASE("a proof serves one use, one speaker, one link and one token") {
     CHECK(proof != prove(token, bob, ann, ProofUse::offer));
     CHECK(proof != prove(token, later, bob, ProofUse::offer));
     CHECK(proof != prove(token, ann, later, ProofUse::offer));
-    CHECK(proof != prove(token_of(2), ann, bob, ProofUse::offer));
+    CHECK(proof != prove(token_with(2), ann, bob, ProofUse::offer));
 }
 
 TEST_CASE("a session goes from proposed over attaching to attached, and back to detached") {

@@ -148,7 +148,7 @@ std::vector<MemberId> owners(const Entries& entries, const std::string& key) {
 
 }  // namespace plain
 
-struct Server {
+struct Machine {
     MemberId name;
     std::uint32_t capacity = 1;
     const MemberId& id() const { return name; }
@@ -156,7 +156,7 @@ struct Server {
 
 /// Can only be walked while it may be changed, as lazy views are.
 struct Walk {
-    std::vector<Server> servers;
+    std::vector<Machine> servers;
     auto begin() { return servers.begin(); }
     auto end() { return servers.end(); }
 };
@@ -374,7 +374,7 @@ TEST_CASE("ring: members that want a slot at the same time do each other no harm
 }
 
 TEST_CASE("ring: where nobody has any weight, nobody owns anything") {
-    const Ring rings[] = {Ring(), Ring(Entries{}), Ring(members_of(51, {0, 0, 0})), Ring(std::vector<Server>{})};
+    const Ring rings[] = {Ring(), Ring(Entries{}), Ring(members_of(51, {0, 0, 0})), Ring(std::vector<Machine>{})};
     for (const Ring& ring : rings) {
         CHECK(ring.empty());
         CHECK(ring.size() == 0);
@@ -455,29 +455,29 @@ TEST_CASE("ring: copies answer alike, outlive the first, and a ring that was mov
 
 TEST_CASE("ring: it is made of anything whose elements have an id, with a weight from each, or with none") {
     const Entries entries = members_of(91, {1, 2, 3, 4});
-    std::vector<Server> servers;
+    std::vector<Machine> servers;
     for (const Ring::Entry& entry : entries) servers.push_back({entry.id, entry.weight});
     const std::vector<std::string> keys = random_keys(300);
 
-    const auto capacity = [](const Server& server) { return server.capacity; };
+    const auto capacity = [](const Machine& server) { return server.capacity; };
     CHECK(owners_of(Ring(servers, capacity), keys) == owners_of(Ring(entries), keys));
     CHECK(owners_of(Ring(std::as_const(servers)), keys) == owners_of(Ring(members_of(91, {1, 1, 1, 1})), keys));
-    CHECK(owners_of(Ring(std::span<const Server>(servers)), keys) == owners_of(Ring(servers), keys));
+    CHECK(owners_of(Ring(std::span<const Machine>(servers)), keys) == owners_of(Ring(servers), keys));
 
     Walk walk{servers};
     CHECK(owners_of(Ring(walk), keys) == owners_of(Ring(servers), keys));
     CHECK(owners_of(Ring(Walk{servers}, capacity), keys) == owners_of(Ring(entries), keys));
 
-    const auto large = [](const Server& server) { return server.capacity > 2; };
+    const auto large = [](const Machine& server) { return server.capacity > 2; };
     CHECK(owners_of(Ring(servers, large), keys) == owners_of(Ring(members_of(91, {0, 0, 1, 1})), keys));
     CHECK(Ring(servers, large).size() == 2);
 }
 
 TEST_CASE("ring: a weight that is negative or too large is refused") {
-    const std::vector<Server> servers(1);
-    CHECK_THROWS_AS(Ring(servers, [](const Server&) { return -1; }), std::out_of_range);
-    CHECK_THROWS_AS(Ring(servers, [](const Server&) { return std::int64_t{1} << 32; }), std::out_of_range);
-    CHECK(Ring(servers, [](const Server&) { return (std::int64_t{1} << 32) - 1; }).size() == 1);
+    const std::vector<Machine> servers(1);
+    CHECK_THROWS_AS(Ring(servers, [](const Machine&) { return -1; }), std::out_of_range);
+    CHECK_THROWS_AS(Ring(servers, [](const Machine&) { return std::int64_t{1} << 32; }), std::out_of_range);
+    CHECK(Ring(servers, [](const Machine&) { return (std::int64_t{1} << 32) - 1; }).size() == 1);
 }
 
 TEST_CASE("ring: ten thousand members share the keys, nearly all of them some") {

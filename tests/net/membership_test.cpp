@@ -31,9 +31,9 @@ protected:
 };
 
 /// Members of one node, watched at another.
-class TwoNodes final : public OneNode {
+class WatchedAtAnother final : public OneNode {
 public:
-    TwoNodes() {
+    WatchedAtAnother() {
         bob_.add(ann_.address());
         // From now on only what a test does is news.
         MemberWatch watch = bob_.members().watch();
@@ -72,56 +72,56 @@ bool shows_just(const Members& members, const conformance::Expected& expected) {
 
 TEST_CASE("membership of nodes: members are invisible, appear, change and go, one after the other") {
     conformance::happy_path(make<OneNode>);
-    conformance::happy_path(make<TwoNodes>);
+    conformance::happy_path(make<WatchedAtAnother>);
 }
 
 TEST_CASE("membership of nodes: watchers are independent of each other and end when they are closed, or all is") {
     conformance::watchers(make<OneNode>);
-    conformance::watchers(make<TwoNodes>);
+    conformance::watchers(make<WatchedAtAnother>);
 }
 
 TEST_CASE("membership of nodes: any bytes are data, too many are refused, and nobody else notices") {
     conformance::invalid_values(make<OneNode>);
-    conformance::invalid_values(make<TwoNodes>);
+    conformance::invalid_values(make<WatchedAtAnother>);
 }
 
 TEST_CASE("membership of nodes: who is lost and found again has its id and its newest data") {
-    conformance::persistent_lease(make<TwoNodes>);
+    conformance::persistent_lease(make<WatchedAtAnother>);
 }
 
 TEST_CASE("membership of nodes: a watch tells what is there and then each change in its order") {
     conformance::watch_in_order(make<OneNode>);
-    conformance::watch_in_order(make<TwoNodes>);
+    conformance::watch_in_order(make<WatchedAtAnother>);
 }
 
 TEST_CASE("membership of nodes: a reader waits for what comes, takes what is there, and gives up in time") {
-    conformance::waiting(make<TwoNodes>);
+    conformance::waiting(make<WatchedAtAnother>);
 }
 
 TEST_CASE("membership of nodes: what was written is read, 200 times") {
     conformance::read_your_writes(make<OneNode>);
-    conformance::read_your_writes(make<TwoNodes>);
+    conformance::read_your_writes(make<WatchedAtAnother>);
 }
 
 TEST_CASE("membership of nodes: a watch that is never read delays nobody, one that is read late gets the newest") {
-    conformance::slow_watchers(make<TwoNodes>);
+    conformance::slow_watchers(make<WatchedAtAnother>);
 }
 
 TEST_CASE("membership of nodes: several threads write several members, and one, at the same time") {
-    conformance::concurrent_writers(make<TwoNodes>);
+    conformance::concurrent_writers(make<WatchedAtAnother>);
 }
 
 TEST_CASE("membership of nodes: data that is set while withdrawn goes with the next enrolment") {
-    conformance::data_while_withdrawn(make<TwoNodes>);
+    conformance::data_while_withdrawn(make<WatchedAtAnother>);
 }
 
 TEST_CASE("membership of nodes: a member goes with the object that stands for it") {
-    conformance::destruction_withdraws(make<TwoNodes>);
+    conformance::destruction_withdraws(make<WatchedAtAnother>);
 }
 
 TEST_CASE("membership of nodes: closing ends whoever waits, may be done from anywhere, and again") {
     conformance::closing(make<OneNode>);
-    conformance::closing(make<TwoNodes>);
+    conformance::closing(make<WatchedAtAnother>);
 }
 
 TEST_CASE("membership of nodes: what many members of a peer took is given back to the system when it has gone") {

@@ -34,7 +34,7 @@ Options observing(const char* name) {
 }
 
 /// Little room, and little patience.
-Options narrow(const char* name) {
+Options narrow_and_named(const char* name) {
     Options options = named(name);
     options.outbox_bytes = 1 << 20;
     options.max_message = 1 << 18;
@@ -60,7 +60,7 @@ struct Three {
 }  // namespace
 
 TEST_CASE("observer: one that only asks and reads nothing stops nobody's broadcast") {
-    Three nodes(narrow("ann"), named("bob"), observing("top"));
+    Three nodes(narrow_and_named("ann"), named("bob"), observing("top"));
     Events<std::string> received;
     nodes.bob.on_message([&](const Message& message) {
         if (message.wants_reply()) return message.reply("figures");
@@ -80,9 +80,9 @@ TEST_CASE("observer: one that only asks and reads nothing stops nobody's broadca
 
 TEST_CASE("observer: who has no room is named by the exception and by the log") {
     Lines lines;
-    Options options = narrow("ann");
+    Options options = narrow_and_named("ann");
     options.log = lines.sink();
-    Three nodes(options, named("bob"), narrow("full of \"it\""));
+    Three nodes(options, named("bob"), narrow_and_named("full of \"it\""));
     nodes.bob.on_message([](const Message&) {});
     const std::string large(200000, 'x');
     const std::string id = nodes.eve.id().to_string();

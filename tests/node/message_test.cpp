@@ -16,7 +16,7 @@ using cluster::detail::BlockRef;
 
 namespace {
 
-const PeerId sender{{0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xff}};
+const PeerId ann{{0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xff}};
 
 BlockRef block_of(std::size_t size) {
     return Block::adopt(std::string(size, 'x'));
@@ -24,7 +24,7 @@ BlockRef block_of(std::size_t size) {
 
 Message message_in(BlockRef block) {
     const std::span<const std::byte> bytes(block->data(), block->size());
-    return Message(sender, block.detach(), bytes, 0);
+    return Message(ann, block.detach(), bytes, 0);
 }
 
 }  // namespace
@@ -34,7 +34,7 @@ TEST_CASE("a copy of a message shorter than 4 KiB does not keep the block of the
     Message original = message_in(block);
     const Message copy = original;
     CHECK(copy.text() == original.text());
-    CHECK(copy.from() == sender);
+    CHECK(copy.from() == ann);
     CHECK(copy.text().data() != original.text().data());
     original = Message();
     CHECK(!block->shared());
@@ -64,7 +64,7 @@ TEST_CASE("a moved message takes its block along and leaves an empty one behind"
     Message third = message_in(block_of(5));
     third = std::move(second);
     CHECK(third.text().data() == place);
-    CHECK(third.from() == sender);
+    CHECK(third.from() == ann);
     third = Message();
     CHECK(!block->shared());
 }
@@ -80,16 +80,16 @@ TEST_CASE("a message assigned to itself stays as it is") {
 }
 
 TEST_CASE("a copied gap is a gap of the same length from the same peer") {
-    const Message gap(sender, nullptr, {}, 7);
+    const Message gap(ann, nullptr, {}, 7);
     const Message copy = gap;
     CHECK(copy.lost() == 7);
     CHECK(copy.size() == 0);
-    CHECK(copy.from() == sender);
+    CHECK(copy.from() == ann);
 }
 
 TEST_CASE("a copy of an empty message holds no block") {
     BlockRef block = block_of(10);
-    Message original(sender, BlockRef(block).detach(), std::span<const std::byte>(block->data(), 0), 0);
+    Message original(ann, BlockRef(block).detach(), std::span<const std::byte>(block->data(), 0), 0);
     const Message copy = original;
     original = Message();
     CHECK(!block->shared());
@@ -98,9 +98,9 @@ TEST_CASE("a copy of an empty message holds no block") {
 
 TEST_CASE("a peer id is written as 32 hexadecimal digits") {
     std::ostringstream out;
-    out << sender;
+    out << ann;
     CHECK(out.str() == "0123456789abcdefff00000000000000");
-    CHECK(sender.to_string() == out.str());
+    CHECK(ann.to_string() == out.str());
 }
 
 TEST_CASE("states and reasons have names") {

@@ -34,7 +34,7 @@ void append(std::vector<std::byte>& bytes, const core::Control& frame) {
     wire::encode(frame, bytes);
 }
 
-std::vector<std::byte> header(std::uint32_t length, core::FrameKind kind) {
+std::vector<std::byte> header_of(std::uint32_t length, core::FrameKind kind) {
     std::vector<std::byte> bytes(core::FrameHeader::size);
     core::FrameHeader{length, kind, 0, 0}.write(bytes.data());
     return bytes;
@@ -78,7 +78,7 @@ TEST_CASE("parity: an announced length takes no memory, neither of a stranger no
         std::vector<std::byte> bytes;
         if (i % 4 == 1) bytes = hello;
         const std::uint32_t length = i % 4 == 2 ? core::max_hello_body : 1u << 30u;
-        const std::vector<std::byte> announced = header(length, core::FrameKind::data);
+        const std::vector<std::byte> announced = header_of(length, core::FrameKind::data);
         bytes.insert(bytes.end(), announced.begin(), announced.end());
         if (i % 4 == 3) bytes.resize(5);
         strangers[i].write(bytes);

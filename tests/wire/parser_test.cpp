@@ -33,7 +33,7 @@ void data(Bytes& out, std::size_t body, std::uint16_t channel = 0, std::uint8_t 
     append(out, {.flags = flags, .channel = channel}, body);
 }
 
-Bytes encoded(const core::Control& frame) {
+Bytes bytes_of(const core::Control& frame) {
     Bytes out;
     wire::encode(frame, out);
     return out;
@@ -111,14 +111,14 @@ Seen parse(std::span<const std::byte> stream) {
 }
 
 Seen greeted(const Bytes& rest) {
-    Bytes stream = encoded(hello());
+    Bytes stream = bytes_of(hello());
     stream.insert(stream.end(), rest.begin(), rest.end());
     return parse(stream);
 }
 
 /// What a header alone brings about, nothing of its body being there.
 std::optional<core::Rule> broken_by_header(core::FrameHeader header, bool after_hello) {
-    Bytes stream = after_hello ? encoded(hello()) : Bytes();
+    Bytes stream = after_hello ? bytes_of(hello()) : Bytes();
     const std::size_t begin = stream.size();
     stream.resize(begin + core::FrameHeader::size);
     header.write(stream.data() + begin);
@@ -126,7 +126,7 @@ std::optional<core::Rule> broken_by_header(core::FrameHeader header, bool after_
 }
 
 Bytes varied_stream() {
-    Bytes stream = encoded(hello());
+    Bytes stream = bytes_of(hello());
     const auto control = [&stream](const core::Control& frame) { wire::encode(frame, stream); };
     control(core::Offer{});
     for (std::size_t i = 0; i != 50; ++i) data(stream, i);
@@ -302,7 +302,7 @@ TEST_SUITE("parser") {
     }
 
     TEST_CASE("a control frame that does not decode breaks a rule") {
-        Bytes stream = encoded(hello());
+        Bytes stream = bytes_of(hello());
         stream[8] = std::byte{'X'};
         CHECK(parse(stream).broken == core::Rule::bad_magic);
         Bytes ack;
