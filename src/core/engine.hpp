@@ -117,6 +117,14 @@ public:
     /// Links that have something to write since the last call.
     void take_ready(std::vector<LinkId>& out) { peers_.take_ready(out); }
     bool has_ready() const noexcept { return peers_.has_ready(); }
+    /// Both together.
+    struct Output {
+        std::vector<Action> actions;
+        std::vector<LinkId> ready;
+    };
+    /// False if there was none.
+    bool take_output(Output& out);
+    bool has_output() const noexcept { return has_actions() || has_ready(); }
     /// About `budget` bytes of what `link` writes next, in whole frames. True if there is more.
     bool pull(LinkId link, std::size_t budget, OutputSink& sink, Time now);
     /// When `tick` has something to do.

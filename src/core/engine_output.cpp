@@ -16,6 +16,12 @@ void Engine::take_actions(std::vector<Action>& out) {
     std::swap(out, actions_);
 }
 
+bool Engine::take_output(Output& out) {
+    take_actions(out.actions);
+    take_ready(out.ready);
+    return !out.actions.empty() || !out.ready.empty();
+}
+
 /// Makes what one link has due, as things stand.
 struct Engine::Author {
     Engine& engine;

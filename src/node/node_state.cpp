@@ -199,7 +199,7 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             const auto self_again = weak.lock();
             if (!self_again) return Engine::Outcome{errc::closed, 0, {}, never};
             return last ? self_again->last_attempt(to, body)
-                        : self_again->attempt(to, body, self_again->skip_, net::Driver::now());
+                        : self_again->attempt(to, body, self_again->skip_, net::Loop::now());
         },
         [weak](const Engine::Outcome& outcome) {
             if (const auto self_again = weak.lock()) self_again->log_no_room(outcome);
