@@ -184,7 +184,7 @@ private:
 
     // engine_links.cpp: a link, until it carries a session and when it ends
     using Shared::log;
-    void log(Severity severity, const Link& link, std::string_view event, const std::string& why);
+    void log(LogLevel level, const Link& link, std::string_view event, const std::string& why);
     void greet(Link& link, Time now);
     void on(Link& link, Hello&& hello, Time now);
     std::optional<Refusal> objection(const Link& link, const Hello& hello);

@@ -84,7 +84,7 @@ void Engine::fence(Pair& pair, Time now) {
     std::erase(pair.links, old->id);
     timers_.cancel({Timer::ack, pair.number});
     pair.known += now - pair.entered;
-    log(Severity::info, "link_replaced " + peers_.who(pair) + " address=" + token(old->remote));
+    log(LogLevel::info, "link_replaced " + peers_.who(pair) + " address=" + token(old->remote));
     close(*old);
 }
 
@@ -198,7 +198,7 @@ void Engine::drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc gi
 
 /// The peer has proved that it has forgotten the session: both begin anew.
 void Engine::begin_anew(Pair& pair, LinkId keep, Time now) {
-    log(Severity::info, "session_forgotten_by " + peers_.who(pair));
+    log(LogLevel::info, "session_forgotten_by " + peers_.who(pair));
     drop_session(pair, keep, RemovalReason::replaced, errc::connection_lost, now);
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);  // it is sought on
 }
@@ -408,7 +408,7 @@ void Engine::session_over(Pair& pair, Time now) {
     for (const LinkId each : pair.links) {
         if (peers_.find(each)->state == LinkState::parting) parting = each;
     }
-    if (pair.in_view) log(Severity::info, "peer_left " + peers_.who(pair));
+    if (pair.in_view) log(LogLevel::info, "peer_left " + peers_.who(pair));
     plan_.drop(id);
     drop_session(pair, parting, RemovalReason::left, errc::leaving, now);
     roster_.bury(id, now + options_.forget_after);

@@ -189,7 +189,7 @@ void Sending::report_given_up(Pair& pair, const Outbox::Settled& settled, errc r
         ++given_up_.peers;
     }
     actions_.push_back(Surrender{peers_.describe(pair), settled.messages, settled.bytes, reason});
-    log(Severity::warning, "messages_given_up " + peers_.who(pair) + " messages=" + std::to_string(settled.messages) +
+    log(LogLevel::warning, "messages_given_up " + peers_.who(pair) + " messages=" + std::to_string(settled.messages) +
                                " bytes=" + std::to_string(settled.bytes) +
                                " why=" + quoted(make_error_code(reason).message()));
     room_freed();

@@ -185,7 +185,7 @@ void Driver::moved(const Interfaces& now) {
 
 void Driver::warn(std::string text, std::string cause, bool stranger) {
     if (!observer_) return;
-    observer_->carry_out(LogLine{Severity::warning, std::move(text), std::move(cause), stranger});
+    observer_->carry_out(LogLine{LogLevel::warning, std::move(text), std::move(cause), stranger});
 }
 
 }  // namespace cluster::net

@@ -98,7 +98,7 @@ std::string NodeState::log_no_room(const Engine::Outcome& outcome) {
         for (const PeerId& id : outcome.full) line += ' ' + engine.who(id);
     });
     line += outcome.full.empty() ? " why=\"total_outbox_bytes are in use\"" : " why=\"not acknowledged in time\"";
-    log({.severity = Severity::warning, .text = line, .cause = line});
+    log({.level = LogLevel::warning, .text = line, .cause = line});
     return line;
 }
 
