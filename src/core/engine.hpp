@@ -221,8 +221,8 @@ private:
     void begin_anew(Pair& pair, LinkId keep, Time now);
     void discard_parts(Pair& pair, Time now);
     void discard_unawaited();
-    void take_over_unsettled(Pair& pair);
-    void report_unsettled(Pair& pair, std::uint64_t messages);
+    void take_over_outstanding(Pair& pair);
+    void report_outstanding(Pair& pair, std::uint64_t messages);
     void on(Link& link, const Gap& gap, Time now);
     void on(Link& link, const Ack& ack, Time now);
     void after_data(Pair& pair, Link& link, Time now);

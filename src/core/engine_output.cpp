@@ -91,7 +91,7 @@ Attach Engine::Author::attach() const {
         attach.first ? *session.token() : prove(*session.token(), link.our_nonce, link.peer_nonce, ProofUse::attach);
     attach.epoch = session.epoch();
     attach.offsets = session.state_offsets();
-    attach.unsettled = attach.first ? link.pair->unsettled : 0;
+    attach.outstanding = attach.first ? link.pair->outstanding : 0;
     return attach;
 }
 
