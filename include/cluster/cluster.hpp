@@ -5,6 +5,7 @@
 #include <cluster/error.hpp>
 #include <cluster/given_up.hpp>
 #include <cluster/inbox.hpp>
+#include <cluster/log_level.hpp>
 #include <cluster/member.hpp>
 #include <cluster/membership.hpp>
 #include <cluster/message.hpp>

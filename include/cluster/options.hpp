@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cluster/export.hpp>
+#include <cluster/log_level.hpp>
 #include <cluster/peer.hpp>
 #include <cluster/runtime.hpp>
 
@@ -14,8 +15,6 @@
 #include <vector>
 
 namespace cluster {
-
-enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
 /// What `broadcast` and `send` do when an outbox stays full for `send_timeout`.
 enum class WhenFull : std::uint8_t {

@@ -1,10 +1,10 @@
 #pragma once
 
-#include "base/log_line.hpp"
 #include "core/batch.hpp"
 #include "core/channels.hpp"
 #include "core/registry.hpp"
 #include "core/session.hpp"
+#include "value/log_line.hpp"
 
 #include <cluster/address.hpp>
 #include <cluster/error.hpp>

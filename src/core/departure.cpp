@@ -25,7 +25,7 @@ std::vector<Link*> Departure::farewells() {
     for (Pair* pair : peers_.view) {
         Link* link = peers_.attached_link(*pair);
         if (link == nullptr || link->state != LinkState::attached) continue;
-        if (pair->session->settled() || linger_over_) links.push_back(link);
+        if (pair->session->all_acknowledged() || linger_over_) links.push_back(link);
     }
     return links;
 }

@@ -90,9 +90,9 @@ void Dialling::round_failed(const DialPlan::Round& round, Time now) {
         const bool seed = round.kind == DialPlan::Kind::seed;
         const bool added = round.kind == DialPlan::Kind::added;
         const bool news = round.news && round.error != errc::self;
-        log(!news  ? Severity::debug
-            : seed ? Severity::warning
-                   : Severity::info,
+        log(!news  ? LogLevel::debug
+            : seed ? LogLevel::warning
+                   : LogLevel::info,
             std::string(seed    ? "seed"
                         : added ? "added"
                                 : "remembered") +
@@ -175,7 +175,7 @@ void Dialling::warn_of_loopback(const std::vector<Address>& dialled) {
     const auto elsewhere = std::find_if_not(dialled.begin(), dialled.end(), is_here);
     if (elsewhere == dialled.end()) return;
     warned_of_loopback_ = true;
-    log(Severity::warning, "listens_on_loopback address=" + token(own.front()) + " dials=" + token(*elsewhere) +
+    log(LogLevel::warning, "listens_on_loopback address=" + token(own.front()) + " dials=" + token(*elsewhere) +
                                " why=" + quoted(loopback_advice));
 }
 

@@ -66,7 +66,7 @@ bool Engine::remove(const PeerId& id, Time now) {
         drop_session(pair, parting, RemovalReason::removed, errc::removed, now);
     }
     roster_.forget(id);
-    log(Severity::info, line);
+    log(LogLevel::info, line);
     return true;
 }
 
@@ -228,11 +228,11 @@ void Engine::conclude(Time now) {
                 break;
             case Conclusion::What::failed:
                 ++counters_.failures;
-                log(Severity::warning, "peer_failed " + peers_.who(*pair) + why);
+                log(LogLevel::warning, "peer_failed " + peers_.who(*pair) + why);
                 leave_view(*pair, RemovalReason::failed, now);
                 break;
             case Conclusion::What::unreachable:
-                log(Severity::warning, "peer_unreachable " + peers_.who(*pair) + why);
+                log(LogLevel::warning, "peer_unreachable " + peers_.who(*pair) + why);
                 leave_view(*pair, RemovalReason::unreachable, now);
                 suspicions_.expect_link(*pair, now);
                 break;

@@ -117,6 +117,14 @@ public:
     /// Links that have something to write since the last call.
     void take_ready(std::vector<LinkId>& out) { peers_.take_ready(out); }
     bool has_ready() const noexcept { return peers_.has_ready(); }
+    /// Both together.
+    struct Output {
+        std::vector<Action> actions;
+        std::vector<LinkId> ready;
+    };
+    /// False if there was none.
+    bool take_output(Output& out);
+    bool has_output() const noexcept { return has_actions() || has_ready(); }
     /// About `budget` bytes of what `link` writes next, in whole frames. True if there is more.
     bool pull(LinkId link, std::size_t budget, OutputSink& sink, Time now);
     /// When `tick` has something to do.
@@ -176,7 +184,7 @@ private:
 
     // engine_links.cpp: a link, until it carries a session and when it ends
     using Shared::log;
-    void log(Severity severity, const Link& link, std::string_view event, const std::string& why);
+    void log(LogLevel level, const Link& link, std::string_view event, const std::string& why);
     void greet(Link& link, Time now);
     void on(Link& link, Hello&& hello, Time now);
     std::optional<Refusal> objection(const Link& link, const Hello& hello);
@@ -213,8 +221,8 @@ private:
     void begin_anew(Pair& pair, LinkId keep, Time now);
     void discard_parts(Pair& pair, Time now);
     void discard_unawaited();
-    void take_over_unsettled(Pair& pair);
-    void report_unsettled(Pair& pair, std::uint64_t messages);
+    void take_over_outstanding(Pair& pair);
+    void report_outstanding(Pair& pair, std::uint64_t messages);
     void on(Link& link, const Gap& gap, Time now);
     void on(Link& link, const Ack& ack, Time now);
     void after_data(Pair& pair, Link& link, Time now);

@@ -60,8 +60,8 @@ bool quiet(Refusal reason) {
 
 }  // namespace
 
-void Engine::log(Severity severity, const Link& link, std::string_view event, const std::string& why) {
-    actions_.push_back(peers_.line(severity, link, event, why));
+void Engine::log(LogLevel level, const Link& link, std::string_view event, const std::string& why) {
+    actions_.push_back(peers_.line(level, link, event, why));
 }
 
 // Opening and closing.
@@ -105,7 +105,7 @@ void Engine::admit(const std::string& host, Time now) {
     }
     if (victim == 0) return;
     actions_.push_back(
-        LogLine{.severity = Severity::warning,
+        LogLine{.level = LogLevel::warning,
                 .text = "link_rejected address=" + token(peers_.links.at(victim).remote) + " why=too_many_links",
                 .cause = "link_rejected",
                 .stranger = true});
@@ -162,7 +162,7 @@ void Engine::drop(LinkId id, std::string_view why, errc error, Time now) {
     Link* link = peers_.find(id);
     if (link == nullptr) return;
     if (!why.empty()) {
-        log(link->state == LinkState::attached && why != "replaced" ? Severity::warning : Severity::info, *link,
+        log(link->state == LinkState::attached && why != "replaced" ? LogLevel::warning : LogLevel::info, *link,
             "link_closed", "why=" + std::string(why));
     }
     if (link->pair != nullptr) link->pair->trouble = error;
@@ -308,7 +308,7 @@ void Engine::violated(LinkId id, Rule rule, Time now) {
 
 void Engine::break_rule(Link& link, Rule rule, Time now) {
     ++counters_.protocol_errors;
-    log(Severity::warning, link, "protocol_error", "rule=" + std::string(core::to_string(rule)));
+    log(LogLevel::warning, link, "protocol_error", "rule=" + std::string(core::to_string(rule)));
     const bool greeting = link.state == LinkState::greeting;
     drop(link.id, "", greeting ? errc::not_a_cluster_node : errc::protocol_error, now);
 }
@@ -405,7 +405,7 @@ bool Engine::forget_one(Time now) {
     Pair& pair = least->second;
     const std::optional<Token> token = pair.session ? pair.session->token() : std::nullopt;
     drop_session(pair, 0, RemovalReason::failed, errc::too_many_peers, now);
-    if (token) forgotten_.remember(pair.id, {*token, pair.unsettled, pair.known});
+    if (token) forgotten_.remember(pair.id, {*token, pair.outstanding, pair.known});
     plan_.drop(pair.id);
     roster_.forget(pair.id);
     peers_.forget(least);
@@ -429,7 +429,7 @@ bool Engine::just_attached(const Pair* pair, Refusal reason, Time now) const {
 
 void Engine::refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof, const std::string& details) {
     ++counters_.refusals_sent;
-    log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning, link,
+    log(quiet(reason) || just_attached(link.pair, reason, now) ? LogLevel::debug : LogLevel::warning, link,
         "link_refused", "reason=" + std::string(to_string(reason)) + details);
     link.due.refuse = Refuse{reason, proof, {}};
     if (link.pair != nullptr) link.pair->trouble = error_of(reason);
@@ -447,7 +447,7 @@ void Engine::on(Link& link, const Refuse& refuse, Time now) {
     }
     ++counters_.refusals_received;
     const Refusal reason = refuse.reason;
-    log(quiet(reason) || just_attached(link.pair, reason, now) ? Severity::debug : Severity::warning, link,
+    log(quiet(reason) || just_attached(link.pair, reason, now) ? LogLevel::debug : LogLevel::warning, link,
         "refused_by",
         "reason=" + std::string(to_string(reason)) + (refuse.text.empty() ? "" : " text=" + quoted(refuse.text)));
     joins_.refused(link, reason, error_of(reason));

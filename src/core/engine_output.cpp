@@ -16,6 +16,12 @@ void Engine::take_actions(std::vector<Action>& out) {
     std::swap(out, actions_);
 }
 
+bool Engine::take_output(Output& out) {
+    take_actions(out.actions);
+    take_ready(out.ready);
+    return !out.actions.empty() || !out.ready.empty();
+}
+
 /// Makes what one link has due, as things stand.
 struct Engine::Author {
     Engine& engine;
@@ -85,7 +91,7 @@ Attach Engine::Author::attach() const {
         attach.first ? *session.token() : prove(*session.token(), link.our_nonce, link.peer_nonce, ProofUse::attach);
     attach.epoch = session.epoch();
     attach.offsets = session.state_offsets();
-    attach.unsettled = attach.first ? link.pair->unsettled : 0;
+    attach.outstanding = attach.first ? link.pair->outstanding : 0;
     return attach;
 }
 

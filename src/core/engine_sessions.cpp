@@ -84,14 +84,14 @@ void Engine::fence(Pair& pair, Time now) {
     std::erase(pair.links, old->id);
     timers_.cancel({Timer::ack, pair.number});
     pair.known += now - pair.entered;
-    log(Severity::info, "link_replaced " + peers_.who(pair) + " address=" + token(old->remote));
+    log(LogLevel::info, "link_replaced " + peers_.who(pair) + " address=" + token(old->remote));
     close(*old);
 }
 
 void Engine::begin_attach(Link& link, Time now) {
     Pair& pair = *link.pair;
     fence(pair, now);
-    take_over_unsettled(pair);
+    take_over_outstanding(pair);
     if (!pair.session->token()) {
         Token token;
         options_.random(token);
@@ -116,7 +116,7 @@ void Engine::on(Link& link, const Attached& attached, Time now) {
     attach(link, now);
     link.due.ack = true;  // R12: it tells the other side that we list it
     peers_.ready(link);
-    if (first) report_unsettled(pair, attached.unsettled);
+    if (first) report_outstanding(pair, attached.outstanding);
     completed(link, now);
     decide_waiting(pair, now);
 }
@@ -150,14 +150,14 @@ void Engine::on(Link& link, const Attach& attach, Time now) {
     const bool fresh = !pair.session->token();
     if (fresh) {
         pair.session->set_token(attach.token);
-        take_over_unsettled(pair);
+        take_over_outstanding(pair);
     }
     pair.session->accept_epoch(attach.epoch);
     if (const auto rule = pair.session->rewind(attach.offsets)) return break_rule(link, *rule, now);
     this->attach(link, now);
-    link.due.attached = Attached{pair.session->epoch(), pair.session->state_offsets(), pair.unsettled};
+    link.due.attached = Attached{pair.session->epoch(), pair.session->state_offsets(), pair.outstanding};
     peers_.ready(link);
-    if (fresh) report_unsettled(pair, attach.unsettled);
+    if (fresh) report_outstanding(pair, attach.outstanding);
 }
 
 // Both sides.
@@ -173,8 +173,8 @@ void Engine::make_session(Pair& pair) {
 /// R22: the session goes, and every link of the pair but `keep`.
 void Engine::drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc given_up, Time now) {
     if (pair.session) {
-        const std::uint64_t open = pair.session->user().out.unsettled();
-        pair.unsettled = std::min(add_saturated(pair.unsettled, open), max_unsettled);
+        const std::uint64_t open = pair.session->user().out.outstanding();
+        pair.outstanding = std::min(add_saturated(pair.outstanding, open), max_outstanding);
         sending_.surrender(pair, given_up);
     }
     const bool parted = reason == RemovalReason::removed || reason == RemovalReason::refused;
@@ -198,7 +198,7 @@ void Engine::drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc gi
 
 /// The peer has proved that it has forgotten the session: both begin anew.
 void Engine::begin_anew(Pair& pair, LinkId keep, Time now) {
-    log(Severity::info, "session_forgotten_by " + peers_.who(pair));
+    log(LogLevel::info, "session_forgotten_by " + peers_.who(pair));
     drop_session(pair, keep, RemovalReason::replaced, errc::connection_lost, now);
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);  // it is sought on
 }
@@ -216,7 +216,7 @@ void Engine::discard_parts(Pair& pair, Time now) {
     }
     const std::optional<Token> token = pair.session->token();
     drop_session(pair, 0, RemovalReason::failed, errc::timed_out, now);
-    if (token) forgotten_.remember(pair.id, {*token, std::exchange(pair.unsettled, 0), pair.known});
+    if (token) forgotten_.remember(pair.id, {*token, std::exchange(pair.outstanding, 0), pair.known});
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);  // it is sought on
 }
 
@@ -231,13 +231,13 @@ void Engine::discard_unawaited() {
 }
 
 /// What this node has forgotten of the pair's former session is reported in the next one.
-void Engine::take_over_unsettled(Pair& pair) {
-    const std::uint64_t forgotten = forgotten_.take_unsettled(pair.id);
-    pair.unsettled = std::min(add_saturated(pair.unsettled, forgotten), max_unsettled);
+void Engine::take_over_outstanding(Pair& pair) {
+    const std::uint64_t forgotten = forgotten_.take_outstanding(pair.id);
+    pair.outstanding = std::min(add_saturated(pair.outstanding, forgotten), max_outstanding);
 }
 
 /// The peer's former session ended with messages of which nobody knows whether they have arrived.
-void Engine::report_unsettled(Pair& pair, std::uint64_t messages) {
+void Engine::report_outstanding(Pair& pair, std::uint64_t messages) {
     if (messages == 0) return;
     counters_.messages_lost = add_saturated(counters_.messages_lost, messages);
     Batch gap = stamp(pair);
@@ -259,7 +259,7 @@ void Engine::attach(Link& link, Time now) {
 /// Each side is now known to list the other.
 void Engine::completed(Link& link, Time now) {
     link.completed = true;
-    link.pair->unsettled = 0;
+    link.pair->outstanding = 0;
     joins_.completed(link.pair->id);
     if (leaving_) queue_goodbyes(now);
 }
@@ -358,7 +358,7 @@ void Engine::say_goodbye(Link& link, Farewell why, Time now) {
         std::optional<Gap> gap;
         // A peer that has said goodbye takes nothing any more. Any other peer learns what will not come.
         if (!link.goodbye_heard) {
-            const Outbox::Settled given_up = channel.out.abandon(channel.row.id, gap);
+            const Outbox::Amount given_up = channel.out.abandon(channel.row.id, gap);
             sending_.report_given_up(*link.pair, given_up, why == Farewell::leaving ? errc::leaving : errc::removed);
         }
         if (gap) link.due.gaps.push_back(*gap);
@@ -408,7 +408,7 @@ void Engine::session_over(Pair& pair, Time now) {
     for (const LinkId each : pair.links) {
         if (peers_.find(each)->state == LinkState::parting) parting = each;
     }
-    if (pair.in_view) log(Severity::info, "peer_left " + peers_.who(pair));
+    if (pair.in_view) log(LogLevel::info, "peer_left " + peers_.who(pair));
     plan_.drop(id);
     drop_session(pair, parting, RemovalReason::left, errc::leaving, now);
     roster_.bury(id, now + options_.forget_after);

@@ -59,7 +59,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     if (!leaving_) actions_.push_back(PeerAdded{peers_.describe(pair)});
     actions_.push_back(PeersChanged{});
     // The address where a dial has reached it. A link that it dialled shows only a port where nobody can reach it.
-    log(Severity::info, "peer_added " + peers_.who(pair) + " address=" + token(peers_.describe(pair).address) +
+    log(LogLevel::info, "peer_added " + peers_.who(pair) + " address=" + token(peers_.describe(pair).address) +
                             (link.dialled ? "" : " from=" + token(link.remote)));
     if (std::exchange(pair.first_hand, false)) gossip_.announce(pair.id, now);
 }

@@ -23,8 +23,8 @@ public:
 
     struct Entry {
         Token token{};
-        std::uint64_t unsettled = 0;  ///< messages of which nobody knows whether they arrived
-        Duration known{};             ///< how long its peer had been attached
+        std::uint64_t outstanding = 0;  ///< messages of which nobody knows whether they arrived
+        Duration known{};               ///< how long its peer had been attached
     };
 
     void remember(const PeerId& id, const Entry& entry) {
@@ -38,10 +38,10 @@ public:
         const auto found = entries_.find(id);
         return found == entries_.end() ? nullptr : &found->second;
     }
-    /// Its unsettled messages, which are reported once.
-    std::uint64_t take_unsettled(const PeerId& id) {
+    /// Its outstanding messages, which are reported once.
+    std::uint64_t take_outstanding(const PeerId& id) {
         const auto found = entries_.find(id);
-        return found == entries_.end() ? 0 : std::exchange(found->second.unsettled, 0);
+        return found == entries_.end() ? 0 : std::exchange(found->second.outstanding, 0);
     }
     std::size_t size() const noexcept { return entries_.size(); }
 

@@ -109,8 +109,8 @@ inline constexpr std::size_t max_members_body = max_member_data + 1024;
 
 inline constexpr std::uint64_t max_offset = std::uint64_t{1} << 62;     ///< so that no sum of two overflows
 inline constexpr std::uint64_t max_gap_end = std::uint64_t{1} << 61;    ///< so that credit beyond it is an offset, too
-/// Each message takes at least a header, so no more fit before the end of a gap. `unsettled` is limited likewise.
-inline constexpr std::uint64_t max_unsettled = max_gap_end / FrameHeader::size;
+/// Each message takes at least a header, so no more fit before the end of a gap. `outstanding` is limited likewise.
+inline constexpr std::uint64_t max_outstanding = max_gap_end / FrameHeader::size;
 
 inline constexpr std::uint32_t protocol_magic = 0x53554c43;  // "CLUS"
 inline constexpr std::uint16_t protocol_version = 1;
@@ -229,12 +229,13 @@ struct Attach {
     bool first = false;
     std::uint64_t epoch = 0;
     std::vector<Offset> offsets;
-    /// With `first`: how many messages of a former session with this peer were never settled; at most `max_unsettled`.
-    std::uint64_t unsettled = 0;
+    /// With `first`: how many messages of a former session with this peer were never acknowledged. At most
+    /// `max_outstanding`.
+    std::uint64_t outstanding = 0;
 
     template <class Archive>
     void serialize(Archive& archive) {
-        archive(token, first, epoch, offsets, unsettled);
+        archive(token, first, epoch, offsets, outstanding);
     }
     friend bool operator==(const Attach&, const Attach&) = default;
 };
@@ -243,11 +244,11 @@ struct Attach {
 struct Attached {
     std::uint64_t epoch = 0;
     std::vector<Offset> offsets;
-    std::uint64_t unsettled = 0;
+    std::uint64_t outstanding = 0;
 
     template <class Archive>
     void serialize(Archive& archive) {
-        archive(epoch, offsets, unsettled);
+        archive(epoch, offsets, outstanding);
     }
     friend bool operator==(const Attached&, const Attached&) = default;
 };

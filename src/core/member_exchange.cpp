@@ -29,7 +29,7 @@ void MemberExchange::erase(const MemberId& id) {
     if (registry_.withdrawals() > max_members) {
         // Links that lack more than this last change begin anew, with the complete set.
         for (auto& [number, link] : peers_.links) {
-            if (link.feed.settled() + 1 < registry_.version()) link.feed = {};
+            if (link.feed.passed() + 1 < registry_.version()) link.feed = {};
         }
         registry_.passed(registry_.version() - 1);
     }
@@ -145,7 +145,7 @@ void MemberExchange::forget_withdrawals() {
     std::uint64_t passed = registry_.version();
     for (const auto& [id, link] : peers_.links) {
         if (link.state != LinkState::attached || link.feed.whole || !reads_members(*link.pair)) continue;
-        passed = std::min(passed, link.feed.settled());
+        passed = std::min(passed, link.feed.passed());
     }
     registry_.passed(passed);
 }

@@ -121,31 +121,31 @@ std::optional<Rule> Outbox::rewind(std::uint64_t to) {
 }
 
 /// What lies in the items from `first` on; the first item counts from the frame that starts at `from`.
-Outbox::Settled Outbox::count(std::size_t first, std::uint64_t from) const {
-    Settled settled;
+Outbox::Amount Outbox::count(std::size_t first, std::uint64_t from) const {
+    Amount amount;
     for (std::size_t i = first; i < items_.size(); ++i) {
         const Item& item = items_[i];
         if (item.gap()) continue;
         const std::uint64_t begin = i == first ? std::max(from, item.begin) : item.begin;
-        settled.bytes += item.end - begin;
+        amount.bytes += item.end - begin;
         if (item.header) {
-            if ((FrameHeader::read(item.span.bytes().data()).flags & flag_more) == 0) ++settled.messages;
+            if ((FrameHeader::read(item.span.bytes().data()).flags & flag_more) == 0) ++amount.messages;
         } else if (i == 0 || !items_[i - 1].header) {
-            frames_until(item, begin, item.end, &settled.messages);
+            frames_until(item, begin, item.end, &amount.messages);
         }
     }
-    return settled;
+    return amount;
 }
 
-Outbox::Settled Outbox::unacknowledged() const {
+Outbox::Amount Outbox::unacknowledged() const {
     return count(0, acknowledged_);
 }
 
-Outbox::Settled Outbox::abandon(std::uint16_t channel, std::optional<Gap>& gap) {
+Outbox::Amount Outbox::abandon(std::uint16_t channel, std::optional<Gap>& gap) {
     gap.reset();
     if (next_ == end_) return {};
-    const Settled settled = count(cursor_, next_);
-    std::uint64_t messages = settled.messages;
+    const Amount given_up = count(cursor_, next_);
+    std::uint64_t messages = given_up.messages;
     for (std::size_t i = cursor_; i < items_.size(); ++i) messages += items_[i].messages;
     gap = Gap{channel, end_, messages};
 
@@ -166,21 +166,21 @@ Outbox::Settled Outbox::abandon(std::uint16_t channel, std::optional<Gap>& gap) 
     items_.push_back({{}, kept, end_, messages, false});
     cursor_ = items_.size();
     next_ = sent_ = end_;
-    return settled;
+    return given_up;
 }
 
-Outbox::Settled Outbox::give_up() {
-    const Settled settled = unacknowledged();
-    const std::uint64_t messages = unsettled();
-    if (items_.empty()) return settled;
+Outbox::Amount Outbox::give_up() {
+    const Amount given_up = unacknowledged();
+    const std::uint64_t messages = outstanding();
+    if (items_.empty()) return given_up;
     items_.clear();
     held_ = 0;
     cursor_ = 0;
     items_.push_back({{}, acknowledged_, end_, messages, false});
-    return settled;
+    return given_up;
 }
 
-std::uint64_t Outbox::unsettled() const {
+std::uint64_t Outbox::outstanding() const {
     std::uint64_t messages = unacknowledged().messages;
     for (const Item& item : items_) messages += item.messages;
     return messages;

@@ -44,26 +44,27 @@ public:
     /// A new link starts at `to`, as the peer stated.
     std::optional<Rule> rewind(std::uint64_t to);
 
-    struct Settled {
+    /// So many messages, in so many bytes with their headers.
+    struct Amount {
         std::uint64_t messages = 0;
         std::uint64_t bytes = 0;
 
-        Settled& operator+=(const Settled& other) noexcept {
+        Amount& operator+=(const Amount& other) noexcept {
             messages += other.messages;
             bytes += other.bytes;
             return *this;
         }
     };
     /// Turns everything that is not acknowledged into a gap, and returns what that was.
-    Settled give_up();
+    Amount give_up();
     /// Turns everything that was never sent into a gap which counts as sent, and returns what that was. `gap` reports
     /// it to the peer and must be the next thing that is sent on this channel. It is empty if nothing was left.
-    Settled abandon(std::uint16_t channel, std::optional<Gap>& gap);
+    Amount abandon(std::uint16_t channel, std::optional<Gap>& gap);
     /// What is queued and not acknowledged, without gaps.
-    Settled unacknowledged() const;
+    Amount unacknowledged() const;
 
     /// Messages of which this side does not know that they have arrived, with those in gaps.
-    std::uint64_t unsettled() const;
+    std::uint64_t outstanding() const;
 
     /// Hands out about `budget` bytes of what may be sent now, in whole frames. Returns the number of bytes.
     std::size_t pull(std::uint16_t channel, std::size_t budget, OutputSink& sink);
@@ -95,7 +96,7 @@ private:
     void push(Span span, bool header);
     std::size_t find(std::uint64_t offset) const;
     bool inside_frame(std::uint64_t offset) const;
-    Settled count(std::size_t first, std::uint64_t from) const;
+    Amount count(std::size_t first, std::uint64_t from) const;
     static std::uint64_t frames_until(const Item& item, std::uint64_t from, std::uint64_t limit,
                                       std::uint64_t* messages = nullptr);
 

@@ -42,10 +42,10 @@ struct Pair {
     bool members_known = false;      ///< it has reported all its own members
     bool listed = false;             ///< it has told whom it has in view, or had two heartbeats for that
     Duration resume_for{};
-    std::uint64_t unsettled = 0;  ///< messages of its former session
-    Outbox::Settled skipped;      ///< given up for lack of room, and not reported yet
-    Time entered{};               ///< when it was last attached
-    Duration known{};             ///< how long it has been attached in all, without this time
+    std::uint64_t outstanding = 0;  ///< messages of its former session
+    Outbox::Amount skipped;         ///< given up for lack of room, and not reported yet
+    Time entered{};                 ///< when it was last attached
+    Duration known{};               ///< how long it has been attached in all, without this time
     std::uint64_t attachments = 0;
     std::uint64_t bytes_sent = 0;
     std::uint64_t bytes_received = 0;

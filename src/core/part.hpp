@@ -1,7 +1,6 @@
 #pragma once
 
 #include "base/block_pool.hpp"
-#include "base/log_line.hpp"
 #include "base/random.hpp"
 #include "base/time.hpp"
 #include "core/action.hpp"
@@ -14,6 +13,7 @@
 #include "core/own_addresses.hpp"
 #include "core/peers.hpp"
 #include "core/roster.hpp"
+#include "value/log_line.hpp"
 
 #include <string>
 #include <utility>
@@ -28,7 +28,7 @@ struct Shared {
     Shared(const Shared&) = delete;
     Shared& operator=(const Shared&) = delete;
 
-    void log(Severity severity, std::string text) { actions_.push_back(LogLine{severity, std::move(text)}); }
+    void log(LogLevel level, std::string text) { actions_.push_back(LogLine{level, std::move(text)}); }
 
     EngineOptions options_;
     OwnAddresses own_;
@@ -63,7 +63,7 @@ protected:
           leaving_(shared.leaving_) {}
     ~Part() = default;
 
-    void log(Severity severity, std::string text) { actions_.push_back(LogLine{severity, std::move(text)}); }
+    void log(LogLevel level, std::string text) { actions_.push_back(LogLine{level, std::move(text)}); }
     /// Whether each seed, and each peer that somebody told of, has been tried once or met.
     bool all_tried() const {
         return plan_.all_tried([this](const PeerId& id) { return peers_.met(id); });

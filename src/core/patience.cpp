@@ -48,7 +48,7 @@ bool Patience::holds_back(Time now) {
 void Patience::was_late(Duration lag, Time now) {
     detector_.slower();
     const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(lag).count();
-    log(Severity::debug, "late milliseconds=" + std::to_string(milliseconds));
+    log(LogLevel::debug, "late milliseconds=" + std::to_string(milliseconds));
     for (Pair* pair : peers_.view) {
         Detector::forgive(pair->watch, lag, now);
         pair->asked_until = std::min(pair->asked_until + lag, now + Detector::hearing);

@@ -215,9 +215,9 @@ std::string Peers::who(const Link& link) const {
     return ' ' + who(*link.pair) + (known || !link.hello ? "" : " name=" + quoted(link.hello->self.name));
 }
 
-LogLine Peers::line(Severity severity, const Link& link, std::string_view event, const std::string& why) const {
+LogLine Peers::line(LogLevel level, const Link& link, std::string_view event, const std::string& why) const {
     const std::string name(event);
-    return {.severity = severity,
+    return {.level = level,
             .text = name + " address=" + token(link.remote) + who(link) + ' ' + why,
             .cause = name + ' ' + why.substr(0, why.find(' ')) + ' ' + link.remote.host,
             .stranger = link.state != LinkState::attached};

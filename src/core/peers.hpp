@@ -1,6 +1,5 @@
 #pragma once
 
-#include "base/log_line.hpp"
 #include "base/time.hpp"
 #include "core/engine_options.hpp"
 #include "core/link.hpp"
@@ -8,6 +7,7 @@
 #include "core/pair.hpp"
 #include "core/peers_file.hpp"
 #include "core/roster.hpp"
+#include "value/log_line.hpp"
 
 #include <cluster/address.hpp>
 #include <cluster/error.hpp>
@@ -108,7 +108,7 @@ struct Peers {
     std::string who(const Pair& pair) const;
     /// A line about a link. Until the link is attached it counts as a stranger's, because anybody can claim to be a
     /// peer. Its cause is the event, the first word of `why` and the host.
-    LogLine line(Severity severity, const Link& link, std::string_view event, const std::string& why) const;
+    LogLine line(LogLevel level, const Link& link, std::string_view event, const std::string& why) const;
     /// The sum over all that exist and this node itself. Whether this node reaches them does not count: on that two
     /// nodes may differ, and would then exchange lists all the time.
     std::uint64_t digest();

@@ -58,7 +58,7 @@ public:
         std::optional<MemberId> last;  ///< of the complete set, while it is being sent
 
         /// The peer does not need withdrawals up to this version.
-        std::uint64_t settled() const noexcept { return ended == 0 ? begun : told; }
+        std::uint64_t passed() const noexcept { return ended == 0 ? begun : told; }
     };
     bool due(const Feed& feed) const noexcept { return feed.whole || feed.told != version_; }
     /// The next frame for a link for which one is due.

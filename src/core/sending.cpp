@@ -163,9 +163,9 @@ void Sending::compact() {
 
 void Sending::surrender(Pair& pair, errc reason) {
     if (!pair.session) return;
-    Outbox::Settled settled;
-    for (Session::Channel& channel : pair.session->channels()) settled += channel.out.give_up();
-    report_given_up(pair, settled, reason);
+    Outbox::Amount given_up;
+    for (Session::Channel& channel : pair.session->channels()) given_up += channel.out.give_up();
+    report_given_up(pair, given_up, reason);
 }
 
 void Sending::report_skipped(Pair& pair) {
@@ -179,18 +179,18 @@ void Sending::report_skipped() {
     while (!skipped_.empty()) report_skipped(*skipped_.back());
 }
 
-void Sending::report_given_up(Pair& pair, const Outbox::Settled& settled, errc reason) {
+void Sending::report_given_up(Pair& pair, const Outbox::Amount& given_up, errc reason) {
     report_skipped(pair);
-    if (settled.messages == 0) return;
-    counters_.messages_given_up += settled.messages;
+    if (given_up.messages == 0) return;
+    counters_.messages_given_up += given_up.messages;
     if (leaving_) {
-        given_up_.messages += settled.messages;
-        given_up_.bytes += settled.bytes;
+        given_up_.messages += given_up.messages;
+        given_up_.bytes += given_up.bytes;
         ++given_up_.peers;
     }
-    actions_.push_back(Surrender{peers_.describe(pair), settled.messages, settled.bytes, reason});
-    log(Severity::warning, "messages_given_up " + peers_.who(pair) + " messages=" + std::to_string(settled.messages) +
-                               " bytes=" + std::to_string(settled.bytes) +
+    actions_.push_back(Surrender{peers_.describe(pair), given_up.messages, given_up.bytes, reason});
+    log(LogLevel::warning, "messages_given_up " + peers_.who(pair) + " messages=" + std::to_string(given_up.messages) +
+                               " bytes=" + std::to_string(given_up.bytes) +
                                " why=" + quoted(make_error_code(reason).message()));
     room_freed();
 }
@@ -200,11 +200,11 @@ LeaveDone Sending::unacknowledged() const {
     // Sessions out of view may also hold messages that nobody acknowledged.
     for (const auto& [id, pair] : peers_.pairs) {
         if (!pair.session) continue;
-        Outbox::Settled settled;
-        for (const Session::Channel& channel : pair.session->channels()) settled += channel.out.unacknowledged();
-        if (settled.messages == 0) continue;
-        all.messages += settled.messages;
-        all.bytes += settled.bytes;
+        Outbox::Amount amount;
+        for (const Session::Channel& channel : pair.session->channels()) amount += channel.out.unacknowledged();
+        if (amount.messages == 0) continue;
+        all.messages += amount.messages;
+        all.bytes += amount.bytes;
         ++all.peers;
     }
     return all;

@@ -64,7 +64,7 @@ public:
     Outcome send(const PeerId& to, const Body& body, Skip skip, std::optional<Time> now);
     Outcome send(std::span<const PeerId> to, const Body& body, Skip skip, std::optional<Time> now);
     /// All messages that were ever broadcast, whichever peers were in view.
-    const Outbox::Settled& broadcasts() const noexcept { return broadcasts_; }
+    const Outbox::Amount& broadcasts() const noexcept { return broadcasts_; }
 
     /// Callers that wait for room in an outbox may try again.
     void room_freed();
@@ -74,7 +74,7 @@ public:
 
     /// Gives up what is queued for the pair and tells the application.
     void surrender(Pair& pair, errc reason);
-    void report_given_up(Pair& pair, const Outbox::Settled& settled, errc reason);
+    void report_given_up(Pair& pair, const Outbox::Amount& given_up, errc reason);
     /// A flood that meets a slow peer skips many messages: they are reported together.
     void report_skipped(Pair& pair);
     void report_skipped();
@@ -90,7 +90,7 @@ private:
 
     Arena& arena_;
     std::vector<Pair*> skipped_;  ///< pairs in view with skipped messages to report
-    Outbox::Settled broadcasts_;
+    Outbox::Amount broadcasts_;
     LeaveDone given_up_;  ///< since this node began to leave
     bool room_wanted_ = false;
 };

@@ -112,11 +112,11 @@ bool Session::has_output() const noexcept {
     return std::any_of(channels_.begin(), channels_.end(), [](const Channel& channel) { return channel.out.ready(); });
 }
 
-bool Session::settled() const noexcept {
+bool Session::all_acknowledged() const noexcept {
     return std::all_of(channels_.begin(), channels_.end(), [](const Channel& channel) { return channel.out.empty(); });
 }
 
-void Session::come_back(const Outbox::Settled& broadcast) {
+void Session::come_back(const Outbox::Amount& broadcast) {
     const auto then = std::exchange(departed_at_, std::nullopt);
     if (!then || then->messages == broadcast.messages) return;
     user().out.append_gap(broadcast.bytes - then->bytes, broadcast.messages - then->messages);

@@ -96,15 +96,15 @@ public:
     std::optional<Rule> acknowledge(std::span<const Offset> offsets);
     bool has_output() const noexcept;
     /// The peer has acknowledged all messages.
-    bool settled() const noexcept;
+    bool all_acknowledged() const noexcept;
 
     /// `batches` have come on `channel`. If it has a fixed window, the window now begins after them.
     static void renew(Channel& channel, std::span<const Batch> batches = {});
 
     /// The peer goes out of view when this much had been broadcast, and returns later. What was broadcast meanwhile was
     /// not for it; a gap takes its place, so that no reader overlooks the hole.
-    void depart(const Outbox::Settled& broadcast) noexcept { departed_at_ = broadcast; }
-    void come_back(const Outbox::Settled& broadcast);
+    void depart(const Outbox::Amount& broadcast) noexcept { departed_at_ = broadcast; }
+    void come_back(const Outbox::Amount& broadcast);
 
     CreditPool::Share& share() noexcept { return share_; }
 
@@ -119,7 +119,7 @@ private:
     LinkId attaching_ = 0;
     std::vector<Channel> channels_;  ///< each at the place of its id
     CreditPool::Share share_{.session = number_};
-    std::optional<Outbox::Settled> departed_at_;  ///< while the peer is out of view
+    std::optional<Outbox::Amount> departed_at_;  ///< while the peer is out of view
 };
 
 /// Which side speaks and for what purpose, so that a proof cannot be sent back to its author or mean something else.

@@ -55,7 +55,7 @@ void Suspicions::beat(Time now) {
         if (Pair* pair = longest_silent()) probe(*pair, false, now);
     }
     for (Pair* pair : peers_.view) {
-        const bool owes_an_ack = !pair->session->settled() || members_.owes_an_answer(*pair);
+        const bool owes_an_ack = !pair->session->all_acknowledged() || members_.owes_an_answer(*pair);
         if (owes_an_ack && now - pair->watch.heard >= options_.heartbeat) probe(*pair, false, now);
         if (pair->state == PeerState::suspect) ask(*pair, witnesses, now);
     }
@@ -70,7 +70,7 @@ void Suspicions::ask_about_unreachable(Time now) {
             pair.state = PeerState::failed;
             peers_.existence_changed();
             if (pair.attachments == 0) plan_.drop(id);  // hearsay for which nobody vouches any more
-            log(Severity::info, "peer_gone " + peers_.who(pair) + " why=others_do_not_hear_from_it_either");
+            log(LogLevel::info, "peer_gone " + peers_.who(pair) + " why=others_do_not_hear_from_it_either");
         } else if (age >= options_.heartbeat && ++asked <= most_unreachable) {
             ask(pair, 1, now);
         }
@@ -121,7 +121,7 @@ void Suspicions::answered(Pair& pair, Time now) {
         pair.state = PeerState::alive;
         actions_.push_back(PeersChanged{});
         members_.in_doubt(pair, false);
-        log(Severity::info, "peer_resumed " + peers_.who(pair));
+        log(LogLevel::info, "peer_resumed " + peers_.who(pair));
     }
     answer_askers(pair, true);
 }
@@ -185,7 +185,7 @@ void Suspicions::suspect(Pair& pair, Time now) {
     ++counters_.suspicions;
     actions_.push_back(PeersChanged{});
     members_.in_doubt(pair, true);
-    log(Severity::info, "peer_suspected " + peers_.who(pair));
+    log(LogLevel::info, "peer_suspected " + peers_.who(pair));
     ask(pair, witnesses, now);
 }
 
@@ -278,7 +278,7 @@ void Suspicions::out_of_reach(Pair& pair, Time now) {
     }
     ++reach_lines_;
     pair.told_out_of_reach = true;
-    log(Severity::warning, "peer_out_of_reach " + peers_.who(pair) + " why=\"" + make_error_code(why).message() + '"');
+    log(LogLevel::warning, "peer_out_of_reach " + peers_.who(pair) + " why=\"" + make_error_code(why).message() + '"');
 }
 
 // From refusals to a conclusion.

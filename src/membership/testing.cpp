@@ -99,11 +99,11 @@ private:
 
     const MemoryLimits limits_;
     const std::shared_ptr<detail::Log> log_ =
-        std::make_shared<detail::Log>(net::log_to_standard_error(), "memory", Severity::warning);
+        std::make_shared<detail::Log>(net::log_to_standard_error(), "memory", LogLevel::warning);
     const std::shared_ptr<MembersState> members_ =
         std::make_shared<MembersState>(detail::CallBack(), [log = log_](std::string_view what) {
             std::string text = "handler_threw text=" + quoted(what);
-            log->write({.severity = Severity::error, .text = text, .cause = text});
+            log->write({.level = LogLevel::error, .text = text, .cause = text});
         });
 
     mutable detail::Mutex mutex_;

@@ -23,7 +23,7 @@ void Loop::catch_up(std::function<void()> then) {
 
 void Loop::ask() {
     asked_ = true;
-    const Time now = std::chrono::steady_clock::now().time_since_epoch();
+    const Time now = Loop::now();
     last_in_line_.async_wait(asio::posix::stream_descriptor::wait_read,
                              [this, now, waiting = std::exchange(catching_up_, {})](const std::error_code&) {
                                  asked_ = false;

@@ -8,6 +8,7 @@
 #include "net/resolver.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <functional>
@@ -72,6 +73,9 @@ public:
     Loop();
     Loop(const Loop&) = delete;
     Loop& operator=(const Loop&) = delete;
+
+    /// The clock of all that is decided on this loop.
+    static Time now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }
 
     asio::io_context& io() noexcept { return io_; }
     ReadBuffer& read_buffer() noexcept { return read_buffer_; }

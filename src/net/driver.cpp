@@ -3,8 +3,6 @@
 #include "base/overloaded.hpp"
 #include "net/addresses.hpp"
 #include "net/connection.hpp"
-#include "net/listener.hpp"
-#include "net/sockets.hpp"
 #include "net/system.hpp"
 #include "value/address.hpp"
 
@@ -20,13 +18,6 @@ using asio::ip::tcp;
 
 namespace {
 
-/// How often the I/O thread looks at one engine, at most, before it turns to other things.
-constexpr int most_rounds = 16;
-constexpr int most_accepts = 64;
-constexpr auto accept_pause = std::chrono::milliseconds(100);
-/// How often a node that others may reach looks at the interfaces of its machine, which may change.
-constexpr auto interfaces_interval = std::chrono::seconds(5);
-
 /// What to do when descriptors have run out.
 std::string remedy_for(errc reason) {
     if (reason != errc::out_of_descriptors) return {};
@@ -36,82 +27,37 @@ std::string remedy_for(errc reason) {
 
 }  // namespace
 
+template class Runner<core::Engine>;
+
 Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineOptions options,
                std::chrono::nanoseconds keep_warm)
     : loop_(std::move(loop)),
       keep_warm_(std::chrono::duration_cast<std::chrono::seconds>(keep_warm)),
-      engine_(std::move(options), now()),
-      acceptor_(std::move(acceptor)),
-      timer_(loop_->io()),
-      accept_pause_(loop_->io()),
-      interfaces_timer_(loop_->io()) {}
+      runner_(loop_, [this](core::Engine::Output& output) { carry_out(output); }, std::move(options), Loop::now()),
+      listener_(
+          std::move(acceptor),
+          [this](tcp::socket socket, const tcp::endpoint& remote) { accepted(std::move(socket), remote); },
+          [this](const Interfaces& now) { moved(now); },
+          [this](const std::error_code& error) { accept_failed(error); }) {}
 
 Driver::~Driver() = default;
 
 void Driver::start(std::shared_ptr<Observer> observer) {
     asio::post(loop_->io(), [self = shared_from_this(), observer = std::move(observer)]() mutable {
         self->observer_ = std::move(observer);
-        self->wait_for_accept();
-        self->watch_interfaces(std::nullopt);
-        self->work();
+        self->listener_.start(self);
+        self->runner_.start(self);
     });
 }
 
-void Driver::post_work() {
-    asio::post(loop_->io(), [self = shared_from_this()] { self->work(); });
-}
-
-/// Carries out what the engine wants until it wants nothing more.
-void Driver::work() {
-    for (int round = 0; round < most_rounds; ++round) {
-        Time deadline = never;
-        {
-            const detail::Lock lock(mutex_);
-            const Time time = now();
-            if (engine_.deadline() <= time && may_judge()) engine_.tick(time);
-            engine_.take_actions(actions_);
-            engine_.take_ready(ready_);
-            awake_ = !actions_.empty() || !ready_.empty();
-            if (!awake_) {
-                deadline = engine_.deadline();
-                if (deadline >= armed_ || (catching_up_ && deadline <= time)) return;
-                armed_ = deadline;
-            }
-        }
-        if (deadline != never) return arm(deadline);
-        for (core::Action& action : actions_) carry_out(std::move(action));
-        actions_.clear();
-        for (const core::LinkId link : ready_) {
-            const auto found = connections_.find(link);
-            if (found != connections_.end()) found->second->write();
-        }
-        ready_.clear();
+void Driver::carry_out(core::Engine::Output& output) {
+    for (core::Action& action : output.actions) carry_out(std::move(action));
+    output.actions.clear();
+    for (const core::LinkId link : output.ready) {
+        const auto found = connections_.find(link);
+        if (found != connections_.end()) found->second->write();
     }
-    post_work();
-}
-
-/// Whether all that had come by the engine's deadline has been read. If not, the engine is looked at again when it has.
-bool Driver::may_judge() {
-    if (engine_.deadline() <= loop_->caught_up()) return true;
-    if (!std::exchange(catching_up_, true)) {
-        loop_->catch_up([self = shared_from_this()] {
-            self->catching_up_ = false;
-            self->work();
-        });
-    }
-    return false;
-}
-
-void Driver::arm(Time deadline) {
-    timer_.expires_at(std::chrono::steady_clock::time_point(deadline));
-    timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
-        if (error) return;
-        {
-            const detail::Lock lock(self->mutex_);
-            self->armed_ = never;
-        }
-        self->work();
-    });
+    output.ready.clear();
 }
 
 void Driver::carry_out(core::Action&& action) {
@@ -213,56 +159,14 @@ void Driver::connection_ended(core::LinkId link) {
 
 /// The node has left: ends what keeps this alive.
 void Driver::finish() {
-    std::error_code ignored;
-    acceptor_.close(ignored);
-    accept_pause_.cancel();
-    interfaces_timer_.cancel();
-    timer_.cancel();
+    listener_.end();
+    runner_.end();
     for (const auto& [link, connection] : connections_) connection->close();
     connections_.clear();
     observer_.reset();
 }
 
-void Driver::watch_interfaces(std::optional<Interfaces> last) {
-    std::error_code error;
-    if (acceptor_.local_endpoint(error).address().is_loopback() || error) return;
-    interfaces_timer_.expires_after(interfaces_interval);
-    interfaces_timer_.async_wait([self = shared_from_this(), last = std::move(last)](const std::error_code& cancelled) {
-        if (cancelled || !self->acceptor_.is_open()) return;
-        std::optional<Interfaces> found = listening(self->acceptor_);
-        if (found && found != last) {
-            self->serve([&](core::Engine& engine, Time time) {
-                engine.listening(found->addresses, found->zones, time);
-            });
-        }
-        self->watch_interfaces(found ? std::move(found) : last);
-    });
-}
-
-void Driver::wait_for_accept() {
-    acceptor_.async_wait(tcp::acceptor::wait_read, [self = shared_from_this()](const std::error_code& error) {
-        if (!error) self->accept();
-    });
-}
-
-void Driver::accept() {
-    for (int i = 0; i < most_accepts && acceptor_.is_open(); ++i) {
-        tcp::socket socket(loop_->io());
-        std::error_code error;
-        net::accept(acceptor_, socket, error);
-        if (error == asio::error::would_block || error == asio::error::try_again) break;
-        if (error == asio::error::connection_aborted || error == asio::error::interrupted) continue;
-        if (error) return pause_accepting(error);
-        accepting_failed_ = false;
-        accepted(std::move(socket));
-    }
-    if (acceptor_.is_open()) wait_for_accept();
-}
-
-void Driver::accepted(tcp::socket socket) {
-    std::error_code error;
-    const tcp::endpoint remote = socket.remote_endpoint(error);
-    if (error) return;
+void Driver::accepted(tcp::socket socket, const tcp::endpoint& remote) {
     const core::LinkId link = with_engine(
         [&](core::Engine& engine, Time time) { return engine.accepted(to_address(remote), time); });
     if (link == 0) return;
@@ -271,20 +175,17 @@ void Driver::accepted(tcp::socket socket) {
     connection->start();
 }
 
-/// Without a descriptor a connection cannot even be refused: it waits in the system's queue.
-void Driver::pause_accepting(const std::error_code& error) {
-    if (!std::exchange(accepting_failed_, true)) {
-        warn("accept_failed text=" + quoted(error.message()) + remedy_for(to_errc(error)), "accept_failed");
-    }
-    accept_pause_.expires_after(accept_pause);
-    accept_pause_.async_wait([self = shared_from_this()](const std::error_code& cancelled) {
-        if (!cancelled) self->accept();
-    });
+void Driver::accept_failed(const std::error_code& error) {
+    warn("accept_failed text=" + quoted(error.message()) + remedy_for(to_errc(error)), "accept_failed");
+}
+
+void Driver::moved(const Interfaces& now) {
+    serve([&](core::Engine& engine, Time time) { engine.listening(now.addresses, now.zones, time); });
 }
 
 void Driver::warn(std::string text, std::string cause, bool stranger) {
     if (!observer_) return;
-    observer_->carry_out(LogLine{Severity::warning, std::move(text), std::move(cause), stranger});
+    observer_->carry_out(LogLine{LogLevel::warning, std::move(text), std::move(cause), stranger});
 }
 
 }  // namespace cluster::net

@@ -3,13 +3,21 @@
 #include "net/resolver.hpp"
 #include "net/sockets.hpp"
 
+#include <chrono>
 #include <system_error>
+#include <utility>
 
 namespace cluster::net {
 
+using asio::ip::tcp;
+
 namespace {
 
-using asio::ip::tcp;
+/// How many connections a wake-up accepts at most before other sockets have their turn.
+constexpr int most_accepts = 64;
+constexpr auto accept_pause = std::chrono::milliseconds(100);
+/// How often a node that others may reach looks at the interfaces of its machine, which may change.
+constexpr auto interfaces_interval = std::chrono::seconds(5);
 
 Resolver::Endpoints endpoints_of(const Address& where) {
     if (const auto numeric = to_endpoint(where)) return {*numeric};
@@ -58,6 +66,72 @@ std::optional<Interfaces> listening(const tcp::acceptor& acceptor) {
     std::optional<Interfaces> all = interfaces(local.port(), local.address().is_v4());
     if (all && !local.address().is_unspecified()) all->addresses = {to_address(local)};
     return all;
+}
+
+Listener::Listener(tcp::acceptor acceptor, Accepted accepted, Moved moved, Failed failed)
+    : acceptor_(std::move(acceptor)),
+      accepted_(std::move(accepted)),
+      moved_(std::move(moved)),
+      failed_(std::move(failed)),
+      pause_(acceptor_.get_executor()),
+      interfaces_timer_(acceptor_.get_executor()) {}
+
+void Listener::start(std::weak_ptr<const void> owner) {
+    owner_ = std::move(owner);
+    wait();
+    watch_interfaces();
+}
+
+void Listener::end() {
+    std::error_code ignored;
+    acceptor_.close(ignored);
+    pause_.cancel();
+    interfaces_timer_.cancel();
+}
+
+void Listener::wait() {
+    acceptor_.async_wait(tcp::acceptor::wait_read, [this, owner = owner_.lock()](const std::error_code& error) {
+        if (!error) accept();
+    });
+}
+
+void Listener::accept() {
+    for (int i = 0; i < most_accepts && acceptor_.is_open(); ++i) {
+        tcp::socket socket(acceptor_.get_executor());
+        std::error_code error;
+        net::accept(acceptor_, socket, error);
+        if (error == asio::error::would_block || error == asio::error::try_again) break;
+        if (error == asio::error::connection_aborted || error == asio::error::interrupted) continue;
+        if (error) return pause(error);
+        failing_ = false;
+        const tcp::endpoint remote = socket.remote_endpoint(error);
+        if (!error) accepted_(std::move(socket), remote);
+    }
+    if (acceptor_.is_open()) wait();
+}
+
+/// Without a descriptor a connection cannot even be refused: it waits in the system's queue.
+void Listener::pause(const std::error_code& error) {
+    if (!std::exchange(failing_, true)) failed_(error);
+    pause_.expires_after(accept_pause);
+    pause_.async_wait([this, owner = owner_.lock()](const std::error_code& cancelled) {
+        if (!cancelled) accept();
+    });
+}
+
+void Listener::watch_interfaces() {
+    std::error_code error;
+    if (acceptor_.local_endpoint(error).address().is_loopback() || error) return;
+    interfaces_timer_.expires_after(interfaces_interval);
+    interfaces_timer_.async_wait([this, owner = owner_.lock()](const std::error_code& cancelled) {
+        if (cancelled || !acceptor_.is_open()) return;
+        std::optional<Interfaces> now = listening(acceptor_);
+        if (now && now != interfaces_) {
+            interfaces_ = std::move(now);
+            moved_(*interfaces_);
+        }
+        watch_interfaces();
+    });
 }
 
 }  // namespace cluster::net

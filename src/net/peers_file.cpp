@@ -175,19 +175,19 @@ PeersFile::PeersFile(std::string path, const std::string& cluster, std::chrono::
                           "; create its folder, and let this process write there, or name another");
     }
     const std::string where = " path=" + quoted(path_);
-    if (damage) report_(Severity::warning, "peers_file_damaged" + where + " text=" + quoted(error.message()));
+    if (damage) report_(LogLevel::warning, "peers_file_damaged" + where + " text=" + quoted(error.message()));
     if (file.longer) {
-        report_(Severity::warning, "peers_file_cut" + where + " bytes=" + std::to_string(KnownPeers::max_bytes));
+        report_(LogLevel::warning, "peers_file_cut" + where + " bytes=" + std::to_string(KnownPeers::max_bytes));
     }
     const KnownPeers::Findings findings = known_.read(file.text, moment());
     if (findings.other_cluster) {
-        report_(Severity::warning,
+        report_(LogLevel::warning,
                 "peers_file_ignored" + where + " cluster=" + quoted(*findings.other_cluster) +
                     " why=wrong_cluster");
     } else if (findings.damaged != 0) {
-        report_(Severity::warning, "peers_file_damaged" + where + " lines=" + std::to_string(findings.damaged));
+        report_(LogLevel::warning, "peers_file_damaged" + where + " lines=" + std::to_string(findings.damaged));
     }
-    report_(Severity::info, "peers_file_read" + where + " peers=" + std::to_string(known_.size()));
+    report_(LogLevel::info, "peers_file_read" + where + " peers=" + std::to_string(known_.size()));
 }
 
 std::vector<Address> PeersFile::addresses(std::span<const Address> except, std::size_t most) const {
@@ -294,7 +294,7 @@ std::error_code PeersFile::save(const std::string& text) {
 /// Called under no lock: the application's function may close the node.
 void PeersFile::tell(const std::error_code& problem) const {
     if (!problem) return;
-    report_(Severity::warning,
+    report_(LogLevel::warning,
             "peers_file_not_written path=" + quoted(path_) + " text=" + quoted(problem.message()));
 }
 

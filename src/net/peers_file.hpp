@@ -41,7 +41,7 @@ std::error_code probe_replacing(const std::string& path);
 /// the I/O thread. Kept alive by its timer until `end`, and by work that waits for the callback thread.
 class PeersFile : public std::enable_shared_from_this<PeersFile> {
 public:
-    using Report = std::function<void(Severity, const std::string&)>;
+    using Report = std::function<void(LogLevel, const std::string&)>;
     /// The peers in view; none if the node is leaving.
     using View = std::function<std::optional<std::vector<core::Whereabouts>>()>;
 

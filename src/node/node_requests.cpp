@@ -231,7 +231,7 @@ void NodeRequests::end() {
 }
 
 void NodeRequests::look_at_time() {
-    const Time now = std::chrono::steady_clock::now().time_since_epoch();
+    const Time now = net::Loop::now();
     loop_->catch_up([self = shared_from_this(), now] { self->expire(now); });  // a reply may have come in time
 }
 

@@ -70,7 +70,7 @@ std::size_t NodeState::queue(const To& to, const Engine::Body& body, std::error_
             error = operation->error;
             if (error != errc::cancelled) return operation->result;
         } else {
-            outcome = attempt(to, body, skip_, net::Driver::now());
+            outcome = attempt(to, body, skip_, net::Loop::now());
             if (outcome.error == errc::outbox_full) outcome.error = errc::would_block;
         }
     }
@@ -86,7 +86,7 @@ std::size_t NodeState::queue(const To& to, const Engine::Body& body, std::error_
 /// Time is over: does what `when_full` says.
 Engine::Outcome NodeState::last_attempt(const To& to, const Engine::Body& body) {
     const auto skip = skip_ == Engine::Skip::nobody ? skip_ : Engine::Skip::full;
-    Engine::Outcome outcome = attempt(to, body, skip, net::Driver::now());
+    Engine::Outcome outcome = attempt(to, body, skip, net::Loop::now());
     if (outcome.error == errc::outbox_full) outcome.error = errc::timed_out;
     return outcome;
 }
@@ -98,7 +98,7 @@ std::string NodeState::log_no_room(const Engine::Outcome& outcome) {
         for (const PeerId& id : outcome.full) line += ' ' + engine.who(id);
     });
     line += outcome.full.empty() ? " why=\"total_outbox_bytes are in use\"" : " why=\"not acknowledged in time\"";
-    log({.severity = Severity::warning, .text = line, .cause = line});
+    log({.level = LogLevel::warning, .text = line, .cause = line});
     return line;
 }
 

@@ -115,7 +115,7 @@ NodeState::NodeState(const Options& options, const PeerId& id)
       skip_(options.when_full == WhenFull::give_up ? Engine::Skip::slow : Engine::Skip::nobody),
       max_message_(options.max_message),
       log_(options.log ? options.log : net::log_to_standard_error(), name_,
-           options.log ? Severity::debug : Severity::warning) {}
+           options.log ? LogLevel::debug : LogLevel::warning) {}
 
 std::shared_ptr<NodeState> NodeState::start(Options options) {
     check(options);
@@ -127,8 +127,8 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     if (!options.peers_file.empty()) {
         state->peers_file_ = std::make_shared<net::PeersFile>(
             options.peers_file, options.cluster, options.forget_after, state->loop_,
-            [weak](Severity severity, const std::string& text) {
-                if (const auto self_again = weak.lock()) self_again->log({severity, text});
+            [weak](LogLevel level, const std::string& text) {
+                if (const auto self_again = weak.lock()) self_again->log({level, text});
             });
     }
 
@@ -138,7 +138,7 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     const Address alone = wildcard ? Address{"127.0.0.1", local.port()} : net::to_address(local);
     net::Interfaces here = net::listening(acceptor).value_or(net::Interfaces{{alone}, {}});
     if (is_loopback_in_disguise(options, here)) {
-        state->log_.write(Severity::warning, "listens_on_loopback address=" +
+        state->log_.write(LogLevel::warning, "listens_on_loopback address=" +
                                                        token(here.addresses.front()) + " listen=" +
                                                        token(options.listen) + " why=" +
                                                        quoted(core::loopback_advice));
@@ -199,7 +199,7 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             const auto self_again = weak.lock();
             if (!self_again) return Engine::Outcome{errc::closed, 0, {}, never};
             return last ? self_again->last_attempt(to, body)
-                        : self_again->attempt(to, body, self_again->skip_, net::Driver::now());
+                        : self_again->attempt(to, body, self_again->skip_, net::Loop::now());
         },
         [weak](const Engine::Outcome& outcome) {
             if (const auto self_again = weak.lock()) self_again->log_no_room(outcome);
@@ -340,7 +340,7 @@ void NodeState::return_credit() {
 void NodeState::handler_threw(std::string_view what) {
     ++handler_exceptions_;
     std::string text = "handler_threw text=" + quoted(what);
-    log({.severity = Severity::error, .text = text, .cause = text});
+    log({.level = LogLevel::error, .text = text, .cause = text});
 }
 
 void NodeState::log(LogLine line) {

@@ -1,6 +1,6 @@
 #include <cluster/stats.hpp>
 
-#include "base/log_line.hpp"
+#include "value/log_line.hpp"
 
 #include <array>
 #include <charconv>

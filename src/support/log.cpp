@@ -18,12 +18,12 @@ LogLevel level_of(spdlog::level::level_enum level) {
     return level == spdlog::level::info ? LogLevel::info : LogLevel::debug;
 }
 
-spdlog::level::level_enum level_of(Severity severity) {
-    switch (severity) {
-        case Severity::debug: return spdlog::level::debug;
-        case Severity::info: return spdlog::level::info;
-        case Severity::warning: return spdlog::level::warn;
-        case Severity::error: break;
+spdlog::level::level_enum level_of(LogLevel level) {
+    switch (level) {
+        case LogLevel::debug: return spdlog::level::debug;
+        case LogLevel::info: return spdlog::level::info;
+        case LogLevel::warning: return spdlog::level::warn;
+        case LogLevel::error: break;
     }
     return spdlog::level::err;
 }
@@ -56,7 +56,7 @@ private:
 
 }  // namespace
 
-Log::Log(std::function<void(LogLevel, std::string_view)> write, std::string_view node, Severity least)
+Log::Log(std::function<void(LogLevel, std::string_view)> write, std::string_view node, LogLevel least)
     : suffix_(" node=" + token(node)) {
     logger_ = std::make_shared<spdlog::logger>("cluster", std::make_shared<FunctionSink>(std::move(write)));
     logger_->set_error_handler([](const std::string&) {});  // the default would write to standard error
@@ -64,7 +64,7 @@ Log::Log(std::function<void(LogLevel, std::string_view)> write, std::string_view
 }
 
 void Log::write(LogLine line) {
-    if (!logger_->should_log(level_of(line.severity))) return;
+    if (!logger_->should_log(level_of(line.level))) return;
     std::optional<LogLine> passed;
     {
         const Lock lock(mutex_);
@@ -92,7 +92,7 @@ void Log::flush(bool all) {
 }
 
 void Log::put(const LogLine& line) {
-    logger_->log(level_of(line.severity), spdlog::string_view_t(line.text + suffix_));
+    logger_->log(level_of(line.level), spdlog::string_view_t(line.text + suffix_));
 }
 
 }  // namespace cluster::detail

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "base/log_gate.hpp"
-#include "base/log_line.hpp"
 #include "base/mutex.hpp"
 #include "base/time.hpp"
+#include "value/log_gate.hpp"
+#include "value/log_line.hpp"
 
 #include <cluster/options.hpp>
 
@@ -29,10 +29,10 @@ class Log {
 public:
     /// `write` gets each line from level `least` on, with `node`.
     Log(std::function<void(LogLevel, std::string_view)> write, std::string_view node,
-        Severity least = Severity::debug);
+        LogLevel least = LogLevel::debug);
 
     void write(LogLine line);
-    void write(Severity severity, std::string text) { write({severity, std::move(text)}); }
+    void write(LogLevel level, std::string text) { write({level, std::move(text)}); }
 
     /// When to call `flush`; nothing if an earlier caller of this will do so early enough.
     std::optional<Time> due();

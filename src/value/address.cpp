@@ -1,6 +1,6 @@
 #include "value/address.hpp"
 
-#include "base/log_line.hpp"
+#include "value/log_line.hpp"
 
 #include <cluster/error.hpp>
 

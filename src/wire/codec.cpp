@@ -97,11 +97,11 @@ std::optional<Rule> broken_by_channels(const List& list) {
 }
 
 std::optional<Rule> broken_by(const core::Attach& attach) {
-    if (attach.unsettled > core::max_unsettled) return Rule::malformed_body;
+    if (attach.outstanding > core::max_outstanding) return Rule::malformed_body;
     return broken_by_channels(attach.offsets);
 }
 std::optional<Rule> broken_by(const core::Attached& attached) {
-    if (attached.unsettled > core::max_unsettled) return Rule::malformed_body;
+    if (attached.outstanding > core::max_outstanding) return Rule::malformed_body;
     return broken_by_channels(attached.offsets);
 }
 std::optional<Rule> broken_by(const core::Ack& ack) {

@@ -25,7 +25,7 @@ struct Departing : PartLab {
 
 TEST_CASE("departure: goodbye is said to who has acknowledged all, to the others when the linger is over") {
     Departing lab;
-    Pair& settled = lab.show(2);
+    Pair& done = lab.show(2);
     Pair& owed = lab.show(3);
     lab.show(4, false);
     lab.owe(owed);
@@ -33,7 +33,7 @@ TEST_CASE("departure: goodbye is said to who has acknowledged all, to the others
     lab.departure.begin(lab.now);
     auto links = lab.departure.farewells();
     REQUIRE(links.size() == 1);
-    CHECK(links[0]->pair == &settled);
+    CHECK(links[0]->pair == &done);
     CHECK(lab.departure.linger_ends(lab.now));
     links = lab.departure.farewells();
     CHECK(links.size() == 2);

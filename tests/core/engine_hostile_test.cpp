@@ -231,8 +231,8 @@ TEST_CASE("the largest gap there may be is one gap, and what follows it is still
     Node& node = lab.start(1);
     Puppet& peer = lab.puppet(node, 2);
     peer.join();
-    peer.say(Gap{user_channel, max_gap_end, max_unsettled});
-    CHECK(node.inbox == std::vector<std::string>{"gap " + std::to_string(max_unsettled)});
+    peer.say(Gap{user_channel, max_gap_end, max_outstanding});
+    CHECK(node.inbox == std::vector<std::string>{"gap " + std::to_string(max_outstanding)});
     peer.say_data("after");
     CHECK(node.inbox.back() == "after");
     lab.advance(10ms);
@@ -269,7 +269,7 @@ TEST_CASE("what a peer says to have lost with a former session adds up to the en
     for (std::uint8_t id = 1; id <= 70; ++id) {
         Puppet& peer = lab.puppet(node, id);
         peer.say_hello();
-        peer.say(Attach{{id}, true, 1, {}, max_unsettled});
+        peer.say(Attach{{id}, true, 1, {}, max_outstanding});
     }
     CHECK(node->counters().messages_lost == huge);
 }
@@ -428,7 +428,7 @@ TEST_CASE("what was open when a session and its half message were forgotten is t
         lab.advance(lab.options.resume_for + 1s);
         Puppet& anew = lab.puppet(node, 2);
         us < 2 ? anew.join() : anew.lead(Token{9});
-        CHECK((us < 2 ? anew.last<Attach>().unsettled : anew.last<Attached>().unsettled) == 1);
+        CHECK((us < 2 ? anew.last<Attach>().outstanding : anew.last<Attached>().outstanding) == 1);
     }
 }
 

@@ -1,6 +1,6 @@
 #include "lab.hpp"
 
-#include "base/log_gate.hpp"
+#include "value/log_gate.hpp"
 
 #include <doctest/doctest.h>
 

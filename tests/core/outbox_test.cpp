@@ -79,7 +79,7 @@ TEST_CASE("what is abandoned becomes a gap that counts as sent, and what was sen
     box.adopt("ffff");
     CHECK(box.pull().data.size() == 36);
     std::optional<Gap> gap;
-    const Outbox::Settled given_up = box.out.abandon(user_channel, gap);
+    const Outbox::Amount given_up = box.out.abandon(user_channel, gap);
     CHECK(given_up.messages == 2);  // dddd, and the one in two chunks
     CHECK(given_up.bytes == 36);
     REQUIRE(gap.has_value());
@@ -298,7 +298,7 @@ TEST_CASE("neighbouring gaps become one, and take no credit and no memory") {
     box.add("one");
     for (int i = 0; i < 1000; ++i) box.out.append_gap(108, 1);
     CHECK(box.out.size() == 11);
-    CHECK(box.out.unsettled() == 1001);
+    CHECK(box.out.outstanding() == 1001);
     const Sink sink = box.pull();
     CHECK(sink.data == frame("one"));
     CHECK(sink.gaps == std::vector<Gap>{{user_channel, 11 + 108000, 1000}});
@@ -354,7 +354,7 @@ TEST_CASE("a gap is sent to whoever stands below its end and to nobody else") {
 
 TEST_CASE("what is given up keeps its place, and a message in chunks counts once") {
     Box box;
-    box.add("settled");          // 15
+    box.add("arrived");          // 15
     box.add("begin", true);      // 28
     box.add("middle", true);     // 42
     box.adopt("rest", true);     // 54
@@ -365,13 +365,13 @@ TEST_CASE("what is given up keeps its place, and a message in chunks counts once
     SUBCASE("from its start") { REQUIRE(box.out.acknowledge(15) == std::nullopt); }
     SUBCASE("after its first chunk has arrived") { REQUIRE(box.out.acknowledge(28) == std::nullopt); }
     const std::uint64_t before = box.out.acknowledged();
-    const Outbox::Settled settled = box.out.give_up();
-    CHECK(settled.messages == 2);
-    CHECK(settled.bytes == 80 - before);
+    const Outbox::Amount given_up = box.out.give_up();
+    CHECK(given_up.messages == 2);
+    CHECK(given_up.bytes == 80 - before);
     CHECK(box.out.acknowledged() == before);
     CHECK(box.out.end() == 188);
     CHECK(box.out.size() == 0);
-    CHECK(box.out.unsettled() == 5);
+    CHECK(box.out.outstanding() == 5);
     CHECK(box.arena.pinned() == 0);
     REQUIRE(box.out.rewind(before) == std::nullopt);
     box.add("new");
@@ -616,9 +616,9 @@ void random_life(std::uint64_t seed) {
                 if (dice.below(8) == 0) {
                     const std::uint64_t messages = model.waiting();
                     const std::uint64_t bytes = model.held();
-                    const Outbox::Settled settled = box.out.give_up();
-                    CHECK(settled.messages == messages);
-                    CHECK(settled.bytes == bytes);
+                    const Outbox::Amount given_up = box.out.give_up();
+                    CHECK(given_up.messages == messages);
+                    CHECK(given_up.bytes == bytes);
                     std::fill(model.gone.begin() + static_cast<std::ptrdiff_t>(model.acknowledged), model.gone.end(),
                               true);
                     // It is given up when the link is gone; the next one starts where the peer stands.

@@ -318,7 +318,7 @@ TEST_CASE("peers file: who leaves between the look at the view and the writing i
     const net::Context context;
     const auto loop = context.loop();
     const auto file = std::make_shared<net::PeersFile>(path, "orders", std::chrono::hours(1), loop,
-                                                       [](Severity, const std::string&) {});
+                                                       [](LogLevel, const std::string&) {});
     const core::Whereabouts bob{PeerId{{2}}, "bob", {{"10.0.0.2", 7000}}};
     const core::Whereabouts eve{PeerId{{3}}, "eve", {{"10.0.0.3", 7000}}};
     std::promise<void> written;

@@ -127,8 +127,8 @@ bool may_include(const File& file, const Include& include) {
         return target == "public";
     }
     const bool value_header =
-        one_of(include.name, {"cluster/address.hpp", "cluster/error.hpp", "cluster/export.hpp", "cluster/member.hpp",
-                              "cluster/peer.hpp"});
+        one_of(include.name, {"cluster/address.hpp", "cluster/error.hpp", "cluster/export.hpp", "cluster/log_level.hpp",
+                              "cluster/member.hpp", "cluster/peer.hpp"});
     const bool value = value_header || one_of(target, {"base", "value"});
     if (file.in("src/base/")) return target == "base";
     if (file.in("src/value/")) return value;

@@ -408,18 +408,18 @@ TEST_SUITE("codec") {
         CHECK(gap(15, 2) == Rule::malformed_body);
         CHECK(gap(end + 1, 1) == Rule::malformed_body);
         CHECK(gap(end, 0) == Rule::malformed_body);
-        const auto attach = [](std::uint64_t unsettled) {
-            const Body body = Body().zeros(25).size(0).number(unsettled);
+        const auto attach = [](std::uint64_t outstanding) {
+            const Body body = Body().zeros(25).size(0).number(outstanding);
             return broken_by(framed({.kind = core::FrameKind::attach}, body.bytes()));
         };
-        CHECK(attach(core::max_unsettled) == std::nullopt);
-        CHECK(attach(core::max_unsettled + 1) == Rule::malformed_body);
-        const auto attached = [](std::uint64_t unsettled) {
-            const Body body = Body().number(std::uint64_t{1}).size(0).number(unsettled);
+        CHECK(attach(core::max_outstanding) == std::nullopt);
+        CHECK(attach(core::max_outstanding + 1) == Rule::malformed_body);
+        const auto attached = [](std::uint64_t outstanding) {
+            const Body body = Body().number(std::uint64_t{1}).size(0).number(outstanding);
             return broken_by(framed({.kind = core::FrameKind::attached}, body.bytes()));
         };
-        CHECK(attached(core::max_unsettled) == std::nullopt);
-        CHECK(attached(core::max_unsettled + 1) == Rule::malformed_body);
+        CHECK(attached(core::max_outstanding) == std::nullopt);
+        CHECK(attached(core::max_outstanding + 1) == Rule::malformed_body);
         const auto goodbye = [](std::uint64_t sent, std::uint64_t received) {
             const Body body = Body().number(std::uint8_t{2}).size(1).offset(0, sent, received);
             return broken_by(framed({.kind = core::FrameKind::goodbye}, body.bytes()));

@@ -1,4 +1,4 @@
-#include "base/log_gate.hpp"
+#include "value/log_gate.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -6,9 +6,9 @@
 namespace cluster {
 
 /// True if one more line may be written.
-bool LogGate::take(bool stranger, Severity severity, Time now) {
+bool LogGate::take(bool stranger, LogLevel level, Time now) {
     const double most = stranger ? burst_of_strangers : burst;
-    Allowance& allowance = allowances_[stranger ? 1 : 0][static_cast<std::size_t>(severity)];
+    Allowance& allowance = allowances_[stranger ? 1 : 0][static_cast<std::size_t>(level)];
     if (allowance.since == never) {
         allowance.lines = most;
     } else {
@@ -30,7 +30,7 @@ LogLine LogGate::told(Repeated& repeated) {
 
 std::optional<LogLine> LogGate::pass(LogLine line, Time now) {
     Causes& causes = causes_[line.stranger ? 1 : 0];
-    const Key key{line.cause, line.severity};
+    const Key key{line.cause, line.level};
     if (const auto found = causes.find(key); found != causes.end()) {
         Repeated& repeated = found->second;
         if (repeated.times != 0 || now < repeated.until) {
@@ -41,8 +41,8 @@ std::optional<LogLine> LogGate::pass(LogLine line, Time now) {
         }
         causes.erase(found);  // its cause had ended
     }
-    std::uint64_t& left_out = left_out_[static_cast<std::size_t>(line.severity)];
-    if (!take(line.stranger, line.severity, now)) {
+    std::uint64_t& left_out = left_out_[static_cast<std::size_t>(line.level)];
+    if (!take(line.stranger, line.level, now)) {
         ++left_out;
         return std::nullopt;
     }

@@ -1,16 +1,15 @@
 #pragma once
 
-#include <cstdint>
+#include <cluster/log_level.hpp>
+
 #include <string>
 #include <string_view>
 
 namespace cluster {
 
-enum class Severity : std::uint8_t { debug, info, warning, error };
-
 /// What happened, as `event key=value ...`. A value that others can choose is `quoted` or a `token`.
 struct LogLine {
-    Severity severity = Severity::info;
+    LogLevel level = LogLevel::info;
     std::string text;
     /// Lines with the same cause repeat each other, so they are put together. Empty: each line counts for itself.
     std::string cause = {};

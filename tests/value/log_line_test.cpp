@@ -1,4 +1,4 @@
-#include "base/log_line.hpp"
+#include "value/log_line.hpp"
 
 #include "value/address.hpp"
 

@@ -1,4 +1,4 @@
-#include "base/log_gate.hpp"
+#include "value/log_gate.hpp"
 
 #include <doctest/doctest.h>
 
@@ -11,7 +11,7 @@ using namespace std::chrono_literals;
 namespace {
 
 LogLine warning(std::string text, std::string cause = {}, bool stranger = false) {
-    return {Severity::warning, std::move(text), std::move(cause), stranger};
+    return {LogLevel::warning, std::move(text), std::move(cause), stranger};
 }
 
 /// The text that is written, or "" if it is counted or left out.
@@ -84,9 +84,9 @@ TEST_CASE("log gate: at the end all is told that is counted") {
 
 TEST_CASE("log gate: what was of no weight does not hide what is") {
     LogGate gate;
-    CHECK(gate.pass({Severity::debug, "refused", "refused"}, 0s).has_value());
+    CHECK(gate.pass({LogLevel::debug, "refused", "refused"}, 0s).has_value());
     CHECK(passed(gate, warning("refused", "refused"), 1s) == "refused");
-    CHECK(!gate.pass({Severity::debug, "refused", "refused"}, 2s).has_value());
+    CHECK(!gate.pass({LogLevel::debug, "refused", "refused"}, 2s).has_value());
 }
 
 TEST_CASE("log gate: lines without a cause are never put together") {
@@ -113,7 +113,7 @@ TEST_CASE("log gate: a flood is cut level by level, and refills") {
     std::size_t written = 0;
     for (int i = 0; i < 1000; ++i) written += gate.pass(warning("x"), 5s) ? 1 : 0;
     CHECK(written == 200);
-    CHECK(gate.pass({Severity::error, "still heard"}, 5s)->text == "still heard");
+    CHECK(gate.pass({LogLevel::error, "still heard"}, 5s)->text == "still heard");
     CHECK(passed(gate, warning("x"), 5s + 100ms) == "x left_out=800");
     CHECK(passed(gate, warning("x"), 5s + 100ms) == "x");
     CHECK(passed(gate, warning("x"), 5s + 100ms) == "");

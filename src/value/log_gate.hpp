@@ -1,7 +1,7 @@
 #pragma once
 
-#include "base/log_line.hpp"
 #include "base/time.hpp"
+#include "value/log_line.hpp"
 
 #include <array>
 #include <cstddef>
@@ -55,10 +55,10 @@ private:
         Duration pause = first_pause;
         Time until{};
     };
-    using Key = std::pair<std::string, Severity>;
+    using Key = std::pair<std::string, LogLevel>;
     using Causes = std::map<Key, Repeated>;
 
-    bool take(bool stranger, Severity severity, Time now);
+    bool take(bool stranger, LogLevel level, Time now);
     static LogLine told(Repeated& repeated);
 
     std::array<std::array<Allowance, 4>, 2> allowances_;  ///< by whether it is a stranger's, and by level
