@@ -126,6 +126,7 @@ void Engine::believe(Pair& pair, const Hello& hello, const Link& link, Time now)
 
 void Engine::on(Link& link, const PeerList& list, Time now) {
     ++counters_.lists_received;
+    Gossip::on(link, list);
     for (const Facts& facts : list.peers) learn(*link.pair, facts, now);
     link.pair->listed = true;
     dialling_.may_be_settled();
