@@ -249,20 +249,17 @@ void Driver::accept() {
     for (int i = 0; i < most_accepts && acceptor_.is_open(); ++i) {
         tcp::socket socket(loop_->io());
         std::error_code error;
-        net::accept(acceptor_, socket, error);
+        const tcp::endpoint remote = net::accept(acceptor_, socket, error);
         if (error == asio::error::would_block || error == asio::error::try_again) break;
         if (error == asio::error::connection_aborted || error == asio::error::interrupted) continue;
         if (error) return pause_accepting(error);
         accepting_failed_ = false;
-        accepted(std::move(socket));
+        accepted(std::move(socket), remote);
     }
     if (acceptor_.is_open()) wait_for_accept();
 }
 
-void Driver::accepted(tcp::socket socket) {
-    std::error_code error;
-    const tcp::endpoint remote = socket.remote_endpoint(error);
-    if (error) return;
+void Driver::accepted(tcp::socket socket, const tcp::endpoint& remote) {
     const core::LinkId link = with_engine(
         [&](core::Engine& engine, Time time) { return engine.accepted(to_address(remote), time); });
     if (link == 0) return;

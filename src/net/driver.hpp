@@ -134,7 +134,7 @@ private:
     void watch_interfaces(std::optional<Interfaces> last);
     void wait_for_accept();
     void accept();
-    void accepted(asio::ip::tcp::socket socket);
+    void accepted(asio::ip::tcp::socket socket, const asio::ip::tcp::endpoint& remote);
     void pause_accepting(const std::error_code& error);
     /// Warnings with the same `cause` repeat each other. `stranger`: it may concern a peer that others invented.
     void warn(std::string text, std::string cause, bool stranger = false);

@@ -30,7 +30,6 @@ tcp::acceptor listen_on(asio::io_context& io, const tcp::endpoint& endpoint) {
     }
     acceptor.bind(endpoint);
     acceptor.listen();
-    acceptor.non_blocking(true);
     return acceptor;
 }
 
