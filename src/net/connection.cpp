@@ -178,9 +178,10 @@ void Connection::parse(const detail::BlockRef& block, std::size_t begin, std::si
 // Writing.
 
 void Connection::frame(const core::Control& frame) {
-    encoded_.clear();
-    wire::encode(frame, encoded_);
-    detail::BlockRef block = detail::Block::copy(encoded_);
+    std::vector<std::byte>& encoded = driver_->loop().frame_buffer();
+    encoded.clear();
+    wire::encode(frame, encoded);
+    detail::BlockRef block = detail::Block::copy(encoded);
     const std::span<const std::byte> all(block->data(), block->size());
     bytes(block, all);
 }

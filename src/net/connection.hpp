@@ -86,7 +86,6 @@ private:
     std::size_t written_ = 0;      ///< slices of it that are written
     std::size_t output_size_ = 0;  ///< bytes left in it
     std::size_t pull_size_;
-    std::vector<std::byte> encoded_;
 
     bool started_ = false;
     bool waiting_for_room_ = false;
