@@ -46,11 +46,16 @@ TEST_CASE("sockets: both ends of a connection have the same options") {
         tcp::socket dialled(io);
         net::open(dialled, where.protocol(), error);
         REQUIRE_FALSE(error);
-        dialled.connect(where);
+        CHECK_FALSE(net::connect(dialled, where));
         const tcp::endpoint from = net::accept(acceptor, accepted, error);
         REQUIRE_FALSE(error);
         CHECK(from == dialled.local_endpoint());
         check_options(dialled.native_handle());
         check_options(accepted.native_handle());
+
+        acceptor.close();
+        tcp::socket late(io);
+        net::open(late, where.protocol(), error);
+        CHECK(net::connect(late, where) == asio::error::connection_refused);
     }
 }
