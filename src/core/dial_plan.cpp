@@ -400,9 +400,10 @@ void DialPlan::engaged(const PeerId& peer) {
 
 void DialPlan::attached(const PeerId& peer) {
     drop_remembered(peer);
-    for (auto& [number, target] : targets_) {
+    for (auto& [number, target] : changed()) {
         if (target.kind == Kind::check || target.peer != peer) continue;
         met(target);
+        if (!std::exchange(target.engaged, true)) target.running = false;
         target.until = never;
         target.rounds = 0;
         target.was_attached = true;

@@ -154,7 +154,7 @@ public:
 
     /// The peer has a first link.
     void engaged(const PeerId& peer);
-    /// The session is attached: the next pause is a short one again.
+    /// The session is attached on one: the next pause is a short one again.
     void attached(const PeerId& peer);
     /// The peer has no link any more. `known`: a target of kind `peer` goes on seeking it.
     void released(const PeerId& peer, bool known, Time now);

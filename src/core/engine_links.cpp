@@ -81,7 +81,7 @@ std::size_t Engine::unattached(bool accepted_only) const {
 /// over by then.
 void Engine::admit(const std::string& host, Time now) {
     const std::size_t most = options_.max_peers + 64;
-    if (unattached(true) < most / 2) return;
+    if (peers_.links.size() < most / 2 || unattached(true) < most / 2) return;
     struct Host {
         std::size_t links = 0;
         LinkId oldest = 0;

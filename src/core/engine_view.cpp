@@ -44,7 +44,6 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     take_over_addresses(pair, now);
     if (link.target != 0) plan_.answered({std::exchange(link.target, 0), link.round}, pair.id, now);
     plan_.seek(pair.id, peers_.addresses_of(pair.id), now);
-    plan_.engaged(pair.id);
     plan_.attached(pair.id);
     link.due.list = true;
     link.list_sent = now;
@@ -126,6 +125,7 @@ void Engine::believe(Pair& pair, const Hello& hello, const Link& link, Time now)
 
 void Engine::on(Link& link, const PeerList& list, Time now) {
     ++counters_.lists_received;
+    Gossip::on(link, list);
     for (const Facts& facts : list.peers) learn(*link.pair, facts, now);
     link.pair->listed = true;
     dialling_.may_be_settled();
@@ -135,18 +135,18 @@ void Engine::on(Link& link, const PeerList& list, Time now) {
 void Engine::learn(const Pair& speaker, const Facts& facts, Time now) {
     const PeerId& id = facts.id;
     if (id == self().id || roster_.departed(id) || roster_.parted(id) != nullptr) return;
+    const Facts* known = roster_.find(id);
     const auto found = peers_.pairs.find(id);
     const bool linked = found != peers_.pairs.end() && (found->second.in_view || !found->second.links.empty());
+    if (linked && known != nullptr && known->version >= facts.version) return;  // most of what lists say
     if (found == peers_.pairs.end()) {
         if (crowded(1) && !forget_one(now)) return;
     }
     if (Link* link = found == peers_.pairs.end() ? nullptr : peers_.attached_link(found->second);
         link != nullptr && id != speaker.id) {
         // It can speak for itself: if there is news, its answer to our digest brings it.
-        if (const Facts* known = roster_.find(id); known == nullptr || known->version < facts.version) {
-            link->due.ping = true;
-            peers_.ready(*link);
-        }
+        link->due.ping = true;
+        peers_.ready(*link);
         return;
     }
     switch (roster_.learn(facts)) {

@@ -49,8 +49,18 @@ void Gossip::publish_own(Time now) {
 }
 
 void Gossip::on(Link& link, const Ping& ping, Time now) {
-    if (ping.digest != peers_.digest() && now - link.list_sent >= options_.heartbeat) link.due.list = true;
+    if (ping.digest != peers_.digest() && now - link.list_sent >= options_.heartbeat) {
+        link.due.list = true;
+        link.told.clear();  // the answer is a complete list
+    }
     peers_.ready(link);
+}
+
+void Gossip::on(Link& link, const PeerList& list) {
+    if (!link.due.list) return;
+    for (const Facts& facts : list.peers) {
+        if (link.told.size() < max_listed_peers) link.told.emplace_back(facts.id, facts.version);
+    }
 }
 
 Facts Gossip::visible(const Facts& facts, const Link& link) {
@@ -59,15 +69,24 @@ Facts Gossip::visible(const Facts& facts, const Link& link) {
         return (is_loopback(address.host) && !is_loopback(link.remote.host)) ||
                (is_link_local(address.host) && !is_link_local(link.remote.host));
     });
-    for (Address& address : visible.addresses) address.host = without_zone(address.host);
+    for (Address& address : visible.addresses) {
+        if (const auto zone = address.host.find('%'); zone != std::string::npos) address.host.resize(zone);
+    }
     return visible;
 }
 
 void Gossip::write_list(Link& link, OutputSink& sink, Time now) {
     link.list_sent = now;
+    auto told = std::exchange(link.told, {});
+    std::sort(told.begin(), told.end());
+    const auto was_told = [&](const Facts& facts) {
+        const auto found = std::lower_bound(told.begin(), told.end(), std::pair(facts.id, facts.version));
+        return found != told.end() && found->first == facts.id;
+    };
     std::vector<const Facts*> facts;
-    for (const Pair* each : peers_.view) {
-        if (each != link.pair) facts.push_back(roster_.find(each->id));
+    for (const Pair* pair : peers_.view) {
+        const Facts* each = roster_.find(pair->id);
+        if (pair != link.pair && each != nullptr && !was_told(*each)) facts.push_back(each);
     }
     facts.push_back(&roster_.self());
     write(facts, link, sink);
@@ -82,6 +101,7 @@ void Gossip::write_news(const Link& link, const std::vector<PeerId>& ids, Output
 /// Writes as few frames as their limit allows.
 void Gossip::write(std::span<const Facts* const> facts, const Link& link, OutputSink& sink) {
     PeerList list;
+    list.peers.reserve(std::min(facts.size(), max_listed_peers));
     std::size_t size = 0;
     const auto flush = [&] {
         if (list.peers.empty()) return;

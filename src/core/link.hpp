@@ -7,9 +7,12 @@
 #include "core/session.hpp"
 
 #include <cluster/address.hpp>
+#include <cluster/peer.hpp>
 
 #include <cstdint>
 #include <memory>
+#include <utility>
+#include <vector>
 
 namespace cluster::core {
 
@@ -46,6 +49,8 @@ struct Link {
     bool goodbye_heard = false;
     Farewell farewell = Farewell::leaving;
     Time list_sent{};
+    /// Whom the other end has listed while our list was due, and at which version.
+    std::vector<std::pair<PeerId, std::uint64_t>> told;
     Registry::Feed feed;  ///< which of this node's members were sent to the peer
     bool members_seen_due = false;
     Due due;

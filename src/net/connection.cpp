@@ -24,9 +24,7 @@ constexpr std::size_t most_written = std::size_t{1} << 20;
 /// Room for the rest of the longest frame that has begun, and for more after it.
 constexpr std::size_t least_read = core::max_data_frame;
 
-/// Bytes that the kernel has not sent delay a control frame, and so do bytes that were pulled. So a socket that could
-/// not take all of it lately gets less at a time.
-constexpr int unsent_limit = 256 << 10;
+/// Bytes that were pulled delay a control frame. So a socket that took only a part of them lately gets less at a time.
 constexpr std::size_t least_pull = std::size_t{64} << 10;
 constexpr std::size_t most_pull = std::size_t{256} << 10;
 
@@ -53,53 +51,52 @@ Connection::Connection(std::shared_ptr<Driver> driver, core::LinkId link, tcp::s
     : driver_(std::move(driver)), link_(link), socket_(std::move(socket)), pull_size_(most_pull) {}
 
 void Connection::connect(std::deque<tcp::endpoint> endpoints, Connected connected, std::error_code before) {
+    dialled_ = true;
     const tcp::endpoint endpoint = endpoints.front();
     endpoints.pop_front();
     std::error_code error;
     socket_.close(error);
     open(socket_, endpoint.protocol(), error);
-    if (error) {
-        error = telling(before, error);
-        if (!endpoints.empty()) return connect(std::move(endpoints), std::move(connected), error);
-        asio::post(socket_.get_executor(), [self = shared_from_this(), connected = std::move(connected), error] {
-            if (!self->closed_) connected(error);
-        });
-        return;
-    }
-    socket_.async_connect(endpoint, [self = shared_from_this(), connected = std::move(connected),
-                                     endpoints = std::move(endpoints), endpoint,
-                                     before](std::error_code failure) mutable {
+    if (!error) error = net::connect(socket_, endpoint);
+    const auto done = [self = shared_from_this(), connected = std::move(connected), endpoints = std::move(endpoints),
+                       endpoint, before](std::error_code failure) {
         if (self->closed_) return;
         std::error_code ignored;
+        const tcp::endpoint here = failure ? tcp::endpoint() : self->socket_.local_endpoint(ignored);
         // The system may have chosen, as the port to dial from, the port that is dialled: then the socket has met
         // itself.
-        if (!failure && self->socket_.local_endpoint(ignored) == endpoint) failure = asio::error::connection_refused;
+        if (here == endpoint) failure = asio::error::connection_refused;
         if (failure) failure = telling(before, failure);
-        if (failure && !endpoints.empty()) return self->connect(std::move(endpoints), std::move(connected), failure);
+        if (failure && !endpoints.empty()) return self->connect(endpoints, connected, failure);
         self->remote_ = to_address(endpoint);
+        self->within_machine_ = here.address() == endpoint.address() || endpoint.address().is_loopback();
         connected(failure);
-    });
+    };
+    finish_connecting(endpoint, error, done);
+}
+
+/// Calls `done` with the result, but not before this function has returned. `error` says how far it has come.
+void Connection::finish_connecting(const tcp::endpoint& endpoint, std::error_code error, Connected done) {
+    if (error != asio::error::in_progress) {
+        asio::post(socket_.get_executor(), [error, done = std::move(done)] { done(error); });
+        return;
+    }
+    const auto go_on = [self = shared_from_this(), endpoint, done = std::move(done)](const std::error_code&) {
+        if (!self->closed_) self->finish_connecting(endpoint, net::connect(self->socket_, endpoint), done);
+    };
+    socket_.async_wait(tcp::socket::wait_write, go_on);
 }
 
 void Connection::start() {
     if (closed_) return;
-    std::error_code error;
-    socket_.non_blocking(true, error);
-    socket_.set_option(tcp::no_delay(true), error);
-#ifdef TCP_NOTSENT_LOWAT
-    ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_limit, sizeof unsent_limit);
-#endif
     started_ = true;
-    wait_for_input();
+    // Who dials speaks as soon as it can, so its greeting may be there already.
+    if (dialled_) {
+        wait_for_input();
+    } else {
+        read();
+    }
     write();
-}
-
-bool Connection::within_machine() const {
-    std::error_code here_unknown;
-    std::error_code there_unknown;
-    const auto here = socket_.local_endpoint(here_unknown).address();
-    const auto there = socket_.remote_endpoint(there_unknown).address();
-    return !here_unknown && !there_unknown && (here == there || there.is_loopback());
 }
 
 void Connection::keep_warm(std::chrono::seconds idle) {
@@ -181,9 +178,10 @@ void Connection::parse(const detail::BlockRef& block, std::size_t begin, std::si
 // Writing.
 
 void Connection::frame(const core::Control& frame) {
-    encoded_.clear();
-    wire::encode(frame, encoded_);
-    detail::BlockRef block = detail::Block::copy(encoded_);
+    std::vector<std::byte>& encoded = driver_->loop().frame_buffer();
+    encoded.clear();
+    wire::encode(frame, encoded);
+    detail::BlockRef block = detail::Block::copy(encoded);
     const std::span<const std::byte> all(block->data(), block->size());
     bytes(block, all);
 }

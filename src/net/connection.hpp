@@ -48,8 +48,8 @@ public:
     void close();
 
     const Address& remote() const noexcept { return remote_; }
-    /// Whether both ends are on this machine, as far as their addresses show.
-    bool within_machine() const;
+    /// Of a connection that was dialled: whether both ends are on this machine, as far as their addresses show.
+    bool within_machine() const noexcept { return within_machine_; }
 
 private:
     struct Slice {
@@ -59,6 +59,8 @@ private:
 
     void frame(const core::Control& frame) override;
     void bytes(const detail::BlockRef& block, std::span<const std::byte> bytes) override;
+
+    void finish_connecting(const asio::ip::tcp::endpoint& endpoint, std::error_code error, Connected done);
 
     void wait_for_input();
     void read();
@@ -74,6 +76,8 @@ private:
     const core::LinkId link_;
     asio::ip::tcp::socket socket_;
     Address remote_;
+    bool within_machine_ = false;
+    bool dialled_ = false;
 
     wire::Parser parser_;
     std::vector<std::byte> tail_;  ///< of a frame of which a part has come
@@ -82,7 +86,6 @@ private:
     std::size_t written_ = 0;      ///< slices of it that are written
     std::size_t output_size_ = 0;  ///< bytes left in it
     std::size_t pull_size_;
-    std::vector<std::byte> encoded_;
 
     bool started_ = false;
     bool waiting_for_room_ = false;

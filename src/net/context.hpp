@@ -66,7 +66,7 @@ private:
     std::size_t next_ = 0;
 };
 
-/// What the two threads of a runtime work on. Thread-safe except for the read buffer. Kept alive by the threads and by
+/// What the two threads of a runtime work on. Thread-safe except for the two buffers. Kept alive by the threads and by
 /// all work under way, so that it outlives the nodes.
 class Loop {
 public:
@@ -79,6 +79,8 @@ public:
 
     asio::io_context& io() noexcept { return io_; }
     ReadBuffer& read_buffer() noexcept { return read_buffer_; }
+    /// Where a frame is put together before it is copied. All connections share it, as they share the read buffer.
+    std::vector<std::byte>& frame_buffer() noexcept { return frame_buffer_; }
 
     /// Runs `work` on the callback thread, after everything handed over before. False after `finish`: `work` was
     /// dropped.
@@ -107,6 +109,7 @@ private:
     asio::io_context io_;
     asio::executor_work_guard<asio::io_context::executor_type> io_work_;
     ReadBuffer read_buffer_;
+    std::vector<std::byte> frame_buffer_;
     Resolver resolver_{io_};
     Resolver resolver_for_peers_{io_};
 

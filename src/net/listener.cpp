@@ -38,7 +38,6 @@ tcp::acceptor listen_on(asio::io_context& io, const tcp::endpoint& endpoint) {
     }
     acceptor.bind(endpoint);
     acceptor.listen();
-    acceptor.non_blocking(true);
     return acceptor;
 }
 
@@ -99,13 +98,12 @@ void Listener::accept() {
     for (int i = 0; i < most_accepts && acceptor_.is_open(); ++i) {
         tcp::socket socket(acceptor_.get_executor());
         std::error_code error;
-        net::accept(acceptor_, socket, error);
+        const tcp::endpoint remote = net::accept(acceptor_, socket, error);
         if (error == asio::error::would_block || error == asio::error::try_again) break;
         if (error == asio::error::connection_aborted || error == asio::error::interrupted) continue;
         if (error) return pause(error);
         failing_ = false;
-        const tcp::endpoint remote = socket.remote_endpoint(error);
-        if (!error) accepted_(std::move(socket), remote);
+        accepted_(std::move(socket), remote);
     }
     if (acceptor_.is_open()) wait();
 }

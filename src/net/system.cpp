@@ -9,8 +9,11 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <ctime>
 #include <initializer_list>
@@ -29,8 +32,9 @@ namespace {
 
 }  // namespace
 
-// No bytes are kept in stock: a process that forks must not share them with its child.
-void fill_random(std::span<std::uint8_t> out) {
+namespace {
+
+void ask_for_random(std::span<std::uint8_t> out) {
     while (!out.empty()) {
         const ssize_t count = ::getrandom(out.data(), out.size(), 0);
         if (count < 0) {
@@ -39,6 +43,30 @@ void fill_random(std::span<std::uint8_t> out) {
         }
         out = out.subspan(static_cast<std::size_t>(count));
     }
+}
+
+/// Random bytes that one thread has in advance, because a call of the system costs more than the bytes. A child made by
+/// `fork` never uses those of its parent.
+struct RandomStock {
+    detail::Origin origin;
+    std::array<std::uint8_t, 256> bytes{};
+    std::size_t used = bytes.size();
+};
+
+}  // namespace
+
+void fill_random(std::span<std::uint8_t> out) {
+    thread_local RandomStock stock;
+    if (out.size() > stock.bytes.size()) return ask_for_random(out);
+    if (out.size() > stock.bytes.size() - stock.used || !stock.origin.is_here()) {
+        ask_for_random(stock.bytes);
+        stock.origin = {};
+        stock.used = 0;
+    }
+    const auto next = stock.bytes.begin() + static_cast<std::ptrdiff_t>(stock.used);
+    std::copy_n(next, out.size(), out.begin());
+    std::fill_n(next, out.size(), std::uint8_t{0});  // nobody finds them in memory later
+    stock.used += out.size();
 }
 
 std::uint64_t process_id() noexcept {

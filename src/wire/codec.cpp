@@ -156,7 +156,8 @@ std::optional<Rule> broken_by(const core::MemberList& list) {
     return std::nullopt;
 }
 
-/// Keys of maps could come twice or in any order and still be read. One value must have only one form.
+/// Keys of maps could come twice or in any order and still be read. One value must have only one form. Without tags
+/// there is no other.
 template <class Frame>
 bool canonical(const Frame& frame, std::span<const std::byte> body) {
     std::vector<std::byte> again;
@@ -177,7 +178,9 @@ std::optional<Rule> parse(std::span<const std::byte> body, core::PeerList& list)
     Reader reader(body, longest_container);
     reader(list);
     reader.finish();
-    if (!canonical(list, body)) return Rule::malformed_body;
+    const auto has_tags = [](const core::Facts& facts) { return !facts.tags.empty(); };
+    const bool tagged = std::any_of(list.peers.begin(), list.peers.end(), has_tags);
+    if (tagged && !canonical(list, body)) return Rule::malformed_body;
     return broken_by(list);
 } catch (const TooLong&) {
     return Rule::too_many_facts;

@@ -347,7 +347,7 @@ bool wait_for(Condition what, std::chrono::nanoseconds most) {
     return true;
 }
 
-/// `dialler` has just added `dialled`, which dials back once. Waits until that connection, too, is gone: its descriptors
+/// `dialler` just added `dialled`, which dials back once. Waits until that connection, too, is gone: its descriptors
 /// would become free at any time. False if it takes too long.
 inline bool wait_for_dial_back(const Node& dialler, const Node& dialled) {
     const auto over = [&] {
