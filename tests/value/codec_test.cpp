@@ -50,9 +50,17 @@ thread_local std::size_t allocated = 0;
 
 }  // namespace
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZER_ALLOCATES
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define SANITIZER_ALLOCATES
+#endif
+
 // The address sanitizer brings its own, which must stay together; then nothing is counted. Where g++ sees into them, it
 // takes malloc and free for a mismatch.
-#if !defined(__SANITIZE_ADDRESS__)
+#if !defined(SANITIZER_ALLOCATES)
 [[gnu::noinline]] void* operator new(std::size_t size) {
     allocated += size;
     if (void* const memory = std::malloc(size == 0 ? 1 : size)) return memory;
