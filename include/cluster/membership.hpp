@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iosfwd>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -108,6 +109,7 @@ enum class MemberEvent : std::uint8_t {
 };
 
 CLUSTER_EXPORT std::string_view to_string(MemberEvent event) noexcept;
+CLUSTER_EXPORT std::ostream& operator<<(std::ostream& out, MemberEvent event);
 
 struct MemberChange {
     MemberEvent event = MemberEvent::joined;

@@ -109,6 +109,8 @@ inline constexpr Everybody everybody{};
 
 CLUSTER_EXPORT std::string_view to_string(PeerState state) noexcept;
 CLUSTER_EXPORT std::string_view to_string(RemovalReason reason) noexcept;
+CLUSTER_EXPORT std::ostream& operator<<(std::ostream& out, PeerState state);
+CLUSTER_EXPORT std::ostream& operator<<(std::ostream& out, RemovalReason reason);
 
 }  // namespace cluster
 

@@ -8,6 +8,7 @@
 #include "support/waited.hpp"
 
 #include <algorithm>
+#include <ostream>
 #include <string>
 
 namespace cluster {
@@ -98,6 +99,10 @@ std::string_view to_string(MemberEvent event) noexcept {
         case MemberEvent::expired: return "expired";
     }
     return "unknown";
+}
+
+std::ostream& operator<<(std::ostream& out, MemberEvent event) {
+    return out << to_string(event);
 }
 
 // Reading.

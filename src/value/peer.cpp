@@ -43,4 +43,12 @@ std::string_view to_string(RemovalReason reason) noexcept {
     return "unknown";
 }
 
+std::ostream& operator<<(std::ostream& out, PeerState state) {
+    return out << to_string(state);
+}
+
+std::ostream& operator<<(std::ostream& out, RemovalReason reason) {
+    return out << to_string(reason);
+}
+
 }  // namespace cluster

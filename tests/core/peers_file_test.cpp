@@ -26,8 +26,8 @@ constexpr Moment operator+(const Moment& moment, Duration time) {
     return {moment.steady + time, moment.wall + time};
 }
 
-Address host_at(std::size_t host, std::uint16_t port = 7000) {
-    return {"10.0." + std::to_string(host >> 8) + "." + std::to_string(host & 255), port};
+Address host(std::size_t number, std::uint16_t port = 7000) {
+    return {"10.0." + std::to_string(number >> 8) + "." + std::to_string(number & 255), port};
 }
 
 Whereabouts peer(std::size_t number, std::vector<Address> addresses) {
@@ -36,7 +36,7 @@ Whereabouts peer(std::size_t number, std::vector<Address> addresses) {
 
 std::vector<Whereabouts> peers(std::size_t count) {
     std::vector<Whereabouts> found;
-    for (std::size_t i = 0; i < count; ++i) found.push_back(peer(i, {host_at(i)}));
+    for (std::size_t i = 0; i < count; ++i) found.push_back(peer(i, {host(i)}));
     return found;
 }
 
@@ -67,8 +67,8 @@ std::size_t lines_in(std::string_view text) {
 TEST_CASE("peers file: what is written is read, where it was reached first") {
     const Address six{"fe80::1%eth0", 7000};
     const Address name{"db-1.example", 65535};
-    const std::string text = text_of({peer(1, {host_at(9), host_at(1), six}), peer(2, {name})});
-    CHECK(read(text) == std::vector<Address>{host_at(9), name, host_at(1), six});
+    const std::string text = text_of({peer(1, {host(9), host(1), six}), peer(2, {name})});
+    CHECK(read(text) == std::vector<Address>{host(9), name, host(1), six});
     KnownPeers known("orders", day);
     known.read(text, then);
     CHECK(known.text(then) == text);
@@ -77,7 +77,7 @@ TEST_CASE("peers file: what is written is read, where it was reached first") {
 }
 
 TEST_CASE("peers file: it is text that people can read") {
-    const std::string text = text_of({peer(1, {host_at(1), host_at(2)})});
+    const std::string text = text_of({peer(1, {host(1), host(2)})});
     const std::size_t end = text.find('\n');
     CHECK(text.substr(0, end) == "cluster-peers 1 orders");
     CHECK(text.substr(end + 1 + 16) == " 1764000000 10.0.0.1:7000,10.0.0.2:7000 peer 1\n");
@@ -145,11 +145,11 @@ TEST_CASE("peers file: a line that was written by hand is damage, one that was d
     std::size_t damaged = 0;
     std::string edited = text;
     edited.replace(second, 8, "10.0.0.9");
-    CHECK(read(edited, then, &damaged) == std::vector<Address>{host_at(0), host_at(2)});
+    CHECK(read(edited, then, &damaged) == std::vector<Address>{host(0), host(2)});
     CHECK(damaged == 1);
     const std::size_t begin = text.rfind('\n', second) + 1;
     text.erase(begin, text.find('\n', begin) + 1 - begin);
-    CHECK(read(text, then, &damaged) == std::vector<Address>{host_at(0), host_at(2)});
+    CHECK(read(text, then, &damaged) == std::vector<Address>{host(0), host(2)});
     CHECK(damaged == 0);
 }
 
@@ -181,9 +181,9 @@ TEST_CASE("peers file: who fails is kept, with the time at which it was last in 
     CHECK(known.observe(peers(2), then.steady));
     CHECK_FALSE(known.observe(peers(2), (then + day).steady));
     CHECK(known.observe(peers(1), (then + 2 * day).steady));
-    CHECK(read(known.text(then + 3 * day), then + 3 * day) == std::vector<Address>{host_at(0), host_at(1)});
+    CHECK(read(known.text(then + 3 * day), then + 3 * day) == std::vector<Address>{host(0), host(1)});
     CHECK_FALSE(known.observe(peers(1), (then + 4 * day).steady));
-    CHECK(read(known.text(then + 4 * day), then + 4 * day) == std::vector<Address>{host_at(0)});
+    CHECK(read(known.text(then + 4 * day), then + 4 * day) == std::vector<Address>{host(0)});
 }
 
 TEST_CASE("peers file: who left or was removed is not kept") {
@@ -191,7 +191,7 @@ TEST_CASE("peers file: who left or was removed is not kept") {
     known.observe(peers(2), then.steady);
     CHECK(known.forget(numbered(0)));
     CHECK_FALSE(known.forget(numbered(0)));
-    CHECK(all_of(known) == std::vector<Address>{host_at(1)});
+    CHECK(all_of(known) == std::vector<Address>{host(1)});
 }
 
 TEST_CASE("peers file: what was read stays although nobody is met") {
@@ -199,29 +199,29 @@ TEST_CASE("peers file: what was read stays although nobody is met") {
     known.read(text_of(peers(5)), then);
     known.observe({}, (then + Seconds(1)).steady);
     CHECK(all_of(known).size() == 5);
-    known.observe({peer(77, {host_at(77)})}, (then + Seconds(2)).steady);
+    known.observe({peer(77, {host(77)})}, (then + Seconds(2)).steady);
     CHECK(all_of(known).size() == 6);
-    CHECK(all_of(known).front() == host_at(77));
+    CHECK(all_of(known).front() == host(77));
 }
 
 TEST_CASE("peers file: a place is kept once, however often a process was started there") {
     KnownPeers known("orders", day);
-    known.read(text_of({peer(5000, {host_at(1)})}), then);
+    known.read(text_of({peer(5000, {host(1)})}), then);
     for (std::size_t i = 0; i < 1000; ++i) {
-        known.observe({peer(i, {host_at(1), host_at(2)})}, (then + Seconds(i / 2)).steady);
+        known.observe({peer(i, {host(1), host(2)})}, (then + Seconds(i / 2)).steady);
         CHECK(known.size() == 1);
     }
     // Who has an address of its own is kept, though others have the same first one.
-    known.observe({peer(1001, {host_at(1), host_at(3)}), peer(1002, {host_at(1), host_at(4)})}, (then + Seconds(1000)).steady);
-    CHECK(all_of(known) == std::vector<Address>{host_at(1), host_at(3), host_at(4), host_at(2)});
+    known.observe({peer(1001, {host(1), host(3)}), peer(1002, {host(1), host(4)})}, (then + Seconds(1000)).steady);
+    CHECK(all_of(known) == std::vector<Address>{host(1), host(3), host(4), host(2)});
     known.forget(numbered(1001));
-    CHECK(all_of(known) == std::vector<Address>{host_at(1), host_at(4), host_at(2)});
+    CHECK(all_of(known) == std::vector<Address>{host(1), host(4), host(2)});
 }
 
 TEST_CASE("peers file: who leaves the place of a failed one in the same second leaves nothing there") {
     KnownPeers known("orders", day);
-    known.observe({peer(1, {host_at(1)})}, then.steady);
-    known.observe({peer(2, {host_at(1)})}, then.steady);
+    known.observe({peer(1, {host(1)})}, then.steady);
+    known.observe({peer(2, {host(1)})}, then.steady);
     CHECK(known.forget(numbered(2)));
     CHECK(known.size() == 0);
 }
@@ -230,12 +230,12 @@ TEST_CASE("peers file: entries and bytes are bounded, the newest are kept") {
     KnownPeers known("orders", day);
     for (std::size_t i = 0; i < 3000; i += 10) {
         std::vector<Whereabouts> ten;
-        for (std::size_t k = i; k < i + 10; ++k) ten.push_back(peer(k, {host_at(k)}));
+        for (std::size_t k = i; k < i + 10; ++k) ten.push_back(peer(k, {host(k)}));
         known.observe(std::move(ten), (then + Seconds(i)).steady);
     }
     CHECK(known.size() == KnownPeers::max_entries);
-    CHECK(all_of(known).front() == host_at(2990));
-    CHECK(all_of(known).back() == host_at(1973));
+    CHECK(all_of(known).front() == host(2990));
+    CHECK(all_of(known).back() == host(1973));
     CHECK(known.addresses({}, 7).size() == 7);
 
     // As long as they can be.
@@ -263,17 +263,17 @@ TEST_CASE("peers file: entries and bytes are bounded, the newest are kept") {
 }
 
 TEST_CASE("peers file: addresses that cannot be dialled are left out") {
-    const std::string text = text_of({peer(1, {{"10.0.0.1", 0}, {"a b", 1}, {"a\n", 1}, {"", 1}, {"a,b", 7}, host_at(3)}),
+    const std::string text = text_of({peer(1, {{"10.0.0.1", 0}, {"a b", 1}, {"a\n", 1}, {"", 1}, {"a,b", 7}, host(3)}),
                                       peer(2, {}), peer(3, {{"nobody", 0}})});
-    CHECK(read(text) == std::vector<Address>{host_at(3)});
+    CHECK(read(text) == std::vector<Address>{host(3)});
     CHECK(lines_in(text) == 2);
 }
 
 TEST_CASE("peers file: addresses that are known otherwise are passed over") {
     KnownPeers known("orders", day);
     known.observe(peers(4), then.steady);
-    const std::vector<Address> except{host_at(1), host_at(2), host_at(99)};
-    CHECK(known.addresses(except, 100) == std::vector<Address>{host_at(0), host_at(3)});
+    const std::vector<Address> except{host(1), host(2), host(99)};
+    CHECK(known.addresses(except, 100) == std::vector<Address>{host(0), host(3)});
 }
 
 TEST_CASE("peers file: a wall clock that jumps makes nobody old") {

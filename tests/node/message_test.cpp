@@ -1,5 +1,6 @@
 #include "base/block.hpp"
 
+#include <cluster/membership.hpp>
 #include <cluster/message.hpp>
 
 #include <doctest/doctest.h>
@@ -113,6 +114,9 @@ TEST_CASE("states and reasons have names") {
     CHECK(to_string(PeerState::left) == "left");
     CHECK(to_string(PeerState::removed) == "removed");
     CHECK(to_string(RemovalReason::left) == "left");
+    std::ostringstream out;
+    out << PeerState::suspect << ' ' << RemovalReason::replaced << ' ' << cluster::MemberEvent::joined;
+    CHECK(out.str() == "suspect replaced joined");
     CHECK(to_string(RemovalReason::failed) == "failed");
     CHECK(to_string(RemovalReason::replaced) == "replaced");
     CHECK(to_string(RemovalReason::removed) == "removed");
