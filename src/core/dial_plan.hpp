@@ -154,7 +154,8 @@ public:
 
     /// The peer has a first link.
     void engaged(const PeerId& peer);
-    /// The session is attached on one: the next pause is a short one again.
+    /// Its session is attached. Targets that have come since `engaged` are left alone as well. The next pause is short
+    /// again.
     void attached(const PeerId& peer);
     /// The peer has no link any more. `known`: a target of kind `peer` goes on seeking it.
     void released(const PeerId& peer, bool known, Time now);

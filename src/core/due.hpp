@@ -28,7 +28,7 @@ struct Due {
     bool ack = false;
     std::optional<std::uint64_t> pong;
     bool ping = false;
-    bool list = false;         ///< of all in view
+    bool list = false;         ///< of those in view
     std::vector<PeerId> news;  ///< of these only, if no list is due
     std::vector<Gap> gaps;     ///< before the goodbye
     std::optional<Goodbye> goodbye;

@@ -46,6 +46,7 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     plan_.seek(pair.id, peers_.addresses_of(pair.id), now);
     plan_.attached(pair.id);
     link.due.list = true;
+    link.told.emplace();
     link.list_sent = now;
     members_.attached(pair, link);
     peers_.ready(link);

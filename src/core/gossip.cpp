@@ -51,15 +51,15 @@ void Gossip::publish_own(Time now) {
 void Gossip::on(Link& link, const Ping& ping, Time now) {
     if (ping.digest != peers_.digest() && now - link.list_sent >= options_.heartbeat) {
         link.due.list = true;
-        link.told.clear();  // the answer is a complete list
+        link.told.reset();  // the answer is a complete list
     }
     peers_.ready(link);
 }
 
 void Gossip::on(Link& link, const PeerList& list) {
-    if (!link.due.list) return;
+    if (!link.told) return;
     for (const Facts& facts : list.peers) {
-        if (link.told.size() < max_listed_peers) link.told.emplace_back(facts.id, facts.version);
+        if (link.told->size() < max_listed_peers) link.told->emplace_back(facts.id, facts.version);
     }
 }
 
@@ -77,7 +77,7 @@ Facts Gossip::visible(const Facts& facts, const Link& link) {
 
 void Gossip::write_list(Link& link, OutputSink& sink, Time now) {
     link.list_sent = now;
-    auto told = std::exchange(link.told, {});
+    auto told = std::exchange(link.told, std::nullopt).value_or(Link::Told());
     std::sort(told.begin(), told.end());
     const auto was_told = [&](const Facts& facts) {
         const auto found = std::lower_bound(told.begin(), told.end(), std::pair(facts.id, facts.version));

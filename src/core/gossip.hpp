@@ -28,7 +28,7 @@ public:
     void publish_own(Time now);
     /// If the digests differ, a list is due, but at most once in a heartbeat.
     void on(Link& link, const Ping& ping, Time now);
-    /// A list that is still due leaves out what `list` has told.
+    /// If the first list is still due, it leaves out what `list` has told.
     static void on(Link& link, const PeerList& list);
 
     /// What the other end of `link` may learn of `facts`: only addresses of a scope that it shares, without zones.

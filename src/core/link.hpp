@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -49,8 +50,9 @@ struct Link {
     bool goodbye_heard = false;
     Farewell farewell = Farewell::leaving;
     Time list_sent{};
-    /// Whom the other end has listed while our list was due, and at which version.
-    std::vector<std::pair<PeerId, std::uint64_t>> told;
+    /// While the first list is due: whom the other end has listed meanwhile, and at which version.
+    using Told = std::vector<std::pair<PeerId, std::uint64_t>>;
+    std::optional<Told> told;
     Registry::Feed feed;  ///< which of this node's members were sent to the peer
     bool members_seen_due = false;
     Due due;

@@ -84,7 +84,8 @@ public:
 
 private:
     Outcome room(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now);
-    Outcome queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now);
+    Outcome queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now,
+                  Outbox::Amount* queued = nullptr);
     void enqueue(std::span<Pair* const> pairs, const Body& body, std::span<const PeerId> skipped);
     void compact();
 

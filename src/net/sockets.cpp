@@ -66,7 +66,7 @@ void open(tcp::acceptor& acceptor, const tcp& protocol, std::error_code& error) 
 }
 
 std::error_code connect(tcp::socket& socket, const tcp::endpoint& to) {
-    // If the listener is on this machine, the second call finds that the first one has succeeded.
+    // If `to` is on this machine, the second call finds that the first one has succeeded or was refused.
     for (int i = 0; i < 2; ++i) {
         if (::connect(socket.native_handle(), to.data(), static_cast<socklen_t>(to.size())) == 0) return {};
         if (errno != EINPROGRESS && errno != EALREADY) return {errno, asio::error::get_system_category()};

@@ -19,8 +19,8 @@ void open(asio::ip::tcp::acceptor& acceptor, const asio::ip::tcp& protocol, std:
 
 /// Begins to connect `socket` to `to`, or goes on with that. If it has to wait, it fails with `in_progress`.
 ///
-/// The function of Asio would wait each time. And once Asio has waited until a socket can be written, each later wait
-/// for input wakes the thread once in vain, because that socket can still be written.
+/// The function of Asio would wait each time. After Asio has once waited for room in a socket, each later wait for
+/// input wakes the thread once in vain.
 std::error_code connect(asio::ip::tcp::socket& socket, const asio::ip::tcp::endpoint& to);
 
 /// Puts the next connection into `socket`, which is closed, and returns from where it came. If there is none, it fails

@@ -30,10 +30,6 @@ namespace {
 /// Works from the start of the program on.
 [[maybe_unused]] const int watching_forks = ::pthread_atfork(nullptr, nullptr, &detail::Origin::count_fork);
 
-}  // namespace
-
-namespace {
-
 void ask_for_random(std::span<std::uint8_t> out) {
     while (!out.empty()) {
         const ssize_t count = ::getrandom(out.data(), out.size(), 0);

@@ -29,11 +29,7 @@
 // Nodes in a process of their own, for tests of what surrounds a node. The first argument names the part it plays; it
 // prints what the test waits for.
 
-// What a child made by `fork` does is wanted here, and it has none of the stacks on which its parent's memory is found.
-extern "C" const char* __tsan_default_options();
-extern "C" const char* __tsan_default_options() {
-    return "die_after_fork=0";
-}
+// A child made by `fork` has none of the stacks on which its parent's memory is found.
 extern "C" int __lsan_is_turned_off();
 extern "C" int __lsan_is_turned_off() {
     return 1;
@@ -119,7 +115,7 @@ int end_of(pid_t child) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-/// The thread sanitizer ends a child of `fork` that starts a thread.
+/// In a child of `fork` the thread sanitizer still has its parent's threads. It ends at a new one with the same id.
 constexpr bool threads_after_fork = std::string_view(CLUSTER_SANITIZE).find("thread") == std::string_view::npos;
 
 /// Forks while its threads are busy, and while a callback runs; each child ends as a process does, and the parent must

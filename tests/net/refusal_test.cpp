@@ -6,9 +6,11 @@
 #include <cluster/cluster.hpp>
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <sys/resource.h>
+#include <thread>
 #include <vector>
 
 using namespace cluster;
@@ -178,6 +180,23 @@ TEST_CASE("bad input: who does not answer in time is given up after connect_time
     options.connect_timeout = 50ms;
     Node ann(options);
     CHECK(add_error(ann, server.address().to_string()) == errc::timed_out);
+}
+
+TEST_CASE("bad input: who has no room for a connection yet is waited for") {
+    const Socket listener;
+    const Address address = listener.bind();
+    listener.listen(0);  // there is room for one
+    const Socket first;
+    REQUIRE(first.connect(address));
+    Options options = quick();
+    options.connect_timeout = 2 * patience;
+    Node ann(options);
+    std::jthread accepting([&] {
+        std::this_thread::sleep_for(50ms);
+        const Socket taken = listener.accept();
+        listener.accept().write("nobody's protocol");
+    });
+    CHECK(add_error(ann, address.to_string()) == errc::not_a_cluster_node);
 }
 
 TEST_CASE("bad input: another version is refused on both sides, with its name") {

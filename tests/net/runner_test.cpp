@@ -106,12 +106,12 @@ TEST_CASE("runner: output is carried out on the I/O thread, while other threads 
         bool free;
     };
     Events<Seen> seen;
-    std::thread other;
+    std::jthread other;
     {
         Machines machines;
         Events<int> used;
         machines.start([&](int) {
-            other = std::thread([&] { used.put(machines[0].runner.enqueue([](Numbers&) { return 1; })); });
+            other = std::jthread([&] { used.put(machines[0].runner.enqueue([](Numbers&) { return 1; })); });
             const bool free = used.take().has_value();
             seen.put({detail::kind_of_this_thread() == detail::ThreadKind::io, free});
         });
