@@ -52,6 +52,10 @@ bool belongs_to_session(const Control& frame) {
            !std::holds_alternative<Attached>(frame) && !std::holds_alternative<Goodbye>(frame);
 }
 
+bool carries_no_session(const Link& link) {
+    return link.state != LinkState::attached && link.state != LinkState::parting;
+}
+
 /// The refusals that are part of the normal course of things.
 bool quiet(Refusal reason) {
     return reason == Refusal::duplicate || reason == Refusal::over || reason == Refusal::leaving ||
@@ -70,8 +74,7 @@ void Engine::log(LogLevel level, const Link& link, std::string_view event, const
 std::size_t Engine::unattached(bool accepted_only) const {
     return static_cast<std::size_t>(std::count_if(peers_.links.begin(), peers_.links.end(), [&](const auto& entry) {
         const Link& link = entry.second;
-        if (accepted_only && link.dialled) return false;
-        return link.state != LinkState::attached && link.state != LinkState::parting;
+        return carries_no_session(link) && !(accepted_only && link.dialled);
     }));
 }
 
@@ -89,7 +92,7 @@ void Engine::admit(const std::string& host, Time now) {
     std::map<std::string_view, Host> hosts;
     std::size_t all = 0;
     for (const auto& [id, link] : peers_.links) {
-        if (link.dialled || link.state == LinkState::attached || link.state == LinkState::parting) continue;
+        if (link.dialled || !carries_no_session(link)) continue;
         Host& each = hosts[link.remote.host];
         each.oldest = each.links++ == 0 ? id : std::min(each.oldest, id);
         ++all;
