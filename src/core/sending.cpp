@@ -106,8 +106,8 @@ void Sending::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<
     if (!body.reply && skipped.size() < pairs.size()) ++counters_.messages_sent;
 }
 
-/// Adds a message that was queued to `queued`, if given. The outcome is made in its place, since moving it costs as much
-/// as the checks.
+/// Adds a message that was queued to `queued`, if given. The outcome is made in its place, since moving it costs as
+/// much as the checks.
 Sending::Outcome Sending::queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now,
                                 Outbox::Amount* queued) {
     Outcome outcome = room(pairs, body, skip, now);

@@ -192,7 +192,7 @@ TEST_CASE("bad input: who has no room for a connection yet is waited for") {
     options.connect_timeout = 2 * patience;
     Node ann(options);
     std::jthread accepting([&] {
-        std::this_thread::sleep_for(50ms);
+        wait_for([&] { return ann.stats().dials != 0; }, patience);
         const Socket taken = listener.accept();
         listener.accept().write("nobody's protocol");
     });
