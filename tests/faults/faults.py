@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 
-from world import SECOND, Failure, Host, command, enter, pause, skip, until, world
+from world import SECOND, Failure, Host, command, enter, pause, until, world
 
 # What the lan preset promises.
 DETECTION = 4
@@ -23,7 +23,7 @@ scenarios = {}
 
 def claim(text, labels="faults"):
     """The next function is a scenario. One that is `patient` measures nothing that takes less than seconds, so other
-    tests may run beside it; one that is `slow` takes more than a minute."""
+    tests may run beside it. One that is `long` takes more than ten seconds."""
     def add(function):
         scenarios[function.__name__] = (function, text, labels)
         return function
@@ -89,7 +89,7 @@ def stop_1(here):
     settled(here, at, 1)
 
 @claim("a process that is stopped for twenty seconds is failed, returns under its id, and loses nothing that was sent",
-       "faults+patient")
+       "faults+patient+long")
 def stop_20(here):
     *others, victim = mesh(here, 5)
     at = victim.signal(signal.SIGSTOP)
@@ -123,12 +123,13 @@ def dropped(here, seconds):
 def drop_1(here):
     dropped(here, 1)
 
-@claim("packets dropped for ten seconds in either direction or both lose no message, and all return", "faults+patient")
+@claim("packets dropped for ten seconds in either direction or both lose no message, and all return",
+       "faults+patient+long")
 def drop_10(here):
     dropped(here, 10)
 
 @claim("packets dropped for a minute in either direction or both lose no message, and all return",
-       "faults+patient+slow")
+       "faults+patient+long")
 def drop_60(here):
     dropped(here, 60)
 
@@ -197,7 +198,8 @@ def half(here):
     walled.host.heal()
     settled(here, time.monotonic_ns(), RECONNECT_MAX + 1)
 
-@claim("a firewall that forgets connections within ten seconds forgets none, however long nodes have nothing to say")
+@claim("a firewall that forgets connections within ten seconds forgets none, however long nodes have nothing to say",
+       "faults+long")
 def forgetful(here):
     hosts = [Host() for _ in range(6)]
     for host in hosts:
@@ -224,7 +226,8 @@ def forgetful(here):
     for host in hosts:
         host.heal()
 
-@claim("of twenty nodes four are stopped again and again: all return, and nobody well fails anybody well")
+@claim("of twenty nodes four are stopped again and again: all return, and nobody well fails anybody well",
+       "faults+long")
 def stalls(here):
     seed = int(os.environ.get("CLUSTER_FAULTS_SEED", time.time_ns() % 1_000_000))
     print(f"CLUSTER_FAULTS_SEED={seed}")
@@ -394,8 +397,6 @@ def main():
         return
     if len(sys.argv) != 3 or sys.argv[2] not in scenarios:
         sys.exit(__doc__)
-    if "slow" in scenarios[sys.argv[2]][2] and "CLUSTER_FAULTS_SLOW" not in os.environ:
-        skip("it takes more than a minute; set CLUSTER_FAULTS_SLOW=1")
     enter()
     with world(os.path.abspath(sys.argv[1])) as here:
         scenarios[sys.argv[2]][0](here)

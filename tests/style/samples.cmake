@@ -69,4 +69,4 @@ target_include_directories(page-samples SYSTEM PRIVATE ${CLUSTER_ASIO_INCLUDE_DI
 target_link_libraries(page-samples PRIVATE cereal::cereal)
 # Asio before 1.28 does not see the coroutines of clang 14.
 target_compile_definitions(page-samples PRIVATE $<$<CXX_COMPILER_ID:Clang>:ASIO_HAS_CO_AWAIT=1>)
-add_dependencies(check page-samples)
+add_dependencies(test-programs page-samples)
