@@ -660,7 +660,6 @@ TEST_CASE("a check dials a peer that has a link, once") {
 
 TEST_CASE("what is dropped is not dialled, and its outcomes mean nothing") {
     Plan plan;
-    const PeerId eve = numbered(3);
     const std::uint64_t seed = plan.seek(name, DialPlan::Kind::seed, plan.now);
     plan.seek(bob, {at(1)}, plan.now);
     plan.seek(eve, {at(2)}, plan.now);
