@@ -11,6 +11,7 @@
 using namespace cluster;
 using namespace cluster::core;
 using namespace cluster::core::test;
+using namespace cluster::core::test::people;
 using namespace std::chrono_literals;
 
 namespace {

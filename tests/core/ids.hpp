@@ -14,7 +14,11 @@ inline PeerId numbered(std::uint64_t number) {
     return id;
 }
 
+namespace people {
+
 inline const PeerId bob = numbered(2);
 inline const PeerId eve = numbered(3);
+
+}  // namespace people
 
 }  // namespace cluster::core::test
