@@ -319,6 +319,13 @@ void NodeState::left(const core::LeaveDone& done) {
     requests_->end();
     sends_->end();
     const Unacknowledged unacknowledged{done.messages, done.bytes, done.peers};
+    {
+        // Woken before anybody finds `left_`: whoever destroys the node then waits for their functions to be called.
+        Woken woken;
+        const Lock lock(mutex_);
+        woken.add(adds_.end_all(errc::closed));
+        woken.add(waits_.end_all(errc::closed));
+    }
     Woken woken;
     const Lock lock(mutex_);
     left_ = unacknowledged;

@@ -556,6 +556,7 @@ TEST_CASE("node: stats count what happened, by peer too") {
     Node ann(quick());
     Node bob(quick());
     ann.add(bob.address());
+    REQUIRE(wait_for_dial_back(ann, bob));
     for (int i = 0; i < 10; ++i) ann.broadcast(std::string(100, 'x'));
     for (int i = 0; i < 10; ++i) REQUIRE(bob.inbox().receive_for(patience).has_value());
     const Stats by_bob = bob.stats();

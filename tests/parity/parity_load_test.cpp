@@ -367,6 +367,8 @@ TEST_CASE("parity: a mesh of sixteen costs one or two dials and a few lists for 
     const Runtime runtime;
     Options options = quick();
     options.runtime = runtime;
+    options.heartbeat = 2s;  // views that differ at a heartbeat cost lists, too
+    options.suspicion = 4s;
     std::vector<std::unique_ptr<Node>> nodes;
     for (std::size_t i = 0; i < count; ++i) {
         nodes.push_back(std::make_unique<Node>(options));
