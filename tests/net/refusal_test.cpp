@@ -263,7 +263,7 @@ TEST_CASE("bad input: half a frame and then silence costs a handshake_timeout an
         victim.refuses(std::span(hello).first(size), "handshake_timeout");
         CHECK(std::chrono::steady_clock::now() - begun >= 100ms);
     }
-    CHECK(victim.bob->stats().links == 1);
+    CHECK(wait_for([&] { return victim.bob->stats().links == 1; }, patience));
 }
 
 TEST_CASE("bad input: who connects and closes at once leaves nothing behind") {
