@@ -326,6 +326,8 @@ void World::removed(Node& node, const core::PeerRemoved& action) {
     // Who is told to go asks again.
     const bool by_first = runs_.at(action.peer.id)->index == 0;
     const bool told = action.reason == RemovalReason::refused;
+    // It may have had the peer in view once more, by a session that the peer had already ended.
+    if (told) ledgers_[{node.id, action.peer.id}].parting = true;
     if (conditions_.way == Conditions::Way::added && by_first && told) join_later(node);
     if (reason == "failed" || reason == "unreachable") {
         node.failed.insert(action.peer.id);
