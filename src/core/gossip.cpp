@@ -69,9 +69,7 @@ Facts Gossip::visible(const Facts& facts, const Link& link) {
         return (is_loopback(address.host) && !is_loopback(link.remote.host)) ||
                (is_link_local(address.host) && !is_link_local(link.remote.host));
     });
-    for (Address& address : visible.addresses) {
-        if (const auto zone = address.host.find('%'); zone != std::string::npos) address.host.resize(zone);
-    }
+    for (Address& address : visible.addresses) address.host = without_zone(std::move(address.host));
     return visible;
 }
 

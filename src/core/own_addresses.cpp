@@ -36,14 +36,15 @@ bool is_link_local(std::string_view host) noexcept {
     return needs_zone(host) || host.starts_with("169.254.");
 }
 
-std::string without_zone(std::string_view host) {
-    return std::string(host.substr(0, host.find('%')));
+std::string without_zone(std::string host) {
+    host.resize(std::min(host.find('%'), host.size()));
+    return host;
 }
 
 void OwnAddresses::listen(std::vector<Address> listening) {
     listening_ = std::move(listening);
     if (listening_.size() > most_listening) listening_.resize(most_listening);
-    for (Address& each : listening_) each.host = without_zone(each.host);
+    for (Address& each : listening_) each.host = without_zone(std::move(each.host));
     std::erase_if(agreed_, [&](const std::string& host) { return !may_be_translated(host); });
 }
 
@@ -72,7 +73,8 @@ std::size_t OwnAddresses::witnesses(std::string_view host) const {
 
 void OwnAddresses::observed(const PeerId& witness, std::string_view from, std::string_view host) {
     Word& word = words_[witness];
-    const std::string before = std::exchange(word, {without_zone(from), without_zone(host)}).host;
+    Word now{without_zone(std::string(from)), without_zone(std::string(host))};
+    const std::string before = std::exchange(word, std::move(now)).host;
     weigh(before);
     weigh(word.host);
 }

@@ -20,7 +20,7 @@ bool is_link_local(std::string_view host) noexcept;
 /// An IPv6 address that is reached in a zone: at one of the dialler's own interfaces.
 bool needs_zone(std::string_view host) noexcept;
 /// The host without `%zone`: a zone means nothing to another host.
-std::string without_zone(std::string_view host);
+std::string without_zone(std::string host);
 
 /// What to do about a node that others cannot dial.
 inline constexpr std::string_view loopback_advice =

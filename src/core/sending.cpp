@@ -106,21 +106,19 @@ void Sending::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<
     if (!body.reply && skipped.size() < pairs.size()) ++counters_.messages_sent;
 }
 
-/// Adds a message that was queued to `queued`, if given. The outcome is made in its place, since moving it costs as
-/// much as the checks.
-Sending::Outcome Sending::queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now,
-                                Outbox::Amount* queued) {
+Sending::Outcome Sending::queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now) {
     Outcome outcome = room(pairs, body, skip, now);
     if (outcome.error != errc{}) return outcome;
     if (!pairs.empty()) enqueue(pairs, body, outcome.full);
-    if (queued != nullptr) *queued += {1, body.framed_size()};
     outcome.count = pairs.size() - outcome.full.size();
     return outcome;
 }
 
 Sending::Outcome Sending::broadcast(const Body& body, Skip skip, std::optional<Time> now) {
     if (leaving_) return {errc::closed, 0, {}, never};
-    return queue(peers_.audience, body, skip, now, &broadcasts_);
+    Outcome outcome = queue(peers_.audience, body, skip, now);
+    if (outcome.error == errc{}) broadcasts_ += {1, body.framed_size()};
+    return outcome;
 }
 
 Sending::Outcome Sending::send(const PeerId& to, const Body& body, Skip skip, std::optional<Time> now) {

@@ -84,8 +84,7 @@ public:
 
 private:
     Outcome room(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now);
-    Outcome queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now,
-                  Outbox::Amount* queued = nullptr);
+    Outcome queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now);
     void enqueue(std::span<Pair* const> pairs, const Body& body, std::span<const PeerId> skipped);
     void compact();
 

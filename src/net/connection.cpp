@@ -90,7 +90,7 @@ void Connection::finish_connecting(const tcp::endpoint& endpoint, std::error_cod
 void Connection::start() {
     if (closed_) return;
     started_ = true;
-    // Who dials speaks as soon as it can, so its greeting may be there already.
+    // The dialling side speaks as soon as it can, so its greeting may be there already.
     if (dialled_) {
         wait_for_input();
     } else {

@@ -20,12 +20,8 @@ namespace {
 
 using core::KnownPeers;
 
-Time steady_now() {
-    return std::chrono::steady_clock::now().time_since_epoch();
-}
-
 core::Moment moment() {
-    return {steady_now(), std::chrono::system_clock::now().time_since_epoch()};
+    return {Loop::now(), std::chrono::system_clock::now().time_since_epoch()};
 }
 
 /// `errno` as an error.
@@ -212,7 +208,7 @@ void PeersFile::departed(const PeerId& id) {
 
 void PeersFile::leaving(std::vector<core::Whereabouts> view) {
     const detail::Lock lock(mutex_);
-    known_.observe(std::move(view), steady_now());
+    known_.observe(std::move(view), Loop::now());
 }
 
 /// On the callback thread.
@@ -232,7 +228,7 @@ void PeersFile::write(bool anyway) {
                     mutex_.assert_held();
                     return departed_.contains(each.id);
                 });
-                unsaved_ = known_.observe(std::move(*view), steady_now()) || unsaved_ || anyway;
+                unsaved_ = known_.observe(std::move(*view), Loop::now()) || unsaved_ || anyway;
                 if (std::exchange(unsaved_, false)) text = known_.text(moment());
             }
             if (!text.empty()) problem = save(text);

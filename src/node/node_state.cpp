@@ -323,18 +323,21 @@ void NodeState::left(const core::LeaveDone& done) {
         // Woken before anybody finds `left_`: whoever destroys the node then waits for their functions to be called.
         Woken woken;
         const Lock lock(mutex_);
-        woken.add(adds_.end_all(errc::closed));
-        woken.add(waits_.end_all(errc::closed));
+        end_waits(woken);
     }
     Woken woken;
     const Lock lock(mutex_);
     left_ = unacknowledged;
-    woken.add(adds_.end_all(errc::closed));
-    woken.add(waits_.end_all(errc::closed));
+    end_waits(woken);  // those that came meanwhile
     woken.add(closes_.take_if([&](Nothing, CloseOperation& operation) {
         operation.result = unacknowledged;
         return true;
     }));
+}
+
+void NodeState::end_waits(Woken& woken) {
+    woken.add(adds_.end_all(errc::closed));
+    woken.add(waits_.end_all(errc::closed));
 }
 
 void NodeState::return_credit() {

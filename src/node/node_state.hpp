@@ -105,6 +105,7 @@ private:
     void peer_gone(const Peer& peer, RemovalReason reason);
     void leave();
     void left(const core::LeaveDone& done);
+    void end_waits(Woken& woken) REQUIRES(mutex_);
     void serve_handler();
     void return_credit();
     void handler_threw(std::string_view what);
