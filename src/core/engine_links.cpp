@@ -408,7 +408,8 @@ bool Engine::forget_one(Time now) {
     Pair& pair = least->second;
     const std::optional<Token> token = pair.session ? pair.session->token() : std::nullopt;
     drop_session(pair, 0, RemovalReason::failed, errc::too_many_peers, now);
-    if (token) forgotten_.remember(pair.id, {*token, pair.outstanding, pair.known});
+    take_over_outstanding(pair);
+    if (token || pair.outstanding != 0) forgotten_.remember(pair.id, {token, pair.outstanding, pair.known});
     plan_.drop(pair.id);
     roster_.forget(pair.id);
     peers_.forget(least);

@@ -71,8 +71,9 @@ Offer Engine::Author::offer() const {
     Offer offer;
     if (!pair.session || !pair.session->token()) {
         // With epoch 0, which no session has accepted, it proves what was forgotten.
-        if (const auto* gone = engine.forgotten_.find(pair.id)) {
-            offer.proof = prove(gone->token, link.our_nonce, link.peer_nonce, ProofUse::offer);
+        const auto* gone = engine.forgotten_.find(pair.id);
+        if (gone != nullptr && gone->token) {
+            offer.proof = prove(*gone->token, link.our_nonce, link.peer_nonce, ProofUse::offer);
         }
         return offer;
     }

@@ -47,8 +47,8 @@ void Engine::decide(Link& link, Time now) {
         return decide(link, now);
     }
     if (const auto* gone = forgotten_.find(pair.id);
-        gone != nullptr && !proof_holds && !forgotten && proves(gone->token)) {
-        const Proof proof = prove(gone->token, link.our_nonce, link.peer_nonce, ProofUse::forgotten);
+        gone != nullptr && gone->token && !proof_holds && !forgotten && proves(*gone->token)) {
+        const Proof proof = prove(*gone->token, link.our_nonce, link.peer_nonce, ProofUse::forgotten);
         return refuse(link, Refusal::unknown_session, now, proof);
     }
     const bool defended_elsewhere = link.offer.proof && link.offer.defended;
@@ -139,7 +139,7 @@ void Engine::on(Link& link, const Attach& attach, Time now) {
         make_session(pair);
     }
     const auto* gone = forgotten_.find(pair.id);
-    if (!pair.session->token() && gone != nullptr && attach.first && attach.token == gone->token) {
+    if (!pair.session->token() && gone != nullptr && attach.first && gone->token == attach.token) {
         return refuse(link, Refusal::unknown_session, now);  // what was forgotten is never taken up again
     }
     const Session::Judgement judgement = pair.session->judge(attach, holds());
@@ -216,7 +216,7 @@ void Engine::discard_parts(Pair& pair, Time now) {
     }
     const std::optional<Token> token = pair.session->token();
     drop_session(pair, 0, RemovalReason::failed, errc::timed_out, now);
-    if (token) forgotten_.remember(pair.id, {*token, std::exchange(pair.outstanding, 0), pair.known});
+    if (token) forgotten_.remember(pair.id, {token, std::exchange(pair.outstanding, 0), pair.known});
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);  // it is sought on
 }
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -22,13 +23,17 @@ public:
     static constexpr std::size_t most = 16384;
 
     struct Entry {
-        Token token{};
+        std::optional<Token> token;     ///< none if only the count is left
         std::uint64_t outstanding = 0;  ///< messages of which nobody knows whether they arrived
         Duration known{};               ///< how long its peer had been attached
     };
 
-    void remember(const PeerId& id, const Entry& entry) {
-        if (const auto found = entries_.find(id); found != entries_.end()) erase(found);
+    /// An entry without a token leaves that of the last session as it is.
+    void remember(const PeerId& id, Entry entry) {
+        if (const auto found = entries_.find(id); found != entries_.end()) {
+            if (!entry.token) entry.token = found->second.token;
+            erase(found);
+        }
         entries_.emplace(id, entry);
         by_time_.emplace(entry.known, id);
         if (entries_.size() > most) erase(entries_.find(by_time_.begin()->second));

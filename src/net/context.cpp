@@ -46,6 +46,12 @@ bool Loop::call(std::function<void()> work) {
 void Loop::run_io() {
     detail::set_kind_of_this_thread(detail::ThreadKind::io);
     io_.run();
+    {
+        const detail::Lock lock(mutex_);
+        io_ended_ = true;
+    }
+    io_.restart();
+    io_.run();  // what was posted in between
 }
 
 void Loop::run_callbacks() {

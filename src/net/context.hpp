@@ -86,6 +86,14 @@ public:
     /// dropped.
     bool call(std::function<void()> work);
 
+    /// Runs `work` on the I/O thread, or drops it if that thread has ended. For threads that do not wait for each other:
+    /// work that came too late would be kept by this loop, and keep it in turn.
+    template <class Work>
+    void post(Work work) {
+        const detail::Lock lock(mutex_);
+        if (!io_ended_) asio::post(io_, std::move(work));
+    }
+
     /// On the I/O thread: calls `then` when every socket that has something for it now has had its turn. Code that
     /// judges by time must read first, however slow this thread is: an answer may have come long ago.
     void catch_up(std::function<void()> then);
@@ -124,6 +132,7 @@ private:
     detail::Condition called_;
     std::deque<std::function<void()>> calls_ GUARDED_BY(mutex_);
     bool finished_ GUARDED_BY(mutex_) = false;
+    bool io_ended_ GUARDED_BY(mutex_) = false;
     std::atomic<std::thread::id> callback_thread_{};
 };
 

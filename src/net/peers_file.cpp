@@ -235,7 +235,7 @@ void PeersFile::write(bool anyway) {
         }
         tell(problem);
     }
-    asio::post(loop_->io(), [self = shared_from_this()] { self->wait(pause, false); });
+    loop_->post([self = shared_from_this()] { self->wait(pause, false); });
 }
 
 void PeersFile::wait(std::chrono::nanoseconds time, bool anyway) {

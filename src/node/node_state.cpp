@@ -175,7 +175,7 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     state->inbox_ = std::make_shared<InboxState>(
         [weak] {
             const auto self_again = weak.lock();
-            if (self_again) asio::post(self_again->loop_->io(), [self_again] { self_again->return_credit(); });
+            if (self_again) self_again->loop_->post([self_again] { self_again->return_credit(); });
         },
         call_back,
         new Replier(
@@ -187,7 +187,7 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             [weak](const PeerId& to, std::uint64_t call) {
                 const auto self_again = weak.lock();
                 if (!self_again || !self_again->is_here()) return;
-                asio::post(self_again->loop_->io(), [weak, to, call] {
+                self_again->loop_->post([weak, to, call] {
                     if (const auto alive = weak.lock()) alive->dropped(to, call);
                 });
             }));

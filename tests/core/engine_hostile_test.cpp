@@ -513,6 +513,25 @@ TEST_CASE("what was forgotten is not taken up again, and the next token is") {
     CHECK(node.sees(anew.id));
 }
 
+TEST_CASE("who saw its peer forget the session, and then forgets the peer, still tells what may be missing") {
+    Lab lab;
+    Node& node = lab.start(9);
+    lab.silent.insert("10.0.0.2:7000");
+    Puppet& before = lab.puppet(node, 2);
+    before.lead({5});
+    before.say(Ack{{{user_channel, 0, 1 << 20}}});
+    REQUIRE(node.send(before.id, "one").error == errc{});
+    before.hang_up();
+    Puppet& forgetful = lab.puppet(node, 2);
+    forgetful.say_hello();
+    forgetful.say(Refuse{Refusal::unknown_session, forgetful.proof({5}, ProofUse::forgotten), {}});
+    REQUIRE(node.said("session_forgotten_by") == 1);
+    REQUIRE(node->forget_one(lab.now));
+    Puppet& anew = lab.puppet(node, 2);
+    anew.lead({6});
+    CHECK(anew.last<Attached>().outstanding == 1);
+}
+
 TEST_CASE("whoever says our own id is refused, and nobody gets it as a peer") {
     Lab lab;
     Node& node = lab.start(1);
