@@ -10,4 +10,10 @@ using Duration = std::chrono::nanoseconds;
 
 inline constexpr Time never = Time::max();
 
+/// One moment on two clocks. The wall clock gives the time in a text; it may jump, so ages grow by the other one.
+struct Moment {
+    Time steady{};
+    Duration wall{};  ///< since 1970
+};
+
 }  // namespace cluster

@@ -24,12 +24,6 @@ struct Whereabouts {
     friend bool operator==(const Whereabouts&, const Whereabouts&) = default;
 };
 
-/// One moment on two clocks. The wall clock gives the time in a text; it may jump, so ages grow by the other one.
-struct Moment {
-    Time steady{};
-    Duration wall{};  ///< since 1970
-};
-
 /// What a node remembers of its peers beyond its own end, and the text that holds it. Not thread-safe.
 ///
 ///     cluster-peers 1 orders

@@ -20,7 +20,7 @@ namespace {
 
 using core::KnownPeers;
 
-core::Moment moment() {
+Moment moment() {
     return {Loop::now(), std::chrono::system_clock::now().time_since_epoch()};
 }
 

@@ -1,0 +1,80 @@
+#include "consensus/quorum.hpp"
+#include "consensus/raft.hpp"
+
+namespace cluster::consensus {
+
+bool Raft::may_campaign() const {
+    return options_.may_vote && configuration().votes(options_.self) && !disk_hangs();
+}
+
+/// With `trial`, nobody's term changes: whoever could not win disturbs nobody.
+void Raft::campaign(bool trial, bool appointed, Moment now) {
+    if (!may_campaign() || (!options_.may_campaign && !appointed)) return follow();
+    if (!trial) {
+        enter_term(term_ + 1);
+        vote_ = options_.self;
+    }
+    Candidacy candidacy{trial, {}, trial ? 0 : write(), election_deadline()};
+    role_ = candidacy;
+    const VoteRequest request{log_.last(), trial, appointed};
+    for (const DiskId& disk : configuration().members()) {
+        if (disk != options_.self && configuration().votes(disk)) {
+            send(disk, trial ? term_ + 1 : term_, request, candidacy.own_vote);
+        }
+    }
+    count_votes(now);
+}
+
+void Raft::count_votes(Moment now) {
+    auto& candidacy = std::get<Candidacy>(role_);
+    if (candidacy.own_vote <= written_) candidacy.votes[options_.self] = true;
+    const Ballot result = ballot(configuration(), candidacy.votes);
+    if (result == Ballot::won) {
+        if (candidacy.trial) return campaign(false, false, now);
+        // Who would see this term again after a crash, without remembering it, must not lead it.
+        if (candidacy.own_vote <= written_) return lead(now);
+    }
+    if (result == Ballot::lost) {
+        follow();
+        if (hinted_ && now_ < *hinted_) {
+            std::get<Following>(role_).deadline = now_ + step * static_cast<int>(configuration().voters.size());
+        }
+    }
+}
+
+/// Whether this replica hears from a leader, and so takes part in no election.
+bool Raft::loyal() const {
+    if (std::holds_alternative<Leadership>(role_)) return true;
+    const auto* following = std::get_if<Following>(&role_);
+    return following != nullptr && following->leader && now_ - following->heard < options_.election_timeout;
+}
+
+void Raft::on(const Message& message, const VoteRequest& request, Moment) {
+    if (!options_.may_vote) return;
+    const bool up_to_date = request.last >= log_.last();
+    if (request.trial) {
+        const bool granted = up_to_date && message.term > term_ && !loyal();
+        return send(message.from, granted ? message.term : term_, VoteAnswer{true, granted}, 0);
+    }
+    const bool free = vote_ == message.from || (!vote_ && !leader());
+    const bool granted = up_to_date && free;
+    if (granted) {
+        vote_ = message.from;
+        if (auto* following = std::get_if<Following>(&role_)) following->deadline = election_deadline();
+    }
+    send(message.from, VoteAnswer{false, granted}, after_state());
+}
+
+void Raft::on(const Message& message, const VoteAnswer& answer, Moment now) {
+    auto* candidacy = std::get_if<Candidacy>(&role_);
+    if (candidacy == nullptr || candidacy->trial != answer.trial) return;
+    if (answer.trial && answer.granted && message.term != term_ + 1) return;
+    candidacy->votes.emplace(message.from, answer.granted);
+    count_votes(now);
+}
+
+void Raft::on(const Message& message, const Appoint&, Moment now) {
+    if (leader() == message.from && may_campaign()) campaign(false, true, now);
+}
+
+}  // namespace cluster::consensus

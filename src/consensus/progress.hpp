@@ -1,0 +1,79 @@
+#pragma once
+
+#include "base/time.hpp"
+#include "consensus/entry.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+
+namespace cluster::consensus {
+
+/// What a leader knows of the log of one other member, and what is on its way there (Raft, section 5.3; the modes are
+/// those of etcd). Not thread-safe.
+class Progress {
+public:
+    enum class Mode {
+        probe,      ///< it is not known what the member has: one message at a time
+        replicate,  ///< what was sent is taken for received, so messages follow each other without waiting
+        snapshot,   ///< it needs what the log no longer has
+    };
+    /// Messages on their way in `replicate`. How many bytes is an option.
+    static constexpr std::size_t most_messages = 256;
+
+    explicit Progress(Index next) : next_(next) {}
+
+    Mode mode() const noexcept { return mode_; }
+    Index matched() const noexcept { return matched_; }  ///< durable there, and the same
+    Index next() const noexcept { return next_; }        ///< the next entry to be sent
+
+    /// Whether entries may be sent now, `most_bytes` being the limit of what is on its way.
+    bool may_send(std::size_t most_bytes) const noexcept;
+    /// Entries up to `last`, which may be none, were sent.
+    void sent(Index last, std::size_t cost);
+    /// It has all up to `matched`. False if that is old news.
+    bool acknowledge(Index matched);
+    /// It does not have the entry before `rejected + 1`. False if that is old news; else `hint` is tried next.
+    bool reject(Index rejected, Index hint);
+    /// Nothing that was sent counts as received any more.
+    void probe();
+
+    // In `snapshot`.
+    void begin_snapshot(const LogId& snapshot);
+    const LogId& snapshot() const noexcept { return snapshot_; }
+    std::uint64_t offset() const noexcept { return offset_; }  ///< of the next piece
+    void chunk_sent() { asks_ = false; }
+    void chunk_answered(std::uint64_t next);
+    /// It has the snapshot.
+    void installed();
+
+    /// A heartbeat was answered. Whoever should have acknowledged something since the one before is asked again: the
+    /// message, or its answer, may be lost.
+    void alive(Time now);
+    bool asks() const noexcept { return asks_; }
+    Time heard() const noexcept { return heard_; }
+    void heard(Time now) noexcept { heard_ = now; }
+
+    bool fetching = false;  ///< older entries, or a chunk, are being read from disk for it
+    Index told_commit = 0;  ///< how far it knows the log to be committed
+
+private:
+    struct InFlight {
+        Index last;
+        std::size_t cost;
+    };
+
+    Mode mode_ = Mode::probe;
+    Index matched_ = 0;
+    Index next_;
+    bool waits_ = false;    ///< in `probe`: the message was sent
+    bool asks_ = false;     ///< send a message even if it has no entries
+    bool answered_ = true;  ///< an entry, or a chunk, was answered since the last heartbeat was
+    std::deque<InFlight> in_flight_;
+    std::size_t bytes_ = 0;
+    LogId snapshot_;
+    std::uint64_t offset_ = 0;
+    Time heard_{};
+};
+
+}  // namespace cluster::consensus
