@@ -28,7 +28,8 @@ void Raft::stop_leading() {
     if (leading == nullptr) return;
     for (const std::uint64_t number : leading->early_reads) emit(ReadRefused{number});
     for (const Reads::Read& read : leading->reads.take_all()) emit(ReadRefused{read.number});
-    if (leading->transfer) emit(TransferEnded{leading->transfer->appointed});
+    const bool replaced = log_.term_at(leading->begin) != term_;  // somebody has begun another term
+    if (leading->transfer) emit(TransferEnded{leading->transfer->appointed && replaced});
 }
 
 Progress* Raft::member(const DiskId& disk) {

@@ -1,0 +1,216 @@
+#include "consensus/raft.hpp"
+
+#include "consensus/ids.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <variant>
+#include <vector>
+
+using namespace cluster;
+using namespace cluster::consensus;
+using cluster::support::disk;
+using namespace std::chrono_literals;
+
+namespace {
+
+// What a transcript cannot show, because no replica would do it.
+
+/// The replica a of the group a, b, c. Its disk is quick.
+struct One {
+    explicit One(RaftOptions options = {}) {
+        options.self = disk('a');
+        const Configuration configuration{{disk('a'), disk('b'), disk('c')}, {}, {}};
+        const SnapshotId begin{{}, {}, configuration.encode()};
+        raft.emplace(options, Recovered{{}, begin, begin, {}, {}, {}}, now);
+        work();
+    }
+    void work() {
+        for (Raft::Output output; raft->take_output(output);) {
+            for (Effect& effect : output) {
+                if (const auto* write = std::get_if<Write>(&effect)) raft->written(write->number, now);
+                effects.push_back(std::move(effect));
+            }
+        }
+    }
+    void receive(char from, Term term, Body body) {
+        raft->receive({disk(from), disk('a'), term, std::move(body)}, now);
+        work();
+    }
+    void elect() {
+        now.steady = raft->deadline();
+        raft->tick(now);
+        work();
+        receive('b', raft->term() + 1, VoteAnswer{true, true});
+        receive('b', raft->term(), VoteAnswer{false, true});
+        REQUIRE(raft->role() == Role::leader);
+    }
+    template <class T>
+    std::vector<T> sent() const {
+        std::vector<T> all;
+        for (const Effect& effect : effects) {
+            const auto* send = std::get_if<Send>(&effect);
+            const auto* body = send == nullptr ? nullptr : std::get_if<T>(&send->message.body);
+            if (body != nullptr) all.push_back(*body);
+        }
+        return all;
+    }
+    bool stopped() const {
+        return raft->stopped() && std::any_of(effects.begin(), effects.end(), [](const Effect& effect) {
+                   return std::holds_alternative<Stopped>(effect);
+               });
+    }
+
+    Moment now{1s, 1000h};
+    std::optional<Raft> raft;
+    Raft::Output effects;
+};
+
+}  // namespace
+
+TEST_CASE("raft: whoever meets another leader of its own term stops, and does nothing any more") {
+    One one;
+    one.elect();
+    one.receive('c', one.raft->term(), Heartbeat{1, 0});
+    CHECK(one.stopped());
+    one.effects.clear();
+    one.raft->tick({one.now.steady + 10s, one.now.wall});
+    one.receive('b', 99, Heartbeat{1, 0});
+    LogId first;
+    CHECK(one.raft->propose({}, first, one.now) == Refused::not_leader);
+    CHECK(one.effects.empty());
+    CHECK(one.raft->deadline() == never);
+}
+
+TEST_CASE("raft: a follower that hears of two leaders in one term stops") {
+    One one;
+    one.receive('b', 1, Heartbeat{1, 0});
+    CHECK_FALSE(one.raft->stopped());
+    one.receive('c', 1, Heartbeat{1, 0});
+    CHECK(one.stopped());
+}
+
+TEST_CASE("raft: what is committed is never replaced") {
+    One one;
+    const Entry mine{{1, 1}, EntryKind::command, {}, Bytes(std::string_view("mine"))};
+    const Entry other{{2, 1}, EntryKind::command, {}, Bytes(std::string_view("other"))};
+    one.receive('b', 1, Append{{}, 1, {mine}});
+    CHECK(one.raft->commit() == 1);
+    one.receive('c', 2, Append{{}, 1, {other}});  // from before what is committed: not even looked at
+    CHECK_FALSE(one.raft->stopped());
+    CHECK(one.raft->log().term_at(1) == 1);
+    one.receive('c', 2, Heartbeat{1, 7});
+    CHECK(one.stopped());
+}
+
+TEST_CASE("raft: a member that claims more than its leader has stops the leader") {
+    One one;
+    one.elect();
+    one.receive('b', one.raft->term(), AppendAnswer{100, 0, {}});
+    CHECK(one.stopped());
+}
+
+TEST_CASE("raft: messages that are not for it, from itself, or from strangers do no harm") {
+    One one;
+    one.elect();
+    const Term term = one.raft->term();
+    one.raft->receive({disk('b'), disk('c'), term + 5, Heartbeat{}}, one.now);
+    one.raft->receive({disk('a'), disk('a'), term + 5, Heartbeat{}}, one.now);
+    one.receive('x', term, AppendAnswer{1, 0, {}});
+    one.receive('x', term, HeartbeatAnswer{1, {}});
+    one.receive('x', term, ChunkAnswer{});
+    one.receive('x', term, VoteAnswer{false, true});
+    CHECK(one.raft->role() == Role::leader);
+    CHECK(one.raft->term() == term);
+    CHECK(one.raft->commit() == 0);
+}
+
+TEST_CASE("raft: reads are limited, and all end when their leader does not lead any more") {
+    One one;
+    one.elect();
+    for (std::uint64_t number = 1; number <= Reads::most; ++number) {
+        REQUIRE(one.raft->read(number, one.now) == Refused::no);
+    }
+    CHECK(one.raft->read(0, one.now) == Refused::full);
+    one.receive('c', one.raft->term() + 1, Append{});
+    const auto refused = std::count_if(one.effects.begin(), one.effects.end(), [](const Effect& effect) {
+        return std::holds_alternative<ReadRefused>(effect);
+    });
+    CHECK(refused == static_cast<std::ptrdiff_t>(Reads::most));
+}
+
+TEST_CASE("raft: an answer to a question that was never asked confirms nothing") {
+    One one;
+    one.elect();
+    one.receive('b', one.raft->term(), AppendAnswer{1, 0, {}});
+    REQUIRE(one.raft->commit() == 1);
+    one.receive('b', one.raft->term(), HeartbeatAnswer{1000, {}});
+    REQUIRE(one.raft->read(1, one.now) == Refused::no);
+    one.work();
+    const auto ready = [&] {
+        return std::any_of(one.effects.begin(), one.effects.end(),
+                           [](const Effect& effect) { return std::holds_alternative<ReadReady>(effect); });
+    };
+    CHECK_FALSE(ready());
+    one.receive('b', one.raft->term(), HeartbeatAnswer{one.sent<Heartbeat>().back().round, {}});
+    CHECK(ready());
+}
+
+TEST_CASE("raft: election time-outs differ, and lie between one and 1.4 of the option") {
+    Time least = never;
+    Time most{};
+    for (std::uint64_t seed = 0; seed < 200; ++seed) {
+        RaftOptions options;
+        options.seed = seed;
+        const One one(options);
+        least = std::min(least, one.raft->deadline() - one.now.steady);
+        most = std::max(most, one.raft->deadline() - one.now.steady);
+    }
+    CHECK(least >= 1s);
+    CHECK(least < 1050ms);
+    CHECK(most > 1350ms);
+    CHECK(most < 1400ms);
+}
+
+TEST_CASE("raft: who votes with the appointed leader asked for stands for election only if it is appointed") {
+    RaftOptions options;
+    options.may_campaign = false;
+    One one(options);
+    one.now.steady = one.raft->deadline();
+    one.raft->tick(one.now);
+    one.work();
+    CHECK(one.raft->role() == Role::follower);
+    CHECK(one.raft->deadline() > one.now.steady);
+    one.receive('b', 1, Heartbeat{1, 0});
+    one.receive('c', 1, Appoint{});
+    CHECK(one.raft->role() == Role::follower);
+    one.receive('b', 1, Appoint{});
+    CHECK(one.raft->role() == Role::candidate);
+    CHECK(one.sent<VoteRequest>().size() == 2);
+    CHECK(one.sent<VoteRequest>().front().appointed);
+}
+
+TEST_CASE("raft: the entries of a leader carry a time that never goes back") {
+    One one;
+    one.elect();
+    for (int i = 0; i < 5; ++i) {
+        one.now.steady += 10ms;
+        one.now.wall += i == 2 ? Duration(-5h) : Duration(10ms);
+        LogId first;
+        const Bytes command(std::string_view("x"));
+        REQUIRE(one.raft->propose({&command, 1}, first, one.now) == Refused::no);
+        CHECK(first.index == static_cast<Index>(2 + i));
+        one.work();
+    }
+    Duration last{};
+    for (Index index = 1; index <= 6; ++index) {
+        const Entry* entry = one.raft->log().find(index);
+        REQUIRE(entry != nullptr);
+        CHECK(entry->time >= last);
+        CHECK(entry->time >= 1000h);
+        last = entry->time;
+    }
+}
