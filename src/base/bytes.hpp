@@ -23,6 +23,9 @@ public:
     /// `view` lies in `owner`.
     Bytes(detail::BlockRef owner, std::span<const std::byte> view) : owner_(std::move(owner)), view_(view) {}
 
+    /// `part` lies within `view`.
+    Bytes part(std::span<const std::byte> part) const { return {owner_, part}; }
+
     std::span<const std::byte> view() const noexcept { return view_; }
     std::string_view text() const noexcept { return {reinterpret_cast<const char*>(view_.data()), view_.size()}; }
     std::size_t size() const noexcept { return view_.size(); }

@@ -1,0 +1,335 @@
+#include "wire/replica_codec.hpp"
+
+#include "core/frame.hpp"
+
+#include <array>
+#include <bit>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <set>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+namespace cluster::wire {
+
+namespace {
+
+using namespace consensus;
+
+static_assert(std::endian::native == std::endian::little, "a big-endian host has to swap here");
+
+/// The first byte of a message. Those of one variant are neighbours, in its order.
+enum class Kind : std::uint8_t {
+    introduction = 1,
+    ask_promise = 2,
+    promised = 3,
+    vote_request = 16,
+    vote_answer,
+    append,
+    append_answer,
+    heartbeat,
+    heartbeat_answer,
+    appoint,
+    chunk,
+    chunk_answer,
+};
+static_assert(std::variant_size_v<Body> == static_cast<int>(Kind::chunk_answer) - static_cast<int>(Kind::vote_request) + 1);
+
+/// Puts fields behind each other.
+class Writer {
+public:
+    static constexpr bool reads = false;
+    explicit Writer(std::vector<std::byte>& out) : out_(out) {}
+
+    void raw(const void* from, std::size_t size) {
+        const auto* bytes = static_cast<const std::byte*>(from);
+        out_.insert(out_.end(), bytes, bytes + size);
+    }
+    void size(std::size_t value, std::size_t) { number(static_cast<std::uint32_t>(value)); }
+    template <class T>
+    void number(T value) {
+        raw(&value, sizeof value);
+    }
+    void bytes(const Bytes& value) {
+        size(value.size(), 0);
+        raw(value.view().data(), value.size());
+    }
+
+private:
+    std::vector<std::byte>& out_;
+};
+
+/// Takes them again. After the first that is not there, or too large, all are empty.
+class Reader {
+public:
+    static constexpr bool reads = true;
+    explicit Reader(const Bytes& from) : from_(from), rest_(from.view()) {}
+
+    void raw(void* to, std::size_t size) {
+        if (size > rest_.size()) return fail();
+        std::memcpy(to, rest_.data(), size);
+        rest_ = rest_.subspan(size);
+    }
+    template <class T>
+    void number(T& value) {
+        raw(&value, sizeof value);
+    }
+    /// Of a list or text: each element takes at least `least` bytes.
+    void size(std::size_t& value, std::size_t least) {
+        std::uint32_t read = 0;
+        number(read);
+        if (read > rest_.size() / least) return fail();
+        value = read;
+    }
+    void bytes(Bytes& value) {
+        std::size_t length = 0;
+        size(length, 1);
+        value = from_.part(rest_.first(length));
+        rest_ = rest_.subspan(length);
+    }
+    void fail() {
+        failed_ = true;
+        rest_ = {};
+    }
+    bool complete() const { return !failed_ && rest_.empty(); }
+
+private:
+    const Bytes& from_;
+    std::span<const std::byte> rest_;
+    bool failed_ = false;
+};
+
+// The layout of everything: the same function writes and reads.
+
+template <class Io, class T>
+void field(Io& io, T& value);
+
+template <class Io>
+void fields(Io&) {}
+template <class Io, class T, class... Rest>
+void fields(Io& io, T& value, Rest&... rest) {
+    field(io, value);
+    fields(io, rest...);
+}
+
+template <class Io>
+void flag(Io& io, auto& value) {
+    std::uint8_t byte = value ? 1 : 0;
+    io.number(byte);
+    if constexpr (Io::reads) {
+        if (byte > 1) io.fail();
+        value = byte == 1;
+    }
+}
+
+template <class Io>
+void text(Io& io, auto& value) {
+    std::size_t size = value.size();
+    io.size(size, 1);
+    if constexpr (Io::reads) {
+        if (size > core::max_name) return io.fail();
+        value.resize(size);
+    }
+    io.raw(value.data(), size);
+}
+
+/// A list, or set, or map.
+template <class Io, class Element>
+void list(Io& io, auto& value, std::size_t least, Element&& element) {
+    std::size_t size = value.size();
+    io.size(size, least);
+    if constexpr (Io::reads) {
+        for (std::size_t i = 0; i < size; ++i) element(value);
+    } else {
+        for (auto& each : value) element(each);
+    }
+}
+
+template <class Io>
+void names(Io& io, auto& value) {
+    if constexpr (Io::reads) {
+        list(io, value, 4, [&](std::set<std::string>& all) {
+            std::string name;
+            text(io, name);
+            const bool ascends = all.empty() || *all.rbegin() < name;
+            if (all.size() >= Configuration::most || !ascends) return io.fail();
+            all.insert(all.end(), std::move(name));
+        });
+    } else {
+        list(io, value, 4, [&](const std::string& name) { text(io, name); });
+    }
+}
+
+template <class Io>
+void disks(Io& io, auto& value) {
+    if constexpr (Io::reads) {
+        list(io, value, 20, [&](std::map<std::string, DiskId>& all) {
+            std::string name;
+            DiskId disk;
+            text(io, name);
+            field(io, disk);
+            const bool ascends = all.empty() || all.rbegin()->first < name;
+            if (all.size() >= Configuration::most || !ascends) return io.fail();
+            all.emplace_hint(all.end(), std::move(name), disk);
+        });
+    } else {
+        list(io, value, 20, [&](const auto& each) {
+            text(io, each.first);
+            field(io, each.second);
+        });
+    }
+}
+
+template <class Io>
+void entries(Io& io, auto& value) {
+    if constexpr (Io::reads) {
+        list(io, value, entry_header, [&](std::vector<Entry>& all) { field(io, all.emplace_back()); });
+    } else {
+        list(io, value, entry_header, [&](const Entry& entry) { field(io, entry); });
+    }
+}
+
+template <class Io>
+void duration(Io& io, auto& value) {
+    std::int64_t count = value.count();
+    io.number(count);
+    if constexpr (Io::reads) value = Duration(count);
+}
+
+template <class Io, class T>
+void field(Io& io, T& value) {
+    using Type = std::remove_const_t<T>;
+    if constexpr (std::is_same_v<Type, bool>) {
+        flag(io, value);
+    } else if constexpr (std::is_integral_v<Type>) {
+        io.number(value);
+    } else if constexpr (std::is_same_v<Type, std::string>) {
+        text(io, value);
+    } else if constexpr (std::is_same_v<Type, Bytes>) {
+        io.bytes(value);
+    } else if constexpr (std::is_same_v<Type, Duration>) {
+        duration(io, value);
+    } else if constexpr (std::is_same_v<Type, DiskId> || std::is_same_v<Type, GroupId>) {
+        io.raw(value.bytes.data(), value.bytes.size());
+    } else if constexpr (std::is_same_v<Type, LogId>) {
+        fields(io, value.term, value.index);
+    } else if constexpr (std::is_same_v<Type, Entry>) {
+        auto kind = static_cast<std::uint8_t>(value.kind);
+        fields(io, value.id, kind, value.time, value.body);
+        if constexpr (Io::reads) {
+            if (kind < static_cast<std::uint8_t>(EntryKind::empty) ||
+                kind > static_cast<std::uint8_t>(EntryKind::configuration)) {
+                io.fail();
+            }
+            value.kind = static_cast<EntryKind>(kind);
+        }
+    } else if constexpr (std::is_same_v<Type, std::vector<Entry>>) {
+        entries(io, value);
+    } else if constexpr (std::is_same_v<Type, SnapshotId>) {
+        fields(io, value.last, value.time, value.configuration);
+    } else if constexpr (std::is_same_v<Type, std::set<std::string>>) {
+        names(io, value);
+    } else if constexpr (std::is_same_v<Type, Promise>) {
+        field(io, value.group);
+        disks(io, value.disks);
+    } else if constexpr (std::is_same_v<Type, Introduction>) {
+        bool promised = value.promise.has_value();
+        fields(io, value.name, value.voters, value.founded, promised);
+        if constexpr (Io::reads) {
+            if (promised) value.promise.emplace();
+        }
+        if (value.promise) field(io, *value.promise);
+    } else if constexpr (std::is_same_v<Type, AskPromise>) {
+        field(io, value.promise);
+    } else if constexpr (std::is_same_v<Type, Promised>) {
+        field(io, value.group);
+    } else if constexpr (std::is_same_v<Type, VoteRequest>) {
+        fields(io, value.last, value.trial, value.appointed);
+    } else if constexpr (std::is_same_v<Type, VoteAnswer>) {
+        fields(io, value.trial, value.granted);
+    } else if constexpr (std::is_same_v<Type, Append>) {
+        fields(io, value.before, value.commit, value.entries);
+    } else if constexpr (std::is_same_v<Type, AppendAnswer>) {
+        fields(io, value.matched, value.rejected, value.hint);
+    } else if constexpr (std::is_same_v<Type, Heartbeat>) {
+        fields(io, value.round, value.commit);
+    } else if constexpr (std::is_same_v<Type, HeartbeatAnswer>) {
+        fields(io, value.round, value.wall);
+    } else if constexpr (std::is_same_v<Type, Chunk>) {
+        fields(io, value.snapshot, value.size, value.offset, value.bytes);
+    } else if constexpr (std::is_same_v<Type, ChunkAnswer>) {
+        fields(io, value.snapshot, value.next, value.installed);
+    } else {
+        static_assert(std::is_same_v<Type, Appoint>);
+    }
+}
+
+/// Makes the alternative of that number, if there is one.
+template <class Variant, std::size_t... each>
+bool choose(Variant& variant, std::size_t number, std::index_sequence<each...>) {
+    return ((number == each && (variant.template emplace<each>(), true)) || ...);
+}
+template <class Variant>
+bool choose(Variant& variant, std::size_t number) {
+    return choose(variant, number, std::make_index_sequence<std::variant_size_v<Variant>>());
+}
+
+/// Neighbours from the first on, each the next: what `Raft` relies on.
+bool neighbours(const Append& append) {
+    LogId last = append.before;
+    for (const Entry& entry : append.entries) {
+        if (entry.id.index != last.index + 1 || entry.id.term < last.term) return false;
+        last = entry.id;
+    }
+    return true;
+}
+
+}  // namespace
+
+void encode(const ReplicaMessage& message, std::vector<std::byte>& out) {
+    Writer writer(out);
+    if (const auto* founding = std::get_if<FoundingMessage>(&message)) {
+        const auto kind =
+            static_cast<std::uint8_t>(static_cast<std::size_t>(Kind::introduction) + founding->body.index());
+        fields(writer, kind, founding->group, founding->from, founding->to);
+        std::visit([&](const auto& body) { field(writer, body); }, founding->body);
+    } else {
+        const auto& raft = std::get<RaftMessage>(message);
+        const auto kind =
+            static_cast<std::uint8_t>(static_cast<std::size_t>(Kind::vote_request) + raft.message.body.index());
+        fields(writer, kind, raft.group, raft.message.from, raft.message.to, raft.message.term);
+        std::visit([&](const auto& body) { field(writer, body); }, raft.message.body);
+    }
+}
+
+std::optional<ReplicaMessage> decode(const Bytes& bytes) {
+    Reader reader(bytes);
+    std::uint8_t kind = 0;
+    field(reader, kind);
+    std::optional<ReplicaMessage> message;
+    if (kind >= static_cast<std::uint8_t>(Kind::vote_request)) {
+        RaftMessage raft;
+        if (!choose(raft.message.body, kind - static_cast<std::size_t>(Kind::vote_request))) return std::nullopt;
+        fields(reader, raft.group, raft.message.from, raft.message.to, raft.message.term);
+        std::visit([&](auto& body) { field(reader, body); }, raft.message.body);
+        const auto* append = std::get_if<Append>(&raft.message.body);
+        if (append != nullptr && !neighbours(*append)) return std::nullopt;
+        message = std::move(raft);
+    } else {
+        FoundingMessage founding;
+        if (kind == 0 || !choose(founding.body, kind - static_cast<std::size_t>(Kind::introduction))) {
+            return std::nullopt;
+        }
+        fields(reader, founding.group, founding.from, founding.to);
+        std::visit([&](auto& body) { field(reader, body); }, founding.body);
+        if (auto* introduction = std::get_if<Introduction>(&founding.body)) introduction->disk = founding.from;
+        message = std::move(founding);
+    }
+    if (!reader.complete()) return std::nullopt;
+    return message;
+}
+
+}  // namespace cluster::wire

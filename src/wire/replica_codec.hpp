@@ -1,0 +1,43 @@
+#pragma once
+
+#include "base/bytes.hpp"
+#include "consensus/founding.hpp"
+#include "consensus/message.hpp"
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+// What replicas say to each other, as bytes: the messages of channel 3. PROTOCOL.md describes it for other
+// implementations.
+
+namespace cluster::wire {
+
+/// Until there is a group, replicas know it by its name only.
+struct FoundingMessage {
+    std::string group;
+    consensus::DiskId from;
+    consensus::DiskId to;  ///< none in an introduction: whoever belongs to that group on the peer
+    std::variant<consensus::Introduction, consensus::AskPromise, consensus::Promised> body;
+};
+
+struct RaftMessage {
+    consensus::GroupId group;
+    consensus::Message message;
+};
+
+using ReplicaMessage = std::variant<FoundingMessage, RaftMessage>;
+
+/// Appends the whole message.
+void encode(const ReplicaMessage& message, std::vector<std::byte>& out);
+
+/// Nothing if these bytes are no message. Entries and pieces of snapshots in it share the memory of `bytes`.
+std::optional<ReplicaMessage> decode(const Bytes& bytes);
+
+/// How many bytes an entry with that body takes in a message, and how many everything else in it, at most.
+inline constexpr std::size_t entry_header = 8 + 8 + 1 + 8 + 4;
+inline constexpr std::size_t append_header = 1 + 3 * 16 + 8 + 16 + 8 + 4;
+
+}  // namespace cluster::wire
