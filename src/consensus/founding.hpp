@@ -64,8 +64,8 @@ struct Hindrance {
 };
 
 /// Makes a group out of empty disks, once. The voter whose name is the smallest draws the group's id as soon as it has
-/// met all, each with one disk that has promised nothing. Only when all of these disks have promised is it founded. So no
-/// disk is in two groups, whatever is lost or begins anew meanwhile. Not thread-safe; without clock or network.
+/// met all, each with one disk that has promised nothing. Only when all of these disks have promised is it founded.
+/// So no disk is in two groups, whatever is lost or begins anew meanwhile. Not thread-safe; without clock or network.
 class Founding {
 public:
     struct Self {

@@ -28,7 +28,7 @@ void Raft::stop_leading() {
     if (leading == nullptr) return;
     for (const std::uint64_t number : leading->early_reads) emit(ReadRefused{number});
     for (const Reads::Read& read : leading->reads.take_all()) emit(ReadRefused{read.number});
-    const bool replaced = log_.term_at(leading->begin) != term_;  // somebody has begun another term
+    const bool replaced = log_.term_at(leading->begin) != term_;  // somebody else has begun a term
     if (leading->transfer) emit(TransferEnded{leading->transfer->appointed && replaced});
 }
 
@@ -65,7 +65,8 @@ void Raft::tick_leader() {
 
 void Raft::append_own(EntryKind kind, Bytes body) {
     auto& leading = std::get<Leadership>(role_);
-    Entry entry{{term_, log_.last().index + 1}, kind, leading.time.next(configuration().voters, now_), std::move(body)};
+    const Duration time = leading.time.next(configuration().voters, now_);
+    Entry entry{{term_, log_.last().index + 1}, kind, time, std::move(body)};
     leading.uncommitted.add(entry);
     append(std::move(entry));
     dirty_ = true;
@@ -75,9 +76,10 @@ Refused Raft::propose(std::span<const Bytes> commands, LogId& first, Moment now)
     auto* leading = std::get_if<Leadership>(&role_);
     if (leading == nullptr || stopped_) return Refused::not_leader;
     if (leading->transfer) return Refused::transferring;
+    const std::size_t waiting = leading->uncommitted.bytes();
     std::size_t cost = 0;
     for (const Bytes& command : commands) cost += command.size() + Entry::overhead;
-    if (leading->uncommitted.bytes() != 0 && leading->uncommitted.bytes() + cost > options_.max_uncommitted) return Refused::full;
+    if (waiting != 0 && waiting + cost > options_.max_uncommitted) return Refused::full;
     first = {term_, log_.last().index + 1};
     guarded(now, [&] {
         leading->time.sample(options_.self, now.wall, now_);

@@ -23,8 +23,8 @@ struct TermStart {
 /// durable. Older entries are on disk only. Not thread-safe.
 class Log {
 public:
-    /// Everything named here is on disk: a log behind `base`, whose terms begin at `terms`, up to the entry `last`; none
-    /// if the log is empty.
+    /// Everything named here is on disk: a log behind `base`, whose terms begin at `terms`, up to the entry `last`,
+    /// which an empty log does not have.
     Log(SnapshotId base, std::vector<TermStart> terms, std::optional<Entry> last);
 
     /// The log begins behind it. It may be an entry that is still there: the one where the newest snapshot stands.

@@ -86,8 +86,8 @@ public:
     /// dropped.
     bool call(std::function<void()> work);
 
-    /// Runs `work` on the I/O thread, or drops it if that thread has ended. For threads that do not wait for each other:
-    /// work that came too late would be kept by this loop, and keep it in turn.
+    /// Runs `work` on the I/O thread, or drops it if that thread has ended. For callers that do not keep it going: work
+    /// that came too late would be kept by this loop, and keep it in turn.
     template <class Work>
     void post(Work work) {
         const detail::Lock lock(mutex_);

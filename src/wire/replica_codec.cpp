@@ -36,7 +36,8 @@ enum class Kind : std::uint8_t {
     chunk,
     chunk_answer,
 };
-static_assert(std::variant_size_v<Body> == static_cast<int>(Kind::chunk_answer) - static_cast<int>(Kind::vote_request) + 1);
+static_assert(std::variant_size_v<Body> ==
+              static_cast<int>(Kind::chunk_answer) - static_cast<int>(Kind::vote_request) + 1);
 
 /// Puts fields behind each other.
 class Writer {

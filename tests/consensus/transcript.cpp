@@ -48,8 +48,9 @@ std::string shown(const Message& message) {
     return std::string{name_of(message.from), '-', '>', name_of(message.to), ' '} +
            std::visit(Overloaded{
                           [](const VoteRequest& each) {
-                              return std::string(each.trial ? "would you vote" : "vote") + " for me? my last entry is " +
-                                     shown(each.last) + (each.appointed ? ", the leader names me" : "");
+                              return std::string(each.trial ? "would you vote" : "vote") +
+                                     " for me? my last entry is " + shown(each.last) +
+                                     (each.appointed ? ", the leader names me" : "");
                           },
                           [](const VoteAnswer& each) {
                               return std::string(each.trial ? "I would" : "vote:") +

@@ -17,7 +17,7 @@
 
 namespace cluster::support {
 
-/// A group of replicas in one hand: it decides which message arrives, which write becomes durable, and whose time is up.
+/// A group of replicas in one hand: it decides which message arrives, which write becomes durable, whose time is up.
 /// Each command gives what the replicas then do, a line each; README.md beside this file explains both.
 class Transcript {
 public:

@@ -133,7 +133,9 @@ bool may_include(const File& file, const Include& include) {
     if (file.in("src/base/")) return target == "base";
     if (file.in("src/value/")) return value;
     if (file.in("src/core/")) return value || target == "core";
-    if (file.in("src/wire/")) return value || include.name == "cluster/archive.hpp" || one_of(target, {"core", "wire"});
+    if (file.in("src/consensus/")) return one_of(target, {"base", "consensus"});
+    if (file.in("src/wire/"))
+        return value || include.name == "cluster/archive.hpp" || one_of(target, {"core", "consensus", "wire"});
     if (file.path == "src/net/asio.hpp") return target == "asio";
     if (file.in("src/net/")) return value || one_of(target, {"public", "core", "wire", "net", "system"});
     if (file.in("src/support/")) return value || one_of(target, {"public", "support", "spdlog"});
