@@ -155,7 +155,7 @@ void Runner<M>::end() {
 
 template <StateMachine M>
 void Runner<M>::post_work() {
-    asio::post(loop_->io(), [this, owner = owner_.lock()] { work(); });
+    loop_->post([this, owner = owner_.lock()] { work(); });  // a reply may outlive its node
 }
 
 /// Carries out what the machine wants until it wants nothing more.

@@ -40,10 +40,10 @@ static_assert(std::variant_size_v<Body> ==
               static_cast<int>(Kind::chunk_answer) - static_cast<int>(Kind::vote_request) + 1);
 
 /// Puts fields behind each other.
-class Writer {
+class MessageWriter {
 public:
     static constexpr bool reads = false;
-    explicit Writer(std::vector<std::byte>& out) : out_(out) {}
+    explicit MessageWriter(std::vector<std::byte>& out) : out_(out) {}
 
     void raw(const void* from, std::size_t size) {
         const auto* bytes = static_cast<const std::byte*>(from);
@@ -64,10 +64,10 @@ private:
 };
 
 /// Takes them again. After the first that is not there, or too large, all are empty.
-class Reader {
+class MessageReader {
 public:
     static constexpr bool reads = true;
-    explicit Reader(const Bytes& from) : from_(from), rest_(from.view()) {}
+    explicit MessageReader(const Bytes& from) : from_(from), rest_(from.view()) {}
 
     void raw(void* to, std::size_t size) {
         if (size > rest_.size()) return fail();
@@ -291,7 +291,7 @@ bool neighbours(const Append& append) {
 }  // namespace
 
 void encode(const ReplicaMessage& message, std::vector<std::byte>& out) {
-    Writer writer(out);
+    MessageWriter writer(out);
     if (const auto* founding = std::get_if<FoundingMessage>(&message)) {
         const auto kind =
             static_cast<std::uint8_t>(static_cast<std::size_t>(Kind::introduction) + founding->body.index());
@@ -307,7 +307,7 @@ void encode(const ReplicaMessage& message, std::vector<std::byte>& out) {
 }
 
 std::optional<ReplicaMessage> decode(const Bytes& bytes) {
-    Reader reader(bytes);
+    MessageReader reader(bytes);
     std::uint8_t kind = 0;
     field(reader, kind);
     std::optional<ReplicaMessage> message;

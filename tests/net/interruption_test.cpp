@@ -51,11 +51,7 @@ TEST_CASE("interruption: a long message is finished over another link") {
     const std::string payload(16u << 20u, 'x');
     std::jthread sender([&] { ann.node->broadcast(payload); });
     for (const std::uint64_t amount : {1u << 20u, 5u << 20u}) {
-        const auto deadline = std::chrono::steady_clock::now() + patience;
-        while (bob.proxy.forwarded() + ann.proxy.forwarded() < amount) {
-            REQUIRE(std::chrono::steady_clock::now() < deadline);
-            std::this_thread::yield();
-        }
+        REQUIRE(wait_for([&] { return bob.proxy.forwarded() + ann.proxy.forwarded() >= amount; }, patience));
         ann.proxy.cut();
         bob.proxy.cut();
     }

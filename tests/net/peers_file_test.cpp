@@ -5,7 +5,11 @@
 #include <cluster/cluster.hpp>
 #include <doctest/doctest.h>
 
+#include <array>
 #include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -83,8 +87,6 @@ struct Places {
         options.seeds = std::move(seeds);
         options.peers_file = file[i];
         options.log = lines[i].sink();
-        options.heartbeat = heartbeat;
-        options.suspicion = 2 * heartbeat;
         node[i] = std::make_unique<Node>(options);
     }
     void start_all() {
@@ -92,7 +94,6 @@ struct Places {
         for (const auto& each : node) REQUIRE(each->wait_for_peers(2, patience));
     }
 
-    std::chrono::nanoseconds heartbeat = quick().heartbeat;
     Folder folder;
     Address address[3];
     std::string file[3];
@@ -446,12 +447,28 @@ TEST_CASE("peers file: it is written wherever the node is closed") {
 }
 
 TEST_CASE("peers file: a start at a place where many were before dials each place once") {
-    Places places;
-    places.heartbeat = 10s;  // before one is over, nobody is dialled back for having dialled
-    places.start_all();
-    places.node[0].reset();
-    places.start(0, {places.address[1].to_string(), places.address[2].to_string()});
-    REQUIRE(places.node[0]->wait_for_peers(2, patience));
-    // Who answers first tells of the other one, which may not have answered yet.
-    CHECK(places.node[0]->stats().dials <= 3);
+    // They accept and say nothing: who speaks also tells of others, and is dialled back if it dials.
+    const std::array<Socket, 2> silent;
+    std::vector<core::Whereabouts> before;
+    Options options = quick();
+    options.reconnect_min = options.reconnect_max = patience;  // a dial that takes its time is not repeated
+    for (std::size_t i = 0; i < silent.size(); ++i) {
+        const Address address = silent[i].bind();
+        silent[i].listen();
+        options.seeds.push_back(address.to_string());
+        PeerId id;
+        id.bytes.fill(static_cast<std::uint8_t>(i + 1));
+        before.push_back({id, "", {address}});
+    }
+    core::KnownPeers known(options.cluster, 1h);
+    known.observe(before, 0s);
+    const Folder folder;
+    options.peers_file = folder / "peers";
+    put(options.peers_file, known.text({0s, std::chrono::system_clock::now().time_since_epoch()}));
+    Lines lines;
+    options.log = lines.sink();
+    const Node node(options);
+    REQUIRE(lines.wait_for("peers=2"));
+    for (const Socket& each : silent) REQUIRE(each.accept().valid());
+    CHECK(node.stats().dials == 2);
 }

@@ -86,8 +86,16 @@ TEST_CASE("observer: who has no room is named by the exception and by the log") 
     nodes.bob.on_message([](const Message&) {});
     const std::string large(200000, 'x');
     const std::string id = nodes.eve.id().to_string();
+    // However slow it is, it does not count as full.
+    const auto bob_has_read_all = [&] {
+        const Stats stats = nodes.ann.stats();
+        return std::all_of(stats.by_peer.begin(), stats.by_peer.end(), [&](const PeerStats& each) {
+            return each.id != nodes.bob.id() || each.outbox_bytes == 0;
+        });
+    };
     const auto thrown_by = [&](auto send) {
         for (;;) {
+            REQUIRE(wait_for(bob_has_read_all, patience));
             try {
                 send();
             } catch (const std::system_error& error) {

@@ -190,7 +190,6 @@ TEST_CASE("parity: an address that never answers, in a list or as a seed, delays
     CHECK(bob.wait_for_peers(2, patience));
     for (int i = 0; i < 100; ++i) REQUIRE(passes(ann, bob, std::to_string(i)));
     CHECK(ann.stats().dials > 0);
-    CHECK(ann.stats().dials_failed == 0);  // they still wait
     ann.close();
     CHECK(std::chrono::steady_clock::now() - begun < patience);
 }

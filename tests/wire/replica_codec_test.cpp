@@ -27,13 +27,13 @@ DiskId disk(std::uint8_t number) {
     return id;
 }
 
-Bytes encoded(const ReplicaMessage& message) {
+cluster::Bytes encoded(const ReplicaMessage& message) {
     std::vector<std::byte> out;
     wire::encode(message, out);
-    return Bytes(out);
+    return cluster::Bytes(out);
 }
 
-std::string hex(const Bytes& bytes) {
+std::string hex(const cluster::Bytes& bytes) {
     std::string text;
     for (const std::byte byte : bytes.view()) {
         text += "0123456789abcdef"[static_cast<unsigned>(byte) >> 4];
@@ -47,7 +47,7 @@ RaftMessage raft(Body body) {
 }
 
 Entry entry(Index index, Term term, std::string_view text) {
-    return {{term, index}, EntryKind::command, 1000h + std::chrono::seconds(index), Bytes(text)};
+    return {{term, index}, EntryKind::command, 1000h + std::chrono::seconds(index), cluster::Bytes(text)};
 }
 
 /// One of each kind.
@@ -70,7 +70,7 @@ std::vector<ReplicaMessage> samples() {
         raft(Heartbeat{77, 8}),
         raft(HeartbeatAnswer{77, -5ns}),
         raft(Appoint{}),
-        raft(Chunk{snapshot, 1000, 10, Bytes(std::string_view("piece"))}),
+        raft(Chunk{snapshot, 1000, 10, cluster::Bytes(std::string_view("piece"))}),
         raft(ChunkAnswer{{3, 17}, 15, true}),
     };
 }
@@ -79,15 +79,15 @@ std::vector<ReplicaMessage> samples() {
 
 TEST_CASE("replica codec: what is written reads back to the same bytes, and nothing shorter or longer does") {
     for (const ReplicaMessage& sample : samples()) {
-        const Bytes bytes = encoded(sample);
+        const cluster::Bytes bytes = encoded(sample);
         CAPTURE(hex(bytes));
         const auto read = decode(bytes);
         REQUIRE(read.has_value());
         CHECK(encoded(*read) == bytes);
         for (std::size_t size = 0; size < bytes.size(); ++size) {
-            CHECK_FALSE(decode(Bytes(bytes.view().first(size))).has_value());
+            CHECK_FALSE(decode(cluster::Bytes(bytes.view().first(size))).has_value());
         }
-        CHECK_FALSE(decode(Bytes(std::string(bytes.text()) + "x")).has_value());
+        CHECK_FALSE(decode(cluster::Bytes(std::string(bytes.text()) + "x")).has_value());
     }
 }
 
@@ -109,7 +109,7 @@ TEST_CASE("replica codec: the layout") {
 }
 
 TEST_CASE("replica codec: entries share the memory of the message") {
-    const Bytes bytes = encoded(raft(Append{{4, 9}, 8, {entry(10, 4, "command")}}));
+    const cluster::Bytes bytes = encoded(raft(Append{{4, 9}, 8, {entry(10, 4, "command")}}));
     const auto read = decode(bytes);
     REQUIRE(read.has_value());
     const auto& append = std::get<Append>(std::get<RaftMessage>(*read).message.body);
@@ -133,7 +133,7 @@ TEST_CASE("replica codec: whatever comes, it is read as what it writes, or not a
             text[dice.below(text.size())] = static_cast<char>(dice.next());
         }
         if (dice.below(4) == 0) text.resize(dice.below(text.size() + 1));
-        const Bytes bytes(text);
+        const cluster::Bytes bytes(text);
         const auto read = decode(bytes);
         if (read) REQUIRE(encoded(*read) == bytes);
     }
