@@ -120,7 +120,8 @@ void World::inject(Fault fault) {
         }
         case Fault::hang_disk:
             // For a while, or until the process ends.
-            somebody.hangs_until = now_ + (chance_.below(3) == 0 ? timeout * 1000 : chance_.around(timeout * 2));
+            somebody.hangs_until = std::max(
+                somebody.hangs_until, now_ + (chance_.below(3) == 0 ? timeout * 1000 : chance_.around(timeout * 2)));
             note(32, somebody.place, [&] { return "the disk of " + somebody.name + " hangs"; });
             return;
         case Fault::slow_disk:

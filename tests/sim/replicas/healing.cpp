@@ -34,6 +34,7 @@ void World::heal() {
         if (each->frozen) continue;
         // Whoever repairs this group restarts what hangs, and lets each of them lead.
         if (each->hangs_until > now_ || !each->options.may_campaign) crash(*each);
+        each->hangs_until = {};
         each->options.may_campaign = true;
         restart(*each, chance_.around(conditions_.timeout / 10));
     }
