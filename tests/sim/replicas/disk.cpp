@@ -57,7 +57,8 @@ void Disk::put(const Write& write, std::size_t records) {
 }
 
 void Disk::begin_after(const SnapshotId& snapshot) {
-    check(find(snapshot.last) != nullptr || base_.last.index >= snapshot.last.index,
+    // A newer one may have come since this was ordered.
+    check(newest() != nullptr && newest()->id.last.index >= snapshot.last.index,
           "a log is to begin behind a snapshot that is not on disk");
     base_ = snapshot;
     entries_.clear();

@@ -70,19 +70,21 @@ void World::choose_core() {
 
 void World::freeze(Replica& replica) {
     const std::size_t way = chance_.below(5);
-    static constexpr const char* ways[] = {"dead", "cut off", "mute", "deaf", "seen by one only"};
+    static constexpr const char* ways[] = {"dead", "cut off", "mute", "deaf", "led round in a circle"};
     note(41, replica.place, [&] { return replica.name + " stays " + ways[way]; });
     if (way == 0) return crash(replica);
-    if (way == 4) restart(replica, {});
-    std::size_t friendly = replicas_.size();
+    // Of those who are well, one that it hears and another one that hears it: no two can make it lead.
+    std::size_t heard = replicas_.size();
+    std::size_t hears = replicas_.size();
     for (const auto& each : replicas_) {
-        if (each->frozen) continue;
-        if (way == 4 && friendly == replicas_.size()) {
-            friendly = each->place;
-            continue;
-        }
-        if (way != 3) cut(replica.place, each->place, 1);
-        if (way != 2) cut(each->place, replica.place, 1);
+        if (way != 4 || each->frozen) continue;
+        (heard == replicas_.size() ? heard : hears) = each->place;
+    }
+    for (const auto& each : replicas_) {
+        if (each.get() == &replica) continue;
+        const bool well = !each->frozen;
+        if (!(well && way == 3) && each->place != hears) cut(replica.place, each->place, 1);
+        if (!(well && way == 2) && each->place != heard) cut(each->place, replica.place, 1);
     }
 }
 
@@ -105,7 +107,9 @@ bool World::well(std::string& why) {
         if (each->raft->leader() != leads->id) return why = each->name + " does not follow the leader", false;
         if (each->raft->commit() != first.commit()) return why = each->name + " does not know what is committed", false;
         if (each->service.applied().index != first.commit()) return why = each->name + " has not applied all", false;
-        check(each->service.hash() == leads->service.hash(), "two replicas end with different states");
+    }
+    for (const auto& each : replicas_) {
+        check(each->frozen || each->service.hash() == leads->service.hash(), "two replicas end with different states");
     }
     const std::pair<std::size_t, Term> now(leads->place, first.term());
     if (!resting_) {

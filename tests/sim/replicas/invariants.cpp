@@ -264,10 +264,13 @@ void Invariants::sent(std::size_t replica, const Message& message, const RaftOpt
                    [&](const AppendAnswer& answer) {
                        on_disk();
                        if (answer.rejected != 0) return;
-                       check(answer.matched <= required(message.term)
-                                 ? disk.holds({committed_term(answer.matched), answer.matched})
-                                 : answer.matched <= disk.last().index,
-                             "entries are acknowledged before they are on disk");
+                       if (answer.matched <= required(message.term)) {
+                           check(disk.holds({committed_term(answer.matched), answer.matched}),
+                                 "committed entries are acknowledged before they are on disk");
+                       }
+                       // What was not committed may be replaced by now, if a later term has begun.
+                       if (disk.state().term > message.term) return;
+                       check(answer.matched <= disk.last().index, "entries are acknowledged before they are on disk");
                        const auto leader = leaders_.find(message.term);
                        check(leader != leaders_.end(), "entries are acknowledged that nobody has sent");
                        const Image& image = images_[leader->second];
