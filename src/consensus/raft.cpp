@@ -101,7 +101,9 @@ void Raft::fetched(const DiskId& reader, std::vector<Entry> entries, Moment now)
         if (progress == nullptr) return;
         progress->fetching = false;
         dirty_ = true;
-        const bool wanted = !entries.empty() && entries.front().id.index == progress->next();
+        // If the log has been cut behind them meanwhile, a snapshot is offered.
+        const bool wanted = !entries.empty() && entries.front().id.index == progress->next() &&
+                            log_.term_at(progress->next() - 1);
         if (wanted && progress->may_send(options_.max_in_flight)) send_entries(reader, *progress, std::move(entries));
     });
 }
