@@ -38,7 +38,7 @@ Conditions::Conditions(Chance chance, const Plan& plan) {
     if (!plan.faults) return;
 
     one_appointed = voters >= 2 && one_in(20);
-    if (voters >= 3 && one_in(15)) no_vote = 1 + chance.below((voters - 1) / 2);
+    if (voters >= 3 && !joint && one_in(15)) no_vote = 1 + chance.below((voters - 1) / 2);
     if (one_in(2)) delay = timeout / static_cast<Duration::rep>(20 + chance.below(400));
     if (one_in(2)) loss = 1'000 * (1 + chance.below(one_in(3) ? 300 : 60));
     if (one_in(2)) doubled = 1'000 * (1 + chance.below(300));

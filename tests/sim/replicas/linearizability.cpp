@@ -35,13 +35,13 @@ public:
 
     bool run() {
         std::size_t at = places_[0].next;
-        while (places_[0].next != end()) {
+        while (places_[0].next != end() && tried_.size() < longest) {
             const Place& place = places_[at];
             if (place.call) {
                 const Operation& operation = operations_[place.operation];
                 std::uint64_t value = value_;
                 const std::uint64_t result = operation.command.apply(value);
-                const bool fits = operation.returned == Operation::open || result == operation.result;
+                const bool fits = !operation.result || result == *operation.result;
                 if (fits && take(place.operation, value)) {
                     steps_.push_back({at, std::exchange(value_, value)});
                     lift(at);
@@ -67,6 +67,8 @@ public:
     std::size_t most() const { return most_; }
 
 private:
+    static constexpr std::size_t longest = 1'000'000;
+
     struct Event {
         std::uint64_t at;
         std::size_t operation;

@@ -86,14 +86,17 @@ TEST_CASE("linearizability: histories of one register that was really there are 
             // It takes effect at 10 * i, and lasts from a little before to a little after.
             const auto kind = static_cast<Kind>(dice.below(4));
             Operation operation{{i, 0, kind, dice.below(4) + 1, dice.below(4) + 1}, 10 * i - dice.below(60) % (10 * i),
-                                10 * i + 1 + dice.below(60), 0};
+                                10 * i + 1 + dice.below(60), {}};
             operation.result = operation.command.apply(value);
-            if (dice.below(10) == 0) operation.returned = Operation::open;
+            if (dice.below(10) == 0) {
+                operation.returned = Operation::open;
+                operation.result.reset();
+            }
             history.push_back(operation);
         }
         CHECK(linearizable(history));
         const auto victim = std::find_if(history.begin(), history.end(), [](const Operation& each) {
-            return each.command.kind == Kind::read && each.returned != Operation::open;
+            return each.command.kind == Kind::read && each.result;
         });
         if (victim == history.end()) continue;
         victim->result = 99;

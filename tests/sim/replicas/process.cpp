@@ -172,9 +172,12 @@ void World::carry_out(Replica& replica, Effect& effect) {
                        apply_next(replica);
                    },
                    [&](const Fetch& fetch) {
-                       later(replica, disk_time(replica, conditions_.read), [this, &replica, fetch](Raft& raft) {
+                       later(replica, disk_time(replica, conditions_.read), [this, &replica, fetch](Raft&) {
+                           // Until it hears of it, its log may be another.
                            auto entries = replica.disk.read(fetch.from, fetch.end, fetch.most);
-                           raft.fetched(fetch.reader, std::move(entries), clock(replica));
+                           later(replica, chance_.around(conditions_.read), [this, &replica, fetch, entries](Raft& raft) {
+                               raft.fetched(fetch.reader, entries, clock(replica));
+                           });
                        });
                    },
                    [&](const FetchChunk& fetch) {
@@ -329,6 +332,7 @@ void World::apply_next(Replica& replica) {
         } else {
             const std::uint64_t result = service.apply(task.entry);
             invariants_->applied(replica.place, task.entry, service.hash());
+            happened(task.entry);
             note(7, service.hash(), [&] { return replica.name + "  has applied " + text(service.applied()); });
             done_applying(replica, task.entry, result);
         }

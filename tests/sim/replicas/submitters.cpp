@@ -110,6 +110,13 @@ void World::end(std::size_t operation, Ending ending) {
     if (submitter != nobody) at(chance_.around(conditions_.thinks), [this, submitter] { submit(submitter); });
 }
 
+/// Whoever does not know the result knows at least that the command took effect before this.
+void World::happened(const Entry& entry) {
+    if (entry.kind != EntryKind::command) return;
+    Operation& operation = operations_.at(Command::decode(entry.body).number);
+    if (operation.returned == Operation::open) operation.returned = ++stamp_;
+}
+
 void World::done_applying(Replica& replica, const Entry& entry, std::uint64_t result) {
     const auto [begin, behind] = replica.proposed.equal_range(entry.id.index);
     for (auto each = begin; each != behind; ++each) {

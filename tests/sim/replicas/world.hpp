@@ -147,6 +147,7 @@ private:
     void read_now(Replica& replica);
     void give_up(Replica& replica);
     void done_loading(Replica& replica);
+    void happened(const consensus::Entry& entry);
     void done_applying(Replica& replica, const consensus::Entry& entry, std::uint64_t result);
     void check_history();
 
