@@ -69,10 +69,14 @@ void World::choose_core() {
 }
 
 void World::freeze(Replica& replica) {
-    const std::size_t way = chance_.below(5);
-    static constexpr const char* ways[] = {"dead", "cut off", "mute", "deaf", "led round in a circle"};
+    const std::size_t way = chance_.below(6);
+    static constexpr const char* ways[] = {"dead", "cut off", "mute", "deaf", "led round in a circle", "unable to write"};
     note(41, replica.place, [&] { return replica.name + " stays " + ways[way]; });
     if (way == 0) return crash(replica);
+    if (way == 5) {
+        replica.hangs_until = never;
+        return;
+    }
     // Of those who are well, one that it hears and another one that hears it: no two can make it lead.
     std::size_t heard = replicas_.size();
     std::size_t hears = replicas_.size();

@@ -138,6 +138,7 @@ Index Invariants::required(Term term) const {
 }
 
 void Invariants::elected(std::size_t replica, Term term) {
+    check(configuration_.votes(members_[replica].id), "one is elected that has no vote");
     check(leaders_.emplace(term, replica).second, "two replicas are elected in the same term");
     const Index index = required(term);
     const Image& image = images_[replica];

@@ -34,31 +34,19 @@ public:
     }
 
     bool run() {
-        std::size_t at = places_[0].next;
+        std::vector<Step> steps{next_step()};
         while (places_[0].next != end() && tried_.size() < longest) {
-            const Place& place = places_[at];
-            if (place.call) {
-                const Operation& operation = operations_[place.operation];
-                std::uint64_t value = value_;
-                const std::uint64_t result = operation.command.apply(value);
-                const bool fits = !operation.result || result == *operation.result;
-                if (fits && take(place.operation, value)) {
-                    steps_.push_back({at, std::exchange(value_, value)});
-                    lift(at);
-                    most_ = std::max(most_, steps_.size());
-                    at = places_[0].next;
-                } else {
-                    at = place.next;
-                }
-            } else {
+            Step& step = steps.back();
+            if (step.taken) take_back(step);
+            if (step.tried == step.calls.size()) {
                 // An operation has returned that has no place yet: something before was wrong.
-                if (steps_.empty()) return false;
-                const Step step = steps_.back();
-                steps_.pop_back();
-                value_ = step.value;
-                flip(places_[step.place].operation);
-                put_back(step.place);
-                at = places_[step.place].next;
+                steps.pop_back();
+                if (steps.empty()) return false;
+                continue;
+            }
+            if (take(step)) {
+                most_ = std::max(most_, steps.size());
+                steps.push_back(next_step());
             }
         }
         return true;
@@ -80,19 +68,52 @@ private:
         std::size_t before = 0;
         std::size_t next = 0;
     };
+    /// One of the operations is the next.
     struct Step {
-        std::size_t place;
-        std::uint64_t value;  ///< before it
+        std::vector<std::size_t> calls;  ///< those that may be
+        std::size_t tried = 0;           ///< so many of them were tried
+        bool taken = false;              ///< the last one of these is the next
+        std::uint64_t value = 0;         ///< before it
     };
 
     std::size_t end() const { return places_.size() - 1; }
     void flip(std::size_t operation) { done_[operation / 64] ^= std::uint64_t{1} << (operation % 64); }
-    /// False if the same set of operations has led to that value before.
-    bool take(std::size_t operation, std::uint64_t value) {
-        flip(operation);
-        if (tried_.emplace(done_, value).second) return true;
-        flip(operation);
-        return false;
+
+    /// All that were called before the first of those that are left has returned.
+    Step next_step() const {
+        Step step;
+        for (std::size_t at = places_[0].next; at != end() && places_[at].call; at = places_[at].next) {
+            step.calls.push_back(at);
+        }
+        std::stable_sort(step.calls.begin(), step.calls.end(), [&](std::size_t a, std::size_t b) {
+            return operations_[places_[a].operation].hint < operations_[places_[b].operation].hint;
+        });
+        step.value = value_;
+        return step;
+    }
+    /// Tries the next one. False if its result would be another, or if the same operations have led to the same value
+    /// before.
+    bool take(Step& step) {
+        const std::size_t call = step.calls[step.tried++];
+        const std::size_t number = places_[call].operation;
+        std::uint64_t value = step.value;
+        const std::uint64_t result = operations_[number].command.apply(value);
+        if (operations_[number].result.value_or(result) != result) return false;
+        flip(number);
+        if (!tried_.emplace(done_, value).second) {
+            flip(number);
+            return false;
+        }
+        lift(call);
+        value_ = value;
+        return step.taken = true;
+    }
+    void take_back(Step& step) {
+        const std::size_t call = step.calls[step.tried - 1];
+        step.taken = false;
+        value_ = step.value;
+        flip(places_[call].operation);
+        put_back(call);
     }
     void lift(std::size_t call) {
         for (const std::size_t each : {call, return_of_[places_[call].operation]}) {
@@ -112,7 +133,6 @@ private:
     std::vector<std::size_t> return_of_;
     std::vector<std::uint64_t> done_;
     std::set<std::pair<std::vector<std::uint64_t>, std::uint64_t>> tried_;
-    std::vector<Step> steps_;
     std::uint64_t value_ = 0;
     std::size_t most_ = 0;
 };

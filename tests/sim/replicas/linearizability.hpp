@@ -18,6 +18,7 @@ struct Operation {
     std::uint64_t called = 0;
     std::uint64_t returned = open;  ///< if it stays open it may have happened at any time since, or may yet happen
     std::optional<std::uint64_t> result;  ///< if it is known
+    std::uint64_t hint = 0;  ///< what is tried first: operations in this order
 };
 
 /// Whether there is an order of the operations which explains all results, and in which each operation stands at a

@@ -110,11 +110,12 @@ void World::end(std::size_t operation, Ending ending) {
     if (submitter != nobody) at(chance_.around(conditions_.thinks), [this, submitter] { submit(submitter); });
 }
 
-/// Whoever does not know the result knows at least that the command took effect before this.
+/// Even if nobody hears the result, the command took effect before this.
 void World::happened(const Entry& entry) {
     if (entry.kind != EntryKind::command) return;
     Operation& operation = operations_.at(Command::decode(entry.body).number);
     if (operation.returned == Operation::open) operation.returned = ++stamp_;
+    operation.hint = 2 * entry.id.index;
 }
 
 void World::done_applying(Replica& replica, const Entry& entry, std::uint64_t result) {
@@ -147,6 +148,7 @@ void World::read_now(Replica& replica) {
         const std::size_t number = each->second;
         if (endings_[number] != Ending::none) continue;
         operations_[number].result = replica.service.read(operations_[number].command.key);
+        operations_[number].hint = 2 * replica.service.applied().index + 1;
         operations_[number].returned = ++stamp_;
         ++result_.reads;
         end(number, Ending::done);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <exception>
 
 namespace cluster::sim::replicas {
 
@@ -108,9 +109,9 @@ Result World::run() {
             }
         }
         check_history();
-    } catch (const Violation& violation) {
+    } catch (const std::exception& error) {
         result_.failed = true;
-        result_.why = violation.what();
+        result_.why = error.what();
         result_.at = now_;
         note(99, 0, [&] { return "FAILED: " + result_.why; });
     }
