@@ -101,7 +101,9 @@ void Raft::fetched(const DiskId& reader, std::vector<Entry> entries, Moment now)
         if (progress == nullptr) return;
         progress->fetching = false;
         dirty_ = true;
-        const bool wanted = !entries.empty() && entries.front().id.index == progress->next();
+        // If the log has been cut behind them meanwhile, a snapshot is offered.
+        const bool wanted = !entries.empty() && entries.front().id.index == progress->next() &&
+                            log_.term_at(progress->next() - 1);
         if (wanted && progress->may_send(options_.max_in_flight)) send_entries(reader, *progress, std::move(entries));
     });
 }
@@ -204,7 +206,9 @@ void Raft::send(const DiskId& to, Term term, Body body, std::uint64_t after) {
 
 /// Orders to be written what has not been yet. The number of the newest write.
 std::uint64_t Raft::write() {
-    const HardState state{term_, vote_, commit_};
+    // No more is called committed than what the writes before this one hold: of this one, a crash may leave the state
+    // without the entries, and then others stand in their places.
+    const HardState state{term_, vote_, std::min(commit_, ordered_)};
     const bool promised = term_ != written_state_.term || vote_ != written_state_.vote;
     const Index last = log_.last().index;
     if (!promised && !begin_after_ && ordered_ == last) return last_write_;

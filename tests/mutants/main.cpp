@@ -1,5 +1,6 @@
 #include "mutants/switch.hpp"
 #include "mutants/table.hpp"
+#include "sim/replicas/world.hpp"
 #include "sim/world.hpp"
 
 #include <sys/resource.h>
@@ -48,29 +49,40 @@ void say(int pipe, const std::string& line) {
     if (::write(pipe, line.data(), line.size()) != static_cast<ssize_t>(line.size())) ::_exit(2);
 }
 
-std::string run(std::uint64_t seed, std::uint64_t nodes) {
-    sim::Plan plan;
-    plan.seed = seed;
-    plan.nodes = nodes;
-    try {
-        const sim::Result result = sim::World(plan).run();
-        if (!result.failed) return {};
-        char at[32];
-        std::snprintf(at, sizeof at, "%.1f s, ", std::chrono::duration<double>(result.at).count());
-        return at + result.why;
-    } catch (const std::exception& error) {
-        return std::string("exception: ") + error.what();
-    }
-}
-
 /// What a child is to do.
 struct Task {
     unsigned mutant = 0;
     std::uint64_t nodes = 0;
     std::uint64_t seeds = 0;
+    bool replicas = false;
     bool all = false;  ///< does not stop at the first seed that catches it
     std::uint64_t first = 1;
 };
+
+template <class Result>
+std::string verdict_of(const Result& result) {
+    if (!result.failed) return {};
+    char at[32];
+    std::snprintf(at, sizeof at, "%.1f s, ", std::chrono::duration<double>(result.at).count());
+    return at + result.why;
+}
+
+std::string run(std::uint64_t seed, const Task& task) {
+    try {
+        if (task.replicas) {
+            sim::replicas::Plan plan;
+            plan.seed = seed;
+            if (task.nodes != 0) plan.least_voters = plan.most_voters = task.nodes;
+            return verdict_of(sim::replicas::World(plan).run());
+        }
+        sim::Plan plan;
+        plan.seed = seed;
+        plan.nodes = task.nodes;
+        return verdict_of(sim::World(plan).run());
+    } catch (const std::exception& error) {
+        return std::string("exception: ") + error.what();
+    }
+}
 
 Child start(const Task& task) {
     int ends[2];
@@ -102,7 +114,7 @@ Child start(const Task& task) {
         const rlimit seconds{so_far + most_seconds, RLIM_INFINITY};
         ::setrlimit(RLIMIT_CPU, &seconds);
         say(ends[1], "seed " + std::to_string(seed) + "\n");
-        const std::string why = run(seed, task.nodes);
+        const std::string why = run(seed, task);
         if (!why.empty()) {
             say(ends[1], "caught " + why + "\n");
             if (!task.all) break;
@@ -180,16 +192,24 @@ unsigned long long count(std::uint64_t value) {
 
 /// Without a mutant each of the seeds must be well, otherwise nothing is proved by what fails with one.
 bool well_without(const std::vector<Task>& tasks, std::size_t jobs) {
-    std::map<std::uint64_t, std::uint64_t> seeds;  // by nodes
-    for (const Task& task : tasks) seeds[task.nodes] = std::max(seeds[task.nodes], task.seeds);
+    std::map<std::pair<bool, std::uint64_t>, std::uint64_t> seeds;  // by simulator and nodes
+    for (const Task& task : tasks) {
+        std::uint64_t& most = seeds[{task.replicas, task.nodes}];
+        most = std::max(most, task.seeds);
+    }
     std::vector<Task> healthy;
     const bool rates = tasks.front().all;
-    for (const auto& [nodes, most] : seeds) {
-        healthy.push_back({.mutant = 0, .nodes = nodes, .seeds = most, .all = rates});
+    for (const auto& [kind, most] : seeds) {
+        healthy.push_back(
+            {.mutant = 0, .nodes = kind.second, .seeds = most, .replicas = kind.first, .all = rates});
     }
     bool well = true;
     run_all(healthy, jobs, [&](const Task& task, const Verdict& verdict) {
-        std::printf("no mutant, %llu nodes: ", count(task.nodes));
+        if (task.replicas && task.nodes == 0) {
+            std::printf("no mutant, 1 to 7 voters: ");
+        } else {
+            std::printf("no mutant, %llu %s: ", count(task.nodes), task.replicas ? "voters" : "nodes");
+        }
         if (verdict.caught) {
             well = false;
             std::printf("%llu seeds fail, the first is %llu: %s\n", count(verdict.times), count(verdict.seed),
@@ -245,7 +265,7 @@ int main(int argc, char** argv) {
     for (unsigned number = 1; number <= std::size(all); ++number) {
         const Mutant& mutant = all[number - 1];
         if (!only.empty() && only != mutant.name) continue;
-        tasks.push_back({number, mutant.nodes, rate != 0 ? rate : mutant.seeds, rate != 0});
+        tasks.push_back({number, mutant.nodes, rate != 0 ? rate : mutant.seeds, mutant.replicas, rate != 0});
     }
     if (tasks.empty()) {
         std::fputs("No mutant has this name; these have one:\n", stderr);

@@ -3,8 +3,9 @@
 
 weave.py SRC OUT TABLE...
 
-SRC is src; the copies of its folders base and core go to OUT, the list of mutants to OUT/mutants/table.hpp. In a replacement the word
-MUTANT becomes a call that says whether this mutant is switched on. An edit without it may only add lines, for instance
+SRC is src; the copies of its folders base, core and consensus go to OUT, the list of mutants to OUT/mutants/table.hpp.
+Mutants of consensus are for the simulator of replicas, and `nodes` counts voters. In a replacement the word MUTANT
+becomes a call that says whether this mutant is switched on. An edit without it may only add lines, for instance
 a member. An original text that is not in its file exactly once is an error: an engine that changes takes its mutants
 along.
 """
@@ -14,7 +15,7 @@ import re
 import sys
 import tomllib
 
-FOLDERS = ("base", "core")
+FOLDERS = ("base", "core", "consensus")
 SWITCH = '#include "mutants/switch.hpp"\n'
 FIELDS = {"name": str, "wrong": str, "rule": str, "seeds": int, "nodes": int, "edit": list}
 
@@ -102,7 +103,9 @@ def table(mutants):
     lines = ["#pragma once", "", '#include "mutants/switch.hpp"', "", "namespace cluster::mutants {", "",
              "inline const Mutant all[] = {"]
     for mutant in mutants:
-        lines.append(f"    {{{quoted(mutant['name'])}, {mutant['seeds']}, {mutant['nodes']}}},")
+        replicas = any(edit["file"].startswith("consensus/") for edit in mutant["edit"])
+        lines.append(f"    {{{quoted(mutant['name'])}, {mutant['seeds']}, {mutant['nodes']}, "
+                     f"{str(replicas).lower()}}},")
     return "\n".join(lines + ["};", "", "}  // namespace cluster::mutants", ""])
 
 

@@ -1,4 +1,5 @@
 #include "lifeguard.hpp"
+#include "replicas/world.hpp"
 #include "world.hpp"
 
 #include <algorithm>
@@ -20,6 +21,7 @@ using cluster::sim::Lifeguard;
 using cluster::sim::Plan;
 using cluster::sim::Result;
 using cluster::sim::World;
+namespace replicas = cluster::sim::replicas;
 
 struct Range {
     std::uint64_t first = 0;
@@ -28,21 +30,23 @@ struct Range {
 
 struct Arguments {
     Range seeds{1, 100};
-    Range nodes{5, 5};
+    Range nodes{};  ///< 0..0: the usual ones
     std::uint64_t jobs = 1;
     bool trace = false;
     bool lifeguard = false;
+    bool replicas = false;
 };
 
 int usage() {
     std::fputs(
-        "Usage: cluster-sim [--seeds A..B] [--nodes N | --nodes A..B] [--jobs N] [--trace] [--lifeguard]\n"
+        "Usage: cluster-sim [--seeds A..B] [--nodes N | --nodes A..B] [--jobs N] [--trace] [--lifeguard | --replicas]\n"
         "Runs the engines of N nodes (default 5; 2 to 200) in virtual time, once for each seed (default 1..100),\n"
         "with faults drawn from the seed, and checks what the library promises. With a range of nodes their number\n"
         "is drawn from the seed, too. --jobs runs so many seeds at a time. --trace prints what happens; a failing\n"
         "seed prints its trace anyway. Every fourth seed runs twice and must do the same both times. --lifeguard\n"
-        "instead stops 1, 4, 16, 32 of 100 nodes again and again and counts whom that makes fail. Exit status 1 if\n"
-        "a seed fails.\n",
+        "instead stops 1, 4, 16, 32 of 100 nodes again and again and counts whom that makes fail. --replicas instead\n"
+        "runs the consensus of N voters (default 1..7) on simulated disks; a failing seed prints its last events.\n"
+        "Exit status 1 if a seed fails.\n",
         stderr);
     return 2;
 }
@@ -67,18 +71,22 @@ bool parse(int argc, char** argv, Arguments& arguments) {
             arguments.trace = true;
         } else if (argument == "--lifeguard") {
             arguments.lifeguard = true;
+        } else if (argument == "--replicas") {
+            arguments.replicas = true;
         } else if (argument == "--seeds" && more) {
             if (!range(argv[++i], arguments.seeds)) return false;
         } else if (argument == "--nodes" && more) {
-            if (!range(argv[++i], arguments.nodes)) return false;
-            if (arguments.nodes.first < 2 || arguments.nodes.last > 200) return false;
+            if (!range(argv[++i], arguments.nodes) || arguments.nodes.first == 0) return false;
         } else if (argument == "--jobs" && more) {
             if (!number(argv[++i], arguments.jobs) || arguments.jobs < 1 || arguments.jobs > 256) return false;
         } else {
             return false;
         }
     }
-    return true;
+    Range& nodes = arguments.nodes;
+    if (nodes.first == 0) nodes = arguments.replicas ? Range{1, 7} : Range{5, 5};
+    if (arguments.replicas) return !arguments.lifeguard && nodes.last <= 7;
+    return nodes.first >= 2 && nodes.last <= 200;
 }
 
 /// Calls `make(i)` for 0 to `count` - 1, on several threads, and `take(i, what it returned)` in order on this one.
@@ -175,6 +183,60 @@ int run_seeds(const Arguments& arguments) {
     return failures == 0 ? 0 : 1;
 }
 
+replicas::Result run_replicas(const Arguments& arguments, std::uint64_t seed) {
+    constexpr std::size_t all = ~std::size_t{0};
+    constexpr std::size_t last_ones = 100;
+    replicas::Plan plan;
+    plan.seed = seed;
+    plan.least_voters = arguments.nodes.first;
+    plan.most_voters = arguments.nodes.last;
+    plan.lines = arguments.trace ? all : 0;
+    replicas::Result result = replicas::World(plan).run();
+    if (!result.failed && seed % 4 == 0 && replicas::World(plan).run().hash != result.hash) {
+        result.failed = true;
+        result.why = "two runs of this seed differ";
+    }
+    if (result.failed && !arguments.trace) {
+        plan.lines = last_ones;
+        result.trace = replicas::World(plan).run().trace;
+    }
+    return result;
+}
+
+int run_all_replicas(const Arguments& arguments) {
+    const auto begin = std::chrono::steady_clock::now();
+    replicas::Result sum;
+    std::uint64_t failures = 0;
+    const std::uint64_t first = arguments.seeds.first;
+    in_order(
+        arguments.seeds.last - first + 1, arguments.jobs,
+        [&](std::uint64_t i) { return run_replicas(arguments, first + i); },
+        [&](std::uint64_t i, const replicas::Result& result) {
+            for (const auto of : {&replicas::Result::events, &replicas::Result::messages, &replicas::Result::commands,
+                                  &replicas::Result::reads, &replicas::Result::unknown, &replicas::Result::leaders,
+                                  &replicas::Result::crashes, &replicas::Result::cuts, &replicas::Result::snapshots,
+                                  &replicas::Result::installs, &replicas::Result::transfers,
+                                  &replicas::Result::disks_lost}) {
+                sum.*of += result.*of;
+            }
+            for (const std::string& line : result.trace) std::puts(line.c_str());
+            if (!result.failed) return;
+            ++failures;
+            std::printf("seed %llu with %llu voters failed at %.6f s: %s\n", count(first + i), count(result.voters),
+                        std::chrono::duration<double>(result.at).count(), result.why.c_str());
+        });
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    std::printf(
+        "cluster-sim --replicas: seeds %llu..%llu, %llu..%llu voters: %llu failed; %llu events, %llu messages, %llu "
+        "commands and %llu reads answered, %llu unknown, %llu leaders, %llu transfers, %llu crashes, %llu cuts, %llu "
+        "snapshots, %llu received, %llu disks lost, %.1f s\n",
+        count(first), count(arguments.seeds.last), count(arguments.nodes.first), count(arguments.nodes.last),
+        count(failures), count(sum.events), count(sum.messages), count(sum.commands), count(sum.reads),
+        count(sum.unknown), count(sum.leaders), count(sum.transfers), count(sum.crashes), count(sum.cuts),
+        count(sum.snapshots), count(sum.installs), count(sum.disks_lost), seconds);
+    return failures == 0 ? 0 : 1;
+}
+
 int run_lifeguards(const Arguments& arguments) {
     constexpr std::size_t stalled[] = {1, 4, 16, 32};
     bool hold = true;
@@ -207,5 +269,6 @@ int run_lifeguards(const Arguments& arguments) {
 int main(int argc, char** argv) {
     Arguments arguments;
     if (!parse(argc, argv, arguments)) return usage();
+    if (arguments.replicas) return run_all_replicas(arguments);
     return arguments.lifeguard ? run_lifeguards(arguments) : run_seeds(arguments);
 }

@@ -1,0 +1,127 @@
+#include "sim/replicas/text.hpp"
+#include "sim/replicas/world.hpp"
+
+#include <algorithm>
+
+namespace cluster::sim::replicas {
+
+using namespace consensus;
+
+/// Whether these are a majority of the voters, of both sets if there are two.
+bool World::is_majority(const std::vector<bool>& has) const {
+    const auto of = [&](const std::set<DiskId>& voters) {
+        std::size_t count = 0;
+        for (const auto& each : replicas_) count += has[each->place] && voters.contains(each->id) ? 1 : 0;
+        return voters.empty() || 2 * count > voters.size();
+    };
+    return of(configuration_.voters) && of(configuration_.voters_before);
+}
+
+/// From now on a majority that is drawn is well, and so are some others. The rest stays as bad as it can be for good.
+void World::heal() {
+    healed_ = true;
+    healed_at_ = now_;
+    ++cut_epoch_;
+    for (Link& link : links_) link.cuts = 0;
+    conditions_.loss = conditions_.late = conditions_.told_lost = 0;
+    conditions_.late_tick = {};
+    for (Duration* each : {&conditions_.delay, &conditions_.write, &conditions_.read, &conditions_.apply}) {
+        *each = std::min(*each, conditions_.timeout / 200);
+    }
+    choose_core();
+    for (const auto& each : replicas_) {
+        each->slow_until = {};
+        if (each->frozen) continue;
+        // Whoever repairs this group restarts what hangs, and lets each of them lead.
+        if (each->hangs_until > now_ || !each->options.may_campaign) crash(*each);
+        each->hangs_until = {};
+        each->options.may_campaign = true;
+        restart(*each, chance_.around(conditions_.timeout / 10));
+    }
+    for (const auto& each : replicas_) {
+        if (each->frozen) freeze(*each);
+    }
+}
+
+void World::choose_core() {
+    std::vector<Replica*> left;
+    for (const auto& each : replicas_) {
+        each->frozen = true;
+        if (!each->lost) left.push_back(each.get());
+    }
+    for (std::size_t i = left.size(); i > 1; --i) std::swap(left[i - 1], left[chance_.below(i)]);
+    std::vector<bool> core(replicas_.size());
+    for (Replica* each : left) {
+        if (is_majority(core)) break;
+        if (!each->options.may_vote || !each->votes) continue;
+        core[each->place] = true;
+        each->frozen = false;
+    }
+    const bool all = chance_.coin();
+    for (Replica* each : left) {
+        if (all || chance_.below(4) == 0) each->frozen = false;
+    }
+    note(40, 0, [&] {
+        std::string names;
+        for (const auto& each : replicas_) names += each->frozen ? "" : " " + each->name;
+        return "HEALED:" + names;
+    });
+}
+
+void World::freeze(Replica& replica) {
+    const std::size_t way = chance_.below(6);
+    static constexpr const char* ways[] = {"dead", "cut off", "mute", "deaf", "led round in a circle", "unable to write"};
+    note(41, replica.place, [&] { return replica.name + " stays " + ways[way]; });
+    if (way == 0) return crash(replica);
+    if (way == 5) {
+        replica.hangs_until = never;
+        return;
+    }
+    // Of those who are well, one that it hears and another one that hears it: no two can make it lead.
+    std::size_t heard = replicas_.size();
+    std::size_t hears = replicas_.size();
+    for (const auto& each : replicas_) {
+        if (way != 4 || each->frozen) continue;
+        (heard == replicas_.size() ? heard : hears) = each->place;
+    }
+    for (const auto& each : replicas_) {
+        if (each.get() == &replica) continue;
+        const bool well = !each->frozen;
+        if (!(well && way == 3) && each->place != hears) cut(replica.place, each->place, 1);
+        if (!(well && way == 2) && each->place != heard) cut(each->place, replica.place, 1);
+    }
+}
+
+/// Whether those who are to be well are, and agree in everything.
+bool World::well(std::string& why) {
+    const Replica* leads = nullptr;
+    for (const auto& each : replicas_) {
+        if (each->frozen) continue;
+        if (!each->raft) return why = each->name + " does not run", false;
+        if (each->raft->role() != Role::leader) continue;
+        if (leads != nullptr) return why = "two lead", false;
+        leads = each.get();
+    }
+    if (leads == nullptr) return why = "nobody leads", false;
+    const Raft& first = *leads->raft;
+    if (after_healing_ < 12) return why = "only " + std::to_string(after_healing_) + " operations were answered", false;
+    if (first.commit() != first.log().last().index) return why = "not everything is committed", false;
+    for (const auto& each : replicas_) {
+        if (each->frozen) continue;
+        if (each->raft->leader() != leads->id) return why = each->name + " does not follow the leader", false;
+        if (each->raft->commit() != first.commit()) return why = each->name + " does not know what is committed", false;
+        if (each->service.applied().index != first.commit()) return why = each->name + " has not applied all", false;
+    }
+    for (const auto& each : replicas_) {
+        check(each->frozen || each->service.hash() == leads->service.hash(), "two replicas end with different states");
+    }
+    const std::pair<std::size_t, Term> now(leads->place, first.term());
+    if (!resting_) {
+        resting_ = now;
+        resting_since_ = now_;
+    }
+    check(*resting_ == now, "at rest another one begins to lead");
+    return true;
+}
+
+}  // namespace cluster::sim::replicas
