@@ -11,7 +11,8 @@
 
 namespace cluster::consensus {
 
-// What the machine wants done, in this order. Beside these there is `Write`.
+// What the machine wants done, in this order. Beside these there is `Write`. Each `Fetch`, `FetchChunk` and `StoreChunk`
+// must be answered exactly once, however late.
 
 /// Leaves as soon as the writes up to `after` are durable; 0: at once.
 struct Send {
@@ -26,23 +27,28 @@ struct Apply {
 struct Load {
     SnapshotId snapshot;
 };
-/// Entries of the log, which are on disk, to be read for a member or for this replica itself: `Raft::fetched`.
+/// Entries of the log, which are on disk, to be read for a member or for this replica itself: `Raft::fetched`. They may
+/// have been cut off meanwhile: then none.
 struct Fetch {
     DiskId reader;
     Index from = 0;
     Index end = 0;         ///< not this one any more
     std::size_t most = 0;  ///< bytes; but at least one entry
 };
-/// A piece of a snapshot, to be read for a member: `Raft::chunk_fetched`.
+/// A piece of a snapshot, to be read for a member: `Raft::chunk_fetched`. `offset` comes from that member, and may lie
+/// beyond the end.
 struct FetchChunk {
     DiskId reader;
     LogId snapshot;
     std::uint64_t offset = 0;
     std::size_t most = 0;
 };
-/// A piece of a snapshot, to be stored if it follows what is there: `Raft::chunk_stored`.
+/// A piece of a snapshot, to be stored if it follows what is there: `Raft::chunk_stored`. Two leaders, or one at two times,
+/// may write the same state as different bytes. So what is there counts only if all of it came with the same `from`,
+/// `term`, `Chunk::snapshot` and `Chunk::size`; else it is dropped first.
 struct StoreChunk {
     DiskId from;
+    Term term = 0;
     Chunk chunk;
 };
 /// What the read with that number asks for is in the state as soon as `index` is applied.

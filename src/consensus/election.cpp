@@ -14,9 +14,13 @@ void Raft::campaign(bool trial, bool appointed, Moment now) {
         enter_term(term_ + 1);
         vote_ = options_.self;
     }
-    Candidacy candidacy{trial, {}, trial ? 0 : write(), election_deadline()};
+    // Each trial has a number of its own, so that no late answer to an older one counts.
+    const std::uint64_t number = trial ? (dice_.next() >> 2) | 1 : 0;
+    Candidacy candidacy{number, {}, trial ? 0 : write(), election_deadline()};
+    // While the leader is said to be gone, the others may not know yet. They are asked again soon.
+    if (trial && hinted_ && now_ < *hinted_) candidacy.deadline = now_ + round_of_turns();
     role_ = candidacy;
-    const VoteRequest request{log_.last(), trial, appointed};
+    const VoteRequest request{log_.last(), number, appointed};
     for (const DiskId& disk : configuration().members()) {
         if (disk != options_.self && configuration().votes(disk)) {
             send(disk, trial ? term_ + 1 : term_, request, candidacy.own_vote);
@@ -30,15 +34,13 @@ void Raft::count_votes(Moment now) {
     if (candidacy.own_vote <= written_) candidacy.votes[options_.self] = true;
     const Ballot result = ballot(configuration(), candidacy.votes);
     if (result == Ballot::won) {
-        if (candidacy.trial) return campaign(false, false, now);
+        if (candidacy.trial != 0) return campaign(false, false, now);
         // Who would see this term again after a crash, without remembering it, must not lead it.
         if (candidacy.own_vote <= written_) return lead(now);
     }
     if (result == Ballot::lost) {
         follow();
-        if (hinted_ && now_ < *hinted_) {
-            std::get<Following>(role_).deadline = now_ + step * static_cast<int>(configuration().voters.size());
-        }
+        if (hinted_ && now_ < *hinted_) std::get<Following>(role_).deadline = now_ + round_of_turns();
     }
 }
 
@@ -52,9 +54,10 @@ bool Raft::loyal() const {
 void Raft::on(const Message& message, const VoteRequest& request, Moment) {
     if (!options_.may_vote) return;
     const bool up_to_date = request.last >= log_.last();
-    if (request.trial) {
-        const bool granted = up_to_date && message.term > term_ && !loyal();
-        return send(message.from, granted ? message.term : term_, VoteAnswer{true, granted}, 0);
+    if (request.trial != 0) {
+        // Whoever cannot write could not keep the promise.
+        const bool granted = up_to_date && message.term > term_ && !loyal() && !disk_hangs();
+        return send(message.from, granted ? message.term : term_, VoteAnswer{request.trial, granted}, after_state());
     }
     const bool free = vote_ == message.from || (!vote_ && !leader());
     const bool granted = up_to_date && free;
@@ -62,13 +65,13 @@ void Raft::on(const Message& message, const VoteRequest& request, Moment) {
         vote_ = message.from;
         if (auto* following = std::get_if<Following>(&role_)) following->deadline = election_deadline();
     }
-    send(message.from, VoteAnswer{false, granted}, after_state());
+    send(message.from, VoteAnswer{0, granted}, after_state());
 }
 
 void Raft::on(const Message& message, const VoteAnswer& answer, Moment now) {
     auto* candidacy = std::get_if<Candidacy>(&role_);
     if (candidacy == nullptr || candidacy->trial != answer.trial) return;
-    if (answer.trial && answer.granted && message.term != term_ + 1) return;
+    if (answer.trial != 0 && answer.granted && message.term != term_ + 1) return;
     candidacy->votes.emplace(message.from, answer.granted);
     count_votes(now);
 }

@@ -6,54 +6,78 @@
 
 namespace cluster::consensus {
 
-/// The leader of the present term speaks.
-void Raft::hear(const Message& message) {
-    require(!leader() || leader() == message.from, "two lead in the same term");
-    role_ = Following{message.from, now_, election_deadline()};
+/// The leader of the present term speaks. False if it is none: a group that this replica does not know yet may be led by
+/// one that is no member here, but nobody else takes the place of a leader that is known.
+bool Raft::hear(const Message& message) {
+    const DiskId known = leader();
+    if (known && known != message.from) {
+        const auto is_member = [this](const DiskId& disk) { return configuration().members().contains(disk); };
+        require(!is_member(known) || !is_member(message.from), "two lead in the same term");
+        return false;
+    }
+    role_ = Following{message.from, now_, election_deadline(), known ? std::get<Following>(role_).agreed : 0};
     hinted_.reset();
+    return true;
 }
 
 void Raft::on(const Message& message, const Append& append, Moment) {
-    hear(message);
-    // What is committed is the same here and there.
-    if (append.before.index < commit_) return send(message.from, AppendAnswer{commit_, 0, {}}, after_all());
-    if (!log_.contains(append.before)) {
-        const LogId hint = log_.common({append.before.term, std::min(append.before.index, log_.last().index)});
-        return send(message.from, AppendAnswer{0, append.before.index, hint}, after_state());
+    if (!hear(message)) return;
+    // What is committed is the same here and there, so it needs no look.
+    LogId before = append.before;
+    auto entry = append.entries.begin();
+    if (before.index < commit_) {
+        const auto skipped = std::min<Index>(commit_ - before.index, append.entries.size());
+        entry += static_cast<std::ptrdiff_t>(skipped);
+        before = {*log_.term_at(commit_), commit_};
+    }
+    if (!log_.contains(before)) {
+        const LogId hint = log_.common({before.term, std::min(before.index, log_.last().index)});
+        return send(message.from, AppendAnswer{0, before.index, hint, options_.may_vote}, after_state());
     }
     // Only an entry that differs is replaced, and those behind it. A late message must not shorten the log.
-    Index last = append.before.index;
-    for (const Entry& entry : append.entries) {
-        require(entry.id.index == ++last, "a leader sends entries that are not neighbours");
-        if (log_.contains(entry.id)) continue;
+    Index last = before.index;
+    for (; entry != append.entries.end(); ++entry) {
+        require(entry->id.index == ++last, "a leader sends entries that are not neighbours");
+        if (log_.contains(entry->id)) continue;
         if (last <= log_.last().index) truncate(last);
-        this->append(entry);
+        this->append(*entry);
     }
-    if (const Index known = std::min(append.commit, last); known > commit_) committed(known);
-    send(message.from, AppendAnswer{last, 0, {}}, after_all());
+    agree(last, append.commit);
+    send(message.from, AppendAnswer{last, 0, {}, options_.may_vote}, after_all());
+}
+
+/// Up to `last` this log is that of the leader, and as much of that as the leader says is committed.
+void Raft::agree(Index last, Index commit) {
+    Index& agreed = std::get<Following>(role_).agreed;
+    agreed = std::max(agreed, last);
+    if (const Index known = std::min(commit, agreed); known > commit_) committed(known);
 }
 
 void Raft::on(const Message& message, const Heartbeat& heartbeat, Moment now) {
-    hear(message);
-    // The leader names no more than what this log is known to share with its own.
-    if (heartbeat.commit > commit_) committed(heartbeat.commit);
-    send(message.from, HeartbeatAnswer{heartbeat.round, now.wall}, after_state());
+    if (!hear(message)) return;
+    agree(0, heartbeat.commit);
+    send(message.from, HeartbeatAnswer{heartbeat.round, now.wall, options_.may_vote}, after_state());
 }
 
 void Raft::on(const Message& message, const Chunk& chunk, Moment) {
-    hear(message);
+    if (!hear(message) || !Configuration::decode(chunk.snapshot.configuration.view())) return;
     const LogId& at = chunk.snapshot.last;
-    if (at.index <= commit_) return send(message.from, ChunkAnswer{at, chunk.size, true}, after_all());
+    // A snapshot holds nothing that is not committed.
+    if (log_.contains(at)) agree(at.index, at.index);
+    if (at.index <= commit_) {
+        return send(message.from, ChunkAnswer{at, chunk.size, true, options_.may_vote}, after_all());
+    }
     if (std::exchange(storing_, true)) return;  // the leader will ask again
-    emit(StoreChunk{message.from, chunk});
+    emit(StoreChunk{message.from, message.term, chunk});
 }
 
 void Raft::chunk_stored(const StoreChunk& stored, std::uint64_t next, bool complete, Moment now) {
     guarded(now, [&] {
         storing_ = false;
-        if (complete && stored.chunk.snapshot.last.index > commit_) install(stored.chunk.snapshot);
+        const LogId& at = stored.chunk.snapshot.last;
+        if (complete && at.index > commit_) install(stored.chunk.snapshot);
         if (leader() == stored.from) {
-            send(stored.from, ChunkAnswer{stored.chunk.snapshot.last, next, complete}, after_all());
+            send(stored.from, ChunkAnswer{at, next, complete, options_.may_vote}, after_all());
         }
     });
 }
@@ -65,19 +89,16 @@ void Raft::install(const SnapshotId& snapshot) {
     newest_ = snapshot;
     if (log_.contains(snapshot.last)) {
         log_.rebase(snapshot);
-        while (configurations_.size() > 1 && configurations_[1].index <= snapshot.last.index) {
-            configurations_.pop_front();
-        }
+        forget_configurations();
     } else {
         log_.reset(snapshot);
         configurations_.clear();
         configurations_.push_back({snapshot.last.index, *configuration});
-        ordered_ = snapshot.last.index;
+        last_ordered_ = snapshot.last.index;
         begin_after_ = snapshot;
     }
     commit_ = handed_ = applied_ = snapshot.last.index;
     applying_ = {};
-    fetching_ = false;
     emit(Load{snapshot});
 }
 

@@ -32,7 +32,10 @@ Introduction Founding::introduction() const {
 }
 
 void Founding::introduced(const Introduction& other) {
-    if (other.disk == self_.disk) return;
+    if (other.disk == self_.disk) {
+        twins_.insert(other.name);
+        return;
+    }
     met_[other.disk] = other;
     go_on();
 }
@@ -40,10 +43,15 @@ void Founding::introduced(const Introduction& other) {
 void Founding::gone(const DiskId& disk) {
     met_.erase(disk);
     asked_by_.erase(disk);
+    go_on();  // it may have stood in the way
+}
+
+void Founding::remind() {
+    go_on();
 }
 
 void Founding::receive(const DiskId& from, const AskPromise& asked) {
-    if (!promise_) {
+    if (!promise_ && twins_.empty()) {
         const auto own = asked.promise.disks.find(self_.name);
         const bool meant = own != asked.promise.disks.end() && own->second == self_.disk;
         std::set<std::string> names;
@@ -52,7 +60,7 @@ void Founding::receive(const DiskId& from, const AskPromise& asked) {
         asked_by_.insert(from);
         return keep(asked.promise, false);
     }
-    if (*promise_ != asked.promise) return;  // a promise is given once
+    if (promise_ != asked.promise) return;  // a promise is given once
     if (durable_promise_) {
         effects_.emplace_back(Tell{from, Promised{promise_->group}});
     } else {
@@ -93,6 +101,7 @@ std::map<std::string, std::set<DiskId>> Founding::disks_by_name() const {
 
 Hindrance Founding::hindrance() const {
     using Kind = Hindrance::Kind;
+    if (!twins_.empty()) return {Kind::twin, twins_};
     if (durable_founded_) return {};
     Hindrance lost{Kind::disk_lost, {}};
     Hindrance other{Kind::other_promise, {}};
@@ -103,7 +112,13 @@ Hindrance Founding::hindrance() const {
         if (each.founded && !ours) return {Kind::newcomer, {each.name}};
         if (each.voters != self_.voters) voters.names.insert(each.name);
         if (each.promise && !ours) other.names.insert(each.name);
-        if (promise_ && promise_->disks.at(each.name) != disk) lost.names.insert(each.name);
+        if (!promise_) continue;
+        const auto promised = promise_->disks.find(each.name);
+        if (promised == promise_->disks.end()) {
+            voters.names.insert(each.name);  // since the promise, this replica was given other voters
+        } else if (promised->second != disk) {
+            lost.names.insert(each.name);
+        }
     }
     Hindrance two{Kind::two_disks, {}};
     Hindrance absent{Kind::absent, {}};
@@ -121,7 +136,7 @@ Hindrance Founding::hindrance() const {
     }
     Hindrance unanswered{Kind::unanswered, {}};
     if (!promise_) {
-        unanswered.names.insert(*self_.voters.begin());
+        if (!self_.voters.empty()) unanswered.names.insert(*self_.voters.begin());
     } else if (founder()) {
         for (const auto& [name, disk] : promise_->disks) {
             if (disk != self_.disk && !promised_.contains(disk)) unanswered.names.insert(name);
@@ -142,7 +157,7 @@ void Founding::ask() {
 
 /// Takes the next step, if it is this replica's turn.
 void Founding::go_on() {
-    if (founded_) return;
+    if (founded_ || !twins_.empty()) return;
     if (promise_) {
         bool exists = false;  // whoever has promised hears from any other that all have
         for (const auto& [disk, other] : met_) {

@@ -57,6 +57,7 @@ struct Hindrance {
         disk_lost,     ///< these promised with a disk that is not theirs any more
         unanswered,    ///< these have not promised yet
         newcomer,      ///< a group of that name exists, without this disk
+        twin,          ///< these have the same disk: a directory was copied
     };
     Kind kind = Kind::none;
     std::set<std::string> names;
@@ -98,6 +99,8 @@ public:
     void introduced(const Introduction& other);
     /// That replica is not in view any more.
     void gone(const DiskId& disk);
+    /// Once in a while: a question may be lost.
+    void remind();
     void receive(const DiskId& from, const AskPromise& asked);
     void receive(const DiskId& from, const Promised& promised);
     void written();
@@ -123,6 +126,7 @@ private:
     bool durable_promise_;
     bool durable_founded_;
     std::map<DiskId, Introduction> met_;
+    std::set<std::string> twins_;  ///< nodes that say that they have this disk
     std::set<DiskId> promised_;  ///< the founder: who has answered
     std::set<DiskId> asked_by_;  ///< who waits for the promise to be durable
 };

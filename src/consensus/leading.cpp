@@ -9,12 +9,10 @@ namespace cluster::consensus {
 
 void Raft::lead(Moment now) {
     hinted_.reset();
-    auto& leading = role_.emplace<Leadership>(now, log_.last_time());
+    auto& leading = role_.emplace<Leadership>(term_, now, log_.last_time());
     leading.begin = log_.last().index + 1;
     for (const DiskId& disk : configuration().members()) {
-        if (disk == options_.self) continue;
-        Progress& progress = leading.members.emplace(disk, Progress(leading.begin)).first->second;
-        progress.heard(now_);
+        if (disk != options_.self) leading.members.emplace(disk, Progress(leading.begin, now_));
     }
     leading.time.sample(options_.self, now.wall, now_);
     leading.next_heartbeat = now_ + options_.heartbeat;
@@ -28,8 +26,8 @@ void Raft::stop_leading() {
     if (leading == nullptr) return;
     for (const std::uint64_t number : leading->early_reads) emit(ReadRefused{number});
     for (const Reads::Read& read : leading->reads.take_all()) emit(ReadRefused{read.number});
-    const bool replaced = log_.term_at(leading->begin) != term_;  // somebody else has begun a term
-    if (leading->transfer) emit(TransferEnded{leading->transfer->appointed && replaced});
+    // If another term has begun, somebody else has begun it.
+    if (leading->transfer) emit(TransferEnded{leading->transfer->appointed && term_ != leading->term});
 }
 
 Progress* Raft::member(const DiskId& disk) {
@@ -47,7 +45,7 @@ void Raft::tick_leader() {
         leading.next_check = now_ + options_.election_timeout;
         const auto heard = [&](const DiskId& voter) {
             const auto found = leading.members.find(voter);
-            return voter == options_.self || (found != leading.members.end() &&
+            return voter == options_.self || (found != leading.members.end() && found->second.counts() &&
                                               now_ - found->second.heard() < options_.election_timeout);
         };
         if (!majority(configuration(), heard)) return follow();
@@ -113,7 +111,7 @@ Refused Raft::transfer(const DiskId& to, Moment now) {
         Index most = 0;
         for (const auto& [disk, progress] : leading->members) {
             const bool alive = now.steady - progress.heard() < options_.election_timeout;
-            if (alive && configuration().voters.contains(disk) && progress.matched() >= most) {
+            if (alive && progress.counts() && configuration().voters.contains(disk) && progress.matched() >= most) {
                 most = progress.matched();
                 best = disk;
             }
@@ -152,9 +150,7 @@ void Raft::flush() {
 void Raft::ask_members() {
     auto& leading = std::get<Leadership>(role_);
     const std::uint64_t round = leading.reads.ask();
-    for (const auto& [disk, progress] : leading.members) {
-        send(disk, Heartbeat{round, std::min(commit_, progress.matched())}, 0);
-    }
+    for (const auto& [disk, progress] : leading.members) send(disk, Heartbeat{round, commit_}, 0);
 }
 
 /// What a majority has durably, in this term, is committed, with all before it.
@@ -163,7 +159,7 @@ void Raft::advance() {
     const Index index = agreed(configuration(), [&](const DiskId& voter) {
         if (voter == options_.self) return log_.durable();
         const auto found = leading.members.find(voter);
-        return found == leading.members.end() ? 0 : found->second.matched();
+        return found == leading.members.end() || !found->second.counts() ? 0 : found->second.matched();
     });
     if (index <= commit_ || log_.term_at(index) != term_) return;
     leading.uncommitted.remove(index);
@@ -203,7 +199,9 @@ void Raft::replicate(const DiskId& disk, Progress& progress) {
         }
         send_entries(disk, progress, std::move(entries));
     }
-    if (progress.mode() == Progress::Mode::replicate && (progress.asks() || progress.told_commit < commit_)) {
+    // With a full window, the next heartbeat tells what is committed.
+    const bool tells = progress.told_commit < commit_ && progress.may_send(options_.max_in_flight);
+    if (progress.mode() == Progress::Mode::replicate && (progress.asks() || tells)) {
         if (!log_.term_at(progress.next() - 1)) return offer_snapshot(disk, progress);
         send_entries(disk, progress, {});
     }
@@ -216,7 +214,7 @@ void Raft::send_entries(const DiskId& disk, Progress& progress, std::vector<Entr
     require(term.has_value(), "the log does not have what entries were to follow");
     std::size_t cost = 0;
     for (const Entry& entry : entries) cost += entry.cost();
-    progress.sent(before + entries.size(), cost);
+    progress.sent(before + entries.size(), cost, now_);
     progress.told_commit = commit_;
     send(disk, Append{{*term, before}, commit_, std::move(entries)}, 0);
 }
@@ -231,17 +229,19 @@ void Raft::fetch_chunk(const DiskId& disk, Progress& progress) {
     emit(FetchChunk{disk, progress.snapshot(), progress.offset(), options_.chunk});
 }
 
-void Raft::chunk_fetched(const DiskId& reader, const Chunk& chunk, Moment now) {
+void Raft::chunk_fetched(const DiskId& reader, const std::optional<Chunk>& chunk, Moment now) {
     guarded(now, [&] {
         Progress* progress = member(reader);
         if (progress == nullptr) return;
         progress->fetching = false;
         dirty_ = true;
         if (progress->mode() != Progress::Mode::snapshot) return;
-        if (chunk.snapshot.last != progress->snapshot() || chunk.offset != progress->offset()) return;
-        if (chunk.bytes.empty()) return progress->probe();  // it is gone: a newer one will do
-        progress->chunk_sent();
-        send(reader, chunk, 0);
+        if (!chunk) return progress->pause(now_);  // by then there will be a newer one
+        // Meanwhile it may have become another snapshot, or another place.
+        const bool wanted = chunk->snapshot.last == progress->snapshot() && chunk->offset == progress->offset();
+        if (!wanted) return fetch_chunk(reader, *progress);
+        progress->chunk_sent(now_);
+        send(reader, *chunk, 0);
     });
 }
 
@@ -250,13 +250,12 @@ void Raft::chunk_fetched(const DiskId& reader, const Chunk& chunk, Moment now) {
 void Raft::on(const Message& message, const AppendAnswer& answer, Moment) {
     Progress* progress = member(message.from);
     if (progress == nullptr) return;
-    progress->heard(now_);
+    progress->heard(now_, answer.counts);
     dirty_ = true;
     if (answer.rejected != 0) {
-        progress->reject(answer.rejected, log_.common(answer.hint).index);
-    } else {
-        require(answer.matched <= log_.last().index, "a member has more than its leader");
-        if (progress->acknowledge(answer.matched)) advance();
+        progress->reject(answer.rejected, log_.common(answer.hint).index, now_);
+    } else if (answer.matched <= log_.last().index && progress->acknowledge(answer.matched, now_)) {
+        advance();
     }
 }
 
@@ -264,24 +263,25 @@ void Raft::on(const Message& message, const HeartbeatAnswer& answer, Moment) {
     Progress* progress = member(message.from);
     if (progress == nullptr) return;
     auto& leading = std::get<Leadership>(role_);
-    progress->alive(now_);
+    progress->heard(now_, answer.counts);
+    progress->alive(now_, 2 * options_.heartbeat);
+    dirty_ = true;
+    if (!answer.counts) return;
     leading.reads.answered(message.from, answer.round);
     leading.time.sample(message.from, answer.wall, now_);
-    dirty_ = true;
 }
 
 void Raft::on(const Message& message, const ChunkAnswer& answer, Moment) {
     Progress* progress = member(message.from);
     if (progress == nullptr) return;
-    progress->heard(now_);
+    progress->heard(now_, answer.counts);
     dirty_ = true;
     if (progress->mode() != Progress::Mode::snapshot || answer.snapshot != progress->snapshot()) return;
     if (answer.installed) {
         progress->installed();
         return advance();
     }
-    progress->chunk_answered(answer.next);
-    fetch_chunk(message.from, *progress);
+    if (progress->chunk_answered(answer.next, now_)) fetch_chunk(message.from, *progress);
 }
 
 }  // namespace cluster::consensus

@@ -16,8 +16,9 @@ Log::Log(SnapshotId base, std::vector<TermStart> terms, std::optional<Entry> las
         bytes_ = last->cost();
         entries_.push_back(*last);
     }
-    require(!last || (last_ > base_.last.index && term_at(last_) == last->id.term),
-            "the terms of the log do not lead to its last entry");
+    const bool from_base = terms_.empty() ? !last : terms_.front().index == base_.last.index + 1;
+    require(from_base && (!last || (last_ > base_.last.index && term_at(last_) == last->id.term)),
+            "the terms of the log do not lead from its base to its last entry");
 }
 
 std::optional<Term> Log::term_at(Index index) const {

@@ -30,7 +30,7 @@ public:
     /// The log begins behind it. It may be an entry that is still there: the one where the newest snapshot stands.
     const SnapshotId& base() const noexcept { return base_; }
     LogId last() const noexcept { return {term_of_last(), last_}; }
-    /// That of the last entry, which is always in memory.
+    /// That of the last entry, which is in memory, except between `truncate` and `append`.
     Duration last_time() const noexcept { return entries_.empty() ? base_.time : entries_.back().time; }
     Index durable() const noexcept { return durable_; }
     /// The first one that is in memory; one more than `last` if none is.

@@ -9,15 +9,18 @@
 namespace cluster::consensus {
 
 // What replicas say to each other. Messages may be lost, late, doubled, or come in another order.
+//
+// Whoever answers a leader says whether it `counts`: not if its disk has lost what it once acknowledged. Such a disk gets
+// the log, but is part of no majority.
 
-/// "Would you vote for me?", or with `trial`, "would you, if I asked?" (PreVote; Raft thesis, section 9.6).
+/// "Would you vote for me?", or with a trial, "would you, if I asked?" (PreVote; Raft thesis, section 9.6).
 struct VoteRequest {
-    LogId last;             ///< the candidate's last entry
-    bool trial = false;     ///< the message's term is the one that it would begin
-    bool appointed = false; ///< the leader itself has named the candidate, so nobody needs to be loyal to it
+    LogId last;              ///< the candidate's last entry
+    std::uint64_t trial = 0; ///< not 0: a trial, and its number; the message's term is the one that it would begin
+    bool appointed = false;  ///< the leader itself has named the candidate, so nobody needs to be loyal to it
 };
 struct VoteAnswer {
-    bool trial = false;
+    std::uint64_t trial = 0;
     bool granted = false;
 };
 
@@ -32,9 +35,10 @@ struct AppendAnswer {
     Index matched = 0;
     Index rejected = 0;  ///< 0: not rejected
     LogId hint;          ///< if rejected: logs may be the same up to there, and are not behind it
+    bool counts = true;
 };
 
-/// "I lead, and that much is committed of what I know you to have." `round` comes back with the answer.
+/// "I lead, and that much is committed." `round` comes back with the answer.
 struct Heartbeat {
     std::uint64_t round = 0;
     Index commit = 0;
@@ -42,6 +46,7 @@ struct Heartbeat {
 struct HeartbeatAnswer {
     std::uint64_t round = 0;
     Duration wall{};  ///< the wall clock of the one who answers
+    bool counts = true;
 };
 
 /// "Become a candidate now."
@@ -59,6 +64,7 @@ struct ChunkAnswer {
     LogId snapshot;
     std::uint64_t next = 0;
     bool installed = false;  ///< the receiver's log begins behind this snapshot, or is longer
+    bool counts = true;
 };
 
 using Body = std::variant<VoteRequest, VoteAnswer, Append, AppendAnswer, Heartbeat, HeartbeatAnswer, Appoint, Chunk,

@@ -13,8 +13,9 @@ bool Progress::may_send(std::size_t most_bytes) const noexcept {
     return false;
 }
 
-void Progress::sent(Index last, std::size_t cost) {
+void Progress::sent(Index last, std::size_t cost, Time now) {
     asks_ = false;
+    touched_ = now;
     if (mode_ == Mode::probe) {
         waits_ = true;
     } else if (last >= next_) {
@@ -24,8 +25,8 @@ void Progress::sent(Index last, std::size_t cost) {
     }
 }
 
-bool Progress::acknowledge(Index matched) {
-    answered_ = true;
+bool Progress::acknowledge(Index matched, Time now) {
+    touched_ = now;
     while (!in_flight_.empty() && in_flight_.front().last <= matched) {
         bytes_ -= in_flight_.front().cost;
         in_flight_.pop_front();
@@ -43,9 +44,12 @@ bool Progress::acknowledge(Index matched) {
     return news;
 }
 
-bool Progress::reject(Index rejected, Index hint) {
-    answered_ = true;
-    const bool current = mode_ == Mode::replicate ? rejected > matched_ : mode_ == Mode::probe && rejected == next_ - 1;
+bool Progress::reject(Index rejected, Index hint, Time now) {
+    // A disk that does not count may have lost what it had. One that does has not: that is old news.
+    if (!counts_ && rejected <= matched_) matched_ = 0;
+    if (rejected <= matched_) return false;
+    touched_ = now;
+    const bool current = mode_ == Mode::replicate || (mode_ == Mode::probe && rejected == next_ - 1);
     if (!current) return false;
     probe();
     next_ = std::max(std::min(rejected, hint + 1), matched_ + 1);
@@ -60,6 +64,12 @@ void Progress::probe() {
     bytes_ = 0;
 }
 
+void Progress::pause(Time now) {
+    probe();
+    waits_ = true;
+    touched_ = now;
+}
+
 void Progress::begin_snapshot(const LogId& snapshot) {
     probe();
     mode_ = Mode::snapshot;
@@ -67,9 +77,16 @@ void Progress::begin_snapshot(const LogId& snapshot) {
     offset_ = 0;
 }
 
-void Progress::chunk_answered(std::uint64_t next) {
-    answered_ = true;
+void Progress::chunk_sent(Time now) {
+    asks_ = false;
+    touched_ = now;
+}
+
+bool Progress::chunk_answered(std::uint64_t next, Time now) {
+    if (next == offset_) return false;
     offset_ = next;
+    touched_ = now;
+    return true;
 }
 
 void Progress::installed() {
@@ -77,13 +94,12 @@ void Progress::installed() {
     probe();
 }
 
-void Progress::alive(Time now) {
-    heard_ = now;
-    if (!answered_) {
-        waits_ = false;
-        asks_ = true;
-    }
-    answered_ = mode_ == Mode::replicate && in_flight_.empty();
+void Progress::alive(Time now, Duration patience) {
+    const bool owes = mode_ == Mode::probe ? waits_ : mode_ == Mode::snapshot || !in_flight_.empty();
+    if (!owes || now - touched_ < patience) return;
+    touched_ = now;
+    waits_ = false;
+    asks_ = true;
 }
 
 }  // namespace cluster::consensus

@@ -21,7 +21,7 @@ public:
     /// Messages on their way in `replicate`. How many bytes is an option.
     static constexpr std::size_t most_messages = 256;
 
-    explicit Progress(Index next) : next_(next) {}
+    Progress(Index next, Time now) : next_(next), heard_(now), touched_(now) {}
 
     Mode mode() const noexcept { return mode_; }
     Index matched() const noexcept { return matched_; }  ///< durable there, and the same
@@ -30,29 +30,37 @@ public:
     /// Whether entries may be sent now, `most_bytes` being the limit of what is on its way.
     bool may_send(std::size_t most_bytes) const noexcept;
     /// Entries up to `last`, which may be none, were sent.
-    void sent(Index last, std::size_t cost);
+    void sent(Index last, std::size_t cost, Time now);
     /// It has all up to `matched`. False if that is old news.
-    bool acknowledge(Index matched);
+    bool acknowledge(Index matched, Time now);
     /// It does not have the entry before `rejected + 1`. False if that is old news; else `hint` is tried next.
-    bool reject(Index rejected, Index hint);
+    bool reject(Index rejected, Index hint, Time now);
     /// Nothing that was sent counts as received any more.
     void probe();
+    /// What it needs cannot be had now: not before `alive` says so.
+    void pause(Time now);
 
     // In `snapshot`.
     void begin_snapshot(const LogId& snapshot);
     const LogId& snapshot() const noexcept { return snapshot_; }
     std::uint64_t offset() const noexcept { return offset_; }  ///< of the next piece
-    void chunk_sent() { asks_ = false; }
-    void chunk_answered(std::uint64_t next);
+    void chunk_sent(Time now);
+    /// False if that is no news: the answer was doubled, or what was sent is lost.
+    bool chunk_answered(std::uint64_t next, Time now);
     /// It has the snapshot.
     void installed();
 
-    /// A heartbeat was answered. Whoever should have acknowledged something since the one before is asked again: the
-    /// message, or its answer, may be lost.
-    void alive(Time now);
+    /// It speaks. If it has owed an answer for longer than `patience`, it is asked again: the message, or the answer,
+    /// may be lost.
+    void alive(Time now, Duration patience);
     bool asks() const noexcept { return asks_; }
     Time heard() const noexcept { return heard_; }
-    void heard(Time now) noexcept { heard_ = now; }
+    void heard(Time now, bool counts) noexcept {
+        heard_ = now;
+        counts_ = counts;
+    }
+    /// Whether it is part of a majority.
+    bool counts() const noexcept { return counts_; }
 
     bool fetching = false;  ///< older entries, or a chunk, are being read from disk for it
     Index told_commit = 0;  ///< how far it knows the log to be committed
@@ -66,14 +74,15 @@ private:
     Mode mode_ = Mode::probe;
     Index matched_ = 0;
     Index next_;
-    bool waits_ = false;    ///< in `probe`: the message was sent
-    bool asks_ = false;     ///< send a message even if it has no entries
-    bool answered_ = true;  ///< an entry, or a chunk, was answered since the last heartbeat was
+    bool waits_ = false;  ///< in `probe`: the message was sent
+    bool asks_ = false;   ///< send a message even if it has no entries
+    bool counts_ = true;
     std::deque<InFlight> in_flight_;
     std::size_t bytes_ = 0;
     LogId snapshot_;
     std::uint64_t offset_ = 0;
-    Time heard_{};
+    Time heard_;
+    Time touched_;  ///< when something was sent or answered last
 };
 
 }  // namespace cluster::consensus

@@ -27,7 +27,7 @@ Raft::Raft(RaftOptions options, Recovered recovered, Moment now)
       vote_(recovered.state.vote),
       written_state_(recovered.state),
       log_(std::move(recovered.base), std::move(recovered.terms), std::move(recovered.last)),
-      ordered_(log_.last().index),
+      last_ordered_(log_.last().index),
       newest_(std::move(recovered.newest)),
       commit_(0),
       handed_(newest_.last.index),
@@ -38,7 +38,7 @@ Raft::Raft(RaftOptions options, Recovered recovered, Moment now)
         // It was installed, and this process ended before its log said so.
         require(newest_.last.index >= log_.base().last.index, "the log begins behind the newest snapshot");
         log_.reset(newest_);
-        ordered_ = newest_.last.index;
+        last_ordered_ = newest_.last.index;
         begin_after_ = newest_;
         recovered.configurations.clear();
     }
@@ -79,6 +79,7 @@ void Raft::written(std::uint64_t number, Moment now) {
     guarded(now, [&] {
         require(number <= last_write_, "a write was done that nobody has ordered");
         written_ = std::max(written_, number);
+        last_written_ = now_;
         while (!under_way_.empty() && under_way_.front().number <= written_) under_way_.pop_front();
         log_.written(number);
         log_.forget(options_.memory);
@@ -94,7 +95,8 @@ void Raft::fetched(const DiskId& reader, std::vector<Entry> entries, Moment now)
         if (reader == options_.self) {
             fetching_ = false;
             std::erase_if(entries, [&](const Entry& entry) { return entry.id.index > commit_; });
-            if (!entries.empty() && entries.front().id.index == handed_ + 1) hand(std::move(entries));
+            if (entries.empty()) return;  // the next commit tries again
+            if (entries.front().id.index == handed_ + 1) hand(std::move(entries));
             return hand_out();
         }
         Progress* progress = member(reader);
@@ -122,9 +124,7 @@ void Raft::snapshot_taken(const SnapshotId& newest, const SnapshotId& base, Mome
         require(newest.last.index <= applied_, "a snapshot holds what was not applied");
         if (newest.last.index > newest_.last.index) newest_ = newest;
         log_.rebase(base);
-        while (configurations_.size() > 1 && configurations_[1].index <= log_.base().last.index) {
-            configurations_.pop_front();
-        }
+        forget_configurations();
     });
 }
 
@@ -151,6 +151,11 @@ Duration Raft::turn(const DiskId& gone) const {
         if (*each != gone) wait += step;
     }
     return wait;
+}
+
+/// How long it takes until each has had its turn.
+Duration Raft::round_of_turns() const {
+    return step * static_cast<int>(configuration().voters.size());
 }
 
 Time Raft::deadline() const {
@@ -182,8 +187,8 @@ void Raft::dispatch(const Message& message, Moment now) {
                              std::holds_alternative<Heartbeat>(message.body) ||
                              std::holds_alternative<Chunk>(message.body);
     // A trial is about a term that has not begun. Who refuses one names its own, and if that is higher, it counts.
-    const bool trial = (request != nullptr && request->trial) ||
-                       (answer != nullptr && answer->trial && (answer->granted || message.term <= term_));
+    const bool trial = (request != nullptr && request->trial != 0) ||
+                       (answer != nullptr && answer->trial != 0 && (answer->granted || message.term <= term_));
     if (!trial && message.term > term_) {
         if (request != nullptr && !request->appointed && loyal()) return;
         enter_term(message.term);
@@ -191,8 +196,8 @@ void Raft::dispatch(const Message& message, Moment now) {
     }
     if (!trial && message.term < term_) {
         // Whoever leads a term that is over, or lags behind, hears of the present one.
-        if (from_leader) send(message.from, HeartbeatAnswer{0, now.wall}, after_state());
-        if (request != nullptr) send(message.from, VoteAnswer{false, false}, after_state());
+        if (from_leader) send(message.from, HeartbeatAnswer{0, now.wall, options_.may_vote}, after_state());
+        if (request != nullptr && options_.may_vote) send(message.from, VoteAnswer{0, false}, after_state());
         return;
     }
     std::visit([&](const auto& body) { on(message, body, now); }, message.body);
@@ -208,14 +213,14 @@ void Raft::send(const DiskId& to, Term term, Body body, std::uint64_t after) {
 std::uint64_t Raft::write() {
     // No more is called committed than what the writes before this one hold: of this one, a crash may leave the state
     // without the entries, and then others stand in their places.
-    const HardState state{term_, vote_, std::min(commit_, ordered_)};
+    const HardState state{term_, vote_, std::min(commit_, last_ordered_)};
     const bool promised = term_ != written_state_.term || vote_ != written_state_.vote;
     const Index last = log_.last().index;
-    if (!promised && !begin_after_ && ordered_ == last) return last_write_;
+    if (!promised && !begin_after_ && last_ordered_ == last) return last_write_;
     Write write{++last_write_, {}, std::exchange(begin_after_, {}), {}};
     if (state != std::exchange(written_state_, state)) write.state = state;
-    write.entries = log_.copy(ordered_ + 1, last + 1, std::numeric_limits<std::size_t>::max());
-    ordered_ = last;
+    write.entries = log_.copy(last_ordered_ + 1, last + 1, std::numeric_limits<std::size_t>::max());
+    last_ordered_ = last;
     log_.ordered(last_write_);
     under_way_.push_back({last_write_, now_});
     if (promised) last_state_write_ = last_write_;
@@ -236,7 +241,8 @@ std::uint64_t Raft::after_state() {
 }
 
 bool Raft::disk_hangs() const {
-    return !under_way_.empty() && now_ - under_way_.front().at > options_.election_timeout;
+    if (under_way_.empty()) return false;
+    return now_ - std::max(under_way_.front().since, last_written_) > options_.election_timeout;
 }
 
 // Terms and roles.
@@ -250,7 +256,7 @@ void Raft::enter_term(Term term) {
 /// Follows nobody yet.
 void Raft::follow() {
     stop_leading();
-    role_ = Following{{}, {}, election_deadline()};
+    role_ = Following{{}, {}, election_deadline(), 0};
 }
 
 Time Raft::election_deadline() {
@@ -272,6 +278,13 @@ void Raft::report() {
     if (std::exchange(reported_, status) != status) emit(status);
 }
 
+bool Raft::sends(const LogId& snapshot) const {
+    const auto* leading = std::get_if<Leadership>(&role_);
+    return leading != nullptr && std::any_of(leading->members.begin(), leading->members.end(), [&](const auto& each) {
+        return each.second.mode() == Progress::Mode::snapshot && each.second.snapshot() == snapshot;
+    });
+}
+
 const Progress* Raft::progress(const DiskId& disk) const {
     const auto* leading = std::get_if<Leadership>(&role_);
     if (leading == nullptr) return nullptr;
@@ -288,10 +301,17 @@ void Raft::append(Entry entry) {
     log_.append(std::move(entry));
 }
 
+/// Those that were not in force any more where the log begins.
+void Raft::forget_configurations() {
+    while (configurations_.size() > 1 && configurations_[1].index <= log_.base().last.index) {
+        configurations_.pop_front();
+    }
+}
+
 void Raft::truncate(Index index) {
     require(index > commit_, "a committed entry was to be replaced");
     log_.truncate(index);
-    ordered_ = std::min(ordered_, index - 1);
+    last_ordered_ = std::min(last_ordered_, index - 1);
     while (configurations_.back().index >= index) configurations_.pop_back();
 }
 
@@ -322,6 +342,7 @@ void Raft::hand(std::vector<Entry> entries) {
 }
 
 SnapshotId Raft::snapshot_at(const LogId& id, Duration time) const {
+    require(id.index >= configurations_.front().index, "a snapshot of a state before the log");
     const auto behind = std::find_if(configurations_.begin(), configurations_.end(),
                                      [&](const Configured& each) { return each.index > id.index; });
     return {id, time, std::prev(behind)->value.encode()};

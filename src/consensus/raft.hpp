@@ -27,11 +27,13 @@ struct RaftOptions {
     DiskId self;
     std::uint64_t seed = 0;  ///< of the dice for its time-outs
     /// Without a word from a leader for this long, and up to 0.4 times longer, a follower stands for election. A leader
-    /// that hears from no majority for as long steps down.
+    /// that hears from no majority for as long steps down, after twice that time at the latest.
     Duration election_timeout = std::chrono::seconds(1);
     Duration heartbeat = std::chrono::milliseconds(100);
     bool may_campaign = true;  ///< false: it leads only if the leader before appoints it
-    bool may_vote = true;      ///< false: its disk has lost or damaged what it had promised
+    /// False: its disk has lost what it had promised or acknowledged. It gives no vote and counts in no majority, but
+    /// gets the log.
+    bool may_vote = true;
     std::size_t max_append = 256 << 10;      ///< bytes of entries in one message, unless a single one is longer
     std::size_t max_in_flight = 4 << 20;     ///< bytes of entries on their way to one member
     std::size_t max_uncommitted = 64 << 20;  ///< bytes of entries that are proposed and not committed
@@ -62,7 +64,7 @@ enum class Refused : std::uint8_t {
 /// Consensus Algorithm", 2014; with PreVote, CheckQuorum, ReadIndex and leadership transfer of Ongaro's thesis).
 ///
 /// Events go in with the time; what is to be done comes out as effects. Not thread-safe; no clock, disk, network or
-/// randomness of its own. After `Stopped` all events are ignored.
+/// randomness of its own. After `Stopped` all events are ignored, and nothing that waits is ended any more.
 ///
 /// 1. No message is sent before what it depends on is durable (`Send::after`). A leader may send entries before they
 ///    are durable here: then it does not count itself.
@@ -74,6 +76,7 @@ public:
     /// If the leader is gone, the voters stand for election one after the other, at these intervals.
     static constexpr Duration step = std::chrono::milliseconds(20);
 
+    /// Throws `Broken` if what was found on disk contradicts itself.
     Raft(RaftOptions options, Recovered recovered, Moment now);
 
     // Events.
@@ -92,12 +95,13 @@ public:
     void unreachable(const DiskId& disk, Moment now);
     void written(std::uint64_t number, Moment now);
     void fetched(const DiskId& reader, std::vector<Entry> entries, Moment now);
-    /// `bytes` is empty if that snapshot is not there any more.
-    void chunk_fetched(const DiskId& reader, const Chunk& chunk, Moment now);
+    /// Nothing if that snapshot is not there any more.
+    void chunk_fetched(const DiskId& reader, const std::optional<Chunk>& chunk, Moment now);
     /// `next`: how far it is stored. `complete`: the snapshot is whole and durable.
     void chunk_stored(const StoreChunk& stored, std::uint64_t next, bool complete, Moment now);
     void applied(Index index, Moment now);
-    /// The service's state at `newest` is on disk. The log may be cut behind `base`.
+    /// The service's state at `newest` is on disk. From now on the log begins behind `base`; what lies before may be
+    /// removed from disk.
     void snapshot_taken(const SnapshotId& newest, const SnapshotId& base, Moment now);
 
     // For a runner.
@@ -117,7 +121,10 @@ public:
     const Configuration& configuration() const { return configurations_.back().value; }
     /// Null unless this replica leads and that is a member.
     const Progress* progress(const DiskId& disk) const;
-    /// What a snapshot taken after `index`, which is applied, must be called.
+    /// Whether a member is being sent this snapshot. To remove it would make all that was sent useless.
+    bool sends(const LogId& snapshot) const;
+    /// What a snapshot of the state after the entry `id` must be called. It must be asked for before the log is cut
+    /// behind a later one.
     SnapshotId snapshot_at(const LogId& id, Duration time) const;
     bool stopped() const noexcept { return stopped_; }
 
@@ -154,9 +161,11 @@ private:
     void follow();
     Time election_deadline();
     Duration turn(const DiskId& gone) const;
+    Duration round_of_turns() const;
     bool disk_hangs() const;
     void append(Entry entry);
     void truncate(Index index);
+    void forget_configurations();
     void committed(Index index);
     void hand_out();
     void hand(std::vector<Entry> entries);
@@ -173,10 +182,11 @@ private:
     void on(const Message& message, const Appoint& appoint, Moment now);
 
     // following.cpp
-    void hear(const Message& message);
+    bool hear(const Message& message);
     void on(const Message& message, const Append& append, Moment now);
     void on(const Message& message, const Heartbeat& heartbeat, Moment now);
     void on(const Message& message, const Chunk& chunk, Moment now);
+    void agree(Index last, Index commit);
     void install(const SnapshotId& snapshot);
 
     // leading.cpp
@@ -206,7 +216,7 @@ private:
     DiskId vote_;
     HardState written_state_;  ///< as last ordered to be written
     Log log_;
-    Index ordered_;  ///< entries up to there were ordered to be written
+    Index last_ordered_;  ///< entries up to there were ordered to be written
     std::deque<Configured> configurations_;  ///< from the one at the log's base on
     SnapshotId newest_;
     std::optional<SnapshotId> begin_after_;  ///< to be written: the log begins anew
@@ -218,14 +228,15 @@ private:
     bool fetching_ = false;  ///< older entries are being read, to be handed out
     bool storing_ = false;   ///< a chunk is being stored
 
-    struct Ordered {
+    struct UnderWay {
         std::uint64_t number;
-        Time at;
+        Time since;
     };
     std::uint64_t last_write_ = 0;
     std::uint64_t last_state_write_ = 0;  ///< the last one with a new term or vote
     std::uint64_t written_ = 0;           ///< durable
-    std::deque<Ordered> under_way_;
+    std::deque<UnderWay> under_way_;
+    Time last_written_{};  ///< when a write was durable last
     Time now_{};          ///< of the present event
     bool dirty_ = false;  ///< a leader looks whether there is something to be sent
 

@@ -21,10 +21,11 @@ struct Following {
     DiskId leader;  ///< none if nobody in this term is known to lead
     Time heard{};   ///< when it spoke last
     Time deadline{};
+    Index agreed = 0;  ///< up to there this log is known to be that of the leader
 };
 /// It stands for election.
 struct Candidacy {
-    bool trial = false;
+    std::uint64_t trial = 0;  ///< its number; 0: it is not a trial
     std::map<DiskId, bool> votes;
     std::uint64_t own_vote = 0;  ///< the write that must be durable before it counts
     Time deadline{};
@@ -37,7 +38,8 @@ struct Transfer {
 };
 /// It leads.
 struct Leadership {
-    Leadership(Moment now, Duration last_time) : time(now, last_time) {}
+    Leadership(Term begun, Moment now, Duration last_time) : term(begun), time(now, last_time) {}
+    Term term;
     std::map<DiskId, Progress> members;  ///< all but this one
     Index begin = 0;                     ///< the first entry of this term
     Outstanding uncommitted;             ///< what was proposed in this term

@@ -74,9 +74,13 @@ public:
         std::memcpy(to, rest_.data(), size);
         rest_ = rest_.subspan(size);
     }
+    /// Nothing that is counted, in steps or nanoseconds, reaches 2^62, so adding to it is safe.
     template <class T>
     void number(T& value) {
         raw(&value, sizeof value);
+        if constexpr (sizeof value == 8) {
+            if (static_cast<std::uint64_t>(value) >> 62 != 0) fail();
+        }
     }
     /// Of a list or text: each element takes at least `least` bytes.
     void size(std::size_t& value, std::size_t least) {
@@ -254,15 +258,15 @@ void field(Io& io, T& value) {
     } else if constexpr (std::is_same_v<Type, Append>) {
         fields(io, value.before, value.commit, value.entries);
     } else if constexpr (std::is_same_v<Type, AppendAnswer>) {
-        fields(io, value.matched, value.rejected, value.hint);
+        fields(io, value.matched, value.rejected, value.hint, value.counts);
     } else if constexpr (std::is_same_v<Type, Heartbeat>) {
         fields(io, value.round, value.commit);
     } else if constexpr (std::is_same_v<Type, HeartbeatAnswer>) {
-        fields(io, value.round, value.wall);
+        fields(io, value.round, value.wall, value.counts);
     } else if constexpr (std::is_same_v<Type, Chunk>) {
         fields(io, value.snapshot, value.size, value.offset, value.bytes);
     } else if constexpr (std::is_same_v<Type, ChunkAnswer>) {
-        fields(io, value.snapshot, value.next, value.installed);
+        fields(io, value.snapshot, value.next, value.installed, value.counts);
     } else {
         static_assert(std::is_same_v<Type, Appoint>);
     }
@@ -278,13 +282,26 @@ bool choose(Variant& variant, std::size_t number) {
     return choose(variant, number, std::make_index_sequence<std::variant_size_v<Variant>>());
 }
 
-/// Neighbours from the first on, each the next: what `Raft` relies on.
-bool neighbours(const Append& append) {
+bool configures(const Bytes& body) {
+    return Configuration::decode(body.view()).has_value();
+}
+
+// What `Raft` relies on.
+
+/// Entries are neighbours, and of no later term than the leader's.
+bool sound(const Append& append, Term term) {
     LogId last = append.before;
     for (const Entry& entry : append.entries) {
         if (entry.id.index != last.index + 1 || entry.id.term < last.term) return false;
+        if (entry.kind == EntryKind::configuration && !configures(entry.body)) return false;
         last = entry.id;
     }
+    return last.term <= term;
+}
+bool sound(const Chunk& chunk, Term term) {
+    return chunk.snapshot.last.term <= term && configures(chunk.snapshot.configuration);
+}
+bool sound(const auto&, Term) {
     return true;
 }
 
@@ -316,8 +333,9 @@ std::optional<ReplicaMessage> decode(const Bytes& bytes) {
         if (!choose(raft.message.body, kind - static_cast<std::size_t>(Kind::vote_request))) return std::nullopt;
         fields(reader, raft.group, raft.message.from, raft.message.to, raft.message.term);
         std::visit([&](auto& body) { field(reader, body); }, raft.message.body);
-        const auto* append = std::get_if<Append>(&raft.message.body);
-        if (append != nullptr && !neighbours(*append)) return std::nullopt;
+        const Term term = raft.message.term;
+        const bool accepted = std::visit([&](const auto& body) { return sound(body, term); }, raft.message.body);
+        if (!accepted || !raft.message.from) return std::nullopt;
         message = std::move(raft);
     } else {
         FoundingMessage founding;

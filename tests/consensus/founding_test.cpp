@@ -260,6 +260,60 @@ TEST_CASE("founding: nobody promises what it is not asked for by all names, or w
     CHECK(bob.founding->take_effects().empty());
 }
 
+TEST_CASE("founding: a copied directory is named, and keeps its disk out") {
+    Village village;
+    auto& ann = village.settle("ann", three);
+    auto& bob = village.settle("bob", three);
+    village.settle("eve", three);
+    Introduction copy = bob.founding->introduction();
+    copy.name = "bob's copy";
+    bob.founding->introduced(copy);
+    village.all_meet();
+    village.run();
+    CHECK(bob.founding->hindrance() == Hindrance{Kind::twin, {"bob's copy"}});
+    CHECK_FALSE(bob.promise.has_value());
+    CHECK(ann.founding->hindrance() == Hindrance{Kind::unanswered, {"bob"}});
+    CHECK_FALSE(ann.group.has_value());
+}
+
+TEST_CASE("founding: a question that was lost is asked again, and what stood in the way may go") {
+    Village village;
+    auto& ann = village.settle("ann", {"ann", "bob"});
+    auto& bob = village.settle("bob", {"ann", "bob"});
+    village.all_meet();
+    while (!village.flying.empty()) village.deliver(0);
+    village.write(ann);
+    village.flying.clear();
+    village.run();
+    CHECK_FALSE(bob.promise.has_value());
+    ann.founding->remind();
+    village.take(ann);
+    village.run();
+    CHECK(bob.group.has_value());
+    CHECK(ann.group.has_value());
+}
+
+TEST_CASE("founding: whoever promised, and then is started with other voters or none, says so") {
+    Village village;
+    auto& ann = village.settle("ann", {"ann", "bob"});
+    village.settle("bob", {"ann", "bob"});
+    village.all_meet();
+    while (!village.flying.empty()) village.deliver(0);
+    village.write(ann);
+    REQUIRE(ann.promise.has_value());
+    village.crash(ann);
+    ann.voters = three;
+    village.start(ann);
+    village.settle("eve", three);
+    village.all_meet();
+    while (!village.flying.empty()) village.deliver(0);
+    CHECK(ann.founding->hindrance() == Hindrance{Kind::other_voters, {"bob", "eve"}});
+    Village other;
+    auto& alone = other.settle("ann", {});
+    CHECK(alone.founding->hindrance() == Hindrance());
+    CHECK_FALSE(alone.group.has_value());
+}
+
 TEST_CASE("founding: whatever is lost, late or begins anew, no disk is in two groups, and in the end there is one") {
     for (std::uint64_t seed = 1; seed <= 2000; ++seed) {
         CAPTURE(seed);

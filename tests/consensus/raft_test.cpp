@@ -44,8 +44,8 @@ struct One {
         now.steady = raft->deadline();
         raft->tick(now);
         work();
-        receive('b', raft->term() + 1, VoteAnswer{true, true});
-        receive('b', raft->term(), VoteAnswer{false, true});
+        receive('b', raft->term() + 1, VoteAnswer{sent<VoteRequest>().back().trial, true});
+        receive('b', raft->term(), VoteAnswer{0, true});
         REQUIRE(raft->role() == Role::leader);
     }
     template <class T>
@@ -100,17 +100,136 @@ TEST_CASE("raft: what is committed is never replaced") {
     one.receive('b', 1, Append{{}, 1, {mine}});
     CHECK(one.raft->commit() == 1);
     one.receive('c', 2, Append{{}, 1, {other}});  // from before what is committed: not even looked at
+    one.receive('c', 2, Heartbeat{1, 7});         // of that this log is not known to have anything
     CHECK_FALSE(one.raft->stopped());
     CHECK(one.raft->log().term_at(1) == 1);
-    one.receive('c', 2, Heartbeat{1, 7});
-    CHECK(one.stopped());
+    CHECK(one.raft->commit() == 1);
 }
 
-TEST_CASE("raft: a member that claims more than its leader has stops the leader") {
+TEST_CASE("raft: a member that claims more than its leader has is not believed") {
     One one;
     one.elect();
     one.receive('b', one.raft->term(), AppendAnswer{100, 0, {}});
-    CHECK(one.stopped());
+    CHECK_FALSE(one.raft->stopped());
+    CHECK(one.raft->commit() == 0);
+    one.receive('b', one.raft->term(), AppendAnswer{1, 0, {}});
+    CHECK(one.raft->commit() == 1);
+}
+
+TEST_CASE("raft: nobody who is no member takes the place of a leader, or stops one") {
+    One one;
+    one.receive('b', 1, Heartbeat{1, 0});
+    one.receive('x', 1, Heartbeat{1, 0});
+    CHECK_FALSE(one.raft->stopped());
+    CHECK(one.raft->leader() == disk('b'));
+    one.elect();
+    one.receive('x', one.raft->term(), Append{});
+    CHECK(one.raft->role() == Role::leader);
+}
+
+TEST_CASE("raft: entries that were read while the log was cut are not sent without what they follow") {
+    RaftOptions options;
+    options.memory = 1;
+    One one(options);
+    one.elect();
+    LogId first;
+    for (Index index = 1; index <= 6; ++index) {
+        one.receive('b', one.raft->term(), AppendAnswer{index, 0, {}});
+        one.raft->applied(index, one.now);
+        const Bytes command(std::string_view("x"));
+        REQUIRE(one.raft->propose({&command, 1}, first, one.now) == Refused::no);
+        one.work();
+    }
+    std::vector<Entry> read;
+    for (const Effect& effect : one.effects) {
+        const auto* write = std::get_if<Write>(&effect);
+        if (write != nullptr) read.insert(read.end(), write->entries.begin(), write->entries.end());
+    }
+    one.now.steady += 250ms;
+    one.receive('c', one.raft->term(), HeartbeatAnswer{0, {}});
+    REQUIRE(std::any_of(one.effects.begin(), one.effects.end(),
+                        [](const Effect& effect) { return std::holds_alternative<Fetch>(effect); }));
+    const SnapshotId snapshot = one.raft->snapshot_at({1, 4}, read[3].time);
+    one.raft->snapshot_taken(snapshot, snapshot, one.now);
+    one.raft->fetched(disk('c'), read, one.now);
+    one.effects.clear();
+    one.work();
+    CHECK_FALSE(one.raft->stopped());
+    CHECK(std::any_of(one.effects.begin(), one.effects.end(),
+                      [](const Effect& effect) { return std::holds_alternative<FetchChunk>(effect); }));
+}
+
+TEST_CASE("raft: however many reads are asked, whoever owes an answer is asked again by time only") {
+    One one;
+    one.elect();
+    one.receive('b', one.raft->term(), AppendAnswer{1, 0, {}});
+    one.receive('c', one.raft->term(), AppendAnswer{1, 0, {}});
+    const Bytes command(std::string_view("x"));
+    LogId first;
+    REQUIRE(one.raft->propose({&command, 1}, first, one.now) == Refused::no);
+    one.work();
+    const auto before = one.sent<Append>().size();
+    for (std::uint64_t number = 1; number <= 100; ++number) {
+        one.now.steady += 100us;
+        REQUIRE(one.raft->read(number, one.now) == Refused::no);
+        one.work();
+        one.receive('c', one.raft->term(), HeartbeatAnswer{one.sent<Heartbeat>().back().round, {}});
+    }
+    CHECK(one.sent<Append>().size() == before);
+    one.now.steady += 250ms;
+    one.receive('c', one.raft->term(), HeartbeatAnswer{1, {}});
+    CHECK(one.sent<Append>().size() == before + 1);
+}
+
+TEST_CASE("raft: a member that owes much is not told of each commit") {
+    RaftOptions options;
+    options.max_in_flight = 1;
+    One one(options);
+    one.elect();
+    one.receive('b', one.raft->term(), AppendAnswer{1, 0, {}});
+    one.receive('c', one.raft->term(), AppendAnswer{1, 0, {}});
+    const Bytes command(std::string_view("x"));
+    LogId first;
+    std::size_t to_c = 0;
+    for (int i = 0; i < 100; ++i) {
+        REQUIRE(one.raft->propose({&command, 1}, first, one.now) == Refused::no);
+        one.work();
+        one.receive('b', one.raft->term(), AppendAnswer{first.index, 0, {}});
+    }
+    for (const Effect& effect : one.effects) {
+        const auto* send = std::get_if<Send>(&effect);
+        if (send != nullptr && send->message.to == disk('c') && std::holds_alternative<Append>(send->message.body)) ++to_c;
+    }
+    CHECK(one.raft->commit() == first.index);
+    CHECK(to_c <= 4);
+}
+
+TEST_CASE("raft: a snapshot that cannot be had is not asked for again and again") {
+    RaftOptions options;
+    One one(options);
+    one.elect();
+    one.receive('b', one.raft->term(), AppendAnswer{1, 0, {}});
+    one.raft->applied(1, one.now);
+    const SnapshotId snapshot = one.raft->snapshot_at({1, 1}, 1000h);
+    one.raft->snapshot_taken(snapshot, snapshot, one.now);
+    one.now.steady += 250ms;
+    one.receive('c', one.raft->term(), HeartbeatAnswer{0, {}});
+    const auto fetches = [&] {
+        return std::count_if(one.effects.begin(), one.effects.end(),
+                             [](const Effect& effect) { return std::holds_alternative<FetchChunk>(effect); });
+    };
+    one.work();
+    const auto before = fetches();
+    REQUIRE(before > 0);
+    CHECK(one.raft->sends({1, 1}));
+    for (int i = 0; i < 10; ++i) {
+        one.raft->chunk_fetched(disk('c'), std::nullopt, one.now);
+        one.work();
+    }
+    CHECK(fetches() == before);
+    one.now.steady += 250ms;
+    one.receive('c', one.raft->term(), HeartbeatAnswer{0, {}});
+    CHECK(fetches() == before + 1);
 }
 
 TEST_CASE("raft: messages that are not for it, from itself, or from strangers do no harm") {
@@ -122,7 +241,7 @@ TEST_CASE("raft: messages that are not for it, from itself, or from strangers do
     one.receive('x', term, AppendAnswer{1, 0, {}});
     one.receive('x', term, HeartbeatAnswer{1, {}});
     one.receive('x', term, ChunkAnswer{});
-    one.receive('x', term, VoteAnswer{false, true});
+    one.receive('x', term, VoteAnswer{0, true});
     CHECK(one.raft->role() == Role::leader);
     CHECK(one.raft->term() == term);
     CHECK(one.raft->commit() == 0);

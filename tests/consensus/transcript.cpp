@@ -7,6 +7,7 @@
 #include <iterator>
 #include <limits>
 #include <stdexcept>
+#include <tuple>
 
 namespace cluster::support {
 
@@ -48,13 +49,13 @@ std::string shown(const Message& message) {
     return std::string{name_of(message.from), '-', '>', name_of(message.to), ' '} +
            std::visit(Overloaded{
                           [](const VoteRequest& each) {
-                              return std::string(each.trial ? "would you vote" : "vote") +
+                              return std::string(each.trial != 0 ? "would you vote" : "vote") +
                                      " for me? my last entry is " + shown(each.last) +
                                      (each.appointed ? ", the leader names me" : "");
                           },
                           [](const VoteAnswer& each) {
-                              return std::string(each.trial ? "I would" : "vote:") +
-                                     (each.granted ? (each.trial ? "" : " yes") : (each.trial ? " not" : " no"));
+                              if (each.trial != 0) return std::string(each.granted ? "I would" : "I would not");
+                              return std::string(each.granted ? "vote: yes" : "vote: no");
                           },
                           [](const Append& each) {
                               return "behind " + shown(each.before) + ":" +
@@ -62,15 +63,19 @@ std::string shown(const Message& message) {
                                      std::to_string(each.commit);
                           },
                           [](const AppendAnswer& each) {
-                              return each.rejected == 0 ? "I have up to " + std::to_string(each.matched)
-                                                        : "I lack " + std::to_string(each.rejected) + ", try behind " +
-                                                              shown(each.hint);
+                              return (each.rejected == 0 ? "I have up to " + std::to_string(each.matched)
+                                                         : "I lack " + std::to_string(each.rejected) +
+                                                               ", try behind " + shown(each.hint)) +
+                                     (each.counts ? "" : ", but do not count me");
                           },
                           [](const Heartbeat& each) {
                               return "I lead, question " + std::to_string(each.round) + "; committed " +
                                      std::to_string(each.commit);
                           },
-                          [](const HeartbeatAnswer& each) { return "answer " + std::to_string(each.round); },
+                          [](const HeartbeatAnswer& each) {
+                              return "answer " + std::to_string(each.round) +
+                                     (each.counts ? "" : ", but do not count me");
+                          },
                           [](const Appoint&) { return std::string("become a candidate"); },
                           [](const Chunk& each) {
                               return "snapshot " + shown(each.snapshot.last) + " from byte " +
@@ -133,7 +138,7 @@ struct Transcript::Replica {
     SnapshotId base;
     std::vector<std::pair<SnapshotId, std::string>> snapshots;  ///< the newest comes last
     std::map<Index, Entry> entries;
-    std::pair<LogId, std::string> partial;  ///< a snapshot that is coming
+    std::pair<std::tuple<DiskId, Term, LogId>, std::string> partial;  ///< a snapshot that is coming
 
     // Of the present run.
     std::deque<Write> writes;
@@ -540,12 +545,12 @@ void Transcript::carry_out(Replica& replica, Effect&& effect) {
                                              Bytes(std::string_view(bytes).substr(each.offset, each.most))};
                            return replica.raft->chunk_fetched(each.reader, chunk, now(replica));
                        }
-                       replica.raft->chunk_fetched(each.reader, {{each.snapshot, {}, {}}, 0, each.offset, {}},
-                                                   now(replica));
+                       replica.raft->chunk_fetched(each.reader, std::nullopt, now(replica));
                    },
                    [&](const StoreChunk& each) {
-                       auto& [id, bytes] = replica.partial;
-                       if (id != each.chunk.snapshot.last) replica.partial = {each.chunk.snapshot.last, ""};
+                       auto& [of, bytes] = replica.partial;
+                       const auto name = std::tuple(each.from, each.term, each.chunk.snapshot.last);
+                       if (of != name) replica.partial = {name, ""};
                        if (bytes.size() == each.chunk.offset) bytes += each.chunk.bytes.text();
                        const bool complete = bytes.size() == each.chunk.size;
                        const std::size_t next = bytes.size();

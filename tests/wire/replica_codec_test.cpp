@@ -61,14 +61,14 @@ std::vector<ReplicaMessage> samples() {
         FoundingMessage{"orders", disk(1), {}, Introduction{disk(1), "ann", voters, promise, true}},
         FoundingMessage{"orders", disk(1), disk(2), AskPromise{promise}},
         FoundingMessage{"", disk(1), disk(2), Promised{GroupId{{9}}}},
-        raft(VoteRequest{{4, 9}, true, false}),
-        raft(VoteAnswer{false, true}),
+        raft(VoteRequest{{4, 9}, 77, false}),
+        raft(VoteAnswer{0, true}),
         raft(Append{{4, 9}, 8, {}}),
         raft(Append{{4, 9}, 8, {entry(10, 4, ""), entry(11, 5, "command"), configuration}}),
         raft(AppendAnswer{9, 0, {}}),
         raft(AppendAnswer{0, 12, {3, 10}}),
         raft(Heartbeat{77, 8}),
-        raft(HeartbeatAnswer{77, -5ns}),
+        raft(HeartbeatAnswer{77, 5h, false}),
         raft(Appoint{}),
         raft(Chunk{snapshot, 1000, 10, cluster::Bytes(std::string_view("piece"))}),
         raft(ChunkAnswer{{3, 17}, 15, true}),
@@ -97,8 +97,8 @@ TEST_CASE("replica codec: the layout") {
     const std::string eight = "08080808080808080808080808080808";
     const std::string group = "01020300000000000000000000000000";
     const std::string head = group + seven + eight + "0500000000000000";
-    CHECK(hex(encoded(raft(VoteRequest{{4, 9}, true, false}))) ==
-          "10" + head + "0400000000000000" "0900000000000000" "01" "00");
+    CHECK(hex(encoded(raft(VoteRequest{{4, 9}, 3, false}))) ==
+          "10" + head + "0400000000000000" "0900000000000000" "0300000000000000" "00");
     CHECK(hex(encoded(raft(Append{{4, 9}, 8, {entry(10, 4, "hi")}}))) ==
           "12" + head + "0400000000000000" "0900000000000000" "0800000000000000" "01000000"
           "0400000000000000" "0a00000000000000" "02" "00e43ca530ca0c00" "02000000" "6869");
@@ -122,6 +122,22 @@ TEST_CASE("replica codec: entries that do not follow each other are no message")
     CHECK_FALSE(decode(encoded(raft(Append{{4, 9}, 8, {entry(11, 4, "")}}))).has_value());
     CHECK_FALSE(decode(encoded(raft(Append{{4, 9}, 8, {entry(10, 4, ""), entry(10, 4, "")}}))).has_value());
     CHECK_FALSE(decode(encoded(raft(Append{{4, 9}, 8, {entry(10, 3, "")}}))).has_value());
+}
+
+TEST_CASE("replica codec: what would break a replica that believed it is no message") {
+    const Entry unreadable{{4, 10}, EntryKind::configuration, 1h, cluster::Bytes(std::string_view("no"))};
+    CHECK_FALSE(decode(encoded(raft(Append{{4, 9}, 8, {unreadable}}))).has_value());
+    CHECK_FALSE(decode(encoded(raft(Append{{4, 9}, 8, {entry(10, 6, "")}}))).has_value());  // the leader's term is 5
+    CHECK_FALSE(decode(encoded(raft(Append{{6, 9}, 8, {}}))).has_value());
+    CHECK_FALSE(decode(encoded(raft(Chunk{{{3, 17}, 5h, unreadable.body}, 9, 0, {}}))).has_value());
+    CHECK_FALSE(decode(encoded(raft(HeartbeatAnswer{1, -1ns}))).has_value());
+    CHECK_FALSE(decode(encoded(raft(Heartbeat{std::uint64_t{1} << 62, 0}))).has_value());
+    RaftMessage endless = raft(Heartbeat{1, 0});
+    endless.message.term = ~std::uint64_t{0};
+    CHECK_FALSE(decode(encoded(endless)).has_value());
+    RaftMessage nobody = raft(Heartbeat{1, 0});
+    nobody.message.from = {};
+    CHECK_FALSE(decode(encoded(nobody)).has_value());
 }
 
 TEST_CASE("replica codec: whatever comes, it is read as what it writes, or not at all") {
