@@ -1,6 +1,7 @@
 #include "consensus/progress.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace cluster::consensus {
 
@@ -92,6 +93,17 @@ bool Progress::chunk_answered(std::uint64_t next, Time now) {
 void Progress::installed() {
     matched_ = std::max(matched_, snapshot_.index);
     probe();
+}
+
+void Progress::heard(Time now, bool counts) {
+    heard_ = now;
+    if (std::exchange(counts_, counts) && !counts) {
+        // What it had, it may have lost: from the end of the log, it is found out.
+        const Index next = next_;
+        matched_ = 0;
+        probe();
+        next_ = next;
+    }
 }
 
 void Progress::alive(Time now, Duration patience) {

@@ -55,10 +55,7 @@ public:
     void alive(Time now, Duration patience);
     bool asks() const noexcept { return asks_; }
     Time heard() const noexcept { return heard_; }
-    void heard(Time now, bool counts) noexcept {
-        heard_ = now;
-        counts_ = counts;
-    }
+    void heard(Time now, bool counts);
     /// Whether it is part of a majority.
     bool counts() const noexcept { return counts_; }
 

@@ -248,7 +248,15 @@ std::string Transcript::run(const std::string& command) {
     } else if (verb == "restart") {
         start(named(word(0)));
     } else if (verb == "lost") {
-        named(word(0)).options.may_vote = false;
+        Replica& replica = named(word(0));
+        const Index kept = number_in(word(1));
+        replica.options.may_vote = false;
+        replica.entries.erase(replica.entries.upper_bound(kept), replica.entries.end());
+        replica.state = {kept == 0 ? 0 : replica.entries.rbegin()->second.id.term, {}, 0};
+    } else if (verb == "due") {
+        const Replica& replica = named(word(0));
+        const auto time = std::chrono::duration_cast<std::chrono::milliseconds>(replica.raft->deadline() - clock_);
+        say(replica) << "acts in " << time.count() << " ms\n";
     } else if (verb == "clock") {
         named(word(0)).wall += std::chrono::milliseconds(std::stoll(word(1)));
     } else if (verb == "status") {
