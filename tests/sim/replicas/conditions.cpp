@@ -24,6 +24,7 @@ Conditions::Conditions(Chance chance, const Plan& plan) {
     submitters = 2 + chance.below(4);
     thinks = timeout / static_cast<Duration::rep>(2 + chance.below(12));
     reads = one_in(3) ? 600'000 : 300'000;
+    only_reads_at_last = one_in(3);
 
     // Limits so small that they are always met.
     if (one_in(3)) options.max_append = 1;
@@ -44,6 +45,7 @@ Conditions::Conditions(Chance chance, const Plan& plan) {
     if (one_in(2)) doubled = 1'000 * (1 + chance.below(300));
     if (one_in(2)) late = 1'000 * (1 + chance.below(100));
     in_order = late == 0 && one_in(3);
+    cuts_at_once = one_in(2);
     if (one_in(2)) told_lost = 500'000;
     if (one_in(2)) write = timeout / static_cast<Duration::rep>(10 + chance.below(300));
     if (one_in(3)) read = timeout / static_cast<Duration::rep>(4 + chance.below(100));
@@ -51,6 +53,7 @@ Conditions::Conditions(Chance chance, const Plan& plan) {
     if (one_in(2)) crash_at_event = 100 + chance.below(1'500);
     if (one_in(3)) crash_when_elected = 200'000;
     if (one_in(3)) cut_when_elected = 300'000;
+    if (one_in(3)) cut_when_candidate = 300'000;
     if (one_in(2)) told_gone = 700'000;
     if (one_in(3)) drift = one_in(3) ? 200'000 : 10'000;
     if (one_in(2)) skew = one_in(2) ? 1h : 100ms;
@@ -63,7 +66,7 @@ Conditions::Conditions(Chance chance, const Plan& plan) {
     for (const Fault each : all) {
         // Common ones count twice.
         const bool common = each == Fault::crash || each == Fault::pause || each == Fault::isolate_leader ||
-                            each == Fault::cut;
+                            each == Fault::cut || each == Fault::transfer;
         if (one_in(2)) faults.insert(faults.end(), common ? 2 : 1, each);
     }
     between_faults = timeout * static_cast<Duration::rep>(1 + chance.below(8)) / 4;

@@ -48,6 +48,7 @@ struct Conditions {
     std::uint64_t doubled = 0;
     std::uint64_t late = 0;    ///< delays fifty times as long; of what is doubled, the second comes that late
     bool in_order = false;     ///< between any two
+    bool cuts_at_once = true;  ///< a cut takes what is on the way, too
     std::uint64_t told_lost = 0;  ///< a sender hears that it may be lost
 
     // Processes and disks.
@@ -57,6 +58,7 @@ struct Conditions {
     std::uint64_t crash_at_event = 0;
     std::uint64_t crash_when_elected = 0;
     std::uint64_t cut_when_elected = 0;
+    std::uint64_t cut_when_candidate = 0;  ///< before it asks for votes
     std::uint64_t told_gone = 0;  ///< after a crash each other one hears of it
 
     // Clocks.
@@ -71,6 +73,7 @@ struct Conditions {
     Duration thinks{};
     std::size_t padding = 0;
     std::uint64_t reads = 0;
+    bool only_reads_at_last = false;  ///< after the healing
 
     std::vector<Fault> faults;
     Duration between_faults{};

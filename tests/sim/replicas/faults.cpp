@@ -104,6 +104,11 @@ void World::inject(Fault fault) {
             if (way < 2) {
                 std::erase_if(links, [&](const auto& each) { return (each.first == leads->place) == (way == 0); });
             }
+            // The others may be told, wrongly, that it is gone.
+            for (const auto& each : replicas_) {
+                if (way != 3 || each.get() == leads) continue;
+                event(*each, [this, &other = *each, id = leads->id](Raft& raft) { raft.gone(id, clock(other)); });
+            }
             return cut_for(links, chance_.around(timeout * 2));
         }
         case Fault::lose_disk: {

@@ -69,10 +69,12 @@ void World::choose_core() {
 }
 
 void World::freeze(Replica& replica) {
-    const std::size_t way = chance_.below(6);
+    // Whoever need not write does not find out that it cannot.
+    const std::size_t way = chance_.below(conditions_.only_reads_at_last ? 5 : 6);
     static constexpr const char* ways[] = {"dead", "cut off", "mute", "deaf", "led round in a circle", "unable to write"};
     note(41, replica.place, [&] { return replica.name + " stays " + ways[way]; });
     if (way == 0) return crash(replica);
+    if (replica.raft) replica.frozen_term = replica.raft->term();
     if (way == 5) {
         replica.hangs_until = never;
         return;
@@ -89,6 +91,32 @@ void World::freeze(Replica& replica) {
         const bool well = !each->frozen;
         if (!(well && way == 3) && each->place != hears) cut(replica.place, each->place, 1);
         if (!(well && way == 2) && each->place != heard) cut(each->place, replica.place, 1);
+    }
+}
+
+/// Once all is well, one that is not needed does not see the leader any more, or is not seen by it. Nobody but this one
+/// may suffer from it.
+void World::blind_one() {
+    blinded_ = true;
+    const std::size_t leads = resting_->first;
+    Replica& victim = *replicas_[chance_.below(replicas_.size())];
+    std::vector<bool> others(replicas_.size());
+    for (const auto& each : replicas_) others[each->place] = !each->frozen && each.get() != &victim;
+    if (victim.frozen || victim.place == leads || !is_majority(others)) return;
+    const std::size_t way = chance_.below(3);
+    note(42, victim.place, [&] { return victim.name + (way == 0 ? " is not seen by" : " does not see") + " the leader"; });
+    victim.frozen = true;
+    victim.frozen_term = victim.raft->term();
+    if (way != 0) cut(leads, victim.place, 1);
+    if (way != 1) cut(victim.place, leads, 1);
+}
+
+/// Who reaches no majority, or nobody who would vote for it, does not begin one term after the other.
+void World::check_frozen() const {
+    const Term term = replicas_[resting_->first]->raft->term();
+    for (const auto& each : replicas_) {
+        if (!each->frozen || !each->raft || each->frozen_term == 0) continue;
+        check(each->raft->term() <= std::max(term, each->frozen_term + 2), "one that cannot win begins term after term");
     }
 }
 

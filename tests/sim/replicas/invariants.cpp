@@ -282,7 +282,10 @@ void Invariants::sent(std::size_t replica, const Message& message, const RaftOpt
                        }
                        if (answer.matched > told_[replica].matched.index && disk.last().index >= answer.matched) {
                            const auto entries = disk.read(answer.matched, answer.matched + 1, 1);
-                           if (!entries.empty()) told_[replica].matched = entries.front().id;
+                           // What takes its place may be ordered already.
+                           const bool stays = !entries.empty() && images_[replica].term_at(answer.matched) ==
+                                                                      entries.front().id.term;
+                           if (stays) told_[replica].matched = entries.front().id;
                        }
                    },
                    [&](const Heartbeat& heartbeat) {

@@ -39,7 +39,7 @@ void World::deliver(Replica& from, Replica& to, const Message& message, Duration
         delay = last - now_;
     }
     at(delay, [this, &from, &to, message] {
-        if (link(from.place, to.place).cuts != 0) return;
+        if (link(from.place, to.place).cuts != 0 && (conditions_.cuts_at_once || healed_)) return;
         event(to, [this, &from, &to, message](Raft& raft) {
             note(9, from.place, [&] { return to.name + "  hears from " + from.name + " " + text(message); });
             raft.receive(message, clock(to));

@@ -3,7 +3,7 @@
 #include "sim/replicas/world.hpp"
 
 #include <algorithm>
-#include <limits>
+#include <utility>
 
 namespace cluster::sim::replicas {
 
@@ -114,6 +114,13 @@ void World::settle(Replica& replica, Term led_before) {
         if (status != nullptr && status->role == Role::leader && replica.led != status->term) {
             replica.led = status->term;
             invariants_->elected(replica.place, status->term);
+        }
+        const bool stands = status != nullptr && status->role == Role::candidate && status->term > replica.stood;
+        if (stands && std::exchange(replica.stood, status->term) != 0 && !healed_ &&
+            chance_.happens(conditions_.cut_when_candidate)) {
+            std::vector<bool> side(replicas_.size());
+            side[replica.place] = true;
+            cut_for(between(side), chance_.around(conditions_.timeout));
         }
         if (const auto* load = std::get_if<Load>(&effect)) {
             loaded = true;

@@ -20,7 +20,7 @@ std::size_t World::begin_operation(std::size_t submitter) {
     operation.command.number = number;
     operation.command.key = chance_.below(Service::keys);
     operation.command.value = number + 1;
-    if (chance_.happens(conditions_.reads)) {
+    if (chance_.happens(conditions_.reads) || (healed_ && conditions_.only_reads_at_last)) {
         operation.command.kind = Command::Kind::read;
     } else {
         static constexpr Command::Kind kinds[] = {Command::Kind::write, Command::Kind::compare_and_swap,
@@ -105,7 +105,8 @@ void World::end(std::size_t operation, Ending ending) {
     if (endings_[operation] != Ending::none) return;
     endings_[operation] = ending;
     if (ending == Ending::unknown) ++result_.unknown;
-    if (ending == Ending::done && healed_) ++after_healing_;
+    const bool reads = operations_[operation].command.kind == Command::Kind::read;
+    if (ending == Ending::done && healed_ && reads == conditions_.only_reads_at_last) ++after_healing_;
     const std::size_t submitter = std::exchange(submitter_of_[operation], nobody);
     if (submitter != nobody) at(chance_.around(conditions_.thinks), [this, submitter] { submit(submitter); });
 }

@@ -104,7 +104,10 @@ Result World::run() {
             if (!well(why)) {
                 check(!resting_, "at rest it is not well any more");
                 if (now_ > healed_at_ + conditions_.timeout * 60) throw Violation("not well in time: " + why);
-            } else if (now_ > resting_since_ + conditions_.timeout * 5) {
+            } else if (!blinded_ && now_ > resting_since_ + conditions_.timeout * 3) {
+                blind_one();
+            } else if (now_ > resting_since_ + conditions_.timeout * 9) {
+                check_frozen();
                 break;
             }
         }

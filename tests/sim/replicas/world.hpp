@@ -56,6 +56,7 @@ private:
         Disk disk;
         bool lost = false;    ///< the disk; it never comes back
         bool frozen = false;  ///< does not count any more
+        consensus::Term frozen_term = 0;  ///< when it was frozen
         Time slow_until{};
         Time hangs_until{};
 
@@ -80,6 +81,7 @@ private:
         std::map<std::uint64_t, std::size_t> reading;                ///< operations by their read's number
         std::multimap<consensus::Index, std::size_t> readable;       ///< operations by what must be applied
         consensus::Term led = 0;  ///< the last term in which it was elected
+        consensus::Term stood = 0;  ///< the last term in which it was a candidate
         consensus::Index commit = 0;
         bool elected = false;  ///< just now
     };
@@ -163,6 +165,8 @@ private:
     void choose_core();
     void freeze(Replica& replica);
     bool well(std::string& why);
+    void blind_one();
+    void check_frozen() const;
     bool is_majority(const std::vector<bool>& has) const;
 
     Plan plan_;
@@ -189,6 +193,7 @@ private:
     std::size_t after_healing_ = 0;  ///< operations that were answered since
     std::optional<std::pair<std::size_t, consensus::Term>> resting_;  ///< who leads, once all is well
     Time resting_since_{};
+    bool blinded_ = false;  ///< one of them does not see the leader any more
 };
 
 }  // namespace cluster::sim::replicas
