@@ -15,7 +15,7 @@ bool Raft::hear(const Message& message) {
         require(!is_member(known) || !is_member(message.from), "two lead in the same term");
         return false;
     }
-    role_ = Following{message.from, now_, election_deadline(), known ? std::get<Following>(role_).agreed : 0};
+    role_ = Following{message.from, now_, election_deadline()};
     hinted_.reset();
     return true;
 }
@@ -48,15 +48,14 @@ void Raft::on(const Message& message, const Append& append, Moment) {
 
 /// Up to `last` this log is that of the leader, and as much of that as the leader says is committed.
 void Raft::agree(Index last, Index commit) {
-    Index& agreed = std::get<Following>(role_).agreed;
-    agreed = std::max(agreed, last);
-    if (const Index known = std::min(commit, agreed); known > commit_) committed(known);
+    agreed_ = std::max(agreed_, last);
+    if (const Index known = std::min(commit, agreed_); known > commit_) committed(known);
 }
 
 void Raft::on(const Message& message, const Heartbeat& heartbeat, Moment now) {
     if (!hear(message)) return;
     agree(0, heartbeat.commit);
-    send(message.from, HeartbeatAnswer{heartbeat.round, now.wall, options_.may_vote}, after_state());
+    send(message.from, HeartbeatAnswer{heartbeat.round, now.wall, commit_, options_.may_vote}, after_state());
 }
 
 void Raft::on(const Message& message, const Chunk& chunk, Moment) {

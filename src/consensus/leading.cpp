@@ -264,7 +264,7 @@ void Raft::on(const Message& message, const HeartbeatAnswer& answer, Moment) {
     if (progress == nullptr) return;
     auto& leading = std::get<Leadership>(role_);
     progress->heard(now_, answer.counts);
-    progress->alive(now_, 2 * options_.heartbeat);
+    progress->alive(now_, 2 * options_.heartbeat, answer.commit);
     dirty_ = true;
     if (!answer.counts) return;
     leading.reads.answered(message.from, answer.round);

@@ -45,7 +45,8 @@ struct Heartbeat {
 };
 struct HeartbeatAnswer {
     std::uint64_t round = 0;
-    Duration wall{};  ///< the wall clock of the one who answers
+    Duration wall{};   ///< the wall clock of the one who answers
+    Index commit = 0;  ///< as much is committed as far as it knows
     bool counts = true;
 };
 

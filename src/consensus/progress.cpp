@@ -106,9 +106,11 @@ void Progress::heard(Time now, bool counts) {
     }
 }
 
-void Progress::alive(Time now, Duration patience) {
+void Progress::alive(Time now, Duration patience, Index commit) {
+    if (now - touched_ < patience) return;
+    told_commit = std::min(told_commit, commit);
     const bool owes = mode_ == Mode::probe ? waits_ : mode_ == Mode::snapshot || !in_flight_.empty();
-    if (!owes || now - touched_ < patience) return;
+    if (!owes) return;
     touched_ = now;
     waits_ = false;
     asks_ = true;

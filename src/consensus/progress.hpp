@@ -51,8 +51,8 @@ public:
     void installed();
 
     /// It speaks. If it has owed an answer for longer than `patience`, it is asked again: the message, or the answer,
-    /// may be lost.
-    void alive(Time now, Duration patience);
+    /// may be lost. `commit`: what it knows to be committed.
+    void alive(Time now, Duration patience, Index commit);
     bool asks() const noexcept { return asks_; }
     Time heard() const noexcept { return heard_; }
     void heard(Time now, bool counts);

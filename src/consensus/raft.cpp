@@ -196,7 +196,7 @@ void Raft::dispatch(const Message& message, Moment now) {
     }
     if (!trial && message.term < term_) {
         // Whoever leads a term that is over, or lags behind, hears of the present one.
-        if (from_leader) send(message.from, HeartbeatAnswer{0, now.wall, options_.may_vote}, after_state());
+        if (from_leader) send(message.from, HeartbeatAnswer{0, now.wall, commit_, options_.may_vote}, after_state());
         if (request != nullptr && options_.may_vote) send(message.from, VoteAnswer{0, false}, after_state());
         return;
     }
@@ -251,12 +251,13 @@ void Raft::enter_term(Term term) {
     require(term > term_, "a term was to begin again");
     term_ = term;
     vote_ = {};
+    agreed_ = 0;
 }
 
 /// Follows nobody yet.
 void Raft::follow() {
     stop_leading();
-    role_ = Following{{}, {}, election_deadline(), 0};
+    role_ = Following{{}, {}, election_deadline()};
 }
 
 Time Raft::election_deadline() {

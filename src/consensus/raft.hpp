@@ -221,6 +221,7 @@ private:
     SnapshotId newest_;
     std::optional<SnapshotId> begin_after_;  ///< to be written: the log begins anew
 
+    Index agreed_ = 0;  ///< up to there this log is known to be that of the term's leader
     Index commit_;
     Index handed_;   ///< entries up to there were handed out
     Index applied_;

@@ -21,7 +21,6 @@ struct Following {
     DiskId leader;  ///< none if nobody in this term is known to lead
     Time heard{};   ///< when it spoke last
     Time deadline{};
-    Index agreed = 0;  ///< up to there this log is known to be that of the leader
 };
 /// It stands for election.
 struct Candidacy {

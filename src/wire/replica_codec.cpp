@@ -262,7 +262,7 @@ void field(Io& io, T& value) {
     } else if constexpr (std::is_same_v<Type, Heartbeat>) {
         fields(io, value.round, value.commit);
     } else if constexpr (std::is_same_v<Type, HeartbeatAnswer>) {
-        fields(io, value.round, value.wall, value.counts);
+        fields(io, value.round, value.wall, value.commit, value.counts);
     } else if constexpr (std::is_same_v<Type, Chunk>) {
         fields(io, value.snapshot, value.size, value.offset, value.bytes);
     } else if constexpr (std::is_same_v<Type, ChunkAnswer>) {

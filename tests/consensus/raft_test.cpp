@@ -146,7 +146,7 @@ TEST_CASE("raft: entries that were read while the log was cut are not sent witho
         if (write != nullptr) read.insert(read.end(), write->entries.begin(), write->entries.end());
     }
     one.now.steady += 250ms;
-    one.receive('c', one.raft->term(), HeartbeatAnswer{0, {}});
+    one.receive('c', one.raft->term(), HeartbeatAnswer{0, {}, 0});
     REQUIRE(std::any_of(one.effects.begin(), one.effects.end(),
                         [](const Effect& effect) { return std::holds_alternative<Fetch>(effect); }));
     const SnapshotId snapshot = one.raft->snapshot_at({1, 4}, read[3].time);
@@ -173,11 +173,11 @@ TEST_CASE("raft: however many reads are asked, whoever owes an answer is asked a
         one.now.steady += 100us;
         REQUIRE(one.raft->read(number, one.now) == Refused::no);
         one.work();
-        one.receive('c', one.raft->term(), HeartbeatAnswer{one.sent<Heartbeat>().back().round, {}});
+        one.receive('c', one.raft->term(), HeartbeatAnswer{one.sent<Heartbeat>().back().round, {}, 0});
     }
     CHECK(one.sent<Append>().size() == before);
     one.now.steady += 250ms;
-    one.receive('c', one.raft->term(), HeartbeatAnswer{1, {}});
+    one.receive('c', one.raft->term(), HeartbeatAnswer{1, {}, 0});
     CHECK(one.sent<Append>().size() == before + 1);
 }
 
@@ -213,7 +213,7 @@ TEST_CASE("raft: a snapshot that cannot be had is not asked for again and again"
     const SnapshotId snapshot = one.raft->snapshot_at({1, 1}, 1000h);
     one.raft->snapshot_taken(snapshot, snapshot, one.now);
     one.now.steady += 250ms;
-    one.receive('c', one.raft->term(), HeartbeatAnswer{0, {}});
+    one.receive('c', one.raft->term(), HeartbeatAnswer{0, {}, 0});
     const auto fetches = [&] {
         return std::count_if(one.effects.begin(), one.effects.end(),
                              [](const Effect& effect) { return std::holds_alternative<FetchChunk>(effect); });
@@ -228,7 +228,7 @@ TEST_CASE("raft: a snapshot that cannot be had is not asked for again and again"
     }
     CHECK(fetches() == before);
     one.now.steady += 250ms;
-    one.receive('c', one.raft->term(), HeartbeatAnswer{0, {}});
+    one.receive('c', one.raft->term(), HeartbeatAnswer{0, {}, 0});
     CHECK(fetches() == before + 1);
 }
 
@@ -239,7 +239,7 @@ TEST_CASE("raft: messages that are not for it, from itself, or from strangers do
     one.raft->receive({disk('b'), disk('c'), term + 5, Heartbeat{}}, one.now);
     one.raft->receive({disk('a'), disk('a'), term + 5, Heartbeat{}}, one.now);
     one.receive('x', term, AppendAnswer{1, 0, {}});
-    one.receive('x', term, HeartbeatAnswer{1, {}});
+    one.receive('x', term, HeartbeatAnswer{1, {}, 0});
     one.receive('x', term, ChunkAnswer{});
     one.receive('x', term, VoteAnswer{0, true});
     CHECK(one.raft->role() == Role::leader);
@@ -266,7 +266,7 @@ TEST_CASE("raft: an answer to a question that was never asked confirms nothing")
     one.elect();
     one.receive('b', one.raft->term(), AppendAnswer{1, 0, {}});
     REQUIRE(one.raft->commit() == 1);
-    one.receive('b', one.raft->term(), HeartbeatAnswer{1000, {}});
+    one.receive('b', one.raft->term(), HeartbeatAnswer{1000, {}, 0});
     REQUIRE(one.raft->read(1, one.now) == Refused::no);
     one.work();
     const auto ready = [&] {
@@ -274,7 +274,7 @@ TEST_CASE("raft: an answer to a question that was never asked confirms nothing")
                            [](const Effect& effect) { return std::holds_alternative<ReadReady>(effect); });
     };
     CHECK_FALSE(ready());
-    one.receive('b', one.raft->term(), HeartbeatAnswer{one.sent<Heartbeat>().back().round, {}});
+    one.receive('b', one.raft->term(), HeartbeatAnswer{one.sent<Heartbeat>().back().round, {}, 0});
     CHECK(ready());
 }
 

@@ -68,7 +68,7 @@ std::vector<ReplicaMessage> samples() {
         raft(AppendAnswer{9, 0, {}}),
         raft(AppendAnswer{0, 12, {3, 10}}),
         raft(Heartbeat{77, 8}),
-        raft(HeartbeatAnswer{77, 5h, false}),
+        raft(HeartbeatAnswer{77, 5h, 8, false}),
         raft(Appoint{}),
         raft(Chunk{snapshot, 1000, 10, cluster::Bytes(std::string_view("piece"))}),
         raft(ChunkAnswer{{3, 17}, 15, true}),
@@ -130,7 +130,7 @@ TEST_CASE("replica codec: what would break a replica that believed it is no mess
     CHECK_FALSE(decode(encoded(raft(Append{{4, 9}, 8, {entry(10, 6, "")}}))).has_value());  // the leader's term is 5
     CHECK_FALSE(decode(encoded(raft(Append{{6, 9}, 8, {}}))).has_value());
     CHECK_FALSE(decode(encoded(raft(Chunk{{{3, 17}, 5h, unreadable.body}, 9, 0, {}}))).has_value());
-    CHECK_FALSE(decode(encoded(raft(HeartbeatAnswer{1, -1ns}))).has_value());
+    CHECK_FALSE(decode(encoded(raft(HeartbeatAnswer{1, -1ns, 0}))).has_value());
     CHECK_FALSE(decode(encoded(raft(Heartbeat{std::uint64_t{1} << 62, 0}))).has_value());
     RaftMessage endless = raft(Heartbeat{1, 0});
     endless.message.term = ~std::uint64_t{0};

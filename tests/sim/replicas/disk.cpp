@@ -3,6 +3,7 @@
 #include "sim/replicas/violation.hpp"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace cluster::sim::replicas {
@@ -127,10 +128,12 @@ void Disk::cut(const SnapshotId& base) {
     base_ = base;
 }
 
-std::uint64_t Disk::store(const Chunk& chunk, bool& complete) {
+std::uint64_t Disk::store(const StoreChunk& stored, bool& complete) {
+    const Chunk& chunk = stored.chunk;
     complete = find(chunk.snapshot.last) != nullptr;
     if (complete) return chunk.size;
-    if (!partial_ || partial_->id != chunk.snapshot.last) partial_ = Partial{chunk.snapshot.last, {}};
+    const auto source = std::tuple(stored.from, stored.term, chunk.snapshot.last, chunk.size);
+    if (!partial_ || partial_->source != source) partial_ = Partial{source, {}};
     auto& bytes = partial_->bytes;
     if (chunk.offset != bytes.size()) return bytes.size();
     bytes.insert(bytes.end(), chunk.bytes.view().begin(), chunk.bytes.view().end());

@@ -9,6 +9,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <vector>
 
 namespace cluster::sim::replicas {
@@ -53,7 +54,7 @@ public:
     /// The log begins behind it from now on, if it reaches so far.
     void cut(const consensus::SnapshotId& base);
     /// Stores a piece of a snapshot if it follows what is there. How far it is stored; `complete` if that is all of it.
-    std::uint64_t store(const consensus::Chunk& chunk, bool& complete);
+    std::uint64_t store(const consensus::StoreChunk& stored, bool& complete);
 
 private:
     void put(const consensus::HardState& state) { state_ = state; }
@@ -63,7 +64,8 @@ private:
     void put(const consensus::Write& write, std::size_t records);
 
     struct Partial {
-        consensus::LogId id;
+        /// From whom, in which term, of which snapshot and of what size.
+        std::tuple<consensus::DiskId, consensus::Term, consensus::LogId, std::uint64_t> source;
         std::vector<std::byte> bytes;
     };
 

@@ -238,12 +238,12 @@ void Invariants::sent(std::size_t replica, const Message& message, const RaftOpt
     // A trial promises nothing, so it depends on nothing.
     std::visit(Overloaded{
                    [&](const VoteRequest& request) {
-                       if (request.trial) return;
+                       if (request.trial != 0) return;
                        on_disk();
                        voted(replica, message.term, message.from);
                    },
                    [&](const VoteAnswer& answer) {
-                       if (answer.trial) return;
+                       if (answer.trial != 0) return;
                        on_disk();
                        if (answer.granted) voted(replica, message.term, message.to);
                    },
@@ -292,8 +292,6 @@ void Invariants::sent(std::size_t replica, const Message& message, const RaftOpt
                        on_disk();
                        leads(replica, message.term);
                        check(heartbeat.commit <= committed(), "a leader tells a commit that is none");
-                       check(member(message.to).disk->holds({committed_term(heartbeat.commit), heartbeat.commit}),
-                             "a leader tells one of a commit that this one does not have");
                    },
                    [&](const HeartbeatAnswer&) { on_disk(); },
                    [&](const Appoint&) {

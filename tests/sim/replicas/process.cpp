@@ -189,15 +189,12 @@ void World::carry_out(Replica& replica, Effect& effect) {
                    },
                    [&](const FetchChunk& fetch) {
                        later(replica, disk_time(replica, conditions_.read), [this, &replica, fetch](Raft& raft) {
-                           Chunk chunk;
-                           chunk.snapshot.last = fetch.snapshot;
-                           chunk.offset = fetch.offset;
+                           std::optional<Chunk> chunk;
                            if (const Snapshot* found = replica.disk.find(fetch.snapshot)) {
-                               chunk.snapshot = found->id;
-                               chunk.size = found->bytes->size();
                                const std::span<const std::byte> all(*found->bytes);
                                const std::size_t from = std::min<std::size_t>(fetch.offset, all.size());
-                               chunk.bytes = Bytes(all.subspan(from, std::min(fetch.most, all.size() - from)));
+                               const auto piece = all.subspan(from, std::min(fetch.most, all.size() - from));
+                               chunk = Chunk{found->id, all.size(), fetch.offset, Bytes(piece)};
                            }
                            raft.chunk_fetched(fetch.reader, chunk, clock(replica));
                        });
@@ -205,7 +202,7 @@ void World::carry_out(Replica& replica, Effect& effect) {
                    [&](const StoreChunk& stored) {
                        later(replica, disk_time(replica, conditions_.write), [this, &replica, stored](Raft& raft) {
                            bool complete = false;
-                           const std::uint64_t next = replica.disk.store(stored.chunk, complete);
+                           const std::uint64_t next = replica.disk.store(stored, complete);
                            if (complete) ++result_.installs;
                            raft.chunk_stored(stored, next, complete, clock(replica));
                        });

@@ -39,11 +39,11 @@ std::string said(const Body& body) {
     return std::visit(
         Overloaded{
             [](const VoteRequest& request) {
-                return std::string(request.trial ? "asks for a trial vote" : "asks for a vote") + ", its log ends at " +
+                return std::string(request.trial != 0 ? "asks for a trial vote" : "asks for a vote") + ", its log ends at " +
                        text(request.last) + (request.appointed ? ", it is appointed" : "");
             },
             [](const VoteAnswer& answer) {
-                return std::string(answer.granted ? "grants" : "refuses") + (answer.trial ? " a trial vote" : " its vote");
+                return std::string(answer.granted ? "grants" : "refuses") + (answer.trial != 0 ? " a trial vote" : " its vote");
             },
             [](const Append& append) {
                 return range(append.entries) + " behind " + text(append.before) + ", commit " + count(append.commit);
