@@ -93,10 +93,11 @@ void Raft::fetched(const DiskId& reader, std::vector<Entry> entries, Moment now)
         // Meanwhile other entries may have taken their place.
         while (!entries.empty() && !log_.contains(entries.back().id)) entries.pop_back();
         if (reader == options_.self) {
-            fetching_ = false;
+            const Index from = std::exchange(fetching_, 0);
             std::erase_if(entries, [&](const Entry& entry) { return entry.id.index > commit_; });
-            if (entries.empty()) return;  // the next commit tries again
-            if (entries.front().id.index == handed_ + 1) hand(std::move(entries));
+            // If the disk has none, the next commit tries again.
+            if (entries.empty() && from == handed_ + 1) return;
+            if (!entries.empty() && entries.front().id.index == handed_ + 1) hand(std::move(entries));
             return hand_out();
         }
         Progress* progress = member(reader);
@@ -325,11 +326,11 @@ void Raft::committed(Index index) {
 
 /// Hands out what is committed, as far as the service keeps up.
 void Raft::hand_out() {
-    while (handed_ < commit_ && applying_.bytes() < options_.max_applying && !fetching_) {
+    while (handed_ < commit_ && applying_.bytes() < options_.max_applying && fetching_ == 0) {
         const std::size_t room = options_.max_applying - applying_.bytes();
         std::vector<Entry> entries = log_.copy(handed_ + 1, commit_ + 1, room);
         if (entries.empty()) {
-            fetching_ = true;
+            fetching_ = handed_ + 1;
             return emit(Fetch{options_.self, handed_ + 1, commit_ + 1, room});
         }
         hand(std::move(entries));

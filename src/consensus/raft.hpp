@@ -226,7 +226,7 @@ private:
     Index handed_;   ///< entries up to there were handed out
     Index applied_;
     Outstanding applying_;   ///< what was handed out and is not applied
-    bool fetching_ = false;  ///< older entries are being read, to be handed out
+    Index fetching_ = 0;     ///< older entries are being read, from this one on, to be handed out
     bool storing_ = false;   ///< a chunk is being stored
 
     struct UnderWay {

@@ -101,7 +101,9 @@ void World::blind_one() {
     const std::size_t leads = resting_->first;
     Replica& victim = *replicas_[chance_.below(replicas_.size())];
     std::vector<bool> others(replicas_.size());
-    for (const auto& each : replicas_) others[each->place] = !each->frozen && each.get() != &victim;
+    for (const auto& each : replicas_) {
+        others[each->place] = !each->frozen && each.get() != &victim && each->options.may_vote;
+    }
     if (victim.frozen || victim.place == leads || !is_majority(others)) return;
     const std::size_t way = chance_.below(3);
     note(42, victim.place, [&] { return victim.name + (way == 0 ? " is not seen by" : " does not see") + " the leader"; });
