@@ -34,7 +34,7 @@ Conditions::Conditions(Chance chance, const Plan& plan) {
     if (one_in(2)) options.memory = one_in(2) ? 0 : 100 + chance.below(1000);
     options.chunk = one_in(3) ? 16 : 64;
     if (one_in(3)) padding = chance.below(200);
-    if (!one_in(4)) snapshot_every = 3 + chance.below(one_in(2) ? 10 : 60);
+    if (!one_in(4)) snapshot_every = 1 + chance.below(one_in(2) ? 5 : 60);
     keeps_log = one_in(2);
     if (!plan.faults) return;
 
@@ -66,7 +66,7 @@ Conditions::Conditions(Chance chance, const Plan& plan) {
     for (const Fault each : all) {
         // Common ones count twice.
         const bool common = each == Fault::crash || each == Fault::pause || each == Fault::isolate_leader ||
-                            each == Fault::cut || each == Fault::transfer;
+                            each == Fault::cut || each == Fault::transfer || each == Fault::false_unreachable;
         if (one_in(2)) faults.insert(faults.end(), common ? 2 : 1, each);
     }
     between_faults = timeout * static_cast<Duration::rep>(1 + chance.below(8)) / 4;

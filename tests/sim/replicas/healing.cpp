@@ -70,7 +70,9 @@ void World::choose_core() {
 
 void World::freeze(Replica& replica) {
     // Whoever need not write does not find out that it cannot.
-    const std::size_t way = chance_.below(conditions_.only_reads_at_last ? 5 : 6);
+    const bool may_hang = !conditions_.only_reads_at_last;
+    const bool leads = replica.raft && replica.raft->role() == Role::leader;
+    const std::size_t way = leads && may_hang && chance_.coin() ? 5 : chance_.below(may_hang ? 6 : 5);
     static constexpr const char* ways[] = {"dead", "cut off", "mute", "deaf", "led round in a circle", "unable to write"};
     note(41, replica.place, [&] { return replica.name + " stays " + ways[way]; });
     if (way == 0) return crash(replica);
