@@ -120,7 +120,9 @@ void World::check_frozen() const {
     const Term term = replicas_[resting_->first]->raft->term();
     for (const auto& each : replicas_) {
         if (!each->frozen || !each->raft || each->frozen_term == 0) continue;
-        check(each->raft->term() <= std::max(term, each->frozen_term + 2), "one that cannot win begins term after term");
+        if (each->raft->term() > std::max(term, each->frozen_term + 2)) {
+            throw Violation((each->name + " cannot win, and begins term after term" + std::to_string(each->raft->term()) + " " + std::to_string(each->frozen_term) + " " + std::to_string(term)).c_str());
+        }
     }
 }
 

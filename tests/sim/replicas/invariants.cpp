@@ -103,6 +103,7 @@ void Invariants::wrote(std::size_t replica, const Write& write, Term leads) {
               "a log begins behind what was never committed");
         image.base = last;
         image.marks.clear();
+        told_[replica].matched = {};  // what stood behind it is gone
     }
     if (write.entries.empty()) return;
     const Index first = write.entries.front().id.index;
