@@ -67,6 +67,7 @@ private:
     Index matched_ = 0;
     Index next_;
     bool waits_ = false;    ///< in `probe`: the message was sent
+    Index probed_ = 0;      ///< the last entry of it, or the one before it
     bool asks_ = false;     ///< send a message even if it has no entries
     bool answered_ = true;  ///< an entry, or a chunk, was answered since the last heartbeat was
     std::deque<InFlight> in_flight_;
