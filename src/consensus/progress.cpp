@@ -19,6 +19,7 @@ void Progress::sent(Index last, std::size_t cost, Time now) {
     touched_ = now;
     if (mode_ == Mode::probe) {
         waits_ = true;
+        probed_ = last;
     } else if (last >= next_) {
         next_ = last + 1;
         in_flight_.push_back({last, cost});
@@ -36,6 +37,8 @@ bool Progress::acknowledge(Index matched, Time now) {
     matched_ = std::max(matched_, matched);
     next_ = std::max(next_, matched_ + 1);
     if (mode_ == Mode::probe) {
+        // An answer to something older says nothing about whether messages arrive in their order again.
+        if (!news && matched < probed_) return false;
         mode_ = Mode::replicate;
         next_ = matched_ + 1;
         waits_ = false;

@@ -78,7 +78,7 @@ void World::freeze(Replica& replica) {
     if (way == 0) return crash(replica);
     if (replica.raft) replica.frozen_term = replica.raft->term();
     if (way == 5) {
-        replica.hangs_until = never;
+        replica.hangs_until = now_ + conditions_.timeout * 10000;
         return;
     }
     // Of those who are well, one that it hears and another one that hears it: no two can make it lead.
