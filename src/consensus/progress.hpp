@@ -74,6 +74,7 @@ private:
     bool waits_ = false;  ///< in `probe`: the message was sent
     Index probed_ = 0;    ///< the last entry of it, or the one before it
     bool asks_ = false;   ///< send a message even if it has no entries
+    bool counts_ = true;
     std::deque<InFlight> in_flight_;
     std::size_t bytes_ = 0;
     LogId snapshot_;

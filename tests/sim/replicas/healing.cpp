@@ -121,7 +121,7 @@ void World::check_frozen() const {
     for (const auto& each : replicas_) {
         if (!each->frozen || !each->raft || each->frozen_term == 0) continue;
         if (each->raft->term() > std::max(term, each->frozen_term + 2)) {
-            throw Violation((each->name + " cannot win, and begins term after term" + std::to_string(each->raft->term()) + " " + std::to_string(each->frozen_term) + " " + std::to_string(term)).c_str());
+            throw Violation((each->name + " cannot win, and begins term after term").c_str());
         }
     }
 }
