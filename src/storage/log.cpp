@@ -272,6 +272,11 @@ std::error_code Log::roll() {
     return {};
 }
 
+bool Log::half_full() const {
+    const detail::Lock lock(mutex_);
+    return offset_ > segments_.rbegin()->second.head.bytes / 2;
+}
+
 bool Log::prepare() {
     if (next_ || full_ || error()) return false;
     bool more = false;

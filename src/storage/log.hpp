@@ -80,6 +80,8 @@ public:
     /// Prepares a part of the segment after this one. True if there is more to prepare. If that fails because the disk
     /// is full, it is not tried again until a segment is needed.
     bool prepare();
+    /// Whether more than half of the last segment is used.
+    bool half_full() const;
 
     /// What is on disk. A copy but for the places: for a start, not for each turn.
     LogIndex index() const;

@@ -2,6 +2,8 @@
 
 #include "storage/support.hpp"
 
+#include <algorithm>
+
 using namespace cluster;
 using namespace cluster::consensus;
 using namespace cluster::storage;
@@ -367,4 +369,38 @@ TEST_CASE("storage: what is missing of a log is said, with the file and the byte
     disk.make_unreadable(segment(2));
     CHECK(Log::open(disk, disk_id(), small(1024), finding) == nullptr);
     CHECK(finding.error == std::errc::io_error);
+}
+
+TEST_CASE("storage: a segment has the bytes that FORMAT.md draws") {
+    SimulatedDisk disk(1);
+    auto log = made(disk, small(1024));
+    Write first = state({5, disk_id(9), 0});
+    first.entries = {entry(1, 5, "hello")};
+    CHECK_FALSE(put(*log, first));
+    CHECK_FALSE(log->mark());
+    CHECK_FALSE(put(*log, entries({entry(1, 6, "world")})));
+    Write begin;
+    begin.begin_after = SnapshotId{{7, 9}, Duration(70), {}};
+    CHECK_FALSE(put(*log, begin));
+    const std::string expected =
+        "434c5553544c4f470100000000000000010000000000000000040000000000000708090a0b0c0d0e0f10111213141516"  // head
+        "0000000000000000000000006c947f7c"
+        "20000000010000000100000000000000000000000000000000000000000000000000000000000000000000003cb78042"  // opening
+        "46b843c4000000000000000000000000000000000000000000000000000000000000000000000000"
+        "2000000002000000010000000000000000000000000000000000000000000000000000000000000046b843c44ec95891"  // state
+        "0777fda7000000000500000000000000090a0b0c0d0e0f1011121314151617180000000000000000"
+        "0500000005010200010000000000000001000000000000000500000000000000414b4c00000000000777fda76db2a925"  // entry
+        "a07de1cd0000000068656c6c6f000000"
+        "00000000060000000200000000000000000000000000000000000000000000000000000000000000a07de1cd6c947f7c"  // mark
+        "bd2a032300000000"
+        "00000000040000000200000000000000000000000000000000000000000000000000000000000000bd2a03236c947f7c"  // truncate
+        "1de7ebed00000000"
+        "0500000005010200020000000000000001000000000000000600000000000000818d5b00000000001de7ebed6f88728e"  // entry
+        "c890c87800000000776f726c64000000"
+        "00000000030100000300000000000000090000000000000007000000000000004600000000000000c890c8786c947f7c"  // begin
+        "b3c2674700000000";
+    const std::vector<std::byte> bytes = disk.contents(segment(1));
+    CHECK(hex(std::span(bytes).first(expected.size() / 2)) == expected);
+    CHECK(std::ranges::all_of(std::span(bytes).subspan(expected.size() / 2),
+                              [](std::byte each) { return each == std::byte{0}; }));
 }
