@@ -118,9 +118,10 @@ std::error_code Log::write(std::span<const Write> writes) {
     };
     for (const Write& write : writes) {
         if (write.state) {
-            // No record speaks of entries behind it: a crash may come in between.
+            // No record speaks of entries behind it, since a crash may come in between; nor of those that it replaces.
             HardState now = *write.state;
             now.commit = std::min(now.commit, last.index);
+            if (!write.entries.empty()) now.commit = std::min(now.commit, write.entries.front().id.index - 1);
             add_state(now);
         }
         if (write.begin_after) {

@@ -191,7 +191,7 @@ TEST_CASE("storage: of a process that is killed in the middle of writing, nothin
             write_for_ever(path, pipe[1]);
         }
         ::close(pipe[1]);
-        const std::uint64_t many = dice.below(30);
+        const std::uint64_t many = dice.below(8);
         Index last = 0;
         bool ended = false;
         for (std::uint64_t i = 0; i <= many && !ended; ++i) {
