@@ -33,10 +33,12 @@ Directory::Directory(Disk& disk) : disk_(disk), identity_(disk), snapshots_(disk
 
 bool Directory::prepare(const DirectoryOptions& options, DirectoryFinding& finding) {
     std::error_code error = disk_.make_folder("");
-    if (error) return say(finding, Condition::refused, error, "cannot be made: " + error.message() + "; create its parent");
+    if (error)
+        return say(finding, Condition::refused, error, "cannot be made: " + error.message() + "; create its parent");
     lock_ = disk_.lock("lock", error);
     if (error == Fault::locked) {
-        return say(finding, Condition::refused, error, "is in use by another replica; give each one a directory of its own");
+        return say(finding, Condition::refused, error,
+                   "is in use by another replica; give each one a directory of its own");
     }
     if (error) return say(finding, Condition::refused, error, "cannot be locked: " + error.message());
     return probe(finding) && open_identity(options, finding) && open_log(options, finding) && open_snapshots(finding);
@@ -51,14 +53,14 @@ bool Directory::probe(DirectoryFinding& finding) {
     if (!error) error = file->write(0, std::array<std::byte, 512>());
     if (error) {
         return say(finding, Condition::refused, error,
-                     "cannot be written: " + error.message() + "; make room, or let this process write there");
+                   "cannot be written: " + error.message() + "; make room, or let this process write there");
     }
     error = file->sync();
     if (!error) error = disk_.sync_folder("");
     if (error) {
         return say(finding, Condition::refused, Fault::cannot_sync,
-                     "is on a file system that cannot put files on disk when asked: " + error.message() +
-                         "; use ext4 or xfs on a local disk");
+                   "is on a file system that cannot put files on disk when asked: " + error.message() +
+                       "; use ext4 or xfs on a local disk");
     }
     error = disk_.remove(name);
     return error ? say(finding, Condition::refused, error, "cannot be written: " + error.message()) : true;
@@ -78,7 +80,7 @@ bool Directory::open_identity(const DirectoryOptions& options, DirectoryFinding&
         if (error) return say(finding, Condition::refused, error, "cannot be read: " + error.message());
         if (!nothing) {
             return say(finding, Condition::lost, Fault::damaged,
-                         "has a log or snapshots, but the file identity is missing; put it back" + start_anew);
+                       "has a log or snapshots, but the file identity is missing; put it back" + start_anew);
         }
         Identity identity;
         options.random(identity.disk.bytes);
@@ -91,17 +93,18 @@ bool Directory::open_identity(const DirectoryOptions& options, DirectoryFinding&
     if (error == Fault::damaged) {
         return say(finding, Condition::damaged, error, "has a damaged file identity" + start_anew);
     }
-    if (error) return say(finding, Condition::refused, error, "has a file identity that cannot be read: " + error.message());
+    if (error)
+        return say(finding, Condition::refused, error, "has a file identity that cannot be read: " + error.message());
     const Identity& identity = identity_.value();
     if (identity.node != options.node) {
         return say(finding, Condition::refused, Fault::contradiction,
-                     "belongs to the node \"" + identity.node + "\", and this one is \"" + options.node +
-                         "\"; name the right directory, or give the node its former name");
+                   "belongs to the node \"" + identity.node + "\", and this one is \"" + options.node +
+                       "\"; name the right directory, or give the node its former name");
     }
     if (identity.group_name != options.group_name) {
         return say(finding, Condition::refused, Fault::contradiction,
-                     "belongs to the group \"" + identity.group_name + "\", and this replica is of \"" +
-                         options.group_name + "\"; name the right directory");
+                   "belongs to the group \"" + identity.group_name + "\", and this replica is of \"" +
+                       options.group_name + "\"; name the right directory");
     }
     return true;
 }
@@ -113,7 +116,7 @@ bool Directory::open_log(const DirectoryOptions& options, DirectoryFinding& find
     log_ = Log::open(disk_, identity.disk, options.log, in_log);
     if (in_log.error) {
         return say(finding, Condition::refused, in_log.error,
-                     "has a log that cannot be read: " + in_log.where + ": " + in_log.error.message());
+                   "has a log that cannot be read: " + in_log.where + ": " + in_log.error.message());
     }
     std::error_code error;
     switch (in_log.condition) {
@@ -154,8 +157,8 @@ bool Directory::open_snapshots(DirectoryFinding& finding) {
     const consensus::Index base = log_->index().base().index;
     if (snapshot_ ? snapshot_->id.last.index >= base : base == 0) return begin_at_snapshot(finding);
     return say(finding, Condition::damaged, Fault::damaged,
-                 "has a log that begins behind entry " + std::to_string(base) + ", and no snapshot that reaches so far" +
-                     start_anew);
+               "has a log that begins behind entry " + std::to_string(base) + ", and no snapshot that reaches so far" +
+                   start_anew);
 }
 
 /// A crash after a snapshot had come from another replica, and before the log began anew behind it. Or others had

@@ -14,7 +14,7 @@
 namespace cluster::storage {
 
 struct DirectoryOptions {
-    std::string node;        ///< its name
+    std::string node;  ///< its name
     std::string group_name;
     RandomSource random;
     LogOptions log;

@@ -10,8 +10,8 @@
 
 namespace cluster::storage {
 
-/// One open file. Any number of threads may read while one writes elsewhere in it. What is written may be lost, in whole
-/// or in part, until `sync` has succeeded. After a failed `write` or `sync` nobody knows what the file holds.
+/// One open file. Any number of threads may read while one writes elsewhere in it. What is written may be lost, in
+/// whole or in part, until `sync` has succeeded. After a failed `write` or `sync` nobody knows what the file holds.
 class File {
 public:
     virtual ~File() = default;

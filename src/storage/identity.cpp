@@ -11,15 +11,15 @@ namespace cluster::storage {
 
 namespace {
 
-constexpr std::string_view magic = "CLUSTIDY";
-constexpr std::uint32_t version = 1;
-constexpr std::uint64_t most_bytes = 65536;
+constexpr std::string_view identity_magic = "CLUSTIDY";
+constexpr std::uint32_t identity_version = 1;
+constexpr std::uint64_t most_identity_bytes = 65536;
 
 }  // namespace
 
 std::vector<std::byte> pack(const Identity& identity) {
     Packer out;
-    out.raw(std::as_bytes(std::span(magic))).number(version);
+    out.raw(std::as_bytes(std::span(identity_magic))).number(identity_version);
     out.raw(identity.disk.bytes).text(identity.node).text(identity.group_name);
     out.number(static_cast<std::uint8_t>(identity.promise ? 1 : 0));
     if (identity.promise) {
@@ -36,7 +36,7 @@ std::vector<std::byte> pack(const Identity& identity) {
 std::optional<Identity> unpack_identity(std::span<const std::byte> bytes) {
     Unpacker in(bytes);
     Identity identity;
-    in.take(magic.size());
+    in.take(identity_magic.size());
     in.number<std::uint32_t>();
     identity.disk.bytes = in.raw<16>();
     identity.node = in.text();
@@ -56,7 +56,7 @@ std::optional<Identity> unpack_identity(std::span<const std::byte> bytes) {
 
 std::error_code IdentityFile::read() {
     std::error_code error;
-    const std::vector<std::byte> bytes = read_file(disk_, name, most_bytes, error);
+    const std::vector<std::byte> bytes = read_file(disk_, name, most_identity_bytes, error);
     if (error == Fault::too_large) error = Fault::damaged;
     if (error) return error;
     std::optional<Identity> found = unpack_identity(bytes);

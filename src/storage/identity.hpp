@@ -62,8 +62,8 @@ public:
     /// Is on disk when this returns. A promise is given once: the same one again succeeds, another one is
     /// `Fault::promised`, and so is any if the disk belongs to a group.
     std::error_code give(const Promise& promise);
-    /// The group has been founded, or has taken this disk in. `Fault::promised` if the disk belongs to another one, or has
-    /// promised itself to another one.
+    /// The group has been founded, or has taken this disk in. `Fault::promised` if the disk belongs to another one, or
+    /// has promised itself to another one.
     std::error_code belong_to(const GroupId& group);
 
 private:

@@ -19,16 +19,12 @@ namespace {
 
 const std::string making_name = std::string(Log::folder) + "/making";
 
-std::string path_of(const std::string& name) {
-    return std::string(Log::folder) + '/' + name;
-}
-
 /// What each segment needs beside its entries: its head, an opening and a seal; and a mark before the seal.
 constexpr std::size_t overhead = SegmentHead::size + 3 * RecordHead::size + 32 + RecordHead::size;
 
 LogOptions in_limits(LogOptions options) {
-    options.segment_bytes = std::clamp(options.segment_bytes / 512 * 512, LogOptions::least_segment,
-                                       LogOptions::greatest_segment);
+    options.segment_bytes =
+        std::clamp(options.segment_bytes / 512 * 512, LogOptions::least_segment, LogOptions::greatest_segment);
     return options;
 }
 

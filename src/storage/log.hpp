@@ -35,7 +35,7 @@ struct LogOptions {
 /// How a log was found.
 struct LogFinding {
     enum class Condition {
-        none,     ///< there is no log
+        none,  ///< there is no log
         whole,
         torn,     ///< what was written last was not finished, and has been cut off
         damaged,  ///< something that was on disk is not there any more, so there is no `Log`
@@ -58,6 +58,8 @@ class Log {
 public:
     /// The folder of its segments.
     static constexpr const char* folder = "log";
+    /// The name of a file in it, as the disk knows it.
+    static std::string path_of(const std::string& name) { return std::string(folder) + '/' + name; }
 
     /// Makes an empty log. There must be none.
     static std::unique_ptr<Log> create(Disk& disk, const consensus::DiskId& id, const LogOptions& options,
@@ -133,14 +135,14 @@ private:
 
     // Of the thread that writes.
     std::uint64_t offset_ = SegmentHead::size;  ///< where the next record begins in the last segment
-    std::uint32_t chain_ = 0;       ///< checksum of the last record
-    std::uint64_t group_ = 1;       ///< number of the next group
-    bool marked_ = true;            ///< the next group has begun with a mark
-    bool unopened_ = true;          ///< the last segment has no record yet
-    std::optional<Segment> next_;   ///< is ready to follow the last one
-    std::unique_ptr<File> making_;  ///< is being filled with zeros
+    std::uint32_t chain_ = 0;                   ///< checksum of the last record
+    std::uint64_t group_ = 1;                   ///< number of the next group
+    bool marked_ = true;                        ///< the next group has begun with a mark
+    bool unopened_ = true;                      ///< the last segment has no record yet
+    std::optional<Segment> next_;               ///< is ready to follow the last one
+    std::unique_ptr<File> making_;              ///< is being filled with zeros
     std::uint64_t made_ = 0;
-    bool full_ = false;             ///< there was no room to prepare a segment
+    bool full_ = false;  ///< there was no room to prepare a segment
     std::vector<std::string> spares_;
     std::uint64_t spare_number_ = 0;
     std::vector<std::byte> buffer_;

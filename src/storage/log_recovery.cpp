@@ -7,14 +7,6 @@
 
 namespace cluster::storage {
 
-namespace {
-
-std::string path_of(const std::string& name) {
-    return std::string(Log::folder) + '/' + name;
-}
-
-}  // namespace
-
 std::unique_ptr<Log> Log::open(Disk& disk, const consensus::DiskId& id, const LogOptions& options,
                                LogFinding& finding) {
     return LogRecovery(disk, id, options, finding).run();
@@ -65,17 +57,17 @@ bool LogRecovery::find_segments() {
     std::vector<std::string> spares;
     for (const std::string& name : names) {
         if (const auto serial = serial_of(name)) serials_.push_back(*serial);
-        if (name.starts_with("spare-")) spares.push_back(path_of(name));
+        if (name.starts_with("spare-")) spares.push_back(Log::path_of(name));
     }
     if (serials_.empty()) return false;
     finding_.condition = LogFinding::Condition::whole;
     std::ranges::sort(serials_);
     for (std::size_t i = 1; i < serials_.size(); ++i) {
         if (serials_[i] == serials_[i - 1] + 1) continue;
-        name_ = path_of(segment_name(serials_[i - 1]));
+        name_ = Log::path_of(segment_name(serials_[i - 1]));
         return damaged(0, "the segment after this one is missing");
     }
-    if (const std::error_code problem = remove_if_there(disk_, path_of("making"))) return failed(problem);
+    if (const std::error_code problem = remove_if_there(disk_, Log::path_of("making"))) return failed(problem);
     return keep_spares(std::move(spares));
 }
 
@@ -116,7 +108,7 @@ bool LogRecovery::read_segments() {
 }
 
 bool LogRecovery::load(std::uint64_t serial, Loaded& loaded) {
-    name_ = path_of(segment_name(serial));
+    name_ = Log::path_of(segment_name(serial));
     std::error_code error;
     Log::Segment& segment = loaded.segment;
     segment.file = disk_.open(name_, error);
@@ -199,15 +191,14 @@ bool LogRecovery::end_here(const Loaded& loaded) {
         const auto head = read_head(all.subspan(static_cast<std::size_t>(at)), loaded.segment.seed);
         if (!head || head->group < group_) continue;
         if (head->group > group_) {
-            return damaged(offset_, "no record, but behind it, in byte " + std::to_string(at) +
-                                        ", is one that was written later");
+            return damaged(
+                offset_, "no record, but behind it, in byte " + std::to_string(at) + ", is one that was written later");
         }
         torn = true;
     }
     // Marks may stay: they say nothing of what follows.
-    const auto cut = std::ranges::find_if(pending_, [](const Pending& each) {
-        return each.head.type != RecordType::mark;
-    });
+    const auto cut =
+        std::ranges::find_if(pending_, [](const Pending& each) { return each.head.type != RecordType::mark; });
     if (cut != pending_.end()) {
         torn = true;
         offset_ = cut->offset;

@@ -7,7 +7,7 @@ namespace cluster::storage {
 
 namespace {
 
-constexpr std::size_t checksum_at = 48;
+constexpr std::size_t record_checksum_at = 48;
 
 }  // namespace
 
@@ -27,8 +27,8 @@ void append_record(std::vector<std::byte>& out, RecordHead& head, std::span<cons
     store(at + 32, static_cast<std::uint64_t>(head.time.count()));
     store(at + 40, head.previous);
     store(at + 44, head.body_checksum);
-    head.checksum = crc32c({at, checksum_at}, seed);
-    store(at + checksum_at, head.checksum);
+    head.checksum = crc32c({at, record_checksum_at}, seed);
+    store(at + record_checksum_at, head.checksum);
     std::ranges::copy(body, at + RecordHead::size);
 }
 
@@ -41,8 +41,9 @@ std::optional<RecordHead> read_head(std::span<const std::byte> bytes, std::uint3
     const auto flags = load<std::uint8_t>(at + 5);
     if (type < 1 || type > static_cast<std::uint8_t>(RecordType::seal) || flags > 1) return std::nullopt;
     if (head.length > bytes.size() - RecordHead::size || head.whole() > bytes.size()) return std::nullopt;
-    head.checksum = load<std::uint32_t>(at + checksum_at);
-    if (load<std::uint32_t>(at + 52) != 0 || crc32c({at, checksum_at}, seed) != head.checksum) return std::nullopt;
+    head.checksum = load<std::uint32_t>(at + record_checksum_at);
+    if (load<std::uint32_t>(at + 52) != 0 || crc32c({at, record_checksum_at}, seed) != head.checksum)
+        return std::nullopt;
     head.type = static_cast<RecordType>(type);
     head.last = flags == 1;
     head.kind = load<std::uint8_t>(at + 6);

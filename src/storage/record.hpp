@@ -25,8 +25,8 @@ enum class RecordType : std::uint8_t {
 struct RecordHead {
     std::uint32_t length = 0;  ///< of the body
     RecordType type = RecordType::entry;
-    bool last = false;  ///< of its group
-    std::uint8_t kind = 0;    ///< of an entry
+    bool last = false;      ///< of its group
+    std::uint8_t kind = 0;  ///< of an entry
     std::uint64_t group = 0;
     consensus::LogId id;
     Duration time{};
@@ -38,7 +38,9 @@ struct RecordHead {
     static constexpr std::size_t alignment = 8;
     /// With its body, and zeros up to where the next one begins.
     std::size_t whole() const noexcept { return whole(length); }
-    static std::size_t whole(std::size_t body) noexcept { return (size + body + alignment - 1) / alignment * alignment; }
+    static std::size_t whole(std::size_t body) noexcept {
+        return (size + body + alignment - 1) / alignment * alignment;
+    }
 
     friend bool operator==(const RecordHead&, const RecordHead&) = default;
 };

@@ -7,25 +7,25 @@ namespace cluster::storage {
 
 namespace {
 
-constexpr std::string_view magic = "CLUSTLOG";
-constexpr std::uint32_t version = 1;
-constexpr std::size_t checksum_at = SegmentHead::size - 4;
+constexpr std::string_view segment_magic = "CLUSTLOG";
+constexpr std::uint32_t segment_version = 1;
+constexpr std::size_t segment_checksum_at = SegmentHead::size - 4;
 
 }  // namespace
 
 std::array<std::byte, SegmentHead::size> pack(const SegmentHead& head) {
     Packer out;
-    out.raw(std::as_bytes(std::span(magic))).number(version).number(std::uint32_t{0});
+    out.raw(std::as_bytes(std::span(segment_magic))).number(segment_version).number(std::uint32_t{0});
     out.number(head.serial).number(head.bytes).raw(head.disk.bytes);
     std::array<std::byte, SegmentHead::size> bytes{};
     std::ranges::copy(out.bytes(), bytes.begin());
-    store(bytes.data() + checksum_at, crc32c(std::span(bytes).first(checksum_at)));
+    store(bytes.data() + segment_checksum_at, crc32c(std::span(bytes).first(segment_checksum_at)));
     return bytes;
 }
 
 std::optional<SegmentHead> unpack_segment_head(std::span<const std::byte> bytes) {
     if (bytes.size() < SegmentHead::size) return std::nullopt;
-    Unpacker in(bytes.subspan(magic.size() + 8));
+    Unpacker in(bytes.subspan(segment_magic.size() + 8));
     SegmentHead head;
     head.serial = in.number<std::uint64_t>();
     head.bytes = in.number<std::uint64_t>();
@@ -35,7 +35,7 @@ std::optional<SegmentHead> unpack_segment_head(std::span<const std::byte> bytes)
 }
 
 std::uint32_t seed_of(const SegmentHead& head) {
-    return load<std::uint32_t>(pack(head).data() + checksum_at);
+    return load<std::uint32_t>(pack(head).data() + segment_checksum_at);
 }
 
 std::string segment_name(std::uint64_t serial) {

@@ -16,42 +16,42 @@ using consensus::SnapshotId;
 
 namespace {
 
-constexpr std::string_view magic = "CLUSTSNP";
-constexpr std::uint32_t version = 1;
-constexpr std::size_t head_bytes = 64;
-constexpr std::size_t checksum_at = head_bytes - 4;
+constexpr std::string_view snapshot_magic = "CLUSTSNP";
+constexpr std::uint32_t snapshot_version = 1;
+constexpr std::size_t snapshot_head_bytes = 64;
+constexpr std::size_t snapshot_checksum_at = snapshot_head_bytes - 4;
 constexpr std::size_t trailer = 4;  ///< the checksum behind each block
 
-const std::string unfinished = std::string(Snapshots::folder) + "/unfinished";
+const std::string unfinished_snapshot = std::string(Snapshots::folder) + "/unfinished";
 
-std::string path_of(const std::string& name) {
+std::string snapshot_path(const std::string& name) {
     return std::string(Snapshots::folder) + '/' + name;
 }
 
-std::string name_of(const LogId& last) {
+std::string snapshot_name(const LogId& last) {
     return segment_name(last.term) + '-' + segment_name(last.index);
 }
 
 std::vector<std::byte> head_of(const SnapshotFacts& facts) {
     Packer out;
-    out.raw(std::as_bytes(std::span(magic))).number(version);
+    out.raw(std::as_bytes(std::span(snapshot_magic))).number(snapshot_version);
     out.number(static_cast<std::uint32_t>(facts.id.configuration.size()));
     out.number(facts.id.last.index).number(facts.id.last.term);
     out.number(static_cast<std::uint64_t>(facts.id.time.count()));
     out.number(facts.size).number(facts.checksum);
-    out.bytes().resize(head_bytes);
+    out.bytes().resize(snapshot_head_bytes);
     const std::uint32_t checksum =
-        crc32c(facts.id.configuration.view(), crc32c(std::span(out.bytes()).first(checksum_at)));
-    store(out.bytes().data() + checksum_at, checksum);
+        crc32c(facts.id.configuration.view(), crc32c(std::span(out.bytes()).first(snapshot_checksum_at)));
+    store(out.bytes().data() + snapshot_checksum_at, checksum);
     out.raw(facts.id.configuration.view());
     return std::move(out.bytes());
 }
 
 std::optional<SnapshotFacts> facts_in(const File& file, std::error_code& error) {
-    std::array<std::byte, head_bytes> head;
+    std::array<std::byte, snapshot_head_bytes> head;
     const std::size_t count = file.read(0, head, error);
     if (error || count != head.size()) return std::nullopt;
-    Unpacker in(std::span<const std::byte>(head).subspan(magic.size() + 4));
+    Unpacker in(std::span<const std::byte>(head).subspan(snapshot_magic.size() + 4));
     const auto configuration = in.number<std::uint32_t>();
     SnapshotFacts facts;
     facts.id.last.index = in.number<std::uint64_t>();
@@ -61,10 +61,10 @@ std::optional<SnapshotFacts> facts_in(const File& file, std::error_code& error) 
     facts.checksum = in.number<std::uint32_t>();
     if (configuration > Snapshots::longest_configuration) return std::nullopt;
     std::vector<std::byte> bytes(configuration);
-    if (file.read(head_bytes, bytes, error) != bytes.size() || error) return std::nullopt;
+    if (file.read(snapshot_head_bytes, bytes, error) != bytes.size() || error) return std::nullopt;
     facts.id.configuration = Bytes(bytes);
     const std::vector<std::byte> expected = head_of(facts);
-    if (!std::ranges::equal(std::span(expected).first(head_bytes), head)) return std::nullopt;
+    if (!std::ranges::equal(std::span(expected).first(snapshot_head_bytes), head)) return std::nullopt;
     return facts;
 }
 
@@ -77,7 +77,7 @@ std::uint32_t block_checksum(std::span<const std::byte> block, std::uint64_t num
 
 SnapshotOutput::SnapshotOutput(Snapshots& snapshots, SnapshotId id, std::unique_ptr<File> file)
     : snapshots_(snapshots), file_(std::move(file)) {
-    at_ = head_bytes + id.configuration.size();
+    at_ = snapshot_head_bytes + id.configuration.size();
     facts_.id = std::move(id);
 }
 
@@ -144,7 +144,7 @@ std::error_code SnapshotInput::open(std::unique_ptr<File> file) {
     if (error) return error;
     if (!facts) return Fault::damaged;
     facts_ = *facts;
-    begin_ = head_bytes + facts_.id.configuration.size();
+    begin_ = snapshot_head_bytes + facts_.id.configuration.size();
     return {};
 }
 
@@ -194,20 +194,20 @@ std::error_code SnapshotInput::verify() {
 std::error_code Snapshots::open() {
     std::error_code error = disk_.make_folder(folder);
     if (!error) error = disk_.sync_folder("");
-    if (!error) error = remove_if_there(disk_, unfinished);
+    if (!error) error = remove_if_there(disk_, unfinished_snapshot);
     if (error) return error;
     const std::vector<std::string> names = disk_.list(folder, error);
     const detail::Lock lock(mutex_);
     for (const std::string& name : names) {
         if (error) return error;
-        const std::unique_ptr<File> file = disk_.open(path_of(name), error);
+        const std::unique_ptr<File> file = disk_.open(snapshot_path(name), error);
         if (error) return error;
         std::error_code unreadable;
         const auto facts = facts_in(*file, unreadable);
-        if (facts && name_of(facts->id.last) == name) {
+        if (facts && snapshot_name(facts->id.last) == name) {
             list_.push_back(*facts);
         } else {
-            damaged_.push_back(path_of(name));
+            damaged_.push_back(snapshot_path(name));
         }
     }
     std::ranges::sort(list_, {}, [](const SnapshotFacts& each) { return each.id.last; });
@@ -228,7 +228,7 @@ std::vector<std::string> Snapshots::damaged() const {
 void Snapshots::mark_damaged(const LogId& last) {
     const detail::Lock lock(mutex_);
     if (std::erase_if(list_, [&](const SnapshotFacts& each) { return each.id.last == last; }) != 0) {
-        damaged_.push_back(path_of(name_of(last)));
+        damaged_.push_back(snapshot_path(snapshot_name(last)));
     }
 }
 
@@ -238,9 +238,9 @@ std::unique_ptr<SnapshotOutput> Snapshots::begin(const SnapshotId& id, std::erro
     if (busy_) error = Fault::busy;
     if (!error && id.configuration.size() > longest_configuration) error = Fault::too_large;
     if (!error && !list_.empty() && list_.back().id.last >= id.last) error = Fault::contradiction;
-    if (!error) error = remove_if_there(disk_, unfinished);
+    if (!error) error = remove_if_there(disk_, unfinished_snapshot);
     if (error) return nullptr;
-    std::unique_ptr<File> file = disk_.create(unfinished, error);
+    std::unique_ptr<File> file = disk_.create(unfinished_snapshot, error);
     if (error) return nullptr;
     busy_ = true;
     return std::unique_ptr<SnapshotOutput>(new SnapshotOutput(*this, id, std::move(file)));
@@ -253,7 +253,7 @@ std::unique_ptr<SnapshotOutput> Snapshots::receive(const SnapshotFacts& facts, s
 }
 
 std::unique_ptr<SnapshotInput> Snapshots::read(const LogId& last, std::error_code& error) const {
-    std::unique_ptr<File> file = disk_.open(path_of(name_of(last)), error);
+    std::unique_ptr<File> file = disk_.open(snapshot_path(snapshot_name(last)), error);
     if (error == std::errc::no_such_file_or_directory) error = Fault::not_there;
     if (error) return nullptr;
     auto input = std::make_unique<SnapshotInput>();
@@ -264,16 +264,16 @@ std::unique_ptr<SnapshotInput> Snapshots::read(const LogId& last, std::error_cod
 
 /// It is on disk under another name.
 std::error_code Snapshots::finish(const SnapshotFacts& facts) {
-    std::error_code error = disk_.rename(unfinished, path_of(name_of(facts.id.last)));
+    std::error_code error = disk_.rename(unfinished_snapshot, snapshot_path(snapshot_name(facts.id.last)));
     if (!error) error = disk_.sync_folder(folder);
     if (error) return error;
     const detail::Lock lock(mutex_);
     busy_ = false;
-    std::erase(damaged_, path_of(name_of(facts.id.last)));
+    std::erase(damaged_, snapshot_path(snapshot_name(facts.id.last)));
     list_.push_back(facts);
     std::vector<std::string> leave = std::exchange(damaged_, {});
     while (list_.size() > keep) {
-        leave.push_back(path_of(name_of(list_.front().id.last)));
+        leave.push_back(snapshot_path(snapshot_name(list_.front().id.last)));
         list_.erase(list_.begin());
     }
     // What cannot be removed now is found, and removed, later.
@@ -285,7 +285,7 @@ std::error_code Snapshots::finish(const SnapshotFacts& facts) {
 void Snapshots::leave() {
     const detail::Lock lock(mutex_);
     busy_ = false;
-    remove_if_there(disk_, unfinished);
+    remove_if_there(disk_, unfinished_snapshot);
 }
 
 }  // namespace cluster::storage

@@ -57,8 +57,8 @@ private:
     std::optional<SnapshotFacts> expected_;
     std::unique_ptr<File> file_;
     std::vector<std::byte> block_;
-    std::uint64_t at_ = 0;     ///< where the next block begins in the file
-    std::error_code error_;    ///< the first one; then nothing is written any more
+    std::uint64_t at_ = 0;   ///< where the next block begins in the file
+    std::error_code error_;  ///< the first one; then nothing is written any more
     bool finished_ = false;
 };
 
@@ -78,8 +78,8 @@ private:
 
     std::unique_ptr<File> file_;
     SnapshotFacts facts_;
-    std::uint64_t begin_ = 0;               ///< of the first block in the file
-    std::optional<std::uint64_t> loaded_;   ///< which block is in memory
+    std::uint64_t begin_ = 0;              ///< of the first block in the file
+    std::optional<std::uint64_t> loaded_;  ///< which block is in memory
     std::vector<std::byte> block_;
 };
 

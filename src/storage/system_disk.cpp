@@ -3,12 +3,12 @@
 #include "base/quiet_writing.hpp"
 #include "storage/fault.hpp"
 
-#include <cerrno>
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <cerrno>
 #include <utility>
 
 namespace cluster::storage {
@@ -65,9 +65,8 @@ public:
     std::error_code write(std::uint64_t offset, std::span<const std::byte> bytes) override {
         const detail::QuietWriting quiet;
         while (!bytes.empty()) {
-            const ssize_t count = uninterrupted([&] {
-                return ::pwrite(descriptor_.number(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
-            });
+            const ssize_t count = uninterrupted(
+                [&] { return ::pwrite(descriptor_.number(), bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
             if (count < 0) return last_error();
             // A system that takes nothing and says nothing would be asked for ever.
             if (count == 0) return std::make_error_code(std::errc::io_error);

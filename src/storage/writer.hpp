@@ -40,7 +40,8 @@ public:
     /// As `close`.
     ~Writer();
 
-    /// False if there is no room, and nothing is taken then; or if it has failed or is closed. Never waits for the disk.
+    /// False if there is no room, and nothing is taken then; or if it has failed or is closed. Never waits for the
+    /// disk.
     bool submit(consensus::Write write);
     /// Has the log let go of what lies behind that index, soon: see `Log::cut`.
     void cut(consensus::Index index);

@@ -26,7 +26,8 @@ std::string folder_of(const std::string& name) {
 
 class SimulatedDisk::OpenFile final : public storage::File {
 public:
-    OpenFile(SimulatedDisk& disk, DataRef data, std::uint64_t life) : disk_(disk), data_(std::move(data)), life_(life) {}
+    OpenFile(SimulatedDisk& disk, DataRef data, std::uint64_t life)
+        : disk_(disk), data_(std::move(data)), life_(life) {}
 
     std::size_t read(std::uint64_t offset, std::span<std::byte> out, std::error_code& error) const override {
         const detail::Lock lock(disk_.mutex_);

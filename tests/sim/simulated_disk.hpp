@@ -18,9 +18,9 @@ namespace cluster::sim {
 
 /// A disk in memory that does what bad disks do, the same for each seed. Thread-safe. Lives longer than its files.
 ///
-/// A file has what programs read, and what a loss of power leaves of it. `sync` makes them equal. If power fails before,
-/// each sector of 512 bytes that was written has its new contents or those of before, by chance; of new, renamed and
-/// removed names any part in order may be lost. It is harsher than most: no sector waits for another one.
+/// A file has what programs read, and what a loss of power leaves of it. `sync` makes them equal. If power fails
+/// before, each sector of 512 bytes that was written has its new contents or those of before, by chance; of new,
+/// renamed and removed names any part in order may be lost. It is harsher than most: no sector waits for another one.
 class SimulatedDisk final : public storage::Disk {
 public:
     static constexpr std::size_t sector = 512;
@@ -43,7 +43,8 @@ public:
     /// until one of the functions below says how it went on.
     void stop_in(std::uint64_t operation);
     bool stopped() const;
-    /// That sync fails, once. What it should have put on disk is taken for clean and never will be, unless written again.
+    /// That sync fails, once. What it should have put on disk is taken for clean and never will be, unless written
+    /// again.
     void fail_sync_in(std::uint64_t operation);
     /// That write goes to another place in its file, and succeeds.
     void misdirect_in(std::uint64_t operation);

@@ -10,9 +10,7 @@ using sim::SimulatedDisk;
 
 namespace {
 
-using Condition = DirectoryFinding::Condition;
-
-DirectoryOptions options(std::uint64_t seed = 1) {
+DirectoryOptions directory_options(std::uint64_t seed = 1) {
     DirectoryOptions made;
     made.node = "ann";
     made.group_name = "orders";
@@ -28,14 +26,14 @@ struct Opened {
     std::unique_ptr<Directory> directory;
 };
 
-Opened open(Disk& disk, const DirectoryOptions& with = options()) {
+Opened open_directory(Disk& disk, const DirectoryOptions& with = directory_options()) {
     Opened opened;
     opened.directory = Directory::open(disk, with, opened.finding);
     CHECK((opened.directory != nullptr) == opened.finding.may_vote());
     return opened;
 }
 
-void put(Log& log, Index from, Index to, Term term) {
+void fill(Log& log, Index from, Index to, Term term) {
     for (Index i = from; i <= to; ++i) {
         const Write write = entries({entry(i, term, std::string(100, 'x'))});
         REQUIRE_FALSE(log.write({&write, 1}));
@@ -51,7 +49,7 @@ void snapshot(Directory& directory, Term term, Index index) {
     REQUIRE_FALSE(output->finish());
 }
 
-std::string file_of(Term term, Index index) {
+std::string snapshot_file(Term term, Index index) {
     return "snapshots/" + segment_name(term) + '-' + segment_name(index);
 }
 
@@ -61,88 +59,88 @@ const Promise promise{{disk_id(0x20).bytes}, {disk_id(1), disk_id(2)}};
 
 TEST_CASE("storage: an empty directory becomes a fresh one with a disk of its own, and is the same one later") {
     SimulatedDisk disk(1), other(2);
-    Opened first = open(disk);
-    CHECK(first.finding.condition == Condition::fresh);
+    Opened first = open_directory(disk);
+    CHECK(first.finding.condition == DirectoryFinding::Condition::fresh);
     const Identity identity = first.directory->identity().value();
     CHECK(identity.disk);
     CHECK(identity.node == "ann");
     CHECK(identity.group_name == "orders");
     CHECK_FALSE(first.directory->snapshot());
-    CHECK(open(other, options(2)).directory->identity().value().disk != identity.disk);
-    put(first.directory->log(), 1, 20, 1);
+    CHECK(open_directory(other, directory_options(2)).directory->identity().value().disk != identity.disk);
+    fill(first.directory->log(), 1, 20, 1);
     first.directory.reset();
     disk.lose_power();
-    Opened again = open(disk);
-    CHECK(again.finding.condition == Condition::clean);
+    Opened again = open_directory(disk);
+    CHECK(again.finding.condition == DirectoryFinding::Condition::clean);
     CHECK(again.directory->identity().value() == identity);
     CHECK(again.directory->log().index().last() == LogId{1, 20});
 }
 
 TEST_CASE("storage: a directory is open once at a time") {
     SimulatedDisk disk(1);
-    Opened first = open(disk);
-    Opened second = open(disk);
-    CHECK(second.finding.condition == Condition::refused);
+    Opened first = open_directory(disk);
+    Opened second = open_directory(disk);
+    CHECK(second.finding.condition == DirectoryFinding::Condition::refused);
     CHECK(second.finding.error == Fault::locked);
     CHECK(second.finding.text.find("in use by another replica") != std::string::npos);
     first.directory.reset();
-    CHECK(open(disk).finding.condition == Condition::clean);
+    CHECK(open_directory(disk).finding.condition == DirectoryFinding::Condition::clean);
 }
 
 TEST_CASE("storage: a directory of another node or group is refused by name") {
     SimulatedDisk disk(1);
-    open(disk);
-    DirectoryOptions wrong = options();
+    open_directory(disk);
+    DirectoryOptions wrong = directory_options();
     wrong.node = "bob";
-    Opened opened = open(disk, wrong);
-    CHECK(opened.finding.condition == Condition::refused);
+    Opened opened = open_directory(disk, wrong);
+    CHECK(opened.finding.condition == DirectoryFinding::Condition::refused);
     CHECK(opened.finding.text.find("belongs to the node \"ann\", and this one is \"bob\"") == 0);
-    wrong = options();
+    wrong = directory_options();
     wrong.group_name = "audit";
-    opened = open(disk, wrong);
-    CHECK(opened.finding.condition == Condition::refused);
+    opened = open_directory(disk, wrong);
+    CHECK(opened.finding.condition == DirectoryFinding::Condition::refused);
     CHECK(opened.finding.text.find("belongs to the group \"orders\"") == 0);
 }
 
 TEST_CASE("storage: whose identity or log is missing has lost what it said, and may not vote") {
     SimulatedDisk disk(1);
     {
-        Opened opened = open(disk);
-        put(opened.directory->log(), 1, 3, 1);
+        Opened opened = open_directory(disk);
+        fill(opened.directory->log(), 1, 3, 1);
         CHECK_FALSE(opened.directory->identity().give(promise));
     }
     const std::vector<std::byte> identity = disk.contents("identity");
     disk.remove("identity");
-    Opened opened = open(disk);
-    CHECK(opened.finding.condition == Condition::lost);
+    Opened opened = open_directory(disk);
+    CHECK(opened.finding.condition == DirectoryFinding::Condition::lost);
     CHECK(opened.finding.text.find("the file identity is missing") != std::string::npos);
     CHECK_FALSE(disk.exists("identity"));
     disk.put("identity", identity);
-    CHECK(open(disk).finding.condition == Condition::clean);
+    CHECK(open_directory(disk).finding.condition == DirectoryFinding::Condition::clean);
     disk.flip("identity", 20, 1);
-    CHECK(open(disk).finding.condition == Condition::damaged);
+    CHECK(open_directory(disk).finding.condition == DirectoryFinding::Condition::damaged);
     disk.put("identity", identity);
     disk.remove("log/" + segment_name(1));
-    opened = open(disk);
-    CHECK(opened.finding.condition == Condition::lost);
+    opened = open_directory(disk);
+    CHECK(opened.finding.condition == DirectoryFinding::Condition::lost);
     CHECK(opened.finding.text.find("has lost its log") == 0);
     CHECK(disk.exists("identity"));
     disk.wipe();
-    CHECK(open(disk, options(9)).finding.condition == Condition::fresh);
+    CHECK(open_directory(disk, directory_options(9)).finding.condition == DirectoryFinding::Condition::fresh);
 }
 
 TEST_CASE("storage: a log that was damaged is said with its place, and the directory stays as it is") {
     SimulatedDisk disk(1);
     {
-        Opened opened = open(disk);
-        put(opened.directory->log(), 1, 9, 1);
+        Opened opened = open_directory(disk);
+        fill(opened.directory->log(), 1, 9, 1);
     }
     const std::string file = "log/" + segment_name(1);
     disk.flip(file, 300, 3);
     const std::vector<std::byte> before = disk.contents(file);
     for (int i = 0; i < 2; ++i) {
-        const Opened opened = open(disk);
-        CHECK(opened.finding.condition == Condition::damaged);
+        const Opened opened = open_directory(disk);
+        CHECK(opened.finding.condition == DirectoryFinding::Condition::damaged);
         CHECK(opened.finding.text.find("has a damaged log: " + file + ", byte ") == 0);
         CHECK(disk.contents(file) == before);
     }
@@ -153,48 +151,48 @@ TEST_CASE("storage: a damaged newest snapshot gives way to the one before, if th
         INFO(kind);
         SimulatedDisk disk(1);
         {
-            Opened opened = open(disk);
-            put(opened.directory->log(), 1, 30, 1);
+            Opened opened = open_directory(disk);
+            fill(opened.directory->log(), 1, 30, 1);
             snapshot(*opened.directory, 1, 10);
             snapshot(*opened.directory, 1, 20);
             CHECK_FALSE(opened.directory->log().cut(kind == 1 ? 20 : 10));
         }
-        disk.flip(file_of(1, 20), kind == 2 ? 20 : 500, 0);  // its head, or its contents
-        Opened opened = open(disk);
+        disk.flip(snapshot_file(1, 20), kind == 2 ? 20 : 500, 0);  // its head, or its contents
+        Opened opened = open_directory(disk);
         if (kind == 1) {
-            CHECK(opened.finding.condition == Condition::damaged);
+            CHECK(opened.finding.condition == DirectoryFinding::Condition::damaged);
             CHECK(opened.finding.text.find("no snapshot that reaches so far") != std::string::npos);
             continue;
         }
         REQUIRE(opened.directory);
-        CHECK(opened.finding.condition == Condition::clean);
-        CHECK(opened.finding.damaged_snapshots == std::vector<std::string>{file_of(1, 20)});
+        CHECK(opened.finding.condition == DirectoryFinding::Condition::clean);
+        CHECK(opened.finding.damaged_snapshots == std::vector<std::string>{snapshot_file(1, 20)});
         CHECK(opened.directory->snapshot()->id.last == LogId{1, 10});
         CHECK(opened.directory->log().index().base().index <= 10);
         snapshot(*opened.directory, 1, 25);
-        CHECK_FALSE(disk.exists(file_of(1, 20)));
+        CHECK_FALSE(disk.exists(snapshot_file(1, 20)));
         opened.directory.reset();
-        CHECK(open(disk).finding.damaged_snapshots.empty());
+        CHECK(open_directory(disk).finding.damaged_snapshots.empty());
     }
 }
 
 TEST_CASE("storage: a log that begins behind what any snapshot has is damage") {
     SimulatedDisk disk(1);
     {
-        Opened opened = open(disk);
-        put(opened.directory->log(), 1, 30, 1);
+        Opened opened = open_directory(disk);
+        fill(opened.directory->log(), 1, 30, 1);
         snapshot(*opened.directory, 1, 20);
         CHECK_FALSE(opened.directory->log().cut(20));
     }
-    disk.remove(file_of(1, 20));
-    CHECK(open(disk).finding.condition == Condition::damaged);
+    disk.remove(snapshot_file(1, 20));
+    CHECK(open_directory(disk).finding.condition == DirectoryFinding::Condition::damaged);
     SimulatedDisk other(1);
     {
-        Opened opened = open(other);
-        put(opened.directory->log(), 1, 30, 1);
+        Opened opened = open_directory(other);
+        fill(opened.directory->log(), 1, 30, 1);
     }
     other.remove("log/" + segment_name(1));
-    CHECK(open(other).finding.condition == Condition::damaged);
+    CHECK(open_directory(other).finding.condition == DirectoryFinding::Condition::damaged);
 }
 
 TEST_CASE("storage: a snapshot that came before the log could begin anew behind it is where it begins") {
@@ -202,12 +200,12 @@ TEST_CASE("storage: a snapshot that came before the log could begin anew behind 
         INFO(last.index << ' ' << last.term);
         SimulatedDisk disk(1);
         {
-            Opened opened = open(disk);
-            put(opened.directory->log(), 1, 9, 1);
+            Opened opened = open_directory(disk);
+            fill(opened.directory->log(), 1, 9, 1);
             snapshot(*opened.directory, last.term, last.index);
         }
         for (int again = 0; again < 2; ++again) {
-            Opened opened = open(disk);
+            Opened opened = open_directory(disk);
             REQUIRE(opened.directory);
             CHECK(opened.directory->snapshot()->id.last == last);
             const LogIndex index = opened.directory->log().index();
@@ -222,25 +220,25 @@ TEST_CASE("storage: a disk that cannot sync, is full or cannot be written is ref
     {
         SimulatedDisk disk(1);
         disk.fail_sync_in(5);
-        const Opened opened = open(disk);
-        CHECK(opened.finding.condition == Condition::refused);
+        const Opened opened = open_directory(disk);
+        CHECK(opened.finding.condition == DirectoryFinding::Condition::refused);
         CHECK(opened.finding.error == Fault::cannot_sync);
         CHECK(opened.finding.text.find("use ext4 or xfs") != std::string::npos);
     }
     {
         SimulatedDisk disk(1);
         disk.set_room(0);
-        const Opened opened = open(disk);
-        CHECK(opened.finding.condition == Condition::refused);
+        const Opened opened = open_directory(disk);
+        CHECK(opened.finding.condition == DirectoryFinding::Condition::refused);
         CHECK(opened.finding.error == std::errc::no_space_on_device);
         CHECK(opened.finding.text.find("make room") != std::string::npos);
     }
     {
         SimulatedDisk disk(1);
-        open(disk);
+        open_directory(disk);
         disk.make_unreadable("log/" + segment_name(1));
-        const Opened opened = open(disk);
-        CHECK(opened.finding.condition == Condition::refused);
+        const Opened opened = open_directory(disk);
+        CHECK(opened.finding.condition == DirectoryFinding::Condition::refused);
         CHECK(opened.finding.error == std::errc::io_error);
     }
 }
@@ -253,19 +251,19 @@ TEST_CASE("storage: after a crash anywhere in the making of a directory it is ma
         bool promised = false;
         {
             Opened opened;
-            opened.directory = Directory::open(disk, options(seed), opened.finding);
+            opened.directory = Directory::open(disk, directory_options(seed), opened.finding);
             if (opened.directory) promised = !opened.directory->identity().give(promise);
         }
         seed % 3 == 0 ? disk.end_processes() : disk.lose_power();
-        Opened opened = open(disk, options(seed + 1000));
+        Opened opened = open_directory(disk, directory_options(seed + 1000));
         INFO(opened.finding.text);
         REQUIRE(opened.directory);
         REQUIRE((!promised || opened.directory->identity().value().promise == promise));
-        put(opened.directory->log(), 1, 10, 1);
+        fill(opened.directory->log(), 1, 10, 1);
         opened.directory.reset();
         disk.lose_power();
-        opened = open(disk);
-        REQUIRE(opened.finding.condition == Condition::clean);
+        opened = open_directory(disk);
+        REQUIRE(opened.finding.condition == DirectoryFinding::Condition::clean);
         REQUIRE(opened.directory->log().index().last().index == 10);
     }
 }
@@ -279,7 +277,7 @@ TEST_CASE("storage: a whole life with snapshots, cuts and crashes anywhere loses
         SimulatedDisk disk(dice.next());
         Index acknowledged = 0, snapshot_at = 0;
         for (int turn = 0; turn < 12; ++turn) {
-            Opened opened = open(disk, options(seed));
+            Opened opened = open_directory(disk, directory_options(seed));
             INFO(opened.finding.text);
             REQUIRE(opened.directory);
             Directory& directory = *opened.directory;

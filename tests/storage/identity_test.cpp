@@ -9,11 +9,11 @@ using sim::SimulatedDisk;
 
 namespace {
 
-GroupId group(std::uint8_t first) {
+GroupId group_id(std::uint8_t first) {
     return {disk_id(first).bytes};
 }
 
-Identity ann() {
+Identity ann_identity() {
     Identity identity;
     identity.disk = disk_id(1);
     identity.node = "ann";
@@ -24,22 +24,42 @@ Identity ann() {
 }  // namespace
 
 TEST_CASE("storage: an identity has the bytes that FORMAT.md draws") {
-    Identity identity = ann();
+    Identity identity = ann_identity();
     CHECK(hex(pack(identity)) ==
-          "434c555354494459" "01000000" "0102030405060708090a0b0c0d0e0f10" "0300" "616e6e" "0600" "6f7264657273"
-          "00" "00" "1b960315");
-    identity.promise = Promise{group(0x20), {disk_id(1), disk_id(0x30)}};
-    identity.group = group(0x20);
+          "434c555354494459"
+          "01000000"
+          "0102030405060708090a0b0c0d0e0f10"
+          "0300"
+          "616e6e"
+          "0600"
+          "6f7264657273"
+          "00"
+          "00"
+          "1b960315");
+    identity.promise = Promise{group_id(0x20), {disk_id(1), disk_id(0x30)}};
+    identity.group = group_id(0x20);
     CHECK(hex(pack(identity)) ==
-          "434c555354494459" "01000000" "0102030405060708090a0b0c0d0e0f10" "0300" "616e6e" "0600" "6f7264657273"
-          "01" "202122232425262728292a2b2c2d2e2f" "0200" "0102030405060708090a0b0c0d0e0f10"
-          "303132333435363738393a3b3c3d3e3f" "01" "202122232425262728292a2b2c2d2e2f" "db90fdac");
+          "434c555354494459"
+          "01000000"
+          "0102030405060708090a0b0c0d0e0f10"
+          "0300"
+          "616e6e"
+          "0600"
+          "6f7264657273"
+          "01"
+          "202122232425262728292a2b2c2d2e2f"
+          "0200"
+          "0102030405060708090a0b0c0d0e0f10"
+          "303132333435363738393a3b3c3d3e3f"
+          "01"
+          "202122232425262728292a2b2c2d2e2f"
+          "db90fdac");
     CHECK(unpack_identity(pack(identity)) == identity);
 }
 
 TEST_CASE("storage: an identity with any bit turned, any part missing or more behind it is damaged") {
-    Identity identity = ann();
-    identity.promise = Promise{group(2), {disk_id(1), disk_id(3)}};
+    Identity identity = ann_identity();
+    identity.promise = Promise{group_id(2), {disk_id(1), disk_id(3)}};
     const std::vector<std::byte> good = pack(identity);
     for (std::size_t bit = 0; bit < good.size() * 8; ++bit) {
         std::vector<std::byte> bad = good;
@@ -58,26 +78,26 @@ TEST_CASE("storage: a disk promises itself once, and belongs to one group") {
     SimulatedDisk disk(1);
     IdentityFile file(disk);
     CHECK(file.read() == std::errc::no_such_file_or_directory);
-    CHECK_FALSE(file.create(ann()));
-    const Promise promise{group(2), {disk_id(1), disk_id(3)}};
+    CHECK_FALSE(file.create(ann_identity()));
+    const Promise promise{group_id(2), {disk_id(1), disk_id(3)}};
     CHECK_FALSE(file.give(promise));
     CHECK_FALSE(file.give(promise));
-    CHECK(file.give({group(4), promise.disks}) == Fault::promised);
-    CHECK(file.give({group(2), {disk_id(1)}}) == Fault::promised);
-    CHECK(file.belong_to(group(4)) == Fault::promised);
+    CHECK(file.give({group_id(4), promise.disks}) == Fault::promised);
+    CHECK(file.give({group_id(2), {disk_id(1)}}) == Fault::promised);
+    CHECK(file.belong_to(group_id(4)) == Fault::promised);
     disk.lose_power();
     IdentityFile again(disk);
     CHECK_FALSE(again.read());
     CHECK(again.value().promise == promise);
-    CHECK_FALSE(again.belong_to(group(2)));
-    CHECK_FALSE(again.belong_to(group(2)));
-    CHECK(again.belong_to(group(3)) == Fault::promised);
-    CHECK(again.give({group(4), promise.disks}) == Fault::promised);
+    CHECK_FALSE(again.belong_to(group_id(2)));
+    CHECK_FALSE(again.belong_to(group_id(2)));
+    CHECK(again.belong_to(group_id(3)) == Fault::promised);
+    CHECK(again.give({group_id(4), promise.disks}) == Fault::promised);
     // A newcomer has promised nothing.
     SimulatedDisk other(2);
     IdentityFile newcomer(other);
-    CHECK_FALSE(newcomer.create(ann()));
-    CHECK_FALSE(newcomer.belong_to(group(2)));
+    CHECK_FALSE(newcomer.create(ann_identity()));
+    CHECK_FALSE(newcomer.belong_to(group_id(2)));
     CHECK(newcomer.give(promise) == Fault::promised);
 }
 
@@ -85,14 +105,14 @@ TEST_CASE("storage: an identity is the old or the new one after a crash anywhere
     for (std::uint64_t seed = 0; seed < 400; ++seed) {
         SimulatedDisk disk(seed);
         IdentityFile file(disk);
-        REQUIRE_FALSE(file.create(ann()));
-        const Promise promise{group(2), {disk_id(1), disk_id(3)}};
+        REQUIRE_FALSE(file.create(ann_identity()));
+        const Promise promise{group_id(2), {disk_id(1), disk_id(3)}};
         disk.stop_in(disk.operations() + 1 + seed % 7);
         const bool said = !file.give(promise);
         disk.lose_power();
         IdentityFile again(disk);
         REQUIRE_FALSE(again.read());
-        REQUIRE((again.value() == ann() || again.value().promise == promise));
+        REQUIRE((again.value() == ann_identity() || again.value().promise == promise));
         REQUIRE((!said || again.value().promise == promise));
         disk.lose_power();
         IdentityFile third(disk);
@@ -105,13 +125,13 @@ TEST_CASE("storage: an identity is the old or the new one after a crash anywhere
 TEST_CASE("storage: an identity that could not be written is not written again") {
     SimulatedDisk disk(1);
     IdentityFile file(disk);
-    REQUIRE_FALSE(file.create(ann()));
+    REQUIRE_FALSE(file.create(ann_identity()));
     disk.fail_sync_in(disk.operations() + 4);
-    const Promise promise{group(2), {disk_id(1)}};
+    const Promise promise{group_id(2), {disk_id(1)}};
     CHECK(file.give(promise) == std::errc::io_error);
     CHECK(file.give(promise) == std::errc::io_error);
     CHECK_FALSE(file.value().promise);
-    Identity longer = ann();
+    Identity longer = ann_identity();
     longer.node = std::string(Identity::longest_name + 1, 'n');
     IdentityFile other(disk);
     CHECK(other.create(longer) == Fault::too_large);

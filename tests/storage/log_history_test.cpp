@@ -14,10 +14,8 @@ using sim::SimulatedDisk;
 
 namespace {
 
-using Condition = LogFinding::Condition;
-
 /// A log as plainly as it can be put. `base` is where it began; what is cut is not forgotten here.
-struct Model {
+struct LogModel {
     HardState state;
     LogId base;
     Duration base_time{};
@@ -32,8 +30,8 @@ struct Model {
 };
 
 /// What is there after each record of `writes`, in order.
-std::vector<Model> steps(Model model, const std::vector<Write>& writes) {
-    std::vector<Model> found{model};
+std::vector<LogModel> steps(LogModel model, const std::vector<Write>& writes) {
+    std::vector<LogModel> found{model};
     for (const Write& write : writes) {
         if (write.state) {
             model.state = *write.state;
@@ -65,10 +63,9 @@ std::vector<Model> steps(Model model, const std::vector<Write>& writes) {
     return found;
 }
 
-class History {
+class LogHistory {
 public:
-    History(std::uint64_t seed, bool one_group)
-        : dice_(seed), disk_(dice_.next()), one_group_(one_group) {
+    LogHistory(std::uint64_t seed, bool one_group) : dice_(seed), disk_(dice_.next()), one_group_(one_group) {
         options_.segment_bytes = one_group ? 65536 : 1024 + 512 * dice_.below(6);
         options_.spares = dice_.below(3);
     }
@@ -101,7 +98,7 @@ private:
             }
             default: {
                 std::vector<Write> writes;
-                Model after = model_;
+                LogModel after = model_;
                 for (std::uint64_t count = 1 + dice_.below(3); count > 0; --count) {
                     writes.push_back(some(after));
                     after = steps(after, {writes.back()}).back();
@@ -123,13 +120,13 @@ private:
         crash();
     }
 
-    Write some(const Model& at) {
+    Write some(const LogModel& at) {
         Write write;
         if (dice_.below(3) == 0) {
             write.state = HardState{dice_.below(100), disk_id(static_cast<std::uint8_t>(dice_.below(9))),
                                     std::max(at.state.commit, dice_.below(at.last().index + 1) / 2)};
         }
-        Model model = at;
+        LogModel model = at;
         if (dice_.below(30) == 0) {
             const Index index = at.last().index + dice_.below(20);
             write.begin_after = SnapshotId{{highest_ += dice_.below(2), index}, at.time(), {}};
@@ -137,7 +134,8 @@ private:
             write.state = HardState{write.begin_after->last.term, {}, index};
         }
         // Nothing that is committed is ever replaced.
-        const Index lowest = std::max({model.base.index, cut_, at.state.commit, write.state ? write.state->commit : 0}) + 1;
+        const Index lowest =
+            std::max({model.base.index, cut_, at.state.commit, write.state ? write.state->commit : 0}) + 1;
         if (dice_.below(3) == 0 && lowest < model.last().index && !write.begin_after) {
             model.drop_from(lowest + dice_.below(model.last().index - lowest + 1));
         }
@@ -146,8 +144,10 @@ private:
         if (model.last() != at.last() || model.last().term == 0) ++highest_;
         const Term term = highest_;
         for (std::uint64_t count = dice_.below(5); count > 0; --count) {
-            Entry entry{{term, model.last().index + 1}, EntryKind(1 + dice_.below(3)),
-                        model.time() + Duration(static_cast<std::int64_t>(dice_.below(5))), {}};
+            Entry entry{{term, model.last().index + 1},
+                        EntryKind(1 + dice_.below(3)),
+                        model.time() + Duration(static_cast<std::int64_t>(dice_.below(5))),
+                        {}};
             std::string body(dice_.below(dice_.below(8) == 0 ? 600 : 80), 'x');
             for (char& each : body) each = static_cast<char>(dice_.below(256));
             entry.body = Bytes(std::string_view(body));
@@ -171,9 +171,9 @@ private:
             log_ = Log::open(disk_, disk_id(), options_, finding);
             if (!log_ && finding.error) continue;
             INFO(finding.where);
-            REQUIRE(finding.condition != Condition::damaged);
+            REQUIRE(finding.condition != LogFinding::Condition::damaged);
             REQUIRE(log_);
-            torn += finding.condition == Condition::torn;
+            torn += finding.condition == LogFinding::Condition::torn;
             disk_.stop_in(0);
             break;
         }
@@ -188,7 +188,7 @@ private:
                                                            << ", acknowledged " << candidates_.front().last().index);
     }
 
-    bool is(const Model& model, const LogIndex& index) {
+    bool is(const LogModel& model, const LogIndex& index) {
         if (index.last() != model.last() || index.state() != model.state || index.base() < model.base) return false;
         if (index.base() != model.base && index.base().index > cut_) return false;
         for (Index i = index.base().index + 1; i <= index.last().index; ++i) {
@@ -201,9 +201,9 @@ private:
         const LogIndex index = log.index();
         REQUIRE(is(model_, index));
         REQUIRE(index.time() == model_.time());
-        std::vector<Entry> expected(model_.entries.begin() +
-                                        static_cast<std::ptrdiff_t>(index.base().index - model_.base.index),
-                                    model_.entries.end());
+        std::vector<Entry> expected(
+            model_.entries.begin() + static_cast<std::ptrdiff_t>(index.base().index - model_.base.index),
+            model_.entries.end());
         REQUIRE(all_of(log) == expected);
         std::erase_if(expected, [](const Entry& each) { return each.kind != EntryKind::configuration; });
         REQUIRE(index.configurations() == expected);
@@ -214,8 +214,8 @@ private:
     const bool one_group_;
     LogOptions options_;
     std::unique_ptr<Log> log_;
-    Model model_;                    ///< what is acknowledged
-    std::vector<Model> candidates_;  ///< what may be found after a crash
+    LogModel model_;                    ///< what is acknowledged
+    std::vector<LogModel> candidates_;  ///< what may be found after a crash
     Index cut_ = 0;
     Term highest_ = 0;
 };
@@ -227,7 +227,7 @@ TEST_CASE("storage: after any crash a log holds what was acknowledged, and a par
     const std::uint64_t histories = sanitized ? 150 : 600;
     for (std::uint64_t seed = 1; seed <= histories; ++seed) {
         INFO("seed " << seed);
-        History history(seed, seed % 3 == 0);
+        LogHistory history(seed, seed % 3 == 0);
         history.run();
         crashes += history.crashes;
         torn += history.torn;
@@ -273,7 +273,8 @@ TEST_CASE("storage: harm to what was on disk before the last mark is never taken
         log.reset();
         const std::string name = "log/" + segment_name(place.serial);
         const std::size_t end = after.serial == place.serial ? after.offset : disk.contents(name).size();
-        if (kind == 2) disk.flip(name, place.offset + dice.below(end - place.offset), static_cast<unsigned>(dice.below(8)));
+        if (kind == 2)
+            disk.flip(name, place.offset + dice.below(end - place.offset), static_cast<unsigned>(dice.below(8)));
         if (kind == 3) disk.flip(name, dice.below(place.offset), static_cast<unsigned>(dice.below(8)));
         if (kind == 4) {  // a sector is lost, or has been before
             std::vector<std::byte> bytes = disk.contents(name);
@@ -287,7 +288,8 @@ TEST_CASE("storage: harm to what was on disk before the last mark is never taken
         LogFinding finding;
         log = Log::open(disk, disk_id(), options, finding);
         INFO("kind " << kind << ", entry " << harmed << " of " << count << ": " << finding.where);
-        REQUIRE((finding.condition == Condition::damaged || finding.condition == Condition::whole));
+        REQUIRE(
+            (finding.condition == LogFinding::Condition::damaged || finding.condition == LogFinding::Condition::whole));
         if (log) {
             ++harmless;
             REQUIRE(all_of(*log) == before);

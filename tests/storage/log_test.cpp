@@ -12,8 +12,6 @@ using sim::SimulatedDisk;
 
 namespace {
 
-using Condition = LogFinding::Condition;
-
 constexpr std::size_t plenty = std::size_t{1} << 30;
 
 LogOptions small(std::uint64_t segment = 4096) {
@@ -30,7 +28,7 @@ std::unique_ptr<Log> made(SimulatedDisk& disk, const LogOptions& options = small
     return log;
 }
 
-std::unique_ptr<Log> opened(SimulatedDisk& disk, Condition expected = Condition::whole,
+std::unique_ptr<Log> opened(SimulatedDisk& disk, LogFinding::Condition expected = LogFinding::Condition::whole,
                             const LogOptions& options = small()) {
     LogFinding finding;
     auto log = Log::open(disk, disk_id(), options, finding);
@@ -45,7 +43,8 @@ std::error_code put(Log& log, const Write& write) {
 
 std::vector<Entry> run(Index from, Index to, Term term, std::size_t bytes = 20) {
     std::vector<Entry> list;
-    for (Index i = from; i <= to; ++i) list.push_back(entry(i, term, std::string(bytes, static_cast<char>('a' + i % 26))));
+    for (Index i = from; i <= to; ++i)
+        list.push_back(entry(i, term, std::string(bytes, static_cast<char>('a' + i % 26))));
     return list;
 }
 
@@ -110,10 +109,10 @@ TEST_CASE("storage: what does not follow what is there is refused, and nothing i
         auto log = made(disk);
         CHECK_FALSE(put(*log, entries(run(1, 4, 5))));
         std::vector<Entry> wrong = run(5, 6, 5);
-        if (kind == 0) wrong = run(6, 6, 5);                       // a hole
-        if (kind == 1) wrong = run(5, 5, 4);                       // a lower term
-        if (kind == 2) wrong[1].id.index = 9;                      // a hole inside
-        if (kind == 3) wrong = run(0, 0, 6);                       // before the first
+        if (kind == 0) wrong = run(6, 6, 5);                         // a hole
+        if (kind == 1) wrong = run(5, 5, 4);                         // a lower term
+        if (kind == 2) wrong[1].id.index = 9;                        // a hole inside
+        if (kind == 3) wrong = run(0, 0, 6);                         // before the first
         if (kind == 4) wrong[1].time = wrong[0].time - Duration(1);  // back in time
         INFO(kind);
         CHECK(put(*log, entries(wrong)) == Fault::contradiction);
@@ -136,7 +135,7 @@ TEST_CASE("storage: the longest entry fits into a segment, and one byte more doe
             CHECK_FALSE(log->mark());
         }
         log.reset();
-        log = opened(disk, Condition::whole, small(bytes));
+        log = opened(disk, LogFinding::Condition::whole, small(bytes));
         CHECK(all_of(*log).size() == 3);
         CHECK(put(*log, entries(run(4, 4, 4, longest + 1))) == Fault::too_large);
     }
@@ -148,7 +147,7 @@ TEST_CASE("storage: a log over many segments is read by range, up to a number of
     for (Index i = 1; i <= 60; i += 3) CHECK_FALSE(put(*log, entries(run(i, i + 2, 1 + i / 20, 100))));
     CHECK_FALSE(put(*log, entries(run(41, 60, 9, 100))));
     log.reset();
-    log = opened(disk, Condition::whole, small(1024));
+    log = opened(disk, LogFinding::Condition::whole, small(1024));
     const std::vector<Entry> all = all_of(*log);
     REQUIRE(all.size() == 60);
     std::error_code error;
@@ -156,7 +155,8 @@ TEST_CASE("storage: a log over many segments is read by range, up to a number of
         for (Index to = from; to <= 60; to += 7) {
             const std::vector<Entry> part = log->read(from, to, plenty, error);
             REQUIRE_FALSE(error);
-            REQUIRE(part == std::vector<Entry>(all.begin() + std::ptrdiff_t(from - 1), all.begin() + std::ptrdiff_t(to)));
+            REQUIRE(part ==
+                    std::vector<Entry>(all.begin() + std::ptrdiff_t(from - 1), all.begin() + std::ptrdiff_t(to)));
         }
         const std::size_t cost = all[0].cost();
         CHECK(log->read(from, 60, 0, error).size() == 1);
@@ -195,7 +195,7 @@ TEST_CASE("storage: segments behind an index are let go, some are used again, an
     CHECK(rest.size() == 40 - base.index);
     const std::vector<LogId> terms = log->index().terms();
     log.reset();
-    log = opened(disk, Condition::whole, small(1024));
+    log = opened(disk, LogFinding::Condition::whole, small(1024));
     CHECK(log->index().base() == base);
     CHECK(log->index().state() == HardState{7, disk_id(3), 30});
     CHECK(log->index().terms() == terms);
@@ -205,13 +205,13 @@ TEST_CASE("storage: segments behind an index are let go, some are used again, an
     for (Index i = 41; i <= 60; ++i) CHECK_FALSE(put(*log, entries(run(i, i, 6, 60))));
     CHECK_FALSE(disk.exists("log/spare-1"));
     log.reset();
-    log = opened(disk, Condition::whole, small(1024));
+    log = opened(disk, LogFinding::Condition::whole, small(1024));
     CHECK(log->index().last() == LogId{6, 60});
     CHECK(all_of(*log).size() == 60 - base.index);
     // All of it: what stays is the end, and the hard state.
     CHECK_FALSE(log->cut(1000));
     log.reset();
-    log = opened(disk, Condition::whole, small(1024));
+    log = opened(disk, LogFinding::Condition::whole, small(1024));
     CHECK(log->index().last() == LogId{6, 60});
     CHECK(log->index().state() == HardState{7, disk_id(3), 30});
     CHECK_FALSE(put(*log, entries(run(61, 61, 6))));
@@ -226,12 +226,12 @@ TEST_CASE("storage: entries that replace some of a segment that was let go find 
     const LogId base = log->index().base();
     const std::vector<Entry> all = all_of(*log);
     log.reset();
-    log = opened(disk, Condition::whole, small(1024));
+    log = opened(disk, LogFinding::Condition::whole, small(1024));
     CHECK(log->index().base() == base);
     CHECK(all_of(*log) == all);
     CHECK_FALSE(log->cut(12));
     log.reset();
-    log = opened(disk, Condition::whole, small(1024));
+    log = opened(disk, LogFinding::Condition::whole, small(1024));
     CHECK(log->index().base().index >= 11);
     CHECK(log->index().term(log->index().base().index) == log->index().base().term);
     CHECK(log->index().last() == LogId{50, 30});
@@ -253,13 +253,13 @@ TEST_CASE("storage: a log begins anew behind a snapshot") {
         CHECK_FALSE(log->cut(0));
         CHECK_FALSE(disk.exists(segment(1)));
         log.reset();
-        log = opened(disk, Condition::whole, small(1024));
+        log = opened(disk, LogFinding::Condition::whole, small(1024));
     }
     Write only;
     only.begin_after = SnapshotId{{5, 200}, Duration(5'000'200), {}};
     CHECK_FALSE(put(*log, only));
     log.reset();
-    log = opened(disk, Condition::whole, small(1024));
+    log = opened(disk, LogFinding::Condition::whole, small(1024));
     CHECK(log->index().base() == LogId{5, 200});
     CHECK(log->index().last() == LogId{5, 200});
     CHECK(log->index().time() == Duration(5'000'200));
@@ -272,17 +272,17 @@ TEST_CASE("storage: segments of another size than today's are read, and are not 
     for (Index i = 1; i <= 20; ++i) CHECK_FALSE(put(*log, entries(run(i, i, 1, 100))));
     CHECK_FALSE(log->cut(10));
     log.reset();
-    log = opened(disk, Condition::whole, small(8192));
+    log = opened(disk, LogFinding::Condition::whole, small(8192));
     CHECK_FALSE(disk.exists("log/spare-0"));
     for (Index i = 21; i <= 30; ++i) CHECK_FALSE(put(*log, entries(run(i, i, 1, 2000))));
     CHECK_FALSE(log->cut(20));
     CHECK_FALSE(disk.exists("log/spare-0"));
     log.reset();
-    log = opened(disk, Condition::whole, small(1024));
+    log = opened(disk, LogFinding::Condition::whole, small(1024));
     CHECK(log->index().last().index == 30);
 }
 
-TEST_CASE("storage: a segment that was prepared is used next, and preparing stops when it is done or the disk is full") {
+TEST_CASE("storage: a prepared segment is used next, and preparing stops when it is done or the disk is full") {
     SimulatedDisk disk(1);
     auto log = made(disk, small(std::uint64_t{3} << 20));
     int turns = 1;
@@ -291,7 +291,7 @@ TEST_CASE("storage: a segment that was prepared is used next, and preparing stop
     CHECK(disk.exists(segment(2)));
     CHECK_FALSE(log->prepare());
     log.reset();
-    log = opened(disk, Condition::whole, small(std::uint64_t{3} << 20));
+    log = opened(disk, LogFinding::Condition::whole, small(std::uint64_t{3} << 20));
     CHECK_FALSE(log->prepare());
     CHECK_FALSE(disk.exists(segment(3)));
     CHECK_FALSE(put(*log, entries(run(1, 2, 1, std::size_t{2} << 20))));
@@ -305,7 +305,7 @@ TEST_CASE("storage: a segment that was prepared is used next, and preparing stop
     CHECK(put(*log, entries(run(4, 4, 1))) == std::errc::no_space_on_device);
     disk.set_room(UINT64_MAX);
     log.reset();
-    log = opened(disk, Condition::whole, small(std::uint64_t{3} << 20));
+    log = opened(disk, LogFinding::Condition::whole, small(std::uint64_t{3} << 20));
     CHECK(log->index().last().index >= 3);
 }
 
@@ -322,7 +322,7 @@ TEST_CASE("storage: the last group is damage once a mark or a group follows it, 
         if (behind == 2) CHECK_FALSE(put(*log, entries(run(7, 7, 1))));
         log.reset();
         disk.flip(segment(1), place.offset + 3, 2);
-        log = opened(disk, behind == 0 ? Condition::torn : Condition::damaged);
+        log = opened(disk, behind == 0 ? LogFinding::Condition::torn : LogFinding::Condition::damaged);
         CHECK((log != nullptr) == (behind == 0));
         if (log) CHECK(all_of(*log) == run(1, 3, 1));
     }
@@ -334,7 +334,7 @@ TEST_CASE("storage: a mark is no part of what is read, and writing goes on behin
     for (Index i = 1; i <= 30; ++i) {
         CHECK_FALSE(put(*log, entries(run(i, i, 1, i * 9 % 100))));
         CHECK_FALSE(log->mark());
-        if (i % 3 == 0) log = opened(disk, Condition::whole, small(1024));
+        if (i % 3 == 0) log = opened(disk, LogFinding::Condition::whole, small(1024));
         CHECK(all_of(*log).size() == i);
     }
 }
@@ -351,7 +351,7 @@ TEST_CASE("storage: what is missing of a log is said, with the file and the byte
         const std::vector<std::byte> before = disk.contents(file);
         harm();
         CHECK(Log::open(disk, disk_id(), small(1024), finding) == nullptr);
-        CHECK(finding.condition == Condition::damaged);
+        CHECK(finding.condition == LogFinding::Condition::damaged);
         disk.put(file, before);
         return finding.where;
     };
@@ -362,8 +362,9 @@ TEST_CASE("storage: what is missing of a log is said, with the file and the byte
           "log/0000000000000001, byte 0: this is not the head of segment 1");
     CHECK(where(segment(2), [&] { disk.put(segment(2), {}); }) == "log/0000000000000002, byte 0: the file has 0 bytes");
     const std::string file = segment(place.serial);
-    CHECK(where(file, [&] { disk.flip(file, place.offset + 60, 0); }).starts_with(
-        file + ", byte " + std::to_string(place.offset) + ": "));
+    CHECK(where(file, [&] {
+              disk.flip(file, place.offset + 60, 0);
+          }).starts_with(file + ", byte " + std::to_string(place.offset) + ": "));
     CHECK(Log::open(disk, disk_id(8), small(1024), finding) == nullptr);
     CHECK(finding.where == "log/0000000000000001, byte 0: the segment belongs to another disk");
     disk.make_unreadable(segment(2));

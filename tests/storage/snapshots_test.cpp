@@ -12,18 +12,18 @@ using sim::SimulatedDisk;
 
 namespace {
 
-std::vector<std::byte> contents(std::size_t size, std::uint64_t seed = 1) {
+std::vector<std::byte> random_contents(std::size_t size, std::uint64_t seed = 1) {
     Dice dice(seed);
     std::vector<std::byte> bytes(size);
     for (std::byte& each : bytes) each = std::byte(dice.below(256));
     return bytes;
 }
 
-SnapshotId id(Term term, Index index) {
+SnapshotId snapshot_id(Term term, Index index) {
     return {{term, index}, Duration(static_cast<std::int64_t>(index)), Bytes("ann bob eve")};
 }
 
-void put(Snapshots& snapshots, const SnapshotId& which, std::span<const std::byte> bytes) {
+void put_snapshot(Snapshots& snapshots, const SnapshotId& which, std::span<const std::byte> bytes) {
     std::error_code error;
     const auto output = snapshots.begin(which, error);
     REQUIRE_MESSAGE(!error, error.message());
@@ -42,7 +42,7 @@ std::vector<std::byte> all_of(const Snapshots& snapshots, const LogId& last) {
     return bytes;
 }
 
-std::string file_of(const LogId& last) {
+std::string file_of_snapshot(const LogId& last) {
     return "snapshots/" + segment_name(last.term) + '-' + segment_name(last.index);
 }
 
@@ -53,10 +53,21 @@ TEST_CASE("storage: a snapshot has the bytes that FORMAT.md draws") {
     Snapshots snapshots(disk);
     REQUIRE_FALSE(snapshots.open());
     SnapshotId which{{3, 258}, Duration(77), Bytes("ann")};
-    put(snapshots, which, std::as_bytes(std::span(std::string_view("state"))));
+    put_snapshot(snapshots, which, std::as_bytes(std::span(std::string_view("state"))));
     CHECK(hex(disk.contents("snapshots/0000000000000003-0000000000000102")) ==
-          "434c555354534e50" "01000000" "03000000" "0201000000000000" "0300000000000000" "4d00000000000000"
-          "0500000000000000" "df68db66" "0000000000000000" "04217061" "616e6e" "7374617465" "df68db66");
+          "434c555354534e50"
+          "01000000"
+          "03000000"
+          "0201000000000000"
+          "0300000000000000"
+          "4d00000000000000"
+          "0500000000000000"
+          "df68db66"
+          "0000000000000000"
+          "04217061"
+          "616e6e"
+          "7374617465"
+          "df68db66");
 }
 
 TEST_CASE("storage: snapshots of every size are read in parts of every size") {
@@ -65,10 +76,10 @@ TEST_CASE("storage: snapshots of every size are read in parts of every size") {
         SimulatedDisk disk(1);
         Snapshots snapshots(disk);
         REQUIRE_FALSE(snapshots.open());
-        const std::vector<std::byte> bytes = contents(size);
+        const std::vector<std::byte> bytes = random_contents(size);
         std::error_code error;
         {
-            const auto output = snapshots.begin(id(2, 9), error);
+            const auto output = snapshots.begin(snapshot_id(2, 9), error);
             Dice dice(size);
             for (std::size_t at = 0; at < size;) {
                 const std::size_t count = std::min<std::size_t>(size - at, 1 + dice.below(100'000));
@@ -83,7 +94,7 @@ TEST_CASE("storage: snapshots of every size are read in parts of every size") {
         Snapshots again(disk);
         REQUIRE_FALSE(again.open());
         REQUIRE(again.list().size() == 1);
-        CHECK(again.list()[0].id == id(2, 9));
+        CHECK(again.list()[0].id == snapshot_id(2, 9));
         CHECK(again.list()[0].size == size);
         CHECK(all_of(again, {2, 9}) == bytes);
         const auto input = again.read({2, 9}, error);
@@ -94,7 +105,8 @@ TEST_CASE("storage: snapshots of every size are read in parts of every size") {
             const std::size_t count = input->read(from, part, error);
             REQUIRE_FALSE(error);
             REQUIRE(count == std::min(part.size(), size - from));
-            REQUIRE(std::equal(part.begin(), part.begin() + std::ptrdiff_t(count), bytes.begin() + std::ptrdiff_t(from)));
+            REQUIRE(
+                std::equal(part.begin(), part.begin() + std::ptrdiff_t(count), bytes.begin() + std::ptrdiff_t(from)));
         }
     }
 }
@@ -104,31 +116,31 @@ TEST_CASE("storage: the newest two snapshots are kept, one is written at a time,
     Snapshots snapshots(disk);
     REQUIRE_FALSE(snapshots.open());
     std::error_code error;
-    for (Index i = 1; i <= 4; ++i) put(snapshots, id(1, i * 10), contents(100, i));
+    for (Index i = 1; i <= 4; ++i) put_snapshot(snapshots, snapshot_id(1, i * 10), random_contents(100, i));
     REQUIRE(snapshots.list().size() == 2);
     CHECK(snapshots.list()[0].id.last == LogId{1, 30});
     CHECK(snapshots.list()[1].id.last == LogId{1, 40});
-    CHECK_FALSE(disk.exists(file_of({1, 20})));
+    CHECK_FALSE(disk.exists(file_of_snapshot({1, 20})));
     CHECK(snapshots.read({1, 20}, error) == nullptr);
     CHECK(error == Fault::not_there);
-    CHECK(snapshots.begin(id(1, 40), error) == nullptr);
+    CHECK(snapshots.begin(snapshot_id(1, 40), error) == nullptr);
     CHECK(error == Fault::contradiction);
-    auto output = snapshots.begin(id(2, 50), error);
+    auto output = snapshots.begin(snapshot_id(2, 50), error);
     REQUIRE(output);
-    CHECK(snapshots.begin(id(2, 60), error) == nullptr);
+    CHECK(snapshots.begin(snapshot_id(2, 60), error) == nullptr);
     CHECK(error == Fault::busy);
-    CHECK(snapshots.receive({id(2, 60), 1, 1}, error) == nullptr);
+    CHECK(snapshots.receive({snapshot_id(2, 60), 1, 1}, error) == nullptr);
     CHECK(error == Fault::busy);
     // Given up: nothing is left, and the next one may begin.
-    CHECK_FALSE(output->write(contents(200'000)));
+    CHECK_FALSE(output->write(random_contents(200'000)));
     output.reset();
-    CHECK(disk.names() == std::set<std::string>{file_of({1, 30}), file_of({1, 40})});
+    CHECK(disk.names() == std::set<std::string>{file_of_snapshot({1, 30}), file_of_snapshot({1, 40})});
     // What is being read stays until it has been read.
     const auto input = snapshots.read({1, 30}, error);
-    for (Index i = 5; i <= 8; ++i) put(snapshots, id(2, i * 10), contents(100, i));
-    CHECK_FALSE(disk.exists(file_of({1, 30})));
+    for (Index i = 5; i <= 8; ++i) put_snapshot(snapshots, snapshot_id(2, i * 10), random_contents(100, i));
+    CHECK_FALSE(disk.exists(file_of_snapshot({1, 30})));
     CHECK_FALSE(input->verify());
-    SnapshotId longest = id(3, 90);
+    SnapshotId longest = snapshot_id(3, 90);
     longest.configuration = Bytes(std::string(Snapshots::longest_configuration + 1, 'c'));
     CHECK(snapshots.begin(longest, error) == nullptr);
     CHECK(error == Fault::too_large);
@@ -139,8 +151,8 @@ TEST_CASE("storage: a snapshot is received in parts, goes on after a break, and 
     Snapshots theirs(there), ours(here);
     REQUIRE_FALSE(theirs.open());
     REQUIRE_FALSE(ours.open());
-    const std::vector<std::byte> bytes = contents(200'000);
-    put(theirs, id(4, 100), bytes);
+    const std::vector<std::byte> bytes = random_contents(200'000);
+    put_snapshot(theirs, snapshot_id(4, 100), bytes);
     std::error_code error;
     const auto input = theirs.read({4, 100}, error);
     const auto output = ours.receive(input->facts(), error);
@@ -178,9 +190,9 @@ TEST_CASE("storage: any bit that turns in a snapshot is found, by its head or wh
     {
         Snapshots snapshots(disk);
         REQUIRE_FALSE(snapshots.open());
-        put(snapshots, id(1, 5), contents(70'000));
+        put_snapshot(snapshots, snapshot_id(1, 5), random_contents(70'000));
     }
-    const std::string file = file_of({1, 5});
+    const std::string file = file_of_snapshot({1, 5});
     const std::size_t size = disk.contents(file).size();
     Dice dice(1);
     for (int i = 0; i < 600; ++i) {
@@ -207,12 +219,12 @@ TEST_CASE("storage: any bit that turns in a snapshot is found, by its head or wh
     CHECK(snapshots.read({1, 5}, error)->verify() == Fault::damaged);
     snapshots.mark_damaged({1, 5});
     CHECK(snapshots.list().empty());
-    put(snapshots, id(1, 5), contents(10));
+    put_snapshot(snapshots, snapshot_id(1, 5), random_contents(10));
     CHECK(snapshots.damaged().empty());
     CHECK(snapshots.list().size() == 1);
 }
 
-TEST_CASE("storage: after a crash anywhere there is the snapshot of before, whole, and the new one once that was said") {
+TEST_CASE("storage: after a crash anywhere the snapshot of before is there, and the new one once that was said") {
     int there = 0;
     const std::uint64_t crashes = 1000;
     for (std::uint64_t seed = 0; seed < crashes; ++seed) {
@@ -222,11 +234,11 @@ TEST_CASE("storage: after a crash anywhere there is the snapshot of before, whol
         {
             Snapshots snapshots(disk);
             REQUIRE_FALSE(snapshots.open());
-            for (Index i = 1; i <= 3; ++i) put(snapshots, id(1, i), contents(10'000, i));
+            for (Index i = 1; i <= 3; ++i) put_snapshot(snapshots, snapshot_id(1, i), random_contents(10'000, i));
             disk.stop_in(disk.operations() + 1 + seed % 9);
             std::error_code error;
-            const auto output = snapshots.begin(id(1, 4), error);
-            if (output && !output->write(contents(100'000, 4))) said = !output->finish();
+            const auto output = snapshots.begin(snapshot_id(1, 4), error);
+            if (output && !output->write(random_contents(100'000, 4))) said = !output->finish();
             seed % 5 == 0 ? disk.end_processes() : disk.lose_power();
         }
         Snapshots snapshots(disk);
@@ -238,12 +250,12 @@ TEST_CASE("storage: after a crash anywhere there is the snapshot of before, whol
             third = third || each.id.last.index == 3;
             fourth = fourth || each.id.last.index == 4;
             REQUIRE(all_of(snapshots, each.id.last) ==
-                    contents(each.id.last.index == 4 ? 100'000 : 10'000, each.id.last.index));
+                    random_contents(each.id.last.index == 4 ? 100'000 : 10'000, each.id.last.index));
         }
         REQUIRE(third);
         REQUIRE((fourth || !said));
         there += fourth;
-        if (!fourth) put(snapshots, id(1, 4), contents(10, 4));
+        if (!fourth) put_snapshot(snapshots, snapshot_id(1, 4), random_contents(10, 4));
         REQUIRE(snapshots.list().back().id.last.index == 4);
     }
     CHECK(there > 100);
@@ -254,23 +266,23 @@ TEST_CASE("storage: a snapshot that cannot be written says so, leaves nothing, a
     SimulatedDisk disk(1);
     Snapshots snapshots(disk);
     REQUIRE_FALSE(snapshots.open());
-    put(snapshots, id(1, 1), contents(1000));
+    put_snapshot(snapshots, snapshot_id(1, 1), random_contents(1000));
     std::error_code error;
     {
-        const auto output = snapshots.begin(id(1, 2), error);
+        const auto output = snapshots.begin(snapshot_id(1, 2), error);
         disk.set_room(150'000);
-        CHECK(output->write(contents(200'000)) == std::errc::no_space_on_device);
+        CHECK(output->write(random_contents(200'000)) == std::errc::no_space_on_device);
         disk.set_room(UINT64_MAX);
-        CHECK(output->write(contents(1)) == std::errc::no_space_on_device);
+        CHECK(output->write(random_contents(1)) == std::errc::no_space_on_device);
         CHECK(output->finish() == std::errc::no_space_on_device);
     }
     {
-        const auto output = snapshots.begin(id(1, 2), error);
-        CHECK_FALSE(output->write(contents(20)));
+        const auto output = snapshots.begin(snapshot_id(1, 2), error);
+        CHECK_FALSE(output->write(random_contents(20)));
         disk.fail_sync_in(disk.operations() + 3);
         CHECK(output->finish() == std::errc::io_error);
         CHECK(output->finish() == std::errc::io_error);
     }
     CHECK(disk.names().size() == 1);
-    put(snapshots, id(1, 2), contents(200'000));
+    put_snapshot(snapshots, snapshot_id(1, 2), random_contents(200'000));
 }

@@ -4,16 +4,16 @@
 #include "storage/support.hpp"
 #include "storage/writer.hpp"
 
-#include <cerrno>
-#include <csignal>
 #include <fcntl.h>
 #include <sched.h>
-#include <set>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <cerrno>
+#include <csignal>
+#include <set>
 
 using namespace cluster;
 using namespace cluster::consensus;
@@ -23,11 +23,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) {
+std::span<const std::byte> text_bytes(std::string_view text) {
     return std::as_bytes(std::span(text));
 }
 
-DirectoryOptions options(std::uint64_t segment = 32768) {
+DirectoryOptions system_options(std::uint64_t segment = 32768) {
     DirectoryOptions made;
     made.node = "ann";
     made.group_name = "orders";
@@ -38,7 +38,7 @@ DirectoryOptions options(std::uint64_t segment = 32768) {
     return made;
 }
 
-Write numbered(Index index) {
+Write varied(Index index) {
     Write write = entries({entry(index, 1, std::string(20 + index * 37 % 400, static_cast<char>('a' + index % 26)))});
     write.number = index;
     return write;
@@ -48,11 +48,11 @@ Write numbered(Index index) {
 [[noreturn]] void write_for_ever(const std::string& path, int pipe) {
     SystemDisk disk(path);
     DirectoryFinding finding;
-    const auto directory = Directory::open(disk, options(), finding);
+    const auto directory = Directory::open(disk, system_options(), finding);
     if (!directory) ::_exit(2);
     Log& log = directory->log();
     for (Index i = log.index().last().index + 1;; ++i) {
-        const Write write = numbered(i);
+        const Write write = varied(i);
         if (log.write({&write, 1}) || log.mark()) ::_exit(3);
         if (::write(pipe, &i, sizeof(i)) != sizeof(i)) ::_exit(4);
         if (i % 50 == 0) {
@@ -84,7 +84,7 @@ TEST_CASE("storage: the system's disk does what the seam says") {
     REQUIRE_FALSE(error);
     CHECK(disk.create("log/a", error) == nullptr);
     CHECK(error == std::errc::file_exists);
-    CHECK_FALSE(file->write(3, bytes_of("text")));
+    CHECK_FALSE(file->write(3, text_bytes("text")));
     CHECK_FALSE(file->sync());
     CHECK(file->size(error) == 7);
     std::vector<std::byte> read(20);
@@ -137,7 +137,7 @@ TEST_CASE("storage: a second process on a directory is refused until the first o
     if (child == 0) {
         SystemDisk disk(folder / "d");
         DirectoryFinding finding;
-        const auto directory = Directory::open(disk, options(), finding);
+        const auto directory = Directory::open(disk, system_options(), finding);
         char byte = directory ? 'y' : 'n';
         if (::write(ready[1], &byte, 1) != 1 || ::read(end[0], &byte, 1) != 1) ::_exit(1);
         ::_exit(0);
@@ -147,12 +147,12 @@ TEST_CASE("storage: a second process on a directory is refused until the first o
     CHECK(byte == 'y');
     SystemDisk disk(folder / "d");
     DirectoryFinding finding;
-    CHECK(Directory::open(disk, options(), finding) == nullptr);
+    CHECK(Directory::open(disk, system_options(), finding) == nullptr);
     CHECK(finding.error == Fault::locked);
     REQUIRE(::write(end[1], &byte, 1) == 1);
     int status = 0;
     REQUIRE(::waitpid(child, &status, 0) == child);
-    CHECK(Directory::open(disk, options(), finding) != nullptr);
+    CHECK(Directory::open(disk, system_options(), finding) != nullptr);
     for (const int each : {ready[0], ready[1], end[0], end[1]}) ::close(each);
 }
 
@@ -165,7 +165,7 @@ TEST_CASE("storage: beyond the limit of a file's size a write fails, and the pro
         ::signal(SIGXFSZ, SIG_DFL);
         SystemDisk disk(folder / "d");
         DirectoryFinding finding;
-        const bool opened = Directory::open(disk, options(), finding) != nullptr;
+        const bool opened = Directory::open(disk, system_options(), finding) != nullptr;
         ::_exit(!opened && finding.error == std::errc::file_too_large ? 0 : 1);
     }
     int status = 0;
@@ -208,13 +208,13 @@ TEST_CASE("storage: of a process that is killed in the middle of writing, nothin
         ::close(pipe[0]);
         SystemDisk disk(path);
         DirectoryFinding finding;
-        const auto directory = Directory::open(disk, options(), finding);
+        const auto directory = Directory::open(disk, system_options(), finding);
         INFO(finding.text);
         REQUIRE(directory);
         torn += finding.condition == DirectoryFinding::Condition::torn;
         const LogIndex index = directory->log().index();
         REQUIRE(index.last().index >= acknowledged);
-        for (const Entry& each : all_of(directory->log())) REQUIRE(each == numbered(each.id.index).entries[0]);
+        for (const Entry& each : all_of(directory->log())) REQUIRE(each == varied(each.id.index).entries[0]);
         REQUIRE(index.base().index <= (directory->snapshot() ? directory->snapshot()->id.last.index : 0));
     }
     MESSAGE(acknowledged << " entries acknowledged, " << torn << " torn tails");
@@ -232,7 +232,7 @@ TEST_CASE("storage: a file system that is filled to the last block stops the log
         if (!mounted) ::_exit(77);
         SystemDisk disk(path);
         DirectoryFinding finding;
-        auto directory = Directory::open(disk, options(), finding);
+        auto directory = Directory::open(disk, system_options(), finding);
         if (!directory) ::_exit(1);
         // Snapshots fill the rest, which does the log no harm: its segment is there.
         std::error_code error;
@@ -242,20 +242,20 @@ TEST_CASE("storage: a file system that is filled to the last block stops the log
         if (error != std::errc::no_space_on_device) ::_exit(2);
         Index last = 0;
         for (;;) {
-            const Write write = numbered(last + 1);
+            const Write write = varied(last + 1);
             error = directory->log().write({&write, 1});
             if (error) break;
             ++last;
         }
         if (error != std::errc::no_space_on_device || last < 20) ::_exit(3);
-        const Write write = numbered(last + 1);
+        const Write write = varied(last + 1);
         if (directory->log().write({&write, 1}) != error) ::_exit(4);
         output.reset();
         directory.reset();
-        directory = Directory::open(disk, options(), finding);
+        directory = Directory::open(disk, system_options(), finding);
         if (!directory || directory->log().index().last().index < last) ::_exit(5);
         for (const Entry& each : all_of(directory->log())) {
-            if (each != numbered(each.id.index).entries[0]) ::_exit(6);
+            if (each != varied(each.id.index).entries[0]) ::_exit(6);
         }
         ::_exit(0);
     }
@@ -272,7 +272,7 @@ TEST_CASE("storage: a file system that is filled to the last block stops the log
 TEST_CASE("storage: a directory that nobody may write is refused, and says what to do") {
     SystemDisk disk("/proc/cluster");
     DirectoryFinding finding;
-    CHECK(Directory::open(disk, options(), finding) == nullptr);
+    CHECK(Directory::open(disk, system_options(), finding) == nullptr);
     CHECK(finding.condition == DirectoryFinding::Condition::refused);
     CHECK(finding.text.find("cannot be made") == 0);
 }
@@ -282,14 +282,14 @@ TEST_CASE("storage: a writer on the system's disk, synced and unsynced, keeps wh
         const Folder folder;
         SystemDisk disk(folder / "d");
         DirectoryFinding finding;
-        DirectoryOptions with = options(std::uint64_t{1} << 20);
+        DirectoryOptions with = system_options(std::uint64_t{1} << 20);
         with.log.durability = durability;
         auto directory = Directory::open(disk, with, finding);
         REQUIRE(directory);
         {
             Writer writer(directory->log(), {}, {[](std::uint64_t) {}, [](std::error_code) { FAIL("the disk"); }});
             for (Index i = 1; i <= 20'000;) {
-                if (writer.submit(numbered(i))) ++i;
+                if (writer.submit(varied(i))) ++i;
                 if (i % 5000 == 0) writer.cut(i / 2);
             }
         }

@@ -65,7 +65,7 @@ private:
     std::error_code failed_ GUARDED_BY(mutex_);
 };
 
-LogOptions small() {
+LogOptions writer_options() {
     LogOptions options;
     options.segment_bytes = 65536;
     return options;
@@ -77,15 +77,15 @@ Write numbered(std::uint64_t number, std::size_t bytes = 50) {
     return write;
 }
 
-struct Fixture {
+struct WriterFixture {
     std::error_code error;
     SimulatedDisk disk{1};
-    std::unique_ptr<Log> log = Log::create(disk, disk_id(), small(), error);
+    std::unique_ptr<Log> log = Log::create(disk, disk_id(), writer_options(), error);
     Reports reports;
 };
 
-template <class Condition>
-bool comes_true(Condition what) {
+template <class What>
+bool becomes_true(What what) {
     const auto deadline = std::chrono::steady_clock::now() + patience;
     while (!what()) {
         if (std::chrono::steady_clock::now() > deadline) return false;
@@ -97,7 +97,7 @@ bool comes_true(Condition what) {
 }  // namespace
 
 TEST_CASE("storage: a writer reports what is on disk, in order, and closes when all of it is") {
-    Fixture f;
+    WriterFixture f;
     {
         Writer writer(*f.log, {}, f.reports.callbacks());
         for (std::uint64_t i = 1; i <= 2000; ++i) REQUIRE(writer.submit(numbered(i)));
@@ -110,31 +110,31 @@ TEST_CASE("storage: a writer reports what is on disk, in order, and closes when 
     f.log.reset();
     f.disk.lose_power();
     LogFinding finding;
-    CHECK(Log::open(f.disk, disk_id(), small(), finding)->index().last().index == 2000);
+    CHECK(Log::open(f.disk, disk_id(), writer_options(), finding)->index().last().index == 2000);
 }
 
 TEST_CASE("storage: writes that wait for a disk that hangs become one group, and the time it takes shows") {
-    Fixture f;
+    WriterFixture f;
     Writer writer(*f.log, {}, f.reports.callbacks());
     f.disk.hang(true);
     REQUIRE(writer.submit(numbered(1)));
-    REQUIRE(comes_true([&] { return writer.waiting() == 0; }));
-    REQUIRE(comes_true([&] { return writer.under_way() > std::chrono::milliseconds(5); }));
+    REQUIRE(becomes_true([&] { return writer.waiting() == 0; }));
+    REQUIRE(becomes_true([&] { return writer.under_way() > std::chrono::milliseconds(5); }));
     for (std::uint64_t i = 2; i <= 500; ++i) REQUIRE(writer.submit(numbered(i)));
     CHECK(writer.waiting() == 499);
     CHECK(f.reports.durable() == 0);
     f.disk.hang(false);
     CHECK(f.reports.wait_for(500));
     CHECK(f.reports.groups() == 2);
-    CHECK(comes_true([&] { return !writer.under_way(); }));
+    CHECK(becomes_true([&] { return !writer.under_way(); }));
 }
 
 TEST_CASE("storage: a writer takes no more than may wait, nor more at once than makes a group") {
-    Fixture f;
+    WriterFixture f;
     f.disk.hang(true);
     Writer writer(*f.log, {.most_waiting = 10'000, .most_in_group = 1000}, f.reports.callbacks());
     REQUIRE(writer.submit(numbered(1, 20'000)));  // one is taken, however long it is
-    REQUIRE(comes_true([&] { return writer.waiting() == 0; }));
+    REQUIRE(becomes_true([&] { return writer.waiting() == 0; }));
     std::uint64_t last = 1;
     while (writer.submit(numbered(last + 1, 100))) ++last;
     CHECK(last > 30);
@@ -148,7 +148,7 @@ TEST_CASE("storage: a writer takes no more than may wait, nor more at once than 
 }
 
 TEST_CASE("storage: a writer whose disk fails says so once, and reports nothing after that") {
-    Fixture f;
+    WriterFixture f;
     Writer writer(*f.log, {}, f.reports.callbacks());
     REQUIRE(writer.submit(numbered(1)));
     REQUIRE(f.reports.wait_for(1));
@@ -164,31 +164,31 @@ TEST_CASE("storage: a writer whose disk fails says so once, and reports nothing 
     CHECK(f.reports.durable() == durable);
     f.log.reset();
     LogFinding finding;
-    CHECK(Log::open(f.disk, disk_id(), small(), finding)->index().last().index >= durable);
+    CHECK(Log::open(f.disk, disk_id(), writer_options(), finding)->index().last().index >= durable);
 }
 
 TEST_CASE("storage: a writer cuts the log, prepares the next segment and marks what is on disk, when it has time") {
-    Fixture f;
+    WriterFixture f;
     Writer writer(*f.log, {}, f.reports.callbacks());
     for (std::uint64_t i = 1; i <= 100; ++i) {
         REQUIRE(writer.submit(numbered(i, 5000)));
         REQUIRE(f.reports.wait_for(i));
     }
     writer.cut(80);
-    CHECK(comes_true([&] { return f.log->index().base().index > 60; }));
+    CHECK(becomes_true([&] { return f.log->index().base().index > 60; }));
     const std::uint64_t last = f.log->index().place(100).serial;
-    CHECK(comes_true([&] { return f.disk.exists("log/" + segment_name(last + 1)); }));
+    CHECK(becomes_true([&] { return f.disk.exists("log/" + segment_name(last + 1)); }));
     const auto place = f.log->index().place(100);
     writer.close();
     f.log.reset();
     f.disk.flip("log/" + segment_name(place.serial), place.offset + 70, 1);
     LogFinding finding;
-    CHECK(Log::open(f.disk, disk_id(), small(), finding) == nullptr);
+    CHECK(Log::open(f.disk, disk_id(), writer_options(), finding) == nullptr);
     CHECK(finding.condition == LogFinding::Condition::damaged);
 }
 
 TEST_CASE("storage: entries are read by one thread while another one writes, cuts and uses segments again") {
-    Fixture f;
+    WriterFixture f;
     Writer writer(*f.log, {}, f.reports.callbacks());
     std::atomic<bool> done = false;
     std::atomic<std::uint64_t> read = 0;
