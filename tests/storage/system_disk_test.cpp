@@ -135,6 +135,7 @@ TEST_CASE("storage: a second process on a directory is refused until the first o
     REQUIRE(::pipe(end) == 0);
     const pid_t child = ::fork();
     if (child == 0) {
+        ::close(end[1]);  // if the test fails, this process ends as well
         SystemDisk disk(folder / "d");
         DirectoryFinding finding;
         const auto directory = Directory::open(disk, system_options(), finding);
