@@ -316,6 +316,7 @@ TEST_CASE("storage: the last group is damage once a mark or a group follows it, 
         auto log = made(disk);
         CHECK_FALSE(put(*log, entries(run(1, 3, 1))));
         CHECK_FALSE(put(*log, entries(run(4, 6, 1))));
+        const auto cut = log->index().place(4);
         const auto place = log->index().place(5);
         if (behind == 1) CHECK_FALSE(log->mark());
         if (behind == 1) CHECK_FALSE(log->mark());
@@ -324,7 +325,10 @@ TEST_CASE("storage: the last group is damage once a mark or a group follows it, 
         disk.flip(segment(1), place.offset + 3, 2);
         log = opened(disk, behind == 0 ? LogFinding::Condition::torn : LogFinding::Condition::damaged);
         CHECK((log != nullptr) == (behind == 0));
-        if (log) CHECK(all_of(*log) == run(1, 3, 1));
+        if (!log) continue;
+        CHECK(all_of(*log) == run(1, 3, 1));
+        const std::vector<std::byte> bytes = disk.contents(segment(1));
+        CHECK(std::ranges::all_of(std::span(bytes).subspan(cut.offset), [](std::byte b) { return b == std::byte{0}; }));
     }
 }
 
@@ -404,4 +408,37 @@ TEST_CASE("storage: a segment has the bytes that FORMAT.md draws") {
     CHECK(hex(std::span(bytes).first(expected.size() / 2)) == expected);
     CHECK(std::ranges::all_of(std::span(bytes).subspan(expected.size() / 2),
                               [](std::byte each) { return each == std::byte{0}; }));
+}
+
+TEST_CASE("storage: a record that does not name the one before it, or is of another group, is not taken") {
+    SimulatedDisk disk(1);
+    auto log = made(disk);
+    CHECK_FALSE(put(*log, entries(run(1, 1, 1))));
+    const std::uint64_t offset = log->index().place(1).offset;
+    log.reset();
+    const std::vector<std::byte> before = disk.contents(segment(1));
+    const std::uint32_t seed = seed_of(*unpack_segment_head(before));
+    const RecordHead last = *read_head(std::span(before).subspan(offset), seed);
+    const auto opened_with = [&](std::uint64_t group, std::uint32_t previous) {
+        RecordHead head;
+        head.last = true;
+        head.kind = 2;
+        head.id = {1, 2};
+        head.time = last.time;
+        head.group = group;
+        head.previous = previous;
+        std::vector<std::byte> record;
+        append_record(record, head, {}, seed);
+        std::vector<std::byte> bytes = before;
+        std::ranges::copy(record, bytes.begin() + static_cast<std::ptrdiff_t>(offset + last.whole()));
+        disk.put(segment(1), bytes);
+        LogFinding finding;
+        const auto found = Log::open(disk, disk_id(), small(), finding);
+        return std::pair(finding.condition, found ? found->index().last().index : 0);
+    };
+    using Condition = LogFinding::Condition;
+    CHECK(opened_with(last.group + 1, last.checksum) == std::pair(Condition::whole, Index{2}));
+    CHECK(opened_with(last.group + 1, last.checksum + 1) == std::pair(Condition::torn, Index{1}));
+    CHECK(opened_with(last.group + 2, last.checksum) == std::pair(Condition::damaged, Index{0}));
+    CHECK(opened_with(last.group, last.checksum) == std::pair(Condition::whole, Index{1}));
 }
