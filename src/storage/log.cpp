@@ -62,6 +62,16 @@ std::error_code Log::error() const {
     return error_;
 }
 
+LogId Log::base() const {
+    const detail::Lock lock(mutex_);
+    return index_.base();
+}
+
+LogId Log::last() const {
+    const detail::Lock lock(mutex_);
+    return index_.last();
+}
+
 LogIndex Log::index() const {
     const detail::Lock lock(mutex_);
     return index_;

@@ -53,7 +53,7 @@ struct LogFinding {
 /// 2. After a crash a group is there as a whole, or not at all. One call of `write` makes one group, or several where a
 /// segment ends. 3. After the first failed write or sync every call returns that error, and no file is used again.
 ///
-/// One thread writes. `read`, `index` and `error` are thread-safe. Lives shorter than its disk.
+/// One thread writes. `read`, `index`, `base`, `last` and `error` are thread-safe. Lives shorter than its disk.
 class Log {
 public:
     /// The folder of its segments.
@@ -85,7 +85,10 @@ public:
     /// Whether more than half of the last segment is used.
     bool half_full() const;
 
-    /// What is on disk. A copy but for the places: for a start, not for each turn.
+    /// The entry before the first one that is there, and the last one.
+    consensus::LogId base() const;
+    consensus::LogId last() const;
+    /// All that is on disk, but for the bodies. A copy: for a start, not for each turn.
     LogIndex index() const;
     /// The entries from `from` to `to`, as long as all of them cost at most `most` bytes; at least one. They share
     /// memory. `Fault::not_there` if `from` is not in the log; `Fault::damaged` is no failure of the log.

@@ -74,6 +74,8 @@ TEST_CASE("storage: a log that is opened again holds what was written") {
     CHECK(index.state() == hard);
     CHECK(index.base() == LogId{});
     CHECK(index.last() == LogId{3, 8});
+    CHECK(log->base() == index.base());
+    CHECK(log->last() == index.last());
     CHECK(index.time() == before.back().time);
     CHECK(index.terms() == std::vector<LogId>{{1, 1}, {2, 4}, {3, 5}});
     REQUIRE(index.configurations().size() == 1);
