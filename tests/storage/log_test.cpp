@@ -444,3 +444,32 @@ TEST_CASE("storage: a record that does not name the one before it, or is of anot
     CHECK(opened_with(last.group + 2, last.checksum) == std::pair(Condition::damaged, Index{0}));
     CHECK(opened_with(last.group, last.checksum) == std::pair(Condition::whole, Index{1}));
 }
+
+TEST_CASE("storage: a cut keeps what the last segment that says something says, wherever a crash came before") {
+    int sealed = 0;
+    for (std::uint64_t stop = 1; stop <= 40; ++stop) {
+        INFO(stop);
+        SimulatedDisk disk(stop);
+        auto log = made(disk, small(1024));
+        const HardState hard{7, disk_id(3), 1};
+        CHECK_FALSE(put(*log, entries(run(1, 1, 7))));
+        CHECK_FALSE(put(*log, state(hard)));
+        disk.stop_in(disk.operations() + stop);
+        for (Index i = 2; !put(*log, entries(run(i, i, 7, 100))); ++i) {
+        }
+        log.reset();
+        disk.end_processes();
+        LogFinding finding;
+        log = Log::open(disk, disk_id(), small(1024), finding);
+        REQUIRE(log);
+        const LogId last = log->last();
+        sealed += disk.exists(segment(2));
+        CHECK_FALSE(log->cut(1000));
+        log.reset();
+        log = opened(disk, LogFinding::Condition::whole, small(1024));
+        REQUIRE(log);
+        CHECK(log->last() == last);
+        CHECK(log->index().state() == hard);
+    }
+    CHECK(sealed > 10);
+}
