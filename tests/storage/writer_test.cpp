@@ -94,6 +94,22 @@ bool becomes_true(What what) {
     return true;
 }
 
+/// From when the writer has nothing to do, every sync waits, until `end`.
+class Hanging {
+public:
+    Hanging(SimulatedDisk& disk, const Writer& writer) : disk_(disk) {
+        REQUIRE(becomes_true([&] { return disk.exists("log/" + segment_name(2)) && !writer.under_way(); }));
+        disk_.hang(true);
+    }
+    Hanging(const Hanging&) = delete;
+    Hanging& operator=(const Hanging&) = delete;
+    ~Hanging() { end(); }
+    void end() { disk_.hang(false); }
+
+private:
+    SimulatedDisk& disk_;
+};
+
 }  // namespace
 
 TEST_CASE("storage: a writer reports what is on disk, in order, and closes when all of it is") {
@@ -116,14 +132,14 @@ TEST_CASE("storage: a writer reports what is on disk, in order, and closes when 
 TEST_CASE("storage: writes that wait for a disk that hangs become one group, and the time it takes shows") {
     WriterFixture f;
     Writer writer(*f.log, {}, f.reports.callbacks());
-    f.disk.hang(true);
+    Hanging hanging(f.disk, writer);
     REQUIRE(writer.submit(numbered(1)));
     REQUIRE(becomes_true([&] { return writer.waiting() == 0; }));
     REQUIRE(becomes_true([&] { return writer.under_way() > std::chrono::milliseconds(5); }));
     for (std::uint64_t i = 2; i <= 500; ++i) REQUIRE(writer.submit(numbered(i)));
     CHECK(writer.waiting() == 499);
     CHECK(f.reports.durable() == 0);
-    f.disk.hang(false);
+    hanging.end();
     CHECK(f.reports.wait_for(500));
     CHECK(f.reports.groups() == 2);
     CHECK(becomes_true([&] { return !writer.under_way(); }));
@@ -131,8 +147,8 @@ TEST_CASE("storage: writes that wait for a disk that hangs become one group, and
 
 TEST_CASE("storage: a writer takes no more than may wait, nor more at once than makes a group") {
     WriterFixture f;
-    f.disk.hang(true);
     Writer writer(*f.log, {.most_waiting = 10'000, .most_in_group = 1000}, f.reports.callbacks());
+    Hanging hanging(f.disk, writer);
     REQUIRE(writer.submit(numbered(1, 20'000)));  // one is taken, however long it is
     REQUIRE(becomes_true([&] { return writer.waiting() == 0; }));
     std::uint64_t last = 1;
@@ -140,7 +156,7 @@ TEST_CASE("storage: a writer takes no more than may wait, nor more at once than 
     CHECK(last > 30);
     CHECK(last < 100);
     CHECK(writer.waiting() == last - 1);
-    f.disk.hang(false);
+    hanging.end();
     CHECK(f.reports.wait_for(last));
     CHECK(f.reports.groups() > 5);
     CHECK(writer.submit(numbered(last + 1)));
