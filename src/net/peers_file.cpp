@@ -1,5 +1,6 @@
 #include "net/peers_file.hpp"
 
+#include "base/quiet_writing.hpp"
 #include "net/system.hpp"
 
 #include <cluster/error.hpp>
@@ -70,7 +71,7 @@ int create(const std::string& path) {
 }
 
 std::error_code write_and_sync(File& file, std::string_view text) {
-    const QuietWriting quiet;
+    const detail::QuietWriting quiet;
     while (!text.empty()) {
         const ssize_t count = uninterrupted([&] { return ::write(file.number(), text.data(), text.size()); });
         if (count < 0) return last_error();

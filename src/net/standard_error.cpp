@@ -1,6 +1,6 @@
 #include "net/standard_error.hpp"
 
-#include "net/system.hpp"
+#include "base/quiet_writing.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -78,7 +78,7 @@ bool StandardError::write(std::string_view line) {
     std::string text = torn_ ? "\n" : "";
     text += line;
     if (text.size() > longest) text.replace(longest - 4, std::string::npos, "...\n");
-    const QuietWriting quiet;
+    const detail::QuietWriting quiet;
     const ssize_t count = write_some(text);
     if (count > 0) torn_ = static_cast<std::size_t>(count) < text.size();
     return count == static_cast<ssize_t>(text.size());

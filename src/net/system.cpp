@@ -15,8 +15,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
-#include <ctime>
-#include <initializer_list>
 #include <system_error>
 
 #if defined(__GLIBC__)
@@ -88,27 +86,6 @@ std::uint64_t raise_descriptor_limit() noexcept {
         ::setrlimit(RLIMIT_NOFILE, &limit);
     }
     return descriptor_limit();
-}
-
-QuietWriting::QuietWriting() noexcept {
-    ::sigemptyset(&signals_);
-    for (const int each : {SIGPIPE, SIGXFSZ}) ::sigaddset(&signals_, each);
-    ::sigemptyset(&pending_);
-    ::sigpending(&pending_);
-    ::pthread_sigmask(SIG_BLOCK, &signals_, &former_);
-}
-
-QuietWriting::~QuietWriting() {
-    const int why = errno;
-    // A signal that this write has raised waits for this thread; one that waited before belongs to others.
-    for (const int each : {SIGPIPE, SIGXFSZ}) {
-        if (::sigismember(&pending_, each) == 1) ::sigdelset(&signals_, each);
-    }
-    const timespec no_time{};
-    while (::sigtimedwait(&signals_, nullptr, &no_time) > 0) {
-    }
-    ::pthread_sigmask(SIG_SETMASK, &former_, nullptr);
-    errno = why;
 }
 
 void freed(std::uint64_t bytes) noexcept {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -21,21 +20,6 @@ int open_always_readable();
 std::uint64_t descriptor_limit() noexcept;
 /// Raises it to the hard limit, and returns the new one. If the system refuses, it stays as it is.
 std::uint64_t raise_descriptor_limit() noexcept;
-
-/// While it lives, this thread may write to a pipe that nobody reads, or beyond the limit of a file's size. That is
-/// then an error of the call, and no signal, which would end the process.
-class QuietWriting {
-public:
-    QuietWriting() noexcept;
-    QuietWriting(const QuietWriting&) = delete;
-    QuietWriting& operator=(const QuietWriting&) = delete;
-    ~QuietWriting();
-
-private:
-    sigset_t signals_;
-    sigset_t former_;
-    sigset_t pending_;  ///< before
-};
 
 /// `bytes` have been freed in small blocks. After each 16 MiB of them, the process gives its free memory back to the
 /// system; the C library would keep it. That takes milliseconds. Thread-safe.

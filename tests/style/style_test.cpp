@@ -136,6 +136,8 @@ bool may_include(const File& file, const Include& include) {
     if (file.in("src/consensus/")) return one_of(target, {"base", "consensus"});
     if (file.in("src/wire/"))
         return value || include.name == "cluster/archive.hpp" || one_of(target, {"core", "consensus", "wire"});
+    if (file.path == "src/storage/system_disk.cpp" && target == "system") return true;
+    if (file.in("src/storage/")) return value || one_of(target, {"consensus", "storage"});
     if (file.path == "src/net/asio.hpp") return target == "asio";
     if (file.in("src/net/")) return value || one_of(target, {"public", "core", "wire", "net", "system"});
     if (file.in("src/support/")) return value || one_of(target, {"public", "support", "spdlog"});

@@ -251,11 +251,11 @@ TEST_CASE("replicas: a disk keeps two snapshots, takes the pieces of one in orde
     bool complete = true;
     const SnapshotId far{{1, 9}, {}, {}};
     const Bytes half(std::string_view("abcd"));
-    CHECK(disk.store({far, 8, 4, half}, complete) == 0);
-    CHECK(disk.store({far, 8, 0, half}, complete) == 4);
-    CHECK(disk.store({far, 8, 0, half}, complete) == 4);
+    CHECK(disk.store({{}, 1, {far, 8, 4, half}}, complete) == 0);
+    CHECK(disk.store({{}, 1, {far, 8, 0, half}}, complete) == 4);
+    CHECK(disk.store({{}, 1, {far, 8, 0, half}}, complete) == 4);
     CHECK_FALSE(complete);
-    CHECK(disk.store({far, 8, 4, half}, complete) == 8);
+    CHECK(disk.store({{}, 1, {far, 8, 4, half}}, complete) == 8);
     CHECK(complete);
     CHECK(disk.newest()->id == far);
     CHECK(disk.recover().newest == far);
