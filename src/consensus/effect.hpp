@@ -11,8 +11,8 @@
 
 namespace cluster::consensus {
 
-// What the machine wants done, in this order. Beside these there is `Write`. Each `Fetch`, `FetchChunk` and `StoreChunk`
-// must be answered exactly once, however late.
+// What the machine wants done, in this order. Beside these there is `Write`. Each `Fetch`, `FetchChunk` and
+// `StoreChunk` must be answered exactly once, however late.
 
 /// Leaves as soon as the writes up to `after` are durable; 0: at once.
 struct Send {
@@ -43,9 +43,9 @@ struct FetchChunk {
     std::uint64_t offset = 0;
     std::size_t most = 0;
 };
-/// A piece of a snapshot, to be stored if it follows what is there: `Raft::chunk_stored`. Two leaders, or one at two times,
-/// may write the same state as different bytes. So what is there counts only if all of it came with the same `from`,
-/// `term`, `Chunk::snapshot` and `Chunk::size`; else it is dropped first.
+/// A piece of a snapshot, to be stored if it follows what is there: `Raft::chunk_stored`. Two leaders, or one at two
+/// times, may write the same state as different bytes. So what is there counts only if all of it came with the same
+/// `from`, `term`, `Chunk::snapshot` and `Chunk::size`; else it is dropped first.
 struct StoreChunk {
     DiskId from;
     Term term = 0;

@@ -6,8 +6,8 @@
 
 namespace cluster::consensus {
 
-/// The leader of the present term speaks. False if it is none: a group that this replica does not know yet may be led by
-/// one that is no member here, but nobody else takes the place of a leader that is known.
+/// The leader of the present term speaks. False if it is none: a group that this replica does not know yet may be led
+/// by one that is no member here, but nobody else takes the place of a leader that is known.
 bool Raft::hear(const Message& message) {
     const DiskId known = leader();
     if (known && known != message.from) {

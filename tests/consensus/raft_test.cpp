@@ -198,7 +198,8 @@ TEST_CASE("raft: a member that owes much is not told of each commit") {
     }
     for (const Effect& effect : one.effects) {
         const auto* send = std::get_if<Send>(&effect);
-        if (send != nullptr && send->message.to == disk('c') && std::holds_alternative<Append>(send->message.body)) ++to_c;
+        const bool there = send != nullptr && send->message.to == disk('c');
+        if (there && std::holds_alternative<Append>(send->message.body)) ++to_c;
     }
     CHECK(one.raft->commit() == first.index);
     CHECK(to_c <= 4);

@@ -73,7 +73,8 @@ void World::freeze(Replica& replica) {
     const bool may_hang = !conditions_.only_reads_at_last;
     const bool leads = replica.raft && replica.raft->role() == Role::leader;
     const std::size_t way = leads && may_hang && chance_.coin() ? 5 : chance_.below(may_hang ? 6 : 5);
-    static constexpr const char* ways[] = {"dead", "cut off", "mute", "deaf", "led round in a circle", "unable to write"};
+    static constexpr const char* ways[] = {
+        "dead", "cut off", "mute", "deaf", "led round in a circle", "unable to write"};
     note(41, replica.place, [&] { return replica.name + " stays " + ways[way]; });
     if (way == 0) return crash(replica);
     if (replica.raft) replica.frozen_term = replica.raft->term();
@@ -96,8 +97,7 @@ void World::freeze(Replica& replica) {
     }
 }
 
-/// Once all is well, one that is not needed does not see the leader any more, or is not seen by it. Nobody but this one
-/// may suffer from it.
+/// Once all is well, one that is not needed does not see the leader any more, or is not seen by it. All others go on.
 void World::blind_one() {
     blinded_ = true;
     const std::size_t leads = resting_->first;
@@ -108,7 +108,9 @@ void World::blind_one() {
     }
     if (victim.frozen || victim.place == leads || !is_majority(others)) return;
     const std::size_t way = chance_.below(3);
-    note(42, victim.place, [&] { return victim.name + (way == 0 ? " is not seen by" : " does not see") + " the leader"; });
+    note(42, victim.place, [&] {
+        return victim.name + (way == 0 ? " is not seen by" : " does not see") + " the leader any more";
+    });
     victim.frozen = true;
     victim.frozen_term = victim.raft->term();
     if (way != 0) cut(leads, victim.place, 1);
@@ -120,9 +122,8 @@ void World::check_frozen() const {
     const Term term = replicas_[resting_->first]->raft->term();
     for (const auto& each : replicas_) {
         if (!each->frozen || !each->raft || each->frozen_term == 0) continue;
-        if (each->raft->term() > std::max(term, each->frozen_term + 2)) {
-            throw Violation((each->name + " cannot win, and begins term after term").c_str());
-        }
+        check(each->raft->term() <= std::max(term, each->frozen_term + 2),
+              "one that cannot win begins term after term");
     }
 }
 

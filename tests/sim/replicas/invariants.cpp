@@ -72,7 +72,8 @@ void Invariants::started(std::size_t replica) {
     image = {};
     image.state = found.state;
     image.base = found.newest.last;
-    const std::vector<Entry> entries = members_[replica].disk->read(found.base.last.index + 1, ~Index{0}, ~std::size_t{0});
+    const std::vector<Entry> entries =
+        members_[replica].disk->read(found.base.last.index + 1, ~Index{0}, ~std::size_t{0});
     const bool reaches = found.newest.last == found.base.last ||
                          std::any_of(entries.begin(), entries.end(),
                                      [&](const Entry& each) { return each.id == found.newest.last; });
@@ -180,8 +181,11 @@ void Invariants::committed(std::size_t replica, Index index, Term leads) {
 
 void Invariants::installed(std::size_t replica, const LogId& last) {
     Image& image = images_[replica];
-    check(last.index <= committed() && committed_term(last.index) == last.term, "a snapshot is of what is not committed");
+    check(last.index <= committed() && committed_term(last.index) == last.term,
+          "a snapshot is of what is not committed");
     if (last.index < image.base.index || image.term_at(last.index) == last.term) return;
+    // What stood behind it was replaced by a leader of a later term.
+    if (told_[replica].matched.index > last.index) told_[replica].matched = {};
     image.base = last;
     image.marks.clear();
 }
@@ -196,7 +200,8 @@ void Invariants::applied(std::size_t, const Entry& entry, std::uint64_t hash) {
         reference_.apply(entry);
         states_.push_back(reference_.hash());
         if (entry.kind == EntryKind::command) {
-            check(commands_.insert(Command::decode(entry.body).number).second, "a command is applied for the second time");
+            const bool is_new = commands_.insert(Command::decode(entry.body).number).second;
+            check(is_new, "a command is applied for the second time");
         }
     }
     check(index < states_.size(), "an entry is applied before those before it");

@@ -125,7 +125,8 @@ TEST_CASE("replicas: logs that differ, or that a leader or a follower may not ha
     group.write(0, {1, id(0), 0}, {entry(1, 1, 5), entry(1, 2)}, true, 1);
     CHECK(group.violation([&] { group.write(1, {1, id(0), 0}, {entry(1, 1, 6)}); }) ==
           "two logs have an entry with the same term and index, but are not the same");
-    CHECK(group.violation([&] { group.write(2, {1, {}, 0}, {entry(1, 2)}); }) == "entries are written that leave a gap");
+    CHECK(group.violation([&] { group.write(2, {1, {}, 0}, {entry(1, 2)}); }) ==
+          "entries are written that leave a gap");
     CHECK(group.violation([&] { group.write(0, {1, id(0), 0}, {entry(1, 2)}, true, 1); }) ==
           "a leader replaces entries of its own log");
     Group other;

@@ -77,7 +77,7 @@ TEST_CASE("linearizability: each register is looked at alone, and the reason nam
     CHECK(why == "what was seen of register 1 fits no order: at most 0 of its 1 operations");
 }
 
-TEST_CASE("linearizability: histories of one register that was really there are right, and wrong if one result changes") {
+TEST_CASE("linearizability: histories of a register that was really there are right, and wrong if a result changes") {
     Dice dice(1);
     for (int round = 0; round < 200; ++round) {
         std::vector<Operation> history;

@@ -8,7 +8,8 @@ namespace cluster::sim::replicas {
 using namespace consensus;
 
 World::Replica* World::find(const DiskId& id) {
-    const auto found = std::find_if(replicas_.begin(), replicas_.end(), [&](const auto& each) { return each->id == id; });
+    const auto found =
+        std::find_if(replicas_.begin(), replicas_.end(), [&](const auto& each) { return each->id == id; });
     return found == replicas_.end() ? nullptr : found->get();
 }
 

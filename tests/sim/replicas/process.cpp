@@ -182,7 +182,8 @@ void World::carry_out(Replica& replica, Effect& effect) {
                        later(replica, disk_time(replica, conditions_.read), [this, &replica, fetch](Raft&) {
                            // Until it hears of it, its log may be another.
                            auto entries = replica.disk.read(fetch.from, fetch.end, fetch.most);
-                           later(replica, chance_.around(conditions_.read), [this, &replica, fetch, entries](Raft& raft) {
+                           const Duration delay = chance_.around(conditions_.read);
+                           later(replica, delay, [this, &replica, fetch, entries](Raft& raft) {
                                raft.fetched(fetch.reader, entries, clock(replica));
                            });
                        });
@@ -278,7 +279,7 @@ void World::check_replica(const Replica& replica) const {
 
 Duration World::disk_time(Replica& replica, Duration mean) {
     Duration time = chance_.around(mean);
-    if (replica.slow_until > now_) time = time * 50 + conditions_.timeout / 10;
+    if (replica.slow_until > now_) time = std::min(time * 50, conditions_.timeout) + conditions_.timeout / 10;
     if (replica.hangs_until > now_) time += replica.hangs_until - now_;
     return time;
 }

@@ -36,12 +36,18 @@ std::size_t World::begin_operation(std::size_t submitter) {
     return number;
 }
 
+/// Of several that lead, the oldest is the one that may have old news.
 World::Replica& World::somebody_to_ask() {
     std::vector<Replica*> leading;
     for (const auto& each : replicas_) {
         if (each->raft && each->raft->role() == Role::leader) leading.push_back(each.get());
     }
-    if (!leading.empty() && chance_.below(10) != 0) return *leading[chance_.below(leading.size())];
+    if (!leading.empty() && chance_.below(10) != 0) {
+        if (chance_.coin()) return *leading[chance_.below(leading.size())];
+        return **std::min_element(leading.begin(), leading.end(), [](const Replica* a, const Replica* b) {
+            return a->raft->term() < b->raft->term();
+        });
+    }
     return *replicas_[chance_.below(replicas_.size())];
 }
 

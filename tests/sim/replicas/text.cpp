@@ -43,7 +43,8 @@ std::string said(const Body& body) {
                        text(request.last) + (request.appointed ? ", it is appointed" : "");
             },
             [](const VoteAnswer& answer) {
-                return std::string(answer.granted ? "grants" : "refuses") + (answer.trial != 0 ? " a trial vote" : " its vote");
+                return std::string(answer.granted ? "grants" : "refuses") +
+                       (answer.trial != 0 ? " a trial vote" : " its vote");
             },
             [](const Append& append) {
                 return range(append.entries) + " behind " + text(append.before) + ", commit " + count(append.commit);

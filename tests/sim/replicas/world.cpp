@@ -99,7 +99,8 @@ Result World::run() {
         Time next_look{};
         std::string why;
         while (advance()) {
-            if (!healed_ || now_ < next_look) continue;
+            // What was slow before may still be under way.
+            if (!healed_ || now_ < std::max(next_look, healed_at_ + conditions_.timeout * 3)) continue;
             next_look = now_ + conditions_.timeout / 4;
             if (!well(why)) {
                 check(!resting_, "at rest it is not well any more");
