@@ -1,7 +1,7 @@
 #pragma once
 
 #include "consensus/write.hpp"
-#include "sim/simulated_disk.hpp"
+#include "storage/simulated_disk.hpp"
 #include "storage/fault.hpp"
 #include "storage/log.hpp"
 

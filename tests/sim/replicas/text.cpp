@@ -39,8 +39,8 @@ std::string said(const Body& body) {
     return std::visit(
         Overloaded{
             [](const VoteRequest& request) {
-                return std::string(request.trial != 0 ? "asks for a trial vote" : "asks for a vote") + ", its log ends at " +
-                       text(request.last) + (request.appointed ? ", it is appointed" : "");
+                return std::string(request.trial != 0 ? "asks for a trial vote" : "asks for a vote") +
+                       ", its log ends at " + text(request.last) + (request.appointed ? ", it is appointed" : "");
             },
             [](const VoteAnswer& answer) {
                 return std::string(answer.granted ? "grants" : "refuses") +

@@ -1,4 +1,4 @@
-#include "sim/simulated_disk.hpp"
+#include "storage/simulated_disk.hpp"
 
 #include "storage/fault.hpp"
 
