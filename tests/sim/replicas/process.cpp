@@ -280,7 +280,8 @@ void World::check_replica(const Replica& replica) const {
 Duration World::disk_time(Replica& replica, Duration mean) {
     Duration time = chance_.around(mean);
     if (replica.slow_until > now_) time = std::min(time * 50, conditions_.timeout) + conditions_.timeout / 10;
-    if (replica.hangs_until > now_) time += replica.hangs_until - now_;
+    // A leader finds out by its writes alone. One that stays so, and can read, comes to write something.
+    if (replica.hangs_until > now_ && !replica.frozen) time += replica.hangs_until - now_;
     return time;
 }
 
