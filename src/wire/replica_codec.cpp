@@ -2,11 +2,11 @@
 
 #include "core/frame.hpp"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <chrono>
 #include <cstdint>
-#include <cstring>
 #include <map>
 #include <set>
 #include <span>
@@ -71,7 +71,7 @@ public:
 
     void raw(void* to, std::size_t size) {
         if (size > rest_.size()) return fail();
-        std::memcpy(to, rest_.data(), size);
+        std::copy_n(rest_.begin(), size, static_cast<std::byte*>(to));
         rest_ = rest_.subspan(size);
     }
     /// Nothing that is counted, in steps or nanoseconds, reaches 2^62, so adding to it is safe.
