@@ -3,7 +3,6 @@
 #include "core/frame.hpp"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <chrono>
 #include <cstdint>
