@@ -42,6 +42,9 @@ Raft::Raft(RaftOptions options, Recovered recovered, Moment now)
         begin_after_ = newest_;
         recovered.configurations.clear();
     }
+    // A snapshot may be on disk before the term is in which its last entry was made. Nothing was promised in that term
+    // then: it would be on disk.
+    if (log_.last().term > term_) enter_term(log_.last().term);
     configurations_.push_back({log_.base().last.index, configuration_in(log_.base().configuration)});
     for (const Entry& entry : recovered.configurations) {
         configurations_.push_back({entry.id.index, configuration_in(entry.body)});

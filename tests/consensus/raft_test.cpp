@@ -248,6 +248,23 @@ TEST_CASE("raft: messages that are not for it, from itself, or from strangers do
     CHECK(one.raft->commit() == 0);
 }
 
+TEST_CASE("raft: whoever finds a snapshot of a term that its log does not know yet knows that it has begun") {
+    RaftOptions options;
+    options.self = disk('a');
+    const Bytes configuration = Configuration{{disk('a'), disk('b'), disk('c')}, {}, {}}.encode();
+    const Moment now{1s, 1000h};
+    Raft raft(options, {{}, {{}, {}, configuration}, {{2, 1}, 1000h, configuration}, {}, {}, {}}, now);
+    CHECK(raft.term() == 2);
+    CHECK(raft.log().last() == LogId{2, 1});
+    raft.tick({raft.deadline(), now.wall});
+    Raft::Output output;
+    REQUIRE(raft.take_output(output));
+    const auto asks = std::find_if(output.begin(), output.end(),
+                                   [](const Effect& effect) { return std::holds_alternative<Send>(effect); });
+    REQUIRE(asks != output.end());
+    CHECK(std::get<Send>(*asks).message.term == 3);
+}
+
 TEST_CASE("raft: reads are limited, and all end when their leader does not lead any more") {
     One one;
     one.elect();
