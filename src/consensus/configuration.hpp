@@ -9,8 +9,8 @@
 
 namespace cluster::consensus {
 
-/// Who takes part. In force from the moment when its entry is in the log, committed or not. While the voters change
-/// from one set to another, both sets must agree (joint consensus; Raft, section 6).
+/// The members of a group. It is in force from the moment when its entry is in the log, committed or not. While the
+/// voters change from one set to another, both sets must agree (joint consensus; Raft, section 6).
 struct Configuration {
     std::set<DiskId> voters;
     std::set<DiskId> voters_before;  ///< those that are being left; empty unless joint

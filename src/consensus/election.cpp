@@ -35,7 +35,7 @@ void Raft::count_votes(Moment now) {
     const Ballot result = ballot(configuration(), candidacy.votes);
     if (result == Ballot::won) {
         if (candidacy.trial != 0) return campaign(false, false, now);
-        // Who would see this term again after a crash, without remembering it, must not lead it.
+        // A leader whose vote is not durable could begin this term again after a crash.
         if (candidacy.own_vote <= written_) return lead(now);
     }
     if (result == Ballot::lost) {
@@ -55,7 +55,7 @@ void Raft::on(const Message& message, const VoteRequest& request, Moment) {
     if (!options_.may_vote) return;
     const bool up_to_date = request.last >= log_.last();
     if (request.trial != 0) {
-        // Whoever cannot write could not keep the promise.
+        // A replica that cannot write could not give the vote.
         const bool granted = up_to_date && message.term > term_ && !loyal() && !disk_hangs();
         return send(message.from, granted ? message.term : term_, VoteAnswer{request.trial, granted}, after_state());
     }

@@ -159,7 +159,7 @@ void Founding::ask() {
 void Founding::go_on() {
     if (founded_ || !twins_.empty()) return;
     if (promise_) {
-        bool exists = false;  // whoever has promised hears from any other that all have
+        bool exists = false;  // any member may say that all have promised
         for (const auto& [disk, other] : met_) {
             if (other.promise != promise_) continue;
             promised_.insert(disk);

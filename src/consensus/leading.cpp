@@ -31,22 +31,19 @@ void Raft::stop_leading() {
 }
 
 Progress* Raft::member(const DiskId& disk) {
-    auto* leading = std::get_if<Leadership>(&role_);
-    if (leading == nullptr) return nullptr;
-    const auto found = leading->members.find(disk);
-    return found == leading->members.end() ? nullptr : &found->second;
+    return const_cast<Progress*>(progress(disk));
 }
 
 void Raft::tick_leader() {
     auto& leading = std::get<Leadership>(role_);
-    // Whoever cannot write helps nobody by leading.
+    // A leader that cannot write helps nobody.
     if (disk_hangs()) return follow();
     if (now_ >= leading.next_check) {
         leading.next_check = now_ + options_.election_timeout;
         const auto heard = [&](const DiskId& voter) {
-            const auto found = leading.members.find(voter);
-            return voter == options_.self || (found != leading.members.end() && found->second.counts() &&
-                                              now_ - found->second.heard() < options_.election_timeout);
+            const Progress* other = progress(voter);
+            return voter == options_.self ||
+                   (other != nullptr && other->counts() && now_ - other->heard() < options_.election_timeout);
         };
         if (!majority(configuration(), heard)) return follow();
     }
@@ -158,8 +155,8 @@ void Raft::advance() {
     auto& leading = std::get<Leadership>(role_);
     const Index index = agreed(configuration(), [&](const DiskId& voter) {
         if (voter == options_.self) return log_.durable();
-        const auto found = leading.members.find(voter);
-        return found == leading.members.end() || !found->second.counts() ? 0 : found->second.matched();
+        const Progress* other = progress(voter);
+        return other != nullptr && other->counts() ? other->matched() : 0;
     });
     if (index <= commit_ || log_.term_at(index) != term_) return;
     leading.uncommitted.remove(index);

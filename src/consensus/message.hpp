@@ -10,8 +10,8 @@ namespace cluster::consensus {
 
 // What replicas say to each other. Messages may be lost, late, doubled, or come in another order.
 //
-// Whoever answers a leader says whether it `counts`: not if its disk has lost what it once acknowledged. Such a disk
-// gets the log, but is part of no majority.
+// An answer to a leader says whether its sender `counts`. It does not if its disk has lost what it once acknowledged.
+// Such a disk gets the log, but is part of no majority.
 
 /// "Would you vote for me?", or with a trial, "would you, if I asked?" (PreVote; Raft thesis, section 9.6).
 struct VoteRequest {

@@ -199,7 +199,7 @@ void Raft::dispatch(const Message& message, Moment now) {
         follow();
     }
     if (!trial && message.term < term_) {
-        // Whoever leads a term that is over, or lags behind, hears of the present one.
+        // A leader of a term that is over, or a candidate for one, is told of the present one.
         if (from_leader) send(message.from, HeartbeatAnswer{0, now.wall, commit_, options_.may_vote}, after_state());
         if (request != nullptr && options_.may_vote) send(message.from, VoteAnswer{0, false}, after_state());
         return;

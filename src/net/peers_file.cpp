@@ -1,6 +1,7 @@
 #include "net/peers_file.hpp"
 
 #include "base/quiet_writing.hpp"
+#include "base/system_call.hpp"
 #include "net/system.hpp"
 
 #include <cluster/error.hpp>
@@ -20,22 +21,11 @@ namespace cluster::net {
 namespace {
 
 using core::KnownPeers;
+using detail::last_error;
+using detail::uninterrupted;
 
 Moment moment() {
     return {Loop::now(), std::chrono::system_clock::now().time_since_epoch()};
-}
-
-/// `errno` as an error.
-std::error_code last_error() {
-    return {errno, std::generic_category()};
-}
-
-/// Repeats the call until no signal interrupts it.
-template <class Call>
-auto uninterrupted(Call&& call) {
-    auto result = call();
-    while (result < 0 && errno == EINTR) result = call();
-    return result;
 }
 
 class File {

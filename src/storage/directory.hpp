@@ -37,7 +37,7 @@ struct DirectoryFinding {
     /// Files of snapshots that cannot be read; an older one is used.
     std::vector<std::string> damaged_snapshots;
 
-    /// Whoever goes on from such a directory has forgotten nothing that it has acknowledged.
+    /// A replica that goes on from such a directory has forgotten nothing that it has acknowledged.
     bool may_vote() const noexcept {
         return condition == Condition::fresh || condition == Condition::clean || condition == Condition::torn;
     }

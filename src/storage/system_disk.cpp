@@ -1,6 +1,7 @@
 #include "storage/system_disk.hpp"
 
 #include "base/quiet_writing.hpp"
+#include "base/system_call.hpp"
 #include "storage/fault.hpp"
 
 #include <dirent.h>
@@ -15,18 +16,8 @@ namespace cluster::storage {
 
 namespace {
 
-/// `errno` as an error.
-std::error_code last_error() {
-    return {errno, std::generic_category()};
-}
-
-/// Repeats the call until no signal interrupts it.
-template <class Call>
-auto uninterrupted(Call&& call) {
-    auto result = call();
-    while (result < 0 && errno == EINTR) result = call();
-    return result;
-}
+using detail::last_error;
+using detail::uninterrupted;
 
 class Descriptor {
 public:
