@@ -237,6 +237,10 @@ TEST_CASE("process: without standard error no connection gets its number, and no
 }
 
 TEST_CASE("process: children made by fork may destroy everything or exit, and their parent notices nothing") {
+    if (std::string_view(CLUSTER_SANITIZE).find("address") != std::string_view::npos) {
+        MESSAGE("skipped: a child has no memory if another thread asked this sanitizer for some at the moment of fork");
+        return;
+    }
     if (std::string_view(CLUSTER_SANITIZE).find("thread") != std::string_view::npos) {
         MESSAGE("skipped: nodes in a child, where this sanitizer allows no threads");
     }
