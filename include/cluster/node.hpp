@@ -35,6 +35,8 @@ namespace detail {
 class NodeState;
 }
 
+class Replica;
+
 /// One process's place in the cluster: listens, dials, keeps one session with each peer, and delivers messages.
 ///
 /// Thread-safe: any function may be called from any thread and from any callback, at any time between construction and
@@ -236,6 +238,7 @@ public:
     auto async_close(Token&& token);
 
 private:
+    friend class Replica;
     using State = std::shared_ptr<detail::NodeState>;
     using Outgoing = std::shared_ptr<const detail::Outgoing>;
 

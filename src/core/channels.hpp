@@ -3,6 +3,7 @@
 #include "core/frame.hpp"
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace cluster::core {
@@ -10,7 +11,8 @@ namespace cluster::core {
 /// The receiver of what comes on a channel.
 enum class Receiver : std::uint8_t {
     inbox,
-    calls,  ///< the request that waits for this reply
+    calls,     ///< the request that waits for this reply
+    replicas,  ///< the replicas of this node
 };
 
 /// Everything in which one channel differs from the others.
@@ -26,14 +28,23 @@ struct ChannelRow {
     /// Whether the receiver learns of messages that will not come. If not, its own timeout ends the waiting.
     bool gaps = true;
     /// Whether what is queued when a link ends goes out over the next one. If not, it becomes a gap that is not
-    /// reported.
+    /// reported, and a receiver throws away what it has of an unfinished message.
     bool outlives_link = true;
+    /// Whether its messages are the application's. If not, they are the library's own:
+    ///
+    /// - No number of messages contains them, and nobody is told if they are given up.
+    /// - Nobody waits for them, nor for room for them. A node that leaves does not wait for their acknowledgement.
+    /// - They take nothing of `total_outbox_bytes`. Each outbox of them may hold `outbox_bytes` and at least `window`.
+    bool counted = true;
 };
 
 /// How many bytes of replies a peer may send before it hears from us.
 inline constexpr std::uint64_t reply_window = std::uint64_t{1} << 20;
 
-/// Each channel, at the place of its id.
+/// How many bytes a replica may send to another node before it hears from it.
+inline constexpr std::uint64_t replica_window = std::uint64_t{4} << 20;
+
+/// Each channel, ordered by id. The first is that of the application's messages.
 inline constexpr std::array channel_table{
     ChannelRow{.id = user_channel},
     ChannelRow{.id = reply_channel,
@@ -41,7 +52,22 @@ inline constexpr std::array channel_table{
                .window = reply_window,
                .receiver = Receiver::calls,
                .gaps = false},
+    // What has not been sent when a link ends is out of date when the next one comes: a replica says it anew.
+    ChannelRow{.id = replica_channel,
+               .feature = feature_replicas,
+               .window = replica_window,
+               .receiver = Receiver::replicas,
+               .gaps = false,
+               .outlives_link = false,
+               .counted = false},
 };
-static_assert(channel_table[user_channel].id == user_channel && channel_table[reply_channel].id == reply_channel);
+static_assert(channel_table.front().id == user_channel);
+
+/// The row of a channel, which must exist.
+constexpr const ChannelRow& row_of(std::uint16_t channel) noexcept {
+    std::size_t at = 0;
+    while (channel_table[at].id != channel) ++at;
+    return channel_table[at];
+}
 
 }  // namespace cluster::core

@@ -60,7 +60,8 @@ Hello Engine::Author::hello() const {
     hello.resume_for_ms = static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(options.resume_for).count());
     hello.max_message = options.max_message;
-    hello.features = feature_members | feature_calls | feature_errors | (options.observer ? feature_observer : 0);
+    hello.features = feature_members | feature_calls | feature_errors | feature_replicas |
+                     (options.observer ? feature_observer : 0);
     hello.observed = {without_zone(link.remote.host), link.remote.port};
     hello.self = Gossip::visible(engine.self(), link);
     return hello;

@@ -297,8 +297,10 @@ bool Engine::received(LinkId id, const DataRun& run, Time now) {
         Session::renew(*channel);
     }
     for (Batch& batch : batches_) {
-        counters_.messages_received += batch.messages;
-        counters_.messages_lost = add_saturated(counters_.messages_lost, batch.lost);
+        if (channel->row.counted) {
+            counters_.messages_received += batch.messages;
+            counters_.messages_lost = add_saturated(counters_.messages_lost, batch.lost);
+        }
         actions_.push_back(Deliver{channel->row.receiver, std::move(batch)});
     }
     const bool shares = channel->row.window == 0;
@@ -333,7 +335,7 @@ void Engine::on(Link& link, const Gap& gap, Time now) {
     if (channel == nullptr) return break_rule(link, Rule::unknown_channel, now);
     batches_.clear();
     if (const auto rule = channel->in.skip(gap, stamp(pair), batches_)) return break_rule(link, *rule, now);
-    counters_.messages_lost = add_saturated(counters_.messages_lost, gap.messages);
+    if (channel->row.counted) counters_.messages_lost = add_saturated(counters_.messages_lost, gap.messages);
     if (channel->row.gaps) {
         for (Batch& batch : batches_) actions_.push_back(Deliver{channel->row.receiver, std::move(batch)});
     }
@@ -359,7 +361,8 @@ void Engine::say_goodbye(Link& link, Farewell why, Time now) {
         // A peer that has said goodbye takes nothing any more. Any other peer learns what will not come.
         if (!link.goodbye_heard) {
             const Outbox::Amount given_up = channel.out.abandon(channel.row.id, gap);
-            sending_.report_given_up(*link.pair, given_up, why == Farewell::leaving ? errc::leaving : errc::removed);
+            const errc reason = why == Farewell::leaving ? errc::leaving : errc::removed;
+            if (channel.row.counted) sending_.report_given_up(*link.pair, given_up, reason);
         }
         if (gap) link.due.gaps.push_back(*gap);
         goodbye.offsets.push_back({channel.row.id, channel.out.next(), channel.in.received()});

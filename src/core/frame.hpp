@@ -123,9 +123,12 @@ inline constexpr std::uint64_t feature_calls = 0x02;
 inline constexpr std::uint64_t feature_errors = 0x04;
 /// In `Hello::features`: an observer, to whom no broadcast goes.
 inline constexpr std::uint64_t feature_observer = 0x08;
+/// In `Hello::features`: what replicas say is read on the replica channel.
+inline constexpr std::uint64_t feature_replicas = 0x10;
 
 inline constexpr std::uint16_t user_channel = 0;
 inline constexpr std::uint16_t reply_channel = 1;
+inline constexpr std::uint16_t replica_channel = 3;
 
 inline constexpr std::size_t call_size = 8;  ///< of the number that a message with `flag_call` begins with
 

@@ -36,7 +36,8 @@ struct Shared {
     Dice dice_;
     DialPlan plan_;
     Detector detector_;
-    Arena arena_;               ///< what is queued for peers lies in it
+    Arena arena_;               ///< what the application has queued for peers lies in it
+    Arena library_arena_;       ///< and in this, what the library has: it takes no room from the application
     detail::BlockPool blocks_;  ///< and in these, messages that come from them in parts
     Peers peers_;
     EngineTimers timers_;

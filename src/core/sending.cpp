@@ -11,9 +11,15 @@ namespace cluster::core {
 
 // Queueing.
 
+/// How many bytes one outbox of a channel may hold.
+std::size_t Sending::most_held(const ChannelRow& row) const {
+    return row.counted ? options_.outbox_bytes : std::max<std::size_t>(options_.outbox_bytes, row.window);
+}
+
 /// Whether all of `pairs` can take `body`. On success `error` is zero, and `full` has those to be skipped.
 Sending::Outcome Sending::room(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now) {
     const std::size_t size = body.framed_size();
+    const ChannelRow& row = row_of(body.channel);
     Outcome outcome;
     if (body.size() > options_.max_message) {
         outcome.error = errc::message_too_large;
@@ -24,10 +30,10 @@ Sending::Outcome Sending::room(std::span<Pair* const> pairs, const Body& body, S
         if (body.size() > pair->max_message) outcome.error = errc::message_too_large;
         if ((body.features() & ~pair->features) != 0) outcome.error = errc::unsupported;
         if (outcome.error != errc{}) return outcome;
-        Session::Channel& channel = *pair->session->channel(body.channel());
+        Session::Channel& channel = *pair->session->channel(body.channel);
         const std::size_t held = channel.out.size();
-        const bool fits = held + size <= options_.outbox_bytes;
-        if (skip == Skip::nobody) {
+        const bool fits = held + size <= most_held(row);
+        if (skip == Skip::nobody || !row.counted) {
             if (!fits) outcome.full.push_back(pair->id);
             continue;
         }
@@ -41,10 +47,14 @@ Sending::Outcome Sending::room(std::span<Pair* const> pairs, const Body& body, S
             outcome.again = std::min(outcome.again, filled == never ? never : filled + options_.send_timeout);
         }
     }
+    if (!row.counted) {
+        if (!outcome.full.empty()) outcome.error = errc::outbox_full;
+        return outcome;
+    }
     // The segment that is being filled does not count, so that even an idle node has room for a longest message.
     // Messages leave room for replies; without it two nodes might wait for each other.
     const std::size_t most =
-        options_.total_outbox_bytes + Arena::segment_size + (body.reply ? options_.outbox_bytes : 0);
+        options_.total_outbox_bytes + Arena::segment_size + (body.is_reply() ? options_.outbox_bytes : 0);
     if (arena_.pinned() + size > most && arena_.wasteful()) compact();
     const bool total_full = arena_.pinned() + size > most;
     if (!outcome.full.empty() || total_full) {
@@ -61,10 +71,11 @@ void Sending::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<
     const auto skips = [&](const Pair* pair) {
         return !skipped.empty() && std::find(skipped.begin(), skipped.end(), pair->id) != skipped.end();
     };
+    Arena& arena = arena_of(row_of(body.channel));
     const Span whole = body.owner && body.bytes.size() == body.owner->size() && !body.bytes.empty()
-                           ? arena_.adopt(body.owner)
+                           ? arena.adopt(body.owner)
                            : Span();
-    const auto out = [&](Pair* pair) -> Outbox& { return pair->session->channel(body.channel())->out; };
+    const auto out = [&](Pair* pair) -> Outbox& { return pair->session->channel(body.channel)->out; };
     std::size_t at = 0;
     std::uint64_t size = 0;
     do {
@@ -74,18 +85,18 @@ void Sending::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<
         const int flags = (more ? flag_more : 0) | (body.call != 0 ? flag_call : 0) | (body.error ? flag_error : 0);
         std::array<std::byte, FrameHeader::size + call_size> buffer;
         FrameHeader{static_cast<std::uint32_t>(prefix + chunk), FrameKind::data, static_cast<std::uint8_t>(flags),
-                    body.channel()}
+                    body.channel}
             .write(buffer.data());
         if (prefix != 0) write_call(body.call, buffer.data() + FrameHeader::size);
         const std::span header(buffer.data(), FrameHeader::size + prefix);
         if (whole.segment() != nullptr) {
-            const Span head = arena_.append(header, {});
+            const Span head = arena.append(header, {});
             const Span part = whole.part(at, at + chunk);
             for (Pair* pair : pairs) {
                 if (!skips(pair)) out(pair).append(head, part);
             }
         } else {
-            const Span frame = arena_.append(header, body.bytes.subspan(at, chunk));
+            const Span frame = arena.append(header, body.bytes.subspan(at, chunk));
             for (Pair* pair : pairs) {
                 if (!skips(pair)) out(pair).append(frame);
             }
@@ -103,7 +114,7 @@ void Sending::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<
         }
         if (Link* link = peers_.attached_link(*pair)) peers_.ready(*link);
     }
-    if (!body.reply && skipped.size() < pairs.size()) ++counters_.messages_sent;
+    if (body.channel == user_channel && skipped.size() < pairs.size()) ++counters_.messages_sent;
 }
 
 Sending::Outcome Sending::queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now) {
@@ -149,13 +160,13 @@ void Sending::room_freed() {
 }
 
 void Sending::tidy() {
-    if (arena_.wasteful()) compact();
+    if (arena_.wasteful() || library_arena_.wasteful()) compact();
 }
 
 void Sending::compact() {
     for (auto& [id, pair] : peers_.pairs) {
         if (!pair.session) continue;
-        for (Session::Channel& channel : pair.session->channels()) channel.out.compact(arena_);
+        for (Session::Channel& channel : pair.session->channels()) channel.out.compact(arena_of(channel.row));
     }
 }
 
@@ -164,7 +175,10 @@ void Sending::compact() {
 void Sending::surrender(Pair& pair, errc reason) {
     if (!pair.session) return;
     Outbox::Amount given_up;
-    for (Session::Channel& channel : pair.session->channels()) given_up += channel.out.give_up();
+    for (Session::Channel& channel : pair.session->channels()) {
+        const Outbox::Amount each = channel.out.give_up();
+        if (channel.row.counted) given_up += each;
+    }
     report_given_up(pair, given_up, reason);
 }
 
@@ -201,7 +215,9 @@ LeaveDone Sending::unacknowledged() const {
     for (const auto& [id, pair] : peers_.pairs) {
         if (!pair.session) continue;
         Outbox::Amount amount;
-        for (const Session::Channel& channel : pair.session->channels()) amount += channel.out.unacknowledged();
+        for (const Session::Channel& channel : pair.session->channels()) {
+            if (channel.row.counted) amount += channel.out.unacknowledged();
+        }
         if (amount.messages == 0) continue;
         all.messages += amount.messages;
         all.bytes += amount.bytes;

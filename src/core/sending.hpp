@@ -18,28 +18,29 @@
 
 namespace cluster::core {
 
-/// Puts the application's messages into the outboxes of their receivers, and reports which of them are given up. Not
+/// Puts messages into the outboxes of their receivers, and reports which of the application's are given up. Not
 /// thread-safe; lives in its engine.
 ///
 /// 1. A message is written once into the arena, however many receivers it has.
 /// 2. It is queued for all its receivers or for none, except those that are skipped, which get a gap in its place.
 class Sending : private Part {
 public:
-    explicit Sending(Shared& shared) noexcept : Part(shared), arena_(shared.arena_) {}
+    explicit Sending(Shared& shared) noexcept
+        : Part(shared), arena_(shared.arena_), library_arena_(shared.library_arena_) {}
 
     /// A message. `owner` is set if the bytes may be kept instead of copied.
     struct Body {
         std::span<const std::byte> bytes;
         detail::BlockRef owner;
         std::uint64_t call = 0;  ///< not 0: it wants a reply, or is the reply, to the call of this number
-        bool reply = false;
+        std::uint16_t channel = user_channel;
         bool error = false;  ///< of a reply: the bytes are a code and a text of at most `max_error_text` bytes
 
-        std::uint16_t channel() const noexcept { return reply ? reply_channel : user_channel; }
+        bool is_reply() const noexcept { return channel == reply_channel; }
         /// Features that its receiver must have in its HELLO.
         std::uint64_t features() const noexcept {
             const std::uint64_t of_call = (call != 0 ? feature_calls : 0) | (error ? feature_errors : 0);
-            return channel_table[channel()].feature | of_call;
+            return row_of(channel).feature | of_call;
         }
         std::size_t size() const noexcept { return bytes.size() + (call == 0 ? 0 : call_size); }
         /// Its size with the headers of the frames that it takes.
@@ -68,7 +69,7 @@ public:
 
     /// Callers that wait for room in an outbox may try again.
     void room_freed();
-    std::size_t pinned() const noexcept { return arena_.pinned(); }
+    std::size_t pinned() const noexcept { return arena_.pinned() + library_arena_.pinned(); }
     /// What has been acknowledged leaves holes: moves the rest together if that is worth it.
     void tidy();
 
@@ -87,8 +88,11 @@ private:
     Outcome queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now);
     void enqueue(std::span<Pair* const> pairs, const Body& body, std::span<const PeerId> skipped);
     void compact();
+    std::size_t most_held(const ChannelRow& row) const;
+    Arena& arena_of(const ChannelRow& row) noexcept { return row.counted ? arena_ : library_arena_; }
 
     Arena& arena_;
+    Arena& library_arena_;
     std::vector<Pair*> skipped_;  ///< pairs in view with skipped messages to report
     Outbox::Amount broadcasts_;
     LeaveDone given_up_;  ///< since this node began to leave

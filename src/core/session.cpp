@@ -44,7 +44,9 @@ bool Session::lose(LinkId link) noexcept {
     if (attached_ != link) return false;
     attached_ = 0;
     for (Channel& channel : channels_) {
-        if (!channel.row.outlives_link) channel.out.give_up();
+        if (channel.row.outlives_link) continue;
+        channel.out.give_up();
+        channel.in.discard(false);  // the peer gives up the rest of it
     }
     return true;
 }
@@ -56,7 +58,9 @@ Session::State Session::state() const noexcept {
 }
 
 Session::Channel* Session::channel(std::uint16_t id) noexcept {
-    return id < channels_.size() ? &channels_[id] : nullptr;
+    const auto found = std::find_if(channels_.begin(), channels_.end(),
+                                    [id](const Channel& channel) { return channel.row.id == id; });
+    return found == channels_.end() ? nullptr : &*found;
 }
 
 std::vector<Offset> Session::state_offsets() {
@@ -113,7 +117,12 @@ bool Session::has_output() const noexcept {
 }
 
 bool Session::all_acknowledged() const noexcept {
-    return std::all_of(channels_.begin(), channels_.end(), [](const Channel& channel) { return channel.out.empty(); });
+    return std::all_of(channels_.begin(), channels_.end(),
+                       [](const Channel& channel) { return channel.out.empty() || !channel.row.counted; });
+}
+
+bool Session::owed_acknowledgement() const noexcept {
+    return std::any_of(channels_.begin(), channels_.end(), [](const Channel& channel) { return !channel.out.empty(); });
 }
 
 void Session::come_back(const Outbox::Amount& broadcast) {

@@ -34,7 +34,7 @@ public:
         Backlog backlog = {};  ///< of `out`
     };
 
-    /// `rows`: its channels. They outlive it.
+    /// `rows`: its channels, that of the application's messages first. They outlive it.
     Session(std::uint64_t number, bool decides, std::size_t max_message, detail::BlockPool& blocks,
             std::span<const ChannelRow> rows = channel_table)
         : number_(number), decides_(decides) {
@@ -70,8 +70,8 @@ public:
     LinkId attaching() const noexcept { return attaching_; }
     void begin(LinkId link) noexcept { attaching_ = link; }
     void attach(LinkId link) noexcept;
-    /// `link` has ended. True if it was the attached one; then what is queued on channels that do not outlive it is
-    /// given up.
+    /// `link` has ended. True if it was the attached one. Then what is queued on channels that do not outlive it is
+    /// given up, and what has come of an unfinished message is thrown away.
     bool lose(LinkId link) noexcept;
     State state() const noexcept;
 
@@ -82,8 +82,9 @@ public:
     // The channels.
     std::vector<Channel>& channels() noexcept { return channels_; }
     const std::vector<Channel>& channels() const noexcept { return channels_; }
-    Channel& user() noexcept { return channels_[user_channel]; }
-    const Channel& user() const noexcept { return channels_[user_channel]; }
+    Channel& user() noexcept { return channels_.front(); }
+    const Channel& user() const noexcept { return channels_.front(); }
+    /// Null if there is no such channel.
     Channel* channel(std::uint16_t id) noexcept;
 
     /// What ATTACH and ATTACHED state: all channels.
@@ -95,8 +96,10 @@ public:
     std::optional<Rule> rewind(std::span<const Offset> offsets);
     std::optional<Rule> acknowledge(std::span<const Offset> offsets);
     bool has_output() const noexcept;
-    /// The peer has acknowledged all messages.
+    /// The peer has acknowledged all messages of the application.
     bool all_acknowledged() const noexcept;
+    /// The peer has still something to acknowledge.
+    bool owed_acknowledgement() const noexcept;
 
     /// `batches` have come on `channel`. If it has a fixed window, the window now begins after them.
     static void renew(Channel& channel, std::span<const Batch> batches = {});
@@ -117,7 +120,7 @@ private:
     std::uint64_t epoch_ = 0;
     LinkId attached_ = 0;
     LinkId attaching_ = 0;
-    std::vector<Channel> channels_;  ///< each at the place of its id
+    std::vector<Channel> channels_;  ///< ordered by id
     CreditPool::Share share_{.session = number_};
     std::optional<Outbox::Amount> departed_at_;  ///< while the peer is out of view
 };

@@ -55,7 +55,7 @@ void Suspicions::beat(Time now) {
         if (Pair* pair = longest_silent()) probe(*pair, false, now);
     }
     for (Pair* pair : peers_.view) {
-        const bool owes_an_ack = !pair->session->all_acknowledged() || members_.owes_an_answer(*pair);
+        const bool owes_an_ack = pair->session->owed_acknowledgement() || members_.owes_an_answer(*pair);
         if (owes_an_ack && now - pair->watch.heard >= options_.heartbeat) probe(*pair, false, now);
         if (pair->state == PeerState::suspect) ask(*pair, witnesses, now);
     }

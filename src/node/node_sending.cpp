@@ -166,7 +166,7 @@ void NodeState::reply(const PeerId& to, std::uint64_t call, int code, Payload& p
         body.error = true;
     }
     body.call = call;
-    body.reply = true;
+    body.channel = core::reply_channel;
     const std::size_t count = queue(std::span(&to, 1), body, error, nullptr);
     if (count == 0 && !error) error = errc::timed_out;  // it was given up
 }
@@ -176,8 +176,16 @@ void NodeState::dropped(const PeerId& to, std::uint64_t call) {
     const std::vector<std::byte> failure = failure_of(0, {});
     Engine::Body body{failure, {}};
     body.call = call;
-    body.reply = body.error = true;
+    body.channel = core::reply_channel;
+    body.error = true;
     attempt(std::span(&to, 1), body, Engine::Skip::nobody);
+}
+
+errc NodeState::send_on_replica_channel(const PeerId& to, const BlockRef& block) {
+    const Engine::Body body{.bytes = {block->data(), block->size()},
+                            .owner = block->size() >= adopt_from ? block : BlockRef(),
+                            .channel = core::replica_channel};
+    return driver_->enqueue([&](Engine& engine) { return engine.send(to, body, Engine::Skip::nobody); }).error;
 }
 
 TryResult NodeState::try_queue(const To& to, Payload& payload) {

@@ -193,6 +193,7 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             }));
     state->members_ = std::make_shared<NodeMembers>(state->id_, options.max_member_data, state->driver_,
                                                     std::make_shared<MembersState>(call_back, state->on_throw_));
+    state->replicas_ = std::make_shared<NodeReplicas>(state->loop_);
     state->sends_ = std::make_shared<SendQueue>(
         state->loop_,
         [weak](const SendQueue::Receivers& to, const Engine::Body& body, bool last) {
@@ -229,6 +230,7 @@ void NodeState::carry_out(core::NodeAction&& action) {
             [&](core::Deliver& each) { deliver(std::move(each)); },
             [&](core::PeerAdded& each) {
                 callbacks_->peer_added(each.peer);
+                replicas_->peer_added(each.peer);
                 peer_came();
             },
             [&](core::PeerRemoved& each) { peer_gone(each.peer, each.reason); },
@@ -253,6 +255,7 @@ void NodeState::carry_out(core::NodeAction&& action) {
 
 void NodeState::peer_gone(const Peer& peer, RemovalReason reason) {
     callbacks_->peer_removed(peer, reason);
+    replicas_->peer_removed(peer, reason);
     return_credit();  // the messages taken of a session that has ended may be too few for readers to report
     members_->in_doubt(peer.id, false);
     requests_->peer_gone(peer.id);
@@ -268,6 +271,7 @@ void NodeState::deliver(core::Deliver&& deliver) {
             if (handler_.is_set()) serve_handler();
             break;
         case core::Receiver::calls: requests_->replied(deliver.batch); break;
+        case core::Receiver::replicas: replicas_->deliver(deliver.batch); break;
     }
 }
 
@@ -316,6 +320,7 @@ void NodeState::left(const core::LeaveDone& done) {
     inbox_->end();
     inbox_->detach();
     members_->end();
+    replicas_->end();
     requests_->end();
     sends_->end();
     const Unacknowledged unacknowledged{done.messages, done.bytes, done.peers};

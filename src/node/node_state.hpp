@@ -9,6 +9,7 @@
 #include "node/inbox_state.hpp"
 #include "node/message_handler.hpp"
 #include "node/node_members.hpp"
+#include "node/node_replicas.hpp"
 #include "node/node_requests.hpp"
 #include "node/send_queue.hpp"
 #include "support/callbacks.hpp"
@@ -90,6 +91,16 @@ public:
     Callbacks& callbacks() noexcept { return *callbacks_; }
     const std::shared_ptr<NodeMembers>& members() const noexcept { return members_; }
 
+    // For the replicas of this node.
+    const std::shared_ptr<NodeReplicas>& replicas() const noexcept { return replicas_; }
+    /// All of `block` becomes one message to the replicas of a peer; its bytes do not change any more. Does not wait.
+    /// The result is zero, `errc::outbox_full`, `not_in_view`, `message_too_large`, `unsupported` or `closed`. What was
+    /// taken may still be given up, in silence.
+    errc send_on_replica_channel(const PeerId& to, const BlockRef& block);
+    const std::shared_ptr<net::Loop>& loop() const noexcept { return loop_; }
+    std::size_t max_message() const noexcept { return max_message_; }
+    void log(LogLine line);
+
     Unacknowledged close();
     Stats stats() const;
 
@@ -110,7 +121,6 @@ private:
     void return_credit();
     void handler_threw(std::string_view what);
     bool wait_for(std::optional<std::size_t> count, std::chrono::nanoseconds timeout);
-    void log(LogLine line);
     void flush_log();
     void peer_came();
     void settled();
@@ -140,6 +150,7 @@ private:
     std::shared_ptr<InboxState> inbox_;
     std::shared_ptr<Callbacks> callbacks_;
     std::shared_ptr<NodeMembers> members_;
+    std::shared_ptr<NodeReplicas> replicas_;
     std::shared_ptr<SendQueue> sends_;
     std::shared_ptr<NodeRequests> requests_;
     std::shared_ptr<HandlerCalls> handler_calls_ = std::make_shared<HandlerCalls>();

@@ -13,7 +13,7 @@ void SendQueue::start(Receivers to, std::shared_ptr<const Outgoing> payload, std
         const core::Engine::Body& body = payload->body();
         const std::size_t size = body.bytes.size();
         const bool last = send_timeout_ <= std::chrono::nanoseconds(0);
-        Awaited& awaited = awaited_[body.reply ? 1 : 0];
+        Awaited& awaited = awaited_[body.is_reply() ? 1 : 0];
         if (!awaited.overlaps(to) && settle(*operation, to, body, last, in_vain)) {
             woken.add(std::move(operation));
         } else if (waits_.size() == most_waiting || bytes_ + size > most_bytes_) {
@@ -75,7 +75,7 @@ void SendQueue::serve() {
         woken.add(waits_.take_if([&](const Queued& each, SendOperation& operation) {
             mutex_.assert_held();
             const core::Engine::Body& body = each.payload->body();
-            Awaited& awaited = awaited_[body.reply ? 1 : 0];
+            Awaited& awaited = awaited_[body.is_reply() ? 1 : 0];
             if (awaited.overlaps(each.to) || !settle(operation, each.to, body, each.deadline <= now, in_vain)) {
                 awaited.add(each.to);
                 return false;

@@ -245,6 +245,7 @@ std::optional<Rule> check(const FrameHeader& header, bool greeted) noexcept {
         if ((header.flags & ~(core::flag_more | core::flag_call | core::flag_error)) != 0) return Rule::wrong_flags;
         const bool call = (header.flags & core::flag_call) != 0;
         if (!call && header.channel == core::reply_channel) return Rule::wrong_flags;
+        if (call && header.channel == core::replica_channel) return Rule::wrong_flags;
         const bool more = (header.flags & core::flag_more) != 0;
         if ((header.flags & core::flag_error) != 0 && (more || header.channel != core::reply_channel)) {
             return Rule::wrong_flags;

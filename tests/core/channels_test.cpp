@@ -46,10 +46,48 @@ struct Queued {
 
 }  // namespace
 
-TEST_CASE("channels: each stands at the place of its id, and no two have the same receiver") {
-    for (std::size_t i = 0; i < channel_table.size(); ++i) CHECK(channel_table[i].id == i);
-    CHECK(channel_table[user_channel].receiver != channel_table[reply_channel].receiver);
+TEST_CASE("channels: they are ordered by id, each is found by it, and no two have the same receiver") {
+    for (std::size_t i = 0; i < channel_table.size(); ++i) {
+        CHECK(&row_of(channel_table[i].id) == &channel_table[i]);
+        for (std::size_t j = 0; j < i; ++j) {
+            CHECK(channel_table[j].id < channel_table[i].id);
+            CHECK(channel_table[j].receiver != channel_table[i].receiver);
+        }
+    }
     CHECK(channel_table.size() <= max_channels);
+}
+
+TEST_CASE("channels: a session has those of its table, and none between them") {
+    detail::BlockPool blocks;
+    Session session(1, true, 1000, blocks);
+    for (const ChannelRow& row : channel_table) {
+        REQUIRE(session.channel(row.id) != nullptr);
+        CHECK(&session.channel(row.id)->row == &row);
+    }
+    CHECK(&session.user() == session.channel(user_channel));
+    for (const std::uint16_t unknown : {std::uint16_t{2}, std::uint16_t{4}, std::uint16_t{0xffff}}) {
+        CHECK(session.channel(unknown) == nullptr);
+        const Offset nothing{unknown, 0, 1000};
+        CHECK(session.acknowledge({&nothing, 1}) == std::nullopt);
+        const Offset something{unknown, 8, 1000};
+        CHECK(session.acknowledge({&something, 1}) == Rule::offset_beyond_sent);
+    }
+}
+
+TEST_CASE("channels: what is not counted is owed an acknowledgement, but not waited for") {
+    constexpr std::array uncounted{ChannelRow{.id = 0}, ChannelRow{.id = 3, .window = 1000, .counted = false}};
+    detail::BlockPool blocks;
+    Arena arena;
+    Session session(1, true, 1000, blocks, uncounted);
+    CHECK_FALSE(session.owed_acknowledgement());
+    std::array<std::byte, FrameHeader::size> empty{};
+    for (const std::uint16_t channel : {std::uint16_t{3}, std::uint16_t{0}}) {
+        CHECK(session.all_acknowledged());
+        FrameHeader{0, FrameKind::data, 0, channel}.write(empty.data());
+        session.channel(channel)->out.append(arena.append(empty, {}));
+        CHECK(session.owed_acknowledgement());
+    }
+    CHECK_FALSE(session.all_acknowledged());
 }
 
 TEST_CASE("channels: what is queued goes with its link where a channel does not outlive it, and a gap stands there") {
@@ -79,6 +117,28 @@ TEST_CASE("channels: what is queued goes with its link where a channel does not 
     CHECK(gone.bytes_written == 0);
     pair.queue(1, "third");
     CHECK(pair.pull(1).bytes_written == FrameHeader::size + 5);
+}
+
+TEST_CASE("channels: half a message is kept for the next link where what is queued outlives its link") {
+    Queued pair;
+    pair.session.attach(7);
+    pair.session.user().in.allow(1000);
+    std::array<std::byte, FrameHeader::size + 1> part{};
+    for (const std::uint16_t channel : {user_channel, reply_channel}) {
+        FrameHeader{1, FrameKind::data, flag_more, channel}.write(part.data());
+        DataRun run;
+        run.block = detail::Block::copy(part);
+        run.frames = {run.block->data(), part.size()};
+        run.messages = 1;
+        run.more = true;
+        std::vector<Batch> batches;
+        CHECK(pair.session.channel(channel)->in.accept(run, Batch{}, batches) == std::nullopt);
+        CHECK(pair.session.channel(channel)->in.kept());
+    }
+    REQUIRE(pair.session.lose(7));
+    CHECK(pair.session.channel(0)->in.kept());
+    CHECK_FALSE(pair.session.channel(1)->in.kept());
+    CHECK(pair.session.channel(1)->in.consumed() == part.size());
 }
 
 TEST_CASE("channels: a link that carries no session takes nothing along") {

@@ -41,6 +41,7 @@ struct Node {
     /// Payloads, "7: text" where a reply to call 7 is wanted, and "gap 3" for a gap of at most three.
     std::vector<std::string> inbox;
     std::vector<std::string> replies;  ///< "7: text" for the reply to call 7, "7! 42 text" for error 42 instead of one
+    std::vector<std::string> replica_messages;
     std::deque<Batch> unread;
     std::vector<std::string> news;   ///< "added", "removed left" and so on, each with the first byte of the peer's id
     std::vector<Surrender> surrendered;
@@ -68,6 +69,7 @@ struct Node {
     Engine::Outcome ask(const PeerId& to, std::uint64_t call, std::string_view text);
     Engine::Outcome reply(const PeerId& to, std::uint64_t call, std::string_view text);
     Engine::Outcome reply_error(const PeerId& to, std::uint64_t call, std::int32_t code, std::string_view text);
+    Engine::Outcome tell_replica(const PeerId& to, std::string_view text);
     errc enroll(const MemberId& member, std::string_view data);
     void withdraw(const MemberId& member);
 };

@@ -132,7 +132,8 @@ Engine::Outcome Node::ask(const PeerId& to, std::uint64_t call, std::string_view
 }
 
 Engine::Outcome Node::reply(const PeerId& to, std::uint64_t call, std::string_view text) {
-    const auto outcome = engine->send(to, {std::as_bytes(std::span(text)), {}, call, true}, Engine::Skip::nobody);
+    const Engine::Body body{std::as_bytes(std::span(text)), {}, call, reply_channel};
+    const auto outcome = engine->send(to, body, Engine::Skip::nobody);
     lab->settle();
     return outcome;
 }
@@ -141,7 +142,14 @@ Engine::Outcome Node::reply_error(const PeerId& to, std::uint64_t call, std::int
     std::vector<std::byte> bytes(code_size + text.size());
     write_code(code, bytes.data());
     if (!text.empty()) std::memcpy(bytes.data() + code_size, text.data(), text.size());
-    const auto outcome = engine->send(to, {bytes, {}, call, true, true}, Engine::Skip::nobody);
+    const auto outcome = engine->send(to, {bytes, {}, call, reply_channel, true}, Engine::Skip::nobody);
+    lab->settle();
+    return outcome;
+}
+
+Engine::Outcome Node::tell_replica(const PeerId& to, std::string_view text) {
+    const Engine::Body body{.bytes = std::as_bytes(std::span(text)), .owner = {}, .channel = replica_channel};
+    const auto outcome = engine->send(to, body, Engine::Skip::nobody);
     lab->settle();
     return outcome;
 }
@@ -397,6 +405,7 @@ void Lab::carry_out(Node& node, NodeAction& action) {
                         if (node.reads) node.read();
                         break;
                     case Receiver::calls: append_messages(each.batch, node.replies); break;
+                    case Receiver::replicas: append_messages(each.batch, node.replica_messages); break;
                 }
             },
             [&](PeerAdded& each) { node.news.push_back("added " + first_byte(each.peer.id)); },

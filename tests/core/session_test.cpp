@@ -243,12 +243,13 @@ TEST_CASE("an attach states all channels, an acknowledgement those that have cha
     session.user().in.allow(500);
     CHECK(session.acknowledgement_due());
     const Offset replies{reply_channel, 0, reply_window};
-    CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 500}, replies});
+    const Offset replicas{replica_channel, 0, replica_window};
+    CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 500}, replies, replicas});
     CHECK_FALSE(session.acknowledgement_due());
     CHECK(session.changed_offsets().empty());
     session.user().in.allow(600);
     CHECK(session.acknowledgement_due());
     CHECK(session.changed_offsets() == std::vector<Offset>{{user_channel, 0, 600}});
     CHECK(session.changed_offsets().empty());
-    CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 600}, replies});
+    CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 600}, replies, replicas});
 }

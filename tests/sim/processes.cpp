@@ -267,6 +267,7 @@ void World::carry_out(Node& node, core::NodeAction& action) {
                 switch (each.receiver) {
                     case core::Receiver::inbox: receive(node, std::move(each.batch)); break;
                     case core::Receiver::calls: replied(node, each.batch); break;
+                    case core::Receiver::replicas: fail(who + "hears a replica, and there is none"); break;
                 }
             },
             [&](core::PeerAdded& each) { added(node, each.peer.id); },

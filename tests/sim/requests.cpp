@@ -28,7 +28,7 @@ void World::reply(Node& node, const PeerId& to, std::uint64_t call) {
     std::fill(payload.begin() + 16, payload.end(), static_cast<std::byte>(number));
     core::Engine::Body body{payload, {}};
     body.call = call;
-    body.reply = true;
+    body.channel = core::reply_channel;
     body.error = is_error(number, payload.size());
     if (node.engine->send(to, body, core::Engine::Skip::nobody).error == errc{}) {
         ledgers_[{node.id, to}].replies.push_back({number, payload.size()});

@@ -1,0 +1,265 @@
+#include "base/block.hpp"
+#include "net/support.hpp"
+#include "node/node_replicas.hpp"
+#include "node/node_state.hpp"
+
+#include <cluster/cluster.hpp>
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cstddef>
+#include <initializer_list>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+using namespace cluster;
+using namespace cluster::support;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// What a `Node` stands for, which is how a replica sees it.
+struct Host {
+    explicit Host(Options options) : state(detail::NodeState::start(std::move(options))) {}
+    Host() : Host(quick()) {}
+    ~Host() {
+        const auto context = state->shut_down();
+        state.reset();
+    }
+    detail::NodeState* operator->() const { return state.get(); }
+    errc say(const Host& to, std::string_view text) const {
+        return state->send_on_replica_channel(to->id(), detail::Block::copy(std::as_bytes(std::span(text))));
+    }
+    void add(const Host& other) const {
+        std::error_code error;
+        state->add(other->addresses().at(0), error);
+        CHECK_FALSE(error);
+        CHECK(other->wait_for_peers(1, patience));
+    }
+
+    std::shared_ptr<detail::NodeState> state;
+};
+
+/// Writes down what it is told: "came ID", "went ID left", "ID: text" and "node left".
+class Witness final : public detail::ReplicaHost {
+public:
+    void came(const Peer& peer) override { events.put("came " + peer.id.to_string()); }
+    void went(const Peer& peer, RemovalReason reason) override {
+        events.put("went " + peer.id.to_string() + " " + std::string(to_string(reason)));
+    }
+    void received(const PeerId& from, std::span<const Bytes> messages) override {
+        for (const Bytes& message : messages) events.put(from.to_string() + ": " + std::string(message.text()));
+    }
+    void node_left() override { events.put("node left"); }
+
+    std::string next() { return events.take().value_or("nothing"); }
+
+    Events<std::string> events;
+};
+
+std::shared_ptr<Witness> witness(const Host& host) {
+    auto made = std::make_shared<Witness>();
+    CHECK(host->replicas()->add(made));
+    return made;
+}
+
+std::string came(const Host& who) {
+    return "came " + who->id().to_string();
+}
+std::string went(const Host& who, std::string_view why) {
+    return "went " + who->id().to_string() + " " + std::string(why);
+}
+std::string said(const Host& who, std::string_view text) {
+    return who->id().to_string() + ": " + std::string(text);
+}
+
+/// The I/O thread has done all that it was asked to do before.
+void let_io_thread_catch_up(const Host& host) {
+    Events<bool> done;
+    host->loop()->post([&] { done.put(true); });
+    REQUIRE(done.take());
+}
+
+}  // namespace
+
+TEST_CASE("replicas: what two of them say comes in order and whole, both ways, up to the longest message") {
+    Options options = quick();
+    options.max_message = 1 << 20;
+    const Host ann(options);
+    const Host bob(options);
+    ann.add(bob);
+    const auto at_ann = witness(ann);
+    const auto at_bob = witness(bob);
+    CHECK(at_ann->next() == came(bob));
+    CHECK(at_bob->next() == came(ann));
+    std::vector<std::string> texts;
+    for (const std::size_t size : std::initializer_list<std::size_t>{0, 1, 100, 16 << 10, 65536, 65537, 1 << 20}) {
+        for (const char letter : {'a', 'b'}) texts.emplace_back(size, letter);
+    }
+    for (const std::string& text : texts) {
+        CHECK(ann.say(bob, text) == errc{});
+        CHECK(bob.say(ann, text) == errc{});
+    }
+    for (const std::string& text : texts) {
+        CHECK((at_bob->next() == said(ann, text)));
+        CHECK((at_ann->next() == said(bob, text)));
+    }
+    CHECK(ann->max_message() == 1 << 20);
+    CHECK(ann.say(bob, std::string((1 << 20) + 1, 'x')) == errc::message_too_large);
+    const Stats stats = ann->stats();
+    CHECK(stats.messages_sent == 0);
+    CHECK(stats.messages_received == 0);
+    CHECK(stats.inbox_bytes == 0);
+    CHECK_FALSE(ann->close());
+}
+
+TEST_CASE("replicas: one that is added late learns who is in view, and each learns once who comes and goes") {
+    const Host ann;
+    const auto early = witness(ann);
+    Host bob;
+    Host eve;
+    ann.add(bob);
+    CHECK(early->next() == came(bob));
+    ann.add(eve);
+    CHECK(early->next() == came(eve));
+    const auto late = witness(ann);
+    CHECK(std::set{late->next(), late->next()} == std::set{came(bob), came(eve)});
+    CHECK(bob.say(ann, "to both") == errc{});
+    for (const auto& each : {early, late}) CHECK(each->next() == said(bob, "to both"));
+    bob->close();
+    for (const auto& each : {early, late}) CHECK(each->next() == went(bob, "left"));
+    CHECK(bob.say(ann, "late") == errc::closed);
+    const auto latest = witness(ann);
+    CHECK(latest->next() == came(eve));
+    let_io_thread_catch_up(ann);
+    for (const auto& each : {early, late, latest}) CHECK(each->events.size() == 0);
+}
+
+TEST_CASE("replicas: one that was removed is told nothing any more, and the others are") {
+    const Host ann;
+    const Host bob;
+    const auto stays = witness(ann);
+    const auto goes = witness(ann);
+    ann.add(bob);
+    for (const auto& each : {stays, goes}) CHECK(each->next() == came(bob));
+    ann->replicas()->remove(*goes);
+    ann->replicas()->remove(*goes);
+    CHECK(bob.say(ann, "text") == errc{});
+    CHECK(stays->next() == said(bob, "text"));
+    // Removed before it was told of anybody.
+    const auto unseen = std::make_shared<Witness>();
+    const std::weak_ptr<Witness> alive = unseen;
+    ann->loop()->post([&] {
+        CHECK(ann->replicas()->add(unseen));
+        ann->replicas()->remove(*unseen);
+    });
+    let_io_thread_catch_up(ann);
+    let_io_thread_catch_up(ann);
+    CHECK(unseen->events.size() == 0);
+    ann->close();
+    CHECK(stays->next() == "node left");
+    CHECK(goes->events.size() == 0);
+    CHECK(unseen->events.size() == 0);
+    CHECK(unseen.use_count() == 1);
+}
+
+TEST_CASE("replicas: one may remove itself while it is told something") {
+    struct Once final : detail::ReplicaHost {
+        explicit Once(const Host& host) : host(host) {}
+        void came(const Peer&) override {
+            ++calls;
+            host->replicas()->remove(*this);
+        }
+        void went(const Peer&, RemovalReason) override { ++calls; }
+        void received(const PeerId&, std::span<const Bytes>) override { ++calls; }
+        void node_left() override { ++calls; }
+        const Host& host;
+        std::atomic<int> calls = 0;
+    };
+    const Host ann;
+    const Host bob;
+    const Host eve;
+    const auto first = std::make_shared<Once>(ann);
+    CHECK(ann->replicas()->add(first));
+    const auto other = witness(ann);
+    ann.add(bob);
+    ann.add(eve);
+    CHECK(other->next() == came(bob));
+    CHECK(other->next() == came(eve));
+    const auto second = std::make_shared<Once>(ann);
+    CHECK(ann->replicas()->add(second));
+    let_io_thread_catch_up(ann);
+    ann->close();
+    CHECK(first->calls == 1);
+    CHECK(second->calls == 1);
+}
+
+TEST_CASE("replicas: that the node has left is the last that they hear, and none is added after that") {
+    Host ann;
+    const Host bob;
+    const auto here = witness(ann);
+    ann.add(bob);
+    CHECK(here->next() == came(bob));
+    ann->close();
+    CHECK(here->next() == "node left");
+    CHECK_FALSE(ann->replicas()->add(std::make_shared<Witness>()));
+    CHECK(ann.say(bob, "late") == errc::closed);
+    let_io_thread_catch_up(ann);
+    CHECK(here->events.size() == 0);
+    CHECK(here.use_count() == 1);
+}
+
+TEST_CASE("replicas: an inbox that nobody reads, with a full outbox, does not hold them up") {
+    Options options = quick();
+    options.max_message = 64 << 10;
+    options.inbox_bytes = std::size_t{options.max_peers} * (256 << 10);
+    options.outbox_bytes = options.total_outbox_bytes = 1 << 20;
+    options.send_timeout = {};
+    const Host ann(options);
+    const Host bob(options);
+    ann.add(bob);
+    const auto at_bob = witness(bob);
+    CHECK(at_bob->next() == came(ann));
+    const std::string text(60000, 'm');
+    const PeerId id = bob->id();
+    const auto send = [&] {
+        Payload payload{std::string_view(text)};
+        return ann->try_queue(std::span(&id, 1), payload).error;
+    };
+    while (!send()) {
+    }
+    for (int i = 0; i < 100; ++i) {
+        CHECK(ann.say(bob, text) == errc{});
+        REQUIRE((at_bob->next() == said(ann, text)));
+    }
+    CHECK(send() == errc::outbox_full);
+}
+
+TEST_CASE("replicas: their messages share the memory that they came in, and keep it") {
+    struct Keeper final : detail::ReplicaHost {
+        void came(const Peer&) override { events.put({}); }
+        void went(const Peer&, RemovalReason) override {}
+        void received(const PeerId&, std::span<const Bytes> messages) override {
+            for (const Bytes& message : messages) events.put(message);
+        }
+        void node_left() override {}
+        Events<Bytes> events;
+    };
+    const auto keeper = std::make_shared<Keeper>();
+    std::vector<Bytes> kept;
+    {
+        const Host ann;
+        const Host bob;
+        CHECK(bob->replicas()->add(keeper));
+        ann.add(bob);
+        REQUIRE(keeper->events.take());
+        for (int i = 0; i < 1000; ++i) REQUIRE(ann.say(bob, "number " + std::to_string(i)) == errc{});
+        for (int i = 0; i < 1000; ++i) kept.push_back(keeper->events.take().value());
+    }
+    for (int i = 0; i < 1000; ++i) CHECK(kept[static_cast<std::size_t>(i)].text() == "number " + std::to_string(i));
+}
