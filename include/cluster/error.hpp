@@ -100,6 +100,36 @@ enum class errc {
     /// The peer has published no address that can be dialled from here. A node that listens on loopback is such a peer
     /// for other hosts. It has to dial this node, or to set `Options::listen` or `advertise`. See `Peer::why`.
     no_address,
+    /// Nobody leads the group, or nobody who does can be reached. Nothing was put into the log.
+    no_leader,
+    /// The leader holds as much as it may that no majority has on disk. Nothing was put into the log.
+    overloaded,
+    /// This replica was so far behind that it got a snapshot in place of the messages. Yours may or may not be among
+    /// them.
+    outcome_unknown,
+    /// The replica does nothing any more; `ReplicaStatus::why` says why. What waited may or may not have taken effect.
+    replica_stopped,
+    /// Only the leader can do that. Nothing was changed.
+    not_leader,
+    /// No voter has that name, or it is this replica itself. Nothing was changed.
+    unknown_voter,
+    /// The voters were started with different lists of names. The group cannot be founded until that is mended.
+    voters_differ,
+    /// There is no group yet, because not all voters have been met. See `ReplicaStatus::why`.
+    not_founded,
+    /// A group exists without this disk: its directory is new, and the former one is gone. It does not vote.
+    not_a_member,
+    /// Another replica, in this process or another one, has the directory open. Nothing was changed.
+    directory_in_use,
+    /// The directory belongs to another group or to another node. Nothing was changed.
+    wrong_directory,
+    /// Something that was on disk is not there any more, so this replica may have forgotten what it had promised. Nothing
+    /// was changed.
+    directory_damaged,
+    /// The disk is full, read-only, or failed. The replica has stopped, or was not started.
+    storage_failed,
+    /// The service has thrown an exception. The replica has stopped; a failed snapshot changes nothing.
+    service_failed,
     /// The system refused something that none of the above describes, such as memory. If the library did it by itself,
     /// the log has the text.
     system_failure,

@@ -34,7 +34,7 @@ public:
             case errc::outbox_full: return "an outbox has no room";
             case errc::message_too_large: return "the message is longer than allowed";
             case errc::would_block:
-                return "the call would have to wait on an I/O thread, which must not; call it elsewhere";
+                return "the call would have to wait on an I/O thread or inside of a service, which must not; call it elsewhere";
             case errc::closed: return "the node is closed";
             case errc::cancelled: return "the operation was cancelled";
             case errc::invalid_options: return "the options are wrong or contradict each other";
@@ -48,6 +48,20 @@ public:
             case errc::unsupported: return "the peer does not know that; run a newer version of this library there";
             case errc::unanswered: return "the peer has dropped the request without a reply";
             case errc::no_address: return "the peer tells of no address that can be dialled from here";
+            case errc::no_leader: return "nobody who can be reached leads the group";
+            case errc::overloaded: return "the leader has no room now for more that no majority has on disk";
+            case errc::outcome_unknown: return "a snapshot took the place of messages, and this may be one of them";
+            case errc::replica_stopped: return "the replica has stopped; its status says why";
+            case errc::not_leader: return "only the leader can do that";
+            case errc::unknown_voter: return "no other voter has that name";
+            case errc::voters_differ: return "the voters were started with different lists of names";
+            case errc::not_founded: return "there is no group yet, because not all voters have met";
+            case errc::not_a_member: return "the group exists, and this directory does not belong to it";
+            case errc::directory_in_use: return "another replica has the directory open";
+            case errc::wrong_directory: return "the directory belongs to another group or node";
+            case errc::directory_damaged: return "something that was on disk is not there any more";
+            case errc::storage_failed: return "the disk is full, read-only, or failed";
+            case errc::service_failed: return "the service has thrown an exception";
             case errc::system_failure: return "the system refused";
         }
         return "unknown error " + std::to_string(value);

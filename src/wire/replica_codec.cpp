@@ -34,6 +34,8 @@ enum class Kind : std::uint8_t {
     appoint,
     chunk,
     chunk_answer,
+    submit = 32,
+    submit_answer,
 };
 static_assert(std::variant_size_v<Body> ==
               static_cast<int>(Kind::chunk_answer) - static_cast<int>(Kind::vote_request) + 1);
@@ -105,6 +107,12 @@ private:
     std::span<const std::byte> rest_;
     bool failed_ = false;
 };
+
+/// A number drawn by chance, which may be any.
+template <class Io>
+void drawn(Io& io, auto& value) {
+    io.raw(&value, sizeof value);
+}
 
 // The layout of everything: the same function writes and reads.
 
@@ -197,6 +205,15 @@ void entries(Io& io, auto& value) {
 }
 
 template <class Io>
+void commands(Io& io, auto& value) {
+    if constexpr (Io::reads) {
+        list(io, value, 4, [&](std::vector<Bytes>& all) { io.bytes(all.emplace_back()); });
+    } else {
+        list(io, value, 4, [&](const Bytes& command) { io.bytes(command); });
+    }
+}
+
+template <class Io>
 void duration(Io& io, auto& value) {
     std::int64_t count = value.count();
     io.number(count);
@@ -266,6 +283,13 @@ void field(Io& io, T& value) {
         fields(io, value.snapshot, value.size, value.offset, value.bytes);
     } else if constexpr (std::is_same_v<Type, ChunkAnswer>) {
         fields(io, value.snapshot, value.next, value.installed, value.counts);
+    } else if constexpr (std::is_same_v<Type, Submit>) {
+        drawn(io, value.life);
+        fields(io, value.oldest, value.first);
+        commands(io, value.commands);
+    } else if constexpr (std::is_same_v<Type, SubmitAnswer>) {
+        drawn(io, value.life);
+        fields(io, value.expected, value.full);
     } else {
         static_assert(std::is_same_v<Type, Appoint>);
     }
@@ -306,48 +330,79 @@ bool sound(const auto&, Term) {
 
 }  // namespace
 
+namespace {
+
+/// Everything before the body, but for the kind.
+template <class Io>
+void head(Io& io, auto& message) {
+    using Type = std::remove_cvref_t<decltype(message)>;
+    if constexpr (std::is_same_v<Type, RaftMessage>) {
+        fields(io, message.group, message.message.from, message.message.to, message.message.term);
+    } else if constexpr (std::is_same_v<Type, SubmitMessage>) {
+        fields(io, message.group, message.from, message.to, message.term);
+    } else {
+        fields(io, message.group, message.from, message.to);
+    }
+}
+auto& body_of(RaftMessage& message) {
+    return message.message.body;
+}
+const auto& body_of(const RaftMessage& message) {
+    return message.message.body;
+}
+auto& body_of(auto& message) {
+    return message.body;
+}
+
+bool accepts(const RaftMessage& raft) {
+    const Term term = raft.message.term;
+    return raft.message.from && std::visit([&](const auto& body) { return sound(body, term); }, raft.message.body);
+}
+bool accepts(FoundingMessage& founding) {
+    if (auto* introduction = std::get_if<Introduction>(&founding.body)) introduction->disk = founding.from;
+    return true;
+}
+bool accepts(const SubmitMessage& submit) {
+    return static_cast<bool>(submit.from);
+}
+
+/// Of the messages of one struct, the first.
+template <class Message>
+constexpr auto first_kind = static_cast<std::size_t>(std::is_same_v<Message, FoundingMessage> ? Kind::introduction
+                                                     : std::is_same_v<Message, RaftMessage>   ? Kind::vote_request
+                                                                                              : Kind::submit);
+
+template <class Message>
+std::optional<ReplicaMessage> read(MessageReader& reader, std::size_t kind) {
+    Message message;
+    if (!choose(body_of(message), kind - first_kind<Message>)) return std::nullopt;
+    head(reader, message);
+    std::visit([&](auto& body) { field(reader, body); }, body_of(message));
+    if (!reader.complete() || !accepts(message)) return std::nullopt;
+    return message;
+}
+
+}  // namespace
+
 void encode(const ReplicaMessage& message, std::vector<std::byte>& out) {
     MessageWriter writer(out);
-    if (const auto* founding = std::get_if<FoundingMessage>(&message)) {
-        const auto kind =
-            static_cast<std::uint8_t>(static_cast<std::size_t>(Kind::introduction) + founding->body.index());
-        fields(writer, kind, founding->group, founding->from, founding->to);
-        std::visit([&](const auto& body) { field(writer, body); }, founding->body);
-    } else {
-        const auto& raft = std::get<RaftMessage>(message);
-        const auto kind =
-            static_cast<std::uint8_t>(static_cast<std::size_t>(Kind::vote_request) + raft.message.body.index());
-        fields(writer, kind, raft.group, raft.message.from, raft.message.to, raft.message.term);
-        std::visit([&](const auto& body) { field(writer, body); }, raft.message.body);
-    }
+    std::visit(
+        [&]<class Message>(const Message& each) {
+            const auto kind = static_cast<std::uint8_t>(first_kind<Message> + body_of(each).index());
+            field(writer, kind);
+            head(writer, each);
+            std::visit([&](const auto& body) { field(writer, body); }, body_of(each));
+        },
+        message);
 }
 
 std::optional<ReplicaMessage> decode(const Bytes& bytes) {
     MessageReader reader(bytes);
     std::uint8_t kind = 0;
     field(reader, kind);
-    std::optional<ReplicaMessage> message;
-    if (kind >= static_cast<std::uint8_t>(Kind::vote_request)) {
-        RaftMessage raft;
-        if (!choose(raft.message.body, kind - static_cast<std::size_t>(Kind::vote_request))) return std::nullopt;
-        fields(reader, raft.group, raft.message.from, raft.message.to, raft.message.term);
-        std::visit([&](auto& body) { field(reader, body); }, raft.message.body);
-        const Term term = raft.message.term;
-        const bool accepted = std::visit([&](const auto& body) { return sound(body, term); }, raft.message.body);
-        if (!accepted || !raft.message.from) return std::nullopt;
-        message = std::move(raft);
-    } else {
-        FoundingMessage founding;
-        if (kind == 0 || !choose(founding.body, kind - static_cast<std::size_t>(Kind::introduction))) {
-            return std::nullopt;
-        }
-        fields(reader, founding.group, founding.from, founding.to);
-        std::visit([&](auto& body) { field(reader, body); }, founding.body);
-        if (auto* introduction = std::get_if<Introduction>(&founding.body)) introduction->disk = founding.from;
-        message = std::move(founding);
-    }
-    if (!reader.complete()) return std::nullopt;
-    return message;
+    if (kind >= first_kind<SubmitMessage>) return read<SubmitMessage>(reader, kind);
+    if (kind >= first_kind<RaftMessage>) return read<RaftMessage>(reader, kind);
+    return read<FoundingMessage>(reader, kind);
 }
 
 }  // namespace cluster::wire

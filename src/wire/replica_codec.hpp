@@ -3,6 +3,7 @@
 #include "base/bytes.hpp"
 #include "consensus/founding.hpp"
 #include "consensus/message.hpp"
+#include "consensus/submissions.hpp"
 
 #include <cstddef>
 #include <optional>
@@ -19,7 +20,9 @@ namespace cluster::wire {
 struct FoundingMessage {
     std::string group;
     consensus::DiskId from;
-    consensus::DiskId to;  ///< none in an introduction: whoever belongs to that group on the peer
+    /// In an introduction none if its sender wants to be introduced to whoever belongs to that group on the peer; the
+    /// one to whom it is the answer.
+    consensus::DiskId to;
     std::variant<consensus::Introduction, consensus::AskPromise, consensus::Promised> body;
 };
 
@@ -28,7 +31,15 @@ struct RaftMessage {
     consensus::Message message;
 };
 
-using ReplicaMessage = std::variant<FoundingMessage, RaftMessage>;
+struct SubmitMessage {
+    consensus::GroupId group;
+    consensus::DiskId from;
+    consensus::DiskId to;
+    consensus::Term term = 0;  ///< in which one of them leads, or is taken to lead
+    std::variant<consensus::Submit, consensus::SubmitAnswer> body;
+};
+
+using ReplicaMessage = std::variant<FoundingMessage, RaftMessage, SubmitMessage>;
 
 /// Appends the whole message.
 void encode(const ReplicaMessage& message, std::vector<std::byte>& out);

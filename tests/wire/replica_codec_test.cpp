@@ -72,6 +72,10 @@ std::vector<ReplicaMessage> samples() {
         raft(Appoint{}),
         raft(Chunk{snapshot, 1000, 10, cluster::Bytes(std::string_view("piece"))}),
         raft(ChunkAnswer{{3, 17}, 15, true}),
+        wire::SubmitMessage{GroupId{{1}}, disk(1), disk(2), 5, Submit{~std::uint64_t{0}, 3, 4, {}}},
+        wire::SubmitMessage{GroupId{{1}}, disk(1), disk(2), 5,
+                            Submit{6, 3, 4, {cluster::Bytes(std::string_view("one")), cluster::Bytes()}}},
+        wire::SubmitMessage{GroupId{{1}}, disk(2), disk(1), 5, SubmitAnswer{6, 4, true}},
     };
 }
 

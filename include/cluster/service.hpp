@@ -1,0 +1,152 @@
+#pragma once
+
+#include <cluster/export.hpp>
+#include <cluster/payload.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace cluster {
+
+/// What a replica does in its group.
+enum class Role : std::uint8_t {
+    follower,   ///< does what the leader says, or waits for one
+    candidate,  ///< stands for election
+    leader,     ///< decides the order of all messages
+};
+
+CLUSTER_EXPORT std::string_view to_string(Role role) noexcept;
+
+/// A number, a bool or an enumeration: what stands in a snapshot as its bytes, little-endian.
+template <class T>
+concept SnapshotNumber = std::is_arithmetic_v<T> || std::is_enum_v<T>;
+
+/// Takes the state of a service. Used by one thread, and only during the call that got it. If the disk fails, its
+/// functions throw `std::system_error`; the service lets that pass.
+class CLUSTER_EXPORT SnapshotWriter {
+public:
+    /// These bytes and nothing else: `SnapshotReader::read_bytes` must ask for as many.
+    virtual void write_bytes(std::span<const std::byte> bytes) = 0;
+
+    template <SnapshotNumber T>
+    void write(T value) {
+        write_bytes(std::as_bytes(std::span(&value, 1)));
+    }
+    /// The text and its length, up to 4 GiB.
+    void write(std::string_view text) {
+        write(static_cast<std::uint32_t>(text.size()));
+        write_bytes(std::as_bytes(std::span(text)));
+    }
+    void write(const std::string& text) { write(std::string_view(text)); }
+
+protected:
+    ~SnapshotWriter() = default;
+};
+
+/// Gives the state back, in the order in which it was written. Used by one thread, and only during the call that got
+/// it. Throws `std::system_error`: with `errc::malformed_message` if less was written than is asked for, or if the disk
+/// fails. The service lets that pass.
+class CLUSTER_EXPORT SnapshotReader {
+public:
+    /// Fills `out`.
+    virtual void read_bytes(std::span<std::byte> out) = 0;
+    /// Whether all that was written has been read.
+    virtual bool at_end() = 0;
+
+    template <SnapshotNumber T>
+    void read(T& value) {
+        read_bytes(std::as_writable_bytes(std::span(&value, 1)));
+    }
+    void read(std::string& text);
+
+protected:
+    ~SnapshotReader() = default;
+};
+
+/// What a service may know and do while it handles one event. Valid during that call. What it says is the same on every
+/// replica, so a service that uses nothing else has the same state everywhere.
+class Context {
+public:
+    /// The time of the event, in nanoseconds since 1970, as the group counts it. It never goes back. It follows the
+    /// middle one of the voters' clocks, at most 1 % faster or slower than real time.
+    std::chrono::nanoseconds time() const noexcept { return time_; }
+    /// The place of the event in the log. Each event has a greater one than that before, but not always by one.
+    std::uint64_t position() const noexcept { return position_; }
+    /// Rises with each election.
+    std::uint64_t term() const noexcept { return term_; }
+
+    /// What `Replica::submit` returns to the one who submitted this message. The last reply counts. Without one it gets
+    /// an empty message.
+    void reply(Payload payload) {
+        if (payload.owner() == Payload::Owner::bytes) {
+            reply_ = payload.take_bytes();
+        } else {
+            reply_.assign(payload.view().begin(), payload.view().end());
+        }
+    }
+
+    /// For the library's own use.
+    Context(std::chrono::nanoseconds time, std::uint64_t position, std::uint64_t term) noexcept
+        : time_(time), position_(position), term_(term) {}
+    std::vector<std::byte> take_reply() noexcept { return std::move(reply_); }
+
+private:
+    std::chrono::nanoseconds time_;
+    std::uint64_t position_;
+    std::uint64_t term_;
+    std::vector<std::byte> reply_;
+};
+
+/// A state that several replicas keep the same. The application derives from it; each process of the group has one.
+///
+/// All functions are called on one thread of the replica, one at a time, under no lock. They must not wait for the
+/// replica, for its node or for other replicas; a call that would have to fails with `errc::would_block`.
+///
+/// The events `on_message` and `on_term` come in the same order on every replica. What they do to the state must depend
+/// on the state, the message and the `Context` alone: not on clocks, random numbers, addresses or other processes. If
+/// one of them, or `load`, throws, this replica stops, and `ReplicaStatus::why` says so. The others would throw, too:
+/// mend the service and start it again, and it goes on from the same place.
+///
+/// After a restart the replica gives the newest snapshot to `load`. Then it repeats all events behind that. So a state
+/// that lives in memory alone survives.
+class CLUSTER_EXPORT Service {
+public:
+    virtual ~Service() = default;
+
+    /// A message that a majority has on disk. `message` is valid during the call.
+    virtual void on_message(Context& context, std::span<const std::byte> message) = 0;
+
+    /// Writes the whole state. Without snapshots the log grows for ever, and a restart repeats all of it. What this does
+    /// by default is to throw `errc::unsupported`, which says that the service has no snapshots.
+    virtual void save(SnapshotWriter& out) const;
+    /// Takes over a state that `save` has written. What was there before is replaced.
+    virtual void load(SnapshotReader& in);
+    /// For a state that takes long to write: returns a function that writes it from a copy which it owns. The function
+    /// is called on another thread, while messages go on. By default there is none, and `save` is called.
+    virtual std::function<void(SnapshotWriter&)> freeze() const;
+
+    /// A new leader begins. Every replica has this event at the same place.
+    virtual void on_term(Context&) {}
+
+    // These come when they happen, not at the same place everywhere. They must not change the state.
+
+    /// First of all.
+    virtual void on_start() {}
+    /// Last of all. It is called even if something went wrong.
+    virtual void on_stop() {}
+    /// This replica does something else in its group from now on.
+    virtual void on_role(Role) {}
+};
+
+}  // namespace cluster

@@ -1,0 +1,571 @@
+#include "replica/machine.hpp"
+
+#include "base/overloaded.hpp"
+#include "consensus/invariant.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace cluster::replica {
+
+using consensus::AskPromise;
+using consensus::Broken;
+using consensus::Chunk;
+using consensus::Configuration;
+using consensus::DiskId;
+using consensus::Entry;
+using consensus::Founding;
+using consensus::GroupId;
+using consensus::Hindrance;
+using consensus::Introduction;
+using consensus::Log;
+using consensus::LogId;
+using consensus::Origins;
+using consensus::Progress;
+using consensus::Promised;
+using consensus::Raft;
+using consensus::ReadReady;
+using consensus::ReadRefused;
+using consensus::Recovered;
+using consensus::Refused;
+using consensus::Send;
+using consensus::SnapshotId;
+using consensus::StatusChanged;
+using consensus::Stopped;
+using consensus::StoreChunk;
+using consensus::Submissions;
+using consensus::Submit;
+using consensus::SubmitAnswer;
+using consensus::TransferEnded;
+
+namespace {
+
+std::string listed(const std::set<std::string>& names) {
+    std::string text;
+    for (const std::string& name : names) text += (text.empty() ? "" : ", ") + token(name);
+    return text;
+}
+
+/// What stands in the way of founding, for programs and for people.
+std::pair<errc, std::string> describe(const Hindrance& hindrance) {
+    using Kind = Hindrance::Kind;
+    const std::string names = listed(hindrance.names);
+    switch (hindrance.kind) {
+        case Kind::none: return {errc::not_founded, "the group is being founded"};
+        case Kind::absent:
+            return {errc::not_founded, "these voters have not been met: " + names + "; the group is founded when all are"};
+        case Kind::unanswered: return {errc::not_founded, "these voters have not promised to take part: " + names};
+        case Kind::other_voters:
+            return {errc::voters_differ, "these voters were started with other lists of voters: " + names +
+                                             "; start all with the same one"};
+        case Kind::two_disks:
+            return {errc::voters_differ, "several replicas run under each of these names: " + names +
+                                             "; give each node a name of its own"};
+        case Kind::other_promise:
+            return {errc::voters_differ, "these voters belong to another group of that name: " + names +
+                                             "; name another group, or delete their directories if nobody needs it"};
+        case Kind::disk_lost:
+            return {errc::not_founded, "these voters have lost the directory with which they had promised to take part: " +
+                                           names + "; put it back, or delete the directories of all voters"};
+        case Kind::newcomer:
+            return {errc::not_a_member, "the group exists, and this directory does not belong to it, as " + names +
+                                            " says; put the former directory back. This replica does not vote"};
+        case Kind::twin:
+            return {errc::directory_in_use, "these nodes use a copy of this directory: " + names +
+                                                "; give each replica one of its own"};
+    }
+    return {errc::not_founded, {}};
+}
+
+bool patient(const Hindrance& hindrance) {
+    using Kind = Hindrance::Kind;
+    return hindrance.kind == Kind::none || hindrance.kind == Kind::absent || hindrance.kind == Kind::unanswered;
+}
+
+}  // namespace
+
+Machine::Machine(MachineOptions options, Time now)
+    : options_(std::move(options)),
+      founding_({options_.raft.self, options_.node, options_.voters}, options_.promise, options_.founded,
+                options_.random),
+      submissions_(options_.life, options_.raft.election_timeout / 2),
+      remind_at_(now + reminder),
+      now_(now) {
+    if (options_.promise) {
+        for (const auto& [name, disk] : options_.promise->disks) names_[disk] = name;
+    }
+    names_[options_.raft.self] = options_.node;
+    take_founding(now);
+}
+
+void Machine::log(LogLevel level, std::string text, std::string cause) {
+    text += " group=" + token(options_.group);
+    emit(LogLine{level, std::move(text), std::move(cause)});
+}
+
+// Who is where.
+
+void Machine::introduce(const PeerId& to, const DiskId& as_answer_to) {
+    emit(Tell{to, wire::FoundingMessage{options_.group, options_.raft.self, as_answer_to, founding_.introduction()}});
+}
+
+void Machine::came(const PeerId& peer, const std::string& name, Time now) {
+    now_ = now;
+    if (halted_) return;
+    peers_[peer] = {name, std::nullopt};
+    introduce(peer, {});
+}
+
+void Machine::went(const PeerId& peer, Time now) {
+    now_ = now;
+    const auto found = peers_.find(peer);
+    if (found == peers_.end()) return;
+    const auto disk = found->second.disk;
+    peers_.erase(found);
+    if (!disk || !is_at(*disk, peer)) return;
+    where_.erase(*disk);
+    emit(StatusMayDiffer{});
+    if (halted_) return;
+    founding_.gone(*disk);
+    take_founding(now);
+    if (raft_) raft_->gone(*disk, moment(now));
+}
+
+bool Machine::is_at(const DiskId& disk, const PeerId& peer) const {
+    const auto found = where_.find(disk);
+    return found != where_.end() && found->second == peer;
+}
+
+std::string Machine::name_of(const DiskId& disk) const {
+    const auto found = names_.find(disk);
+    return found == names_.end() ? std::string() : found->second;
+}
+
+void Machine::introduced(const PeerId& from, bool wants_answer, const Introduction& other, Time now) {
+    const auto found = peers_.find(from);
+    if (found == peers_.end() || found->second.name != other.name) return;
+    if (other.disk != options_.raft.self) {
+        const bool moved = !is_at(other.disk, from);
+        found->second.disk = other.disk;
+        where_[other.disk] = from;
+        names_[other.disk] = other.name;
+        if (moved) {
+            emit(StatusMayDiffer{});
+            // What was told to it before is lost.
+            if (raft_) raft_->unreachable(other.disk, moment(now));
+            submissions_.lost(role_.term);
+        }
+    }
+    if (wants_answer) introduce(from, other.disk);
+    founding_.introduced(other);
+    take_founding(now);
+}
+
+/// Whether all that take part are known, or there is nobody who might be one of them.
+bool Machine::all_met() const {
+    if (!founding_.founded() || !raft_) return false;
+    const auto members = raft_->configuration().members();
+    const bool all = std::all_of(members.begin(), members.end(), [this](const DiskId& each) {
+        return each == options_.raft.self || where_.contains(each);
+    });
+    return all || std::all_of(peers_.begin(), peers_.end(), [](const auto& each) { return each.second.disk.has_value(); });
+}
+
+// Founding.
+
+void Machine::take_founding(Time now) {
+    for (auto& effect : founding_.take_effects()) {
+        std::visit(Overloaded{
+                       [&](Founding::Keep& keep) { emit(Keep{std::move(keep.promise), keep.founded}); },
+                       [&](Founding::Tell& tell) {
+                           const auto found = where_.find(tell.to);
+                           if (found == where_.end()) return;
+                           wire::FoundingMessage message{options_.group, options_.raft.self, tell.to, {}};
+                           std::visit([&](auto& body) { message.body = std::move(body); }, tell.message);
+                           emit(Tell{found->second, std::move(message)});
+                       },
+                       [&](Founding::IntroduceAgain&) {
+                           for (const auto& [disk, peer] : where_) introduce(peer, disk);
+                       },
+                       [&](Founding::Founded& founded) { begin(founded.group, founded.configuration, now); },
+                   },
+                   effect);
+    }
+}
+
+void Machine::begin(const GroupId& group, const Configuration& configuration, Time now) {
+    group_ = group;
+    const auto promise = founding_.introduction().promise;
+    if (promise) {
+        for (const auto& [name, disk] : promise->disks) names_[disk] = name;
+    }
+    Recovered recovered = std::move(options_.recovered);
+    if (recovered.base.last.index == 0) {
+        recovered.base.configuration = configuration.encode();
+        if (recovered.newest.last.index == 0) recovered.newest = recovered.base;
+    }
+    try {
+        raft_.emplace(options_.raft, std::move(recovered), moment(now));
+    } catch (const Broken& broken) {
+        return halt(errc::directory_damaged, broken.what(), now);
+    }
+    log(LogLevel::info, "replica_begins position=" + std::to_string(raft_->log().last().index));
+    emit(StatusMayDiffer{});
+}
+
+void Machine::kept(Time now) {
+    now_ = now;
+    if (halted_) return;
+    founding_.written();
+    take_founding(now);
+    emit(StatusMayDiffer{});
+}
+
+/// The log says why there is no group: at once if somebody must do something, else if it lasts.
+void Machine::report_hindrance() {
+    const Hindrance hindrance = founding_.hindrance();
+    if (hindrance == reported_) return;
+    if (hindrance.kind != Hindrance::Kind::none && patient(hindrance) && reminders_ < reminders_before_warning) return;
+    reported_ = hindrance;
+    emit(StatusMayDiffer{});
+    if (hindrance.kind == Hindrance::Kind::none) return;
+    const std::string why = describe(hindrance).second;
+    log(LogLevel::warning, "replica_waits why=" + quoted(why), why);
+}
+
+// Messages.
+
+void Machine::received(const PeerId& from, wire::ReplicaMessage&& message, Time now) {
+    now_ = now;
+    if (halted_) return;
+    std::visit([&](auto& each) { on(from, std::move(each), now); }, message);
+}
+
+void Machine::on(const PeerId& from, wire::FoundingMessage&& message, Time now) {
+    if (message.group != options_.group) return;
+    if (const auto* introduction = std::get_if<Introduction>(&message.body)) {
+        return introduced(from, !message.to, *introduction, now);
+    }
+    if (message.to != options_.raft.self || !is_at(message.from, from)) return;
+    if (const auto* asked = std::get_if<AskPromise>(&message.body)) founding_.receive(message.from, *asked);
+    if (const auto* promised = std::get_if<Promised>(&message.body)) founding_.receive(message.from, *promised);
+    take_founding(now);
+}
+
+void Machine::on(const PeerId& from, wire::RaftMessage&& message, Time now) {
+    if (!raft_ || message.group != group_ || !is_at(message.message.from, from)) return;
+    raft_->receive(message.message, moment(now));
+}
+
+void Machine::on(const PeerId& from, wire::SubmitMessage&& message, Time now) {
+    const bool for_us = raft_ && message.group == group_ && message.to == options_.raft.self &&
+                        is_at(message.from, from) && message.term == raft_->term();
+    if (!for_us) return;
+    if (const auto* answer = std::get_if<SubmitAnswer>(&message.body)) {
+        return submissions_.answered(message.term, *answer, now);
+    }
+    if (raft_->role() != consensus::Role::leader || leaving_) return;
+    Origins::Verdict verdict = origins_.judge(message.from, std::move(std::get<Submit>(message.body)));
+    if (verdict.answer) return tell_submit(message.from, *verdict.answer);
+    const std::size_t taken = verdict.commands.size();
+    std::erase_if(verdict.commands, [](const Bytes& command) { return command.empty(); });
+    LogId first;
+    if (!verdict.commands.empty() && raft_->propose(verdict.commands, first, moment(now)) != Refused::no) {
+        tell_submit(message.from, origins_.refuse(message.from, taken));
+    }
+}
+
+void Machine::tell_submit(const DiskId& to, std::variant<Submit, SubmitAnswer> body) {
+    const auto found = where_.find(to);
+    if (found == where_.end()) return;
+    emit(Tell{found->second, wire::SubmitMessage{group_, options_.raft.self, to, raft_->term(), std::move(body)}});
+}
+
+void Machine::not_sent(const PeerId& peer, Time now) {
+    now_ = now;
+    const auto found = peers_.find(peer);
+    if (halted_ || !raft_ || found == peers_.end() || !found->second.disk) return;
+    raft_->unreachable(*found->second.disk, moment(now));
+}
+
+// Submissions.
+
+void Machine::submit(std::uint64_t number, Bytes command, Time deadline, Time now) {
+    now_ = now;
+    if (halted_ || leaving_) {
+        return emit(SubmitFailed{number, halted_ ? errc::replica_stopped : errc::closed});
+    }
+    submissions_.add(number, std::move(command), deadline);
+}
+
+bool Machine::can_pass_on() const {
+    if (!raft_ || halted_ || leaving_) return false;
+    if (raft_->role() == consensus::Role::leader) return submissions_.waits() && has_room_;
+    const DiskId leader = raft_->leader();
+    return leader && where_.contains(leader) && submissions_.due() <= now_;
+}
+
+void Machine::pass_on(Time now) {
+    while (can_pass_on()) {
+        if (raft_->role() != consensus::Role::leader) {
+            auto submit = submissions_.next(raft_->term(), now);
+            if (!submit) return;
+            tell_submit(raft_->leader(), std::move(*submit));
+            continue;
+        }
+        const std::vector<Bytes> commands = submissions_.waiting(options_.raft.max_append);
+        LogId first;
+        has_room_ = raft_->propose(commands, first, moment(now)) == Refused::no;
+        if (has_room_) submissions_.proposed(commands.size(), first.term);
+    }
+}
+
+void Machine::expire(Time now) {
+    const bool led = raft_ && raft_->leader();
+    for (const Submissions::Expired& each : submissions_.expire(now)) {
+        emit(SubmitFailed{each.number, each.passed_on ? errc::timed_out : led ? errc::overloaded : errc::no_leader});
+    }
+}
+
+void Machine::applied(const LogId& last, std::span<const std::uint64_t> submissions, Time now) {
+    now_ = now;
+    for (const std::uint64_t number : submissions) submissions_.done(number, now);
+    if (halted_) return;
+    submissions_.applied(last.term, now);
+    has_room_ = true;
+    raft_->applied(last.index, moment(now));
+}
+
+void Machine::loaded(const LogId& last, Time now) {
+    now_ = now;
+    for (const std::uint64_t number : submissions_.skipped(last.term, now)) {
+        emit(SubmitFailed{number, errc::outcome_unknown});
+    }
+    if (!halted_) raft_->applied(last.index, moment(now));
+}
+
+// The disk.
+
+void Machine::written(std::uint64_t number, Time now) {
+    now_ = now;
+    if (halted_) return;
+    durable_ = number;
+    for (auto each = held_.begin(); each != held_.end();) {
+        if (each->after > number) {
+            ++each;
+        } else {
+            send(each->message);
+            each = held_.erase(each);
+        }
+    }
+    raft_->written(number, moment(now));
+}
+
+void Machine::fetched(const DiskId& reader, std::vector<Entry> entries, Time now) {
+    now_ = now;
+    if (!halted_) raft_->fetched(reader, std::move(entries), moment(now));
+}
+
+void Machine::chunk_fetched(const DiskId& reader, const std::optional<Chunk>& chunk, Time now) {
+    now_ = now;
+    if (!halted_) raft_->chunk_fetched(reader, chunk, moment(now));
+}
+
+void Machine::chunk_stored(const StoreChunk& stored, std::uint64_t next, bool complete, Time now) {
+    now_ = now;
+    if (!halted_) raft_->chunk_stored(stored, next, complete, moment(now));
+}
+
+void Machine::snapshot_taken(const SnapshotId& newest, const SnapshotId& base, Time now) {
+    now_ = now;
+    if (halted_) return;
+    // A later snapshot may have come from the leader meanwhile.
+    const bool newer = base.last.index >= raft_->log().base().last.index;
+    raft_->snapshot_taken(newest, newer ? base : raft_->log().base(), moment(now));
+}
+
+std::optional<SnapshotId> Machine::snapshot_at(const LogId& id, Duration time) const {
+    if (halted_ || id.index < raft_->log().base().last.index) return std::nullopt;
+    return raft_->snapshot_at(id, time);
+}
+
+// What Raft wants.
+
+void Machine::take_raft(Time now) {
+    Raft::Output output;
+    while (raft_ && raft_->take_output(output)) {
+        for (consensus::Effect& effect : output) carry_out(std::move(effect), now);
+    }
+}
+
+void Machine::carry_out(consensus::Effect&& effect, Time now) {
+    if (halted_) return;
+    std::visit(Overloaded{
+                   [&](Send& sent) {
+                       if (sent.after > durable_) {
+                           held_.push_back(std::move(sent));
+                       } else {
+                           send(sent.message);
+                       }
+                   },
+                   [&](StatusChanged& status) {
+                       if (status.term != role_.term) origins_.clear();
+                       role_ = status;
+                       has_room_ = true;
+                       if (status.role == consensus::Role::leader) {
+                           log(LogLevel::info, "replica_leads term=" + std::to_string(status.term));
+                       } else if (status.leader) {
+                           log(LogLevel::info, "replica_follows leader=" + token(name_of(status.leader)) +
+                                                   " term=" + std::to_string(status.term));
+                       }
+                       emit(status);
+                       emit(StatusMayDiffer{});
+                   },
+                   [&](TransferEnded& ended) {
+                       has_room_ = true;
+                       emit(ended);
+                       if (leaving_) emit(LeadershipLeft{});
+                   },
+                   // Reads come from clients.
+                   [](ReadReady&) {},
+                   [](ReadRefused&) {},
+                   [&](Stopped& stopped) { halt(errc::replica_stopped, stopped.reason, now); },
+                   [&](auto& other) { emit(std::move(other)); },
+               },
+               effect);
+}
+
+void Machine::send(const consensus::Message& message) {
+    const auto found = where_.find(message.to);
+    if (found != where_.end()) emit(Tell{found->second, wire::RaftMessage{group_, message}});
+}
+
+// The application.
+
+errc Machine::transfer(const std::string& to, Time now) {
+    now_ = now;
+    if (halted_) return errc::replica_stopped;
+    if (!raft_ || raft_->role() != consensus::Role::leader) return errc::not_leader;
+    DiskId disk;
+    for (const DiskId& each : raft_->configuration().voters) {
+        if (!to.empty() && name_of(each) == to) disk = each;
+    }
+    if (!to.empty() && !disk) return errc::unknown_voter;
+    switch (raft_->transfer(disk, moment(now))) {
+        case Refused::no:
+        case Refused::transferring: return errc{};
+        case Refused::unknown_disk: return errc::unknown_voter;
+        default: return errc::not_leader;
+    }
+}
+
+void Machine::leave(Time now) {
+    now_ = now;
+    leaving_ = true;
+    if (halted_ || transfer({}, now) != errc{}) emit(LeadershipLeft{});
+}
+
+void Machine::halt(errc error, std::string why, Time now) {
+    now_ = now;
+    if (halted_) return;
+    if (error != errc::closed) {
+        log(LogLevel::error, "replica_stopped why=" + quoted(why));
+    }
+    halted_ = Halted{error, std::move(why)};
+    held_.clear();
+    role_ = {consensus::Role::follower, role_.term, {}};
+    emit(*halted_);
+    emit(StatusMayDiffer{});
+}
+
+std::pair<errc, std::string> Machine::trouble() const {
+    if (halted_) return {halted_->error, halted_->why};
+    if (!raft_) return describe(founding_.hindrance());
+    if (raft_->leader()) return {};
+    std::set<std::string> missing;
+    for (const DiskId& each : raft_->configuration().voters) {
+        if (each != options_.raft.self && !where_.contains(each)) missing.insert(name_of(each));
+    }
+    const std::size_t voters = raft_->configuration().voters.size();
+    if (missing.size() >= voters - voters / 2) {
+        return {errc::no_leader, "no majority of the voters is in view; these are not: " + listed(missing)};
+    }
+    return {errc::no_leader, "the voters are electing a leader"};
+}
+
+ReplicaStatus Machine::status() const {
+    ReplicaStatus status;
+    const auto [error, why] = trouble();
+    if (error != errc{}) status.error = error;
+    status.why = why;
+    status.stopped = halted_.has_value();
+    status.founded = raft_.has_value();
+    status.role = static_cast<cluster::Role>(role_.role);
+    status.term = role_.term;
+    std::map<std::string, ReplicaStatus::Member> members;
+    for (const std::string& name : options_.voters) members[name].name = name;
+    if (raft_) {
+        const Log& log = raft_->log();
+        status.term = raft_->term();
+        if (!halted_ && raft_->leader()) status.leader = name_of(raft_->leader());
+        status.appended = log.last().index;
+        status.durable = log.durable();
+        status.committed = raft_->commit();
+        status.applied = raft_->applied_up_to();
+        members.clear();
+        for (const DiskId& disk : raft_->configuration().voters) {
+            ReplicaStatus::Member member{name_of(disk), where_.contains(disk), 0};
+            const Progress* progress = raft_->progress(disk);
+            if (progress != nullptr && !halted_) member.durable = progress->matched();
+            if (disk == options_.raft.self && role_.role == consensus::Role::leader) member.durable = log.durable();
+            members[member.name] = std::move(member);
+        }
+    } else {
+        for (const auto& [peer, other] : peers_) {
+            const auto found = members.find(other.name);
+            if (other.disk && found != members.end()) found->second.in_view = true;
+        }
+    }
+    const auto self = members.find(options_.node);
+    if (self != members.end()) self->second.in_view = true;
+    for (auto& [name, member] : members) status.voters.push_back(std::move(member));
+    return status;
+}
+
+// For a runner.
+
+Time Machine::deadline() const {
+    if (halted_) return submissions_.deadline();
+    Time next = std::min(submissions_.deadline(), all_met() ? never : remind_at_);
+    if (!raft_) return next;
+    next = std::min(next, raft_->deadline());
+    const bool passes = !leaving_ && raft_->role() != consensus::Role::leader && raft_->leader() && where_.contains(raft_->leader());
+    return passes ? std::min(next, submissions_.due()) : next;
+}
+
+void Machine::tick(Time now) {
+    now_ = now;
+    expire(now);
+    if (halted_) return;
+    if (raft_ && raft_->deadline() <= now) raft_->tick(moment(now));
+    if (remind_at_ > now || all_met()) return;
+    remind_at_ = now + reminder;
+    ++reminders_;
+    for (const auto& [peer, other] : peers_) {
+        if (!other.disk) introduce(peer, {});
+    }
+    if (founding_.founded()) return;
+    founding_.remind();
+    take_founding(now);
+    report_hindrance();
+}
+
+bool Machine::take_output(Output& output) {
+    output.effects.clear();
+    pass_on(now_);
+    take_raft(now_);
+    std::swap(output.effects, effects_);
+    return !output.effects.empty();
+}
+
+}  // namespace cluster::replica

@@ -1,0 +1,191 @@
+#pragma once
+
+#include "base/random.hpp"
+#include "base/time.hpp"
+#include "consensus/effect.hpp"
+#include "consensus/founding.hpp"
+#include "consensus/raft.hpp"
+#include "consensus/submissions.hpp"
+#include "value/log_line.hpp"
+#include "wire/replica_codec.hpp"
+
+#include <cluster/error.hpp>
+#include <cluster/peer.hpp>
+#include <cluster/replica.hpp>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace cluster::replica {
+
+// What the machine wants done, in this order. Beside these there are some of `consensus/effect.hpp`.
+
+/// To be sent on the replica channel. It may be lost.
+struct Tell {
+    PeerId to;
+    wire::ReplicaMessage message;
+};
+/// To be put into the directory's identity; `Machine::kept` says when that is done.
+struct Keep {
+    consensus::Promise promise;
+    bool founded = false;
+};
+/// A submission has failed.
+struct SubmitFailed {
+    std::uint64_t number = 0;
+    errc error{};
+};
+/// `Machine::status` may say something else.
+struct StatusMayDiffer {};
+/// `Machine::leave` has ended: another one leads, or nobody takes over.
+struct LeadershipLeft {};
+/// This replica does nothing any more.
+struct Halted {
+    errc error{};
+    std::string why;
+};
+
+using Effect = std::variant<consensus::Write, Tell, consensus::Apply, consensus::Load, consensus::Fetch,
+                            consensus::FetchChunk, consensus::StoreChunk, Keep, SubmitFailed,
+                            consensus::TransferEnded, consensus::StatusChanged, StatusMayDiffer, LeadershipLeft, Halted,
+                            LogLine>;
+
+struct MachineOptions {
+    std::string group;  ///< its name
+    std::string node;   ///< the name of this one
+    std::set<std::string> voters;
+    consensus::RaftOptions raft;
+    std::optional<consensus::Promise> promise;  ///< that this disk has given
+    bool founded = false;                       ///< it belongs to that group
+    /// What is on disk. If the log begins with the first entry, the configuration comes from the founding.
+    consensus::Recovered recovered;
+    RandomSource random;
+    std::function<Duration()> wall;  ///< the wall clock, since 1970
+    std::uint64_t life = 0;          ///< of this process: drawn at its start
+};
+
+/// One replica's decisions: founds its group or waits for that, then takes part in keeping the log; knows where the
+/// other disks are; passes on what is submitted here.
+///
+/// Events go in with the time; what is to be done comes out as effects. Not thread-safe; no socket, disk or thread of
+/// its own. After `Halted` nothing happens any more.
+///
+/// 1. What a disk says counts only if it comes from the peer that introduced itself with this disk.
+/// 2. Nothing leaves before the writes on which it depends are durable.
+class Machine {
+public:
+    struct Output {
+        std::vector<Effect> effects;
+    };
+
+    Machine(MachineOptions options, Time now);
+
+    // The other nodes.
+    void came(const PeerId& peer, const std::string& name, Time now);
+    void went(const PeerId& peer, Time now);
+    void received(const PeerId& from, wire::ReplicaMessage&& message, Time now);
+    /// What was told to that peer may be lost.
+    void not_sent(const PeerId& peer, Time now);
+
+    // The disk.
+    void kept(Time now);
+    void written(std::uint64_t number, Time now);
+    void fetched(const consensus::DiskId& reader, std::vector<consensus::Entry> entries, Time now);
+    void chunk_fetched(const consensus::DiskId& reader, const std::optional<consensus::Chunk>& chunk, Time now);
+    void chunk_stored(const consensus::StoreChunk& stored, std::uint64_t next, bool complete, Time now);
+    void snapshot_taken(const consensus::SnapshotId& newest, const consensus::SnapshotId& base, Time now);
+
+    // The service.
+    /// It has had all entries up to `last`, and among them those submissions.
+    void applied(const consensus::LogId& last, std::span<const std::uint64_t> submissions, Time now);
+    /// A snapshot has taken the place of all entries up to `last`.
+    void loaded(const consensus::LogId& last, Time now);
+    /// What a snapshot of the state after that entry is called. Nothing if another one is about to take its place.
+    std::optional<consensus::SnapshotId> snapshot_at(const consensus::LogId& id, Duration time) const;
+
+    // The application.
+    /// A packed command. Ends by `applied` or with `SubmitFailed`. Numbers rise.
+    void submit(std::uint64_t number, Bytes command, Time deadline, Time now);
+    /// Ends with `TransferEnded` if the result is no error. Empty: to the one that has most.
+    errc transfer(const std::string& to, Time now);
+    /// Hands leadership over, if this replica has it. Ends with `LeadershipLeft`. Nothing can be submitted any more.
+    void leave(Time now);
+    void halt(errc error, std::string why, Time now);
+    /// `snapshot`: the newest one on disk.
+    ReplicaStatus status() const;
+    bool halted() const noexcept { return halted_.has_value(); }
+
+    // For a runner.
+    Time deadline() const;
+    void tick(Time now);
+    bool has_output() const { return !effects_.empty() || can_pass_on() || (raft_ && raft_->has_output()); }
+    bool take_output(Output& output);
+
+private:
+    /// How often those who have not been met are asked for, and questions that may be lost are repeated.
+    static constexpr Duration reminder = std::chrono::seconds(1);
+    /// After so many the log says why the group is not founded.
+    static constexpr int reminders_before_warning = 5;
+
+    struct Acquaintance {
+        std::string name;
+        std::optional<consensus::DiskId> disk;  ///< that it has introduced itself with
+    };
+
+    Moment moment(Time now) const { return {now, options_.wall()}; }
+    template <class What>
+    void emit(What&& what) {
+        effects_.emplace_back(std::forward<What>(what));
+    }
+    void log(LogLevel level, std::string text, std::string cause = {});
+    void introduce(const PeerId& to, const consensus::DiskId& as_answer_to);
+    void introduced(const PeerId& from, bool wants_answer, const consensus::Introduction& other, Time now);
+    void take_founding(Time now);
+    void begin(const consensus::GroupId& group, const consensus::Configuration& configuration, Time now);
+    void report_hindrance();
+    bool all_met() const;
+    void on(const PeerId& from, wire::FoundingMessage&& message, Time now);
+    void on(const PeerId& from, wire::RaftMessage&& message, Time now);
+    void on(const PeerId& from, wire::SubmitMessage&& message, Time now);
+    bool is_at(const consensus::DiskId& disk, const PeerId& peer) const;
+    void take_raft(Time now);
+    void carry_out(consensus::Effect&& effect, Time now);
+    void send(const consensus::Message& message);
+    bool can_pass_on() const;
+    void pass_on(Time now);
+    void expire(Time now);
+    void tell_submit(const consensus::DiskId& to, std::variant<consensus::Submit, consensus::SubmitAnswer> body);
+    std::string name_of(const consensus::DiskId& disk) const;
+    std::pair<errc, std::string> trouble() const;
+
+    MachineOptions options_;
+    std::vector<Effect> effects_;
+    consensus::Founding founding_;
+    consensus::GroupId group_;
+    std::optional<consensus::Raft> raft_;
+    std::map<PeerId, Acquaintance> peers_;       ///< in view
+    std::map<consensus::DiskId, PeerId> where_;  ///< of those in view
+    std::map<consensus::DiskId, std::string> names_;
+    std::deque<consensus::Send> held_;  ///< until their writes are durable
+    std::uint64_t durable_ = 0;
+    consensus::Submissions submissions_;
+    consensus::Origins origins_;
+    consensus::StatusChanged role_;
+    bool has_room_ = true;  ///< the last proposal here was not refused
+    Time remind_at_;
+    int reminders_ = 0;
+    consensus::Hindrance reported_;
+    bool leaving_ = false;
+    std::optional<Halted> halted_;
+    Time now_;  ///< of the last event
+};
+
+}  // namespace cluster::replica

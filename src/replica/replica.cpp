@@ -1,0 +1,88 @@
+#include <cluster/replica.hpp>
+
+#include "replica/replica_state.hpp"
+
+#include <string>
+#include <utility>
+
+namespace cluster {
+
+namespace {
+
+void throw_if(const std::error_code& error, const std::string& doing) {
+    if (error) throw std::system_error(error, doing);
+}
+
+}  // namespace
+
+Replica::Replica(Node& node, Service& service, ReplicaOptions options)
+    : state_(detail::ReplicaState::start(node.state_, service, std::move(options))) {}
+
+Replica::~Replica() {
+    if (!state_->is_here()) {
+        detail::keep_for_ever(std::move(state_));
+        return;
+    }
+    state_->close();
+}
+
+Message Replica::submit(Payload message, std::chrono::nanoseconds timeout) {
+    std::error_code error;
+    Message reply = state_->submit(message, timeout, error);
+    throw_if(error, "submitting");
+    return reply;
+}
+
+Message Replica::submit(Payload message, std::chrono::nanoseconds timeout, std::error_code& error) {
+    return state_->submit(message, timeout, error);
+}
+
+void Replica::submit(Payload message, std::chrono::nanoseconds timeout,
+                     std::function<void(std::error_code, const Message&)> handler) {
+    state_->submit(message, timeout, std::move(handler));
+}
+
+ReplicaStatus Replica::status() const {
+    return state_->status();
+}
+
+Subscription Replica::on_status(std::function<void(const ReplicaStatus&)> callback) {
+    return state_->on_status(std::move(callback));
+}
+
+bool Replica::wait_for_leader(std::chrono::nanoseconds timeout) const {
+    return state_->wait_for_leader(timeout);
+}
+
+void Replica::wait_until_stopped() const {
+    state_->wait_until_stopped();
+}
+
+std::uint64_t Replica::snapshot() {
+    std::error_code error;
+    std::string text;
+    const std::uint64_t position = state_->snapshot(error, text);
+    throw_if(error, text.empty() ? "taking a snapshot" : "taking a snapshot: " + text);
+    return position;
+}
+
+std::uint64_t Replica::snapshot(std::error_code& error) {
+    std::string text;
+    return state_->snapshot(error, text);
+}
+
+void Replica::transfer(std::string_view to) {
+    std::error_code error;
+    transfer(to, error);
+    throw_if(error, "handing leadership over" + (to.empty() ? std::string() : " to " + std::string(to)));
+}
+
+void Replica::transfer(std::string_view to, std::error_code& error) {
+    state_->transfer(std::string(to), error);
+}
+
+void Replica::close() {
+    state_->close();
+}
+
+}  // namespace cluster

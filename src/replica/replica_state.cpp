@@ -1,0 +1,542 @@
+#include "replica/replica_state.hpp"
+
+#include "base/overloaded.hpp"
+#include "net/system.hpp"
+#include "replica/command.hpp"
+#include "replica/options_check.hpp"
+#include "storage/fault.hpp"
+#include "support/deadline.hpp"
+#include "support/may_wait.hpp"
+#include "support/waited.hpp"
+#include "value/log_line.hpp"
+#include "wire/replica_codec.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <variant>
+
+namespace cluster::net {
+template class Runner<replica::Machine>;
+}
+
+namespace cluster::detail {
+
+namespace {
+
+/// Calls that wait for a reply, of one replica.
+constexpr std::size_t most_submits = 65536;
+
+std::uint64_t draw_number() {
+    std::array<std::uint8_t, 8> bytes{};
+    net::fill_random(bytes);
+    std::uint64_t number = 0;
+    for (const std::uint8_t byte : bytes) number = number << 8 | byte;
+    return number;
+}
+
+std::chrono::nanoseconds wall_clock() {
+    return std::chrono::system_clock::now().time_since_epoch();
+}
+
+errc to_errc(const storage::DirectoryFinding& finding) {
+    using Condition = storage::DirectoryFinding::Condition;
+    if (finding.condition == Condition::damaged || finding.condition == Condition::lost) return errc::directory_damaged;
+    if (finding.error == storage::Fault::locked) return errc::directory_in_use;
+    if (finding.error == storage::Fault::contradiction) return errc::wrong_directory;
+    return errc::storage_failed;
+}
+
+/// A submit that calls a function. The function is the application's.
+class HandledSubmit final : public RequestOperation {
+public:
+    HandledSubmit(ReplicaState::Handler handler, std::shared_ptr<HandlerCalls> calls,
+                  std::function<void(std::string_view)> on_throw)
+        : handler_(std::move(handler)), calls_(std::move(calls)), on_throw_(std::move(on_throw)) {
+        calls_->begin();
+    }
+    void wake() noexcept override {
+        call_guarded(on_throw_, handler_, error, result);
+        handler_ = {};  // what it refers to may be gone when nobody waits any more
+        calls_->end();
+    }
+
+private:
+    ReplicaState::Handler handler_;
+    const std::shared_ptr<HandlerCalls> calls_;
+    const std::function<void(std::string_view)> on_throw_;
+};
+
+}  // namespace
+
+ReplicaState::ReplicaState(std::shared_ptr<NodeState> node, Service& service, ReplicaOptions options)
+    : node_(std::move(node)),
+      loop_(node_->loop()),
+      service_(service),
+      options_(std::move(options)),
+      life_(draw_number()),
+      disk_(options_.directory) {}
+
+std::shared_ptr<ReplicaState> ReplicaState::start(std::shared_ptr<NodeState> node, Service& service,
+                                                  ReplicaOptions options) {
+    require_may_wait("the directory of a replica");
+    replica::check(options, node->name(), node->max_message());
+    std::shared_ptr<ReplicaState> state(new ReplicaState(std::move(node), service, std::move(options)));
+    state->open();
+    state->loop_->post([state] { state->runner_->start(state); });
+    if (state->node_->replicas()->add(state)) return state;
+    state->end_io();
+    state->close();
+    throw std::system_error(make_error_code(errc::closed), "starting a replica");
+}
+
+ReplicaState::~ReplicaState() = default;
+
+/// Opens the directory and begins the threads. Throws as the constructor of `Replica`.
+void ReplicaState::open() {
+    storage::DirectoryOptions directory;
+    directory.node = node_->name();
+    directory.group_name = options_.group;
+    directory.random = net::fill_random;
+    directory.log.durability = static_cast<storage::Durability>(options_.durability);
+    storage::DirectoryFinding finding;
+    directory_ = storage::Directory::open(disk_, directory, finding);
+    if (!directory_) {
+        const std::string why = "the directory " + options_.directory + " " + finding.text;
+        log(LogLevel::error, "replica_refused why=" + quoted(why));
+        throw std::system_error(make_error_code(to_errc(finding)), why);
+    }
+    if (finding.condition == storage::DirectoryFinding::Condition::torn) {
+        log(LogLevel::info, "replica_cut_torn_log where=" + quoted(finding.text));
+    }
+    for (const std::string& name : finding.damaged_snapshots) {
+        log(LogLevel::warning, "replica_damaged_snapshot file=" + quoted(name));
+    }
+    if (directory_->snapshot()) newest_snapshot_ = directory_->snapshot()->id.last.index;
+    disk_id_ = directory_->identity().value().disk;
+    try {
+        applier_ = std::make_unique<replica::Applier>(
+            service_, disk_id_, life_,
+            [this](std::uint64_t number, std::vector<std::byte> reply) { replied(number, std::move(reply)); });
+        files_ = std::make_unique<replica::Files>(*directory_);
+        runner_ = std::make_unique<net::Runner<replica::Machine>>(
+            loop_, [this](replica::Machine::Output& output) { carry_out(output); }, machine_options(),
+            net::Loop::now());
+        storage::Writer::Options writer;
+        // A follower has no say in how much comes: what a leader may have on its way is much less.
+        writer.most_waiting = 2 * options_.max_uncommitted + (std::size_t{64} << 20);
+        writer_ = std::make_unique<storage::Writer>(
+            directory_->log(), writer,
+            storage::Writer::Callbacks{
+                [this](std::uint64_t number) {
+                    runner_->with([&](replica::Machine& machine, Time now) { machine.written(number, now); });
+                },
+                [this](std::error_code error) {
+                    halt(errc::storage_failed, "writing the log in " + options_.directory + ": " + error.message());
+                }});
+        file_thread_ = std::make_unique<replica::Worker>();
+        service_thread_ = std::make_unique<replica::Worker>();
+        freezer_ = std::make_unique<replica::Worker>();
+    } catch (const std::system_error& error) {
+        throw std::system_error(make_error_code(errc::system_failure),
+                                std::string("starting a replica: ") + error.what());
+    }
+    service_thread_->post([this] {
+        try {
+            service_.on_start();
+        } catch (const std::exception& exception) {
+            halt(errc::service_failed, std::string("Service::on_start has thrown: ") + exception.what());
+        }
+    });
+}
+
+replica::MachineOptions ReplicaState::machine_options() {
+    const storage::Identity& identity = directory_->identity().value();
+    replica::MachineOptions machine;
+    machine.group = options_.group;
+    machine.node = node_->name();
+    machine.voters = {options_.voters.begin(), options_.voters.end()};
+    machine.promise = identity.promise;
+    machine.founded = identity.group.has_value();
+    machine.recovered = replica::recover(*directory_);
+    machine.random = net::fill_random;
+    machine.wall = wall_clock;
+    machine.life = life_;
+    consensus::RaftOptions& raft = machine.raft;
+    raft.self = identity.disk;
+    raft.seed = draw_number();
+    raft.election_timeout = options_.election_timeout;
+    raft.heartbeat = options_.heartbeat;
+    raft.may_campaign = options_.appointed_leader.empty() || options_.appointed_leader == machine.node;
+    raft.max_uncommitted = options_.max_uncommitted;
+    raft.max_append = raft.chunk = std::min(raft.max_append, node_->max_message() / 2);
+    return machine;
+}
+
+void ReplicaState::log(LogLevel level, std::string text) {
+    node_->log({.level = level, .text = std::move(text) + " group=" + token(options_.group)});
+}
+
+// Submitting.
+
+/// The error if it could not be started. Otherwise `operation` is woken when it has a result.
+std::error_code ReplicaState::start_submit(Payload& message, std::chrono::nanoseconds timeout,
+                                           const std::shared_ptr<RequestOperation>& operation) {
+    const std::uint64_t number = ++last_number_;
+    if (message.view().size() > options_.max_message) return errc::message_too_large;
+    const replica::Command command{disk_id_, life_, number, message.view()};
+    Bytes packed = command.pack();
+    {
+        const Lock lock(mutex_);
+        if (halted_) return errc::replica_stopped;
+        if (closing_) return errc::closed;
+        if (submits_.size() >= most_submits) return errc::too_many_requests;
+        submits_.emplace(number, operation);
+    }
+    const Deadline deadline = deadline_after(timeout);
+    runner_->with([&](replica::Machine& machine, Time now) {
+        machine.submit(number, std::move(packed), deadline.time_since_epoch(), now);
+    });
+    return {};
+}
+
+Message ReplicaState::submit(Payload& message, std::chrono::nanoseconds timeout, std::error_code& error) {
+    return wait_for_result<RequestOperation>(error, [&](const auto& operation) {
+        operation->error = start_submit(message, timeout, operation);
+        if (operation->error) operation->wake();
+    });
+}
+
+void ReplicaState::submit(Payload& message, std::chrono::nanoseconds timeout, Handler handler) {
+    const auto operation = std::make_shared<HandledSubmit>(
+        std::move(handler), handler_calls_, [self = weak_from_this()](std::string_view what) {
+            const auto alive = self.lock();
+            if (alive) alive->log(LogLevel::error, "handler_threw text=" + quoted(what));
+        });
+    const std::error_code error = start_submit(message, timeout, operation);
+    if (!error) return;
+    operation->error = error;
+    if (!loop_->call([operation] { operation->wake(); })) operation->wake();
+}
+
+std::shared_ptr<RequestOperation> ReplicaState::take_submit(std::uint64_t number) {
+    const Lock lock(mutex_);
+    const auto found = submits_.find(number);
+    if (found == submits_.end()) return nullptr;
+    auto operation = std::move(found->second);
+    submits_.erase(found);
+    return operation;
+}
+
+void ReplicaState::replied(std::uint64_t number, std::vector<std::byte> reply) {
+    applied_here_.push_back(number);
+    const auto operation = take_submit(number);
+    if (!operation) return;  // its time was over
+    BlockRef block = Block::adopt(std::move(reply));
+    const std::span<const std::byte> bytes(block->data(), block->size());
+    operation->result = Message(node_->id(), block.detach(), bytes, 0);
+    operation->wake();
+}
+
+void ReplicaState::fail_submit(std::uint64_t number, errc error) {
+    const auto operation = take_submit(number);
+    if (!operation) return;
+    operation->error = error;
+    operation->wake();
+}
+
+void ReplicaState::halt(errc error, const std::string& why) {
+    runner_->with([&](replica::Machine& machine, Time now) { machine.halt(error, why, now); });
+}
+
+// What others say.
+
+void ReplicaState::came(const Peer& peer) {
+    runner_->serve([&](replica::Machine& machine, Time now) { machine.came(peer.id, peer.name, now); });
+}
+
+void ReplicaState::went(const Peer& peer, RemovalReason) {
+    runner_->serve([&](replica::Machine& machine, Time now) { machine.went(peer.id, now); });
+}
+
+void ReplicaState::received(const PeerId& from, std::span<const Bytes> messages) {
+    std::vector<wire::ReplicaMessage> decoded;
+    for (const Bytes& each : messages) {
+        if (auto message = wire::decode(each)) decoded.push_back(std::move(*message));
+    }
+    if (decoded.empty()) return;
+    runner_->serve([&](replica::Machine& machine, Time now) {
+        for (wire::ReplicaMessage& each : decoded) machine.received(from, std::move(each), now);
+    });
+}
+
+void ReplicaState::node_left() {
+    runner_->serve([](replica::Machine& machine, Time now) { machine.halt(errc::closed, "its node has closed", now); });
+    end_io();
+}
+
+/// Nothing is carried out any more.
+void ReplicaState::end_io() {
+    runner_->end();
+    Woken woken;
+    const Lock lock(mutex_);
+    io_ended_ = true;
+    woken.add(io_waits_.take_all());
+}
+
+// What the machine wants.
+
+void ReplicaState::carry_out(replica::Machine::Output& output) {
+    for (replica::Effect& effect : output.effects) {
+        std::visit(
+            Overloaded{
+                [&](consensus::Write& write) {
+                    // It refuses after it has failed, and says so by itself.
+                    if (!writer_->submit(std::move(write)) && writer_->waiting() != 0) {
+                        halt(errc::storage_failed, "the disk does not keep up, and too much waits to be written");
+                    }
+                },
+                [&](replica::Tell& each) { tell(each); },
+                [&](consensus::Apply& each) {
+                    serve([this, entries = std::move(each.entries)] { apply(entries); });
+                },
+                [&](consensus::Load& each) {
+                    serve([this, id = std::move(each.snapshot)] { load(id); });
+                },
+                [&](consensus::Fetch& each) {
+                    file_thread_->post([this, each] { fetch(each); });
+                },
+                [&](consensus::FetchChunk& each) {
+                    file_thread_->post([this, each] { fetch_chunk(each); });
+                },
+                [&](consensus::StoreChunk& each) {
+                    file_thread_->post([this, stored = std::move(each)] { store_chunk(stored); });
+                },
+                [&](replica::Keep& each) {
+                    file_thread_->post([this, what = std::move(each)] { keep(what); });
+                },
+                [&](replica::SubmitFailed& each) { fail_submit(each.number, each.error); },
+                [&](consensus::TransferEnded& each) {
+                    Woken woken;
+                    const Lock lock(mutex_);
+                    const std::error_code error = each.done ? std::error_code() : make_error_code(errc::timed_out);
+                    woken.add(transfer_waits_.end_all(error));
+                },
+                [&](consensus::StatusChanged& each) {
+                    if (std::exchange(role_, each.role) == each.role) return;
+                    serve([this, role = static_cast<Role>(each.role)] { service_.on_role(role); });
+                },
+                [&](replica::StatusMayDiffer&) { look_due_ = true; },
+                [&](replica::LeadershipLeft&) {
+                    Woken woken;
+                    const Lock lock(mutex_);
+                    left_ = true;
+                    woken.add(leave_waits_.take_all());
+                },
+                [&](replica::Halted& each) { halted(each); },
+                [&](LogLine& line) { node_->log(std::move(line)); },
+            },
+            effect);
+    }
+    output.effects.clear();
+    if (std::exchange(look_due_, false)) look_at_status();
+}
+
+void ReplicaState::tell(const replica::Tell& tell) {
+    std::vector<std::byte> bytes;
+    wire::encode(tell.message, bytes);
+    const errc error = node_->send_on_replica_channel(tell.to, Block::adopt(std::move(bytes)));
+    if (error == errc::outbox_full || error == errc::message_too_large) {
+        runner_->with([&](replica::Machine& machine, Time now) { machine.not_sent(tell.to, now); });
+    }
+}
+
+void ReplicaState::halted(const replica::Halted& halted) {
+    std::vector<std::shared_ptr<RequestOperation>> submits;
+    {
+        Woken woken;
+        const Lock lock(mutex_);
+        if (std::exchange(halted_, true)) return;
+        for (auto& [number, operation] : submits_) submits.push_back(std::move(operation));
+        submits_.clear();
+        woken.add(transfer_waits_.end_all(errc::replica_stopped));
+        left_ = true;
+        woken.add(leave_waits_.take_all());
+        woken.add(leader_waits_.take_all());
+    }
+    for (const auto& each : submits) {
+        each->error = halted.error == errc::closed ? errc::closed : errc::replica_stopped;
+        each->wake();
+    }
+    ends_ = true;
+    service_thread_->post([this] { end_service(); });
+}
+
+void ReplicaState::look_at_status() {
+    const ReplicaStatus now = status();
+    Woken woken;
+    const Lock lock(mutex_);
+    led_ = !now.leader.empty();
+    if (led_) woken.add(leader_waits_.take_all());
+    if (status_call_pending_ || status_callbacks_.all().empty()) return;
+    status_call_pending_ = true;
+    const auto call = [self = shared_from_this()] {
+        std::vector<CallbackList<const ReplicaStatus&>::Entry> all;
+        {
+            const Lock again(self->mutex_);
+            self->status_call_pending_ = false;
+            all = self->status_callbacks_.all();
+        }
+        const ReplicaStatus status = self->status();
+        for (const auto& each : all) {
+            each->call(
+                [&](std::string_view what) {
+                    self->log(LogLevel::error, "handler_threw text=" + quoted(what));
+                },
+                status);
+        }
+    };
+    if (!loop_->call(call)) status_call_pending_ = false;
+}
+
+// The application.
+
+ReplicaStatus ReplicaState::status() const {
+    ReplicaStatus status = runner_->with([](replica::Machine& machine, Time) { return machine.status(); });
+    status.snapshot = newest_snapshot_;
+    return status;
+}
+
+Subscription ReplicaState::on_status(std::function<void(const ReplicaStatus&)> function) {
+    std::shared_ptr<Callback<const ReplicaStatus&>> callback;
+    {
+        const Lock lock(mutex_);
+        callback = status_callbacks_.add(std::move(function));
+    }
+    loop_->call([self = shared_from_this(), weak = std::weak_ptr(callback)] {
+        const auto each = weak.lock();
+        if (!each) return;
+        each->call([&](std::string_view what) { self->log(LogLevel::error, "handler_threw text=" + quoted(what)); },
+                   self->status());
+    });
+    return Subscription(std::move(callback));
+}
+
+bool ReplicaState::wait_for_leader(std::chrono::nanoseconds timeout) {
+    const auto operation = std::make_shared<Waited<WaitOperation>>();
+    {
+        const Lock lock(mutex_);
+        if (led_ || halted_ || timeout <= std::chrono::nanoseconds(0)) return led_;
+        if (may_wait()) leader_waits_.add(operation);
+    }
+    require_may_wait("a leader");
+    operation->wait(deadline_after(timeout), [&] {
+        Woken woken;
+        const Lock lock(mutex_);
+        woken.add(leader_waits_.end(*operation, errc::timed_out));
+    });
+    const Lock lock(mutex_);
+    return led_;
+}
+
+void ReplicaState::wait_until_stopped() {
+    require_may_wait("the end of a replica");
+    const auto operation = std::make_shared<Waited<WaitOperation>>();
+    {
+        const Lock lock(mutex_);
+        if (stopped_) return;
+        stop_waits_.add(operation);
+    }
+    operation->wait();
+}
+
+std::uint64_t ReplicaState::snapshot(std::error_code& error, std::string& text) {
+    const auto operation = std::make_shared<Waited<SnapshotOperation>>();
+    if (!may_wait()) {
+        operation->error = errc::would_block;
+    } else if (!service_thread_->post([this, operation] { take_snapshot(operation); })) {
+        operation->error = errc::replica_stopped;
+    } else {
+        operation->wait();
+    }
+    error = operation->error;
+    text = operation->result.text;
+    return operation->result.index;
+}
+
+void ReplicaState::transfer(const std::string& to, std::error_code& error) {
+    const auto operation = std::make_shared<Waited<WaitOperation>>();
+    if (!may_wait()) {
+        error = errc::would_block;
+        return;
+    }
+    {
+        const Lock lock(mutex_);
+        transfer_waits_.add(operation);
+    }
+    const errc refused =
+        runner_->with([&](replica::Machine& machine, Time now) { return machine.transfer(to, now); });
+    if (refused != errc{}) {
+        Woken woken;
+        const Lock lock(mutex_);
+        woken.add(transfer_waits_.end(*operation, refused));
+    }
+    operation->wait();
+    error = operation->error;
+}
+
+void ReplicaState::close() {
+    if (!may_wait() && loop_->call([self = shared_from_this()] { self->close(); })) return;  // where one may wait
+    const auto operation = std::make_shared<Waited<WaitOperation>>();
+    bool first = false;
+    {
+        const Lock lock(mutex_);
+        if (closed_) return;
+        first = !std::exchange(closing_, true);
+        if (!first) {
+            close_waits_.add(operation);
+        } else if (!left_ && !io_ended_) {
+            leave_waits_.add(operation);
+        } else {
+            operation->wake();
+        }
+    }
+    if (!first) {
+        if (may_wait()) operation->wait();
+        return;
+    }
+    runner_->with([](replica::Machine& machine, Time now) { machine.leave(now); });
+    operation->wait();
+    shut_down();
+    Woken woken;
+    const Lock lock(mutex_);
+    closed_ = true;
+    woken.add(close_waits_.take_all());
+}
+
+void ReplicaState::shut_down() {
+    halt(errc::closed, "it was closed");
+    // While it is registered there, the node says so if its thread ends before this work is done.
+    loop_->post([self = shared_from_this()] { self->end_io(); });
+    const auto operation = std::make_shared<Waited<WaitOperation>>();
+    {
+        const Lock lock(mutex_);
+        if (io_ended_) {
+            operation->wake();
+        } else {
+            io_waits_.add(operation);
+        }
+    }
+    operation->wait();
+    node_->replicas()->remove(*this);
+    halted({errc::closed, "it was closed"});
+    service_thread_->finish();
+    freezer_->finish();
+    file_thread_->finish();
+    writer_->close();
+    files_.reset();
+    directory_.reset();
+    if (may_wait() && !loop_->on_callback_thread()) handler_calls_->wait_for_none();
+}
+
+}  // namespace cluster::detail

@@ -1,0 +1,168 @@
+#pragma once
+
+#include "base/mutex.hpp"
+#include "base/origin.hpp"
+#include "net/runner.hpp"
+#include "node/node_replicas.hpp"
+#include "node/node_state.hpp"
+#include "replica/applier.hpp"
+#include "replica/files.hpp"
+#include "replica/machine.hpp"
+#include "replica/worker.hpp"
+#include "storage/directory.hpp"
+#include "storage/system_disk.hpp"
+#include "storage/writer.hpp"
+#include "support/callbacks.hpp"
+#include "support/wait_list.hpp"
+
+#include <cluster/replica.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <unordered_map>
+#include <vector>
+
+namespace cluster::net {
+extern template class Runner<replica::Machine>;
+}
+
+namespace cluster::detail {
+
+/// What a `Replica` stands for: its machine, and the threads that carry out what that wants. Thread-safe. Kept alive by
+/// the replica, by its node until that has left, and by work under way.
+///
+/// - The I/O thread of the node runs the machine.
+/// - The storage thread writes the log (`storage::Writer`).
+/// - The service thread calls the service, and writes snapshots that are not frozen.
+/// - The file thread reads what is not in memory, and stores what comes from others.
+/// - The freezer writes snapshots that are frozen.
+class ReplicaState final : public ReplicaHost, public std::enable_shared_from_this<ReplicaState> {
+public:
+    using Handler = std::function<void(std::error_code, const Message&)>;
+    struct Snapshot {
+        std::uint64_t index = 0;
+        std::string text;  ///< more about an error
+    };
+    using SnapshotOperation = ResultOperation<Snapshot>;
+
+    /// Throws as the constructor of `Replica`.
+    static std::shared_ptr<ReplicaState> start(std::shared_ptr<NodeState> node, Service& service,
+                                               ReplicaOptions options);
+    ~ReplicaState() override;
+
+    bool is_here() const noexcept { return origin_.is_here(); }
+
+    Message submit(Payload& message, std::chrono::nanoseconds timeout, std::error_code& error);
+    void submit(Payload& message, std::chrono::nanoseconds timeout, Handler handler);
+    ReplicaStatus status() const;
+    Subscription on_status(std::function<void(const ReplicaStatus&)> function);
+    bool wait_for_leader(std::chrono::nanoseconds timeout);
+    void wait_until_stopped();
+    /// `text`: more about the error.
+    std::uint64_t snapshot(std::error_code& error, std::string& text);
+    void transfer(const std::string& to, std::error_code& error);
+    void close();
+
+    // ReplicaHost.
+    void came(const Peer& peer) override;
+    void went(const Peer& peer, RemovalReason reason) override;
+    void received(const PeerId& from, std::span<const Bytes> messages) override;
+    void node_left() override;
+
+private:
+    ReplicaState(std::shared_ptr<NodeState> node, Service& service, ReplicaOptions options);
+
+    void open();
+    replica::MachineOptions machine_options();
+    void log(LogLevel level, std::string text);
+
+    std::error_code start_submit(Payload& message, std::chrono::nanoseconds timeout,
+                                 const std::shared_ptr<RequestOperation>& operation);
+    std::shared_ptr<RequestOperation> take_submit(std::uint64_t number);
+    void replied(std::uint64_t number, std::vector<std::byte> reply);
+    void fail_submit(std::uint64_t number, errc error);
+    void halt(errc error, const std::string& why);
+
+    // On the I/O thread.
+    void carry_out(replica::Machine::Output& output);
+    void tell(const replica::Tell& tell);
+    void look_at_status();
+    void halted(const replica::Halted& halted);
+    void end_io();
+
+    // On the file thread.
+    void keep(const replica::Keep& keep);
+    void fetch(const consensus::Fetch& fetch);
+    void fetch_chunk(const consensus::FetchChunk& fetch);
+    void store_chunk(const consensus::StoreChunk& stored);
+
+    // On the service thread.
+    void serve(std::function<void()> work);
+    void apply(const std::vector<consensus::Entry>& entries);
+    void load(const consensus::SnapshotId& id);
+    void take_snapshot(std::shared_ptr<SnapshotOperation> operation);
+    void write_snapshot(std::shared_ptr<storage::SnapshotOutput> output, const consensus::SnapshotId& id,
+                        const std::function<void(SnapshotWriter&)>& write,
+                        const std::shared_ptr<SnapshotOperation>& operation);
+    void end_snapshot(const std::shared_ptr<SnapshotOperation>& operation, std::error_code error, std::string text);
+    void end_service();
+    void shut_down();
+
+    const Origin origin_;
+    const std::shared_ptr<NodeState> node_;
+    const std::shared_ptr<net::Loop> loop_;
+    Service& service_;
+    const ReplicaOptions options_;
+    const std::uint64_t life_;
+
+    storage::SystemDisk disk_;
+    std::unique_ptr<storage::Directory> directory_;  ///< null once it is closed
+    consensus::DiskId disk_id_;
+    std::unique_ptr<net::Runner<replica::Machine>> runner_;
+    std::unique_ptr<storage::Writer> writer_;
+    std::unique_ptr<replica::Files> files_;  ///< of the file thread
+    std::unique_ptr<replica::Applier> applier_;
+    std::unique_ptr<replica::Worker> file_thread_;
+    std::unique_ptr<replica::Worker> service_thread_;
+    std::unique_ptr<replica::Worker> freezer_;
+    std::vector<std::uint64_t> applied_here_;  ///< of the service thread
+    std::atomic<bool> has_snapshots_{true};    ///< as far as is known
+    std::atomic<bool> ends_{false};            ///< the service gets no more events
+    std::atomic<std::uint64_t> newest_snapshot_{0};
+    std::atomic<std::uint64_t> last_number_{0};
+    std::shared_ptr<HandlerCalls> handler_calls_ = std::make_shared<HandlerCalls>();
+
+    bool look_due_ = false;      ///< of the I/O thread
+    consensus::Role role_{};     ///< of the I/O thread
+
+    Mutex mutex_;
+    std::unordered_map<std::uint64_t, std::shared_ptr<RequestOperation>> submits_ GUARDED_BY(mutex_);
+    WaitList<WaitOperation> leader_waits_ GUARDED_BY(mutex_);
+    WaitList<WaitOperation> stop_waits_ GUARDED_BY(mutex_);
+    WaitList<WaitOperation> transfer_waits_ GUARDED_BY(mutex_);
+    WaitList<WaitOperation> leave_waits_ GUARDED_BY(mutex_);
+    WaitList<WaitOperation> io_waits_ GUARDED_BY(mutex_);
+    WaitList<WaitOperation> close_waits_ GUARDED_BY(mutex_);
+    CallbackList<const ReplicaStatus&> status_callbacks_ GUARDED_BY(mutex_);
+    bool led_ GUARDED_BY(mutex_) = false;
+    bool closing_ GUARDED_BY(mutex_) = false;
+    bool left_ GUARDED_BY(mutex_) = false;  ///< leadership is handed over
+    bool halted_ GUARDED_BY(mutex_) = false;
+    bool stopped_ GUARDED_BY(mutex_) = false;   ///< the service has had its last call
+    bool io_ended_ GUARDED_BY(mutex_) = false;  ///< nothing is carried out any more
+    bool closed_ GUARDED_BY(mutex_) = false;
+    bool status_call_pending_ GUARDED_BY(mutex_) = false;
+    bool snapshot_under_way_ GUARDED_BY(mutex_) = false;  ///< one of this service
+    /// A piece of another one, which waits for that.
+    std::optional<consensus::StoreChunk> deferred_ GUARDED_BY(mutex_);
+};
+
+}  // namespace cluster::detail

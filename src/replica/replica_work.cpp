@@ -1,0 +1,206 @@
+#include "replica/replica_state.hpp"
+
+#include "replica/snapshot_stream.hpp"
+#include "storage/fault.hpp"
+#include "value/log_line.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <stdexcept>
+#include <utility>
+
+// What a replica does on its own threads: the file thread, the service thread and the freezer.
+
+namespace cluster::detail {
+
+// The file thread.
+
+void ReplicaState::keep(const replica::Keep& keep) {
+    storage::IdentityFile& identity = directory_->identity();
+    std::error_code error = identity.give(keep.promise);
+    if (!error && keep.founded) error = identity.belong_to(keep.promise.group);
+    if (error) return halt(errc::storage_failed, "writing the identity in " + options_.directory + ": " + error.message());
+    runner_->with([](replica::Machine& machine, Time now) { machine.kept(now); });
+}
+
+void ReplicaState::fetch(const consensus::Fetch& fetch) {
+    std::error_code error;
+    auto entries = files_->read(fetch, error);
+    if (error) return halt(errc::storage_failed, "reading the log in " + options_.directory + ": " + error.message());
+    runner_->with([&](replica::Machine& machine, Time now) { machine.fetched(fetch.reader, std::move(entries), now); });
+}
+
+void ReplicaState::fetch_chunk(const consensus::FetchChunk& fetch) {
+    const auto chunk = files_->read(fetch);
+    runner_->with([&](replica::Machine& machine, Time now) { machine.chunk_fetched(fetch.reader, chunk, now); });
+}
+
+void ReplicaState::store_chunk(const consensus::StoreChunk& stored) {
+    std::error_code error;
+    const replica::Files::Stored result = files_->store(stored, error);
+    if (error) {
+        return halt(errc::storage_failed, "storing a snapshot in " + options_.directory + ": " + error.message());
+    }
+    if (result.busy) {
+        const Lock lock(mutex_);
+        if (snapshot_under_way_) {
+            deferred_ = stored;
+        } else {
+            file_thread_->post([this, stored] { store_chunk(stored); });
+        }
+        return;
+    }
+    if (result.complete) newest_snapshot_ = std::max<std::uint64_t>(newest_snapshot_, stored.chunk.snapshot.last.index);
+    runner_->with([&](replica::Machine& machine, Time now) {
+        machine.chunk_stored(stored, result.next, result.complete, now);
+    });
+}
+
+// The service thread.
+
+/// Calls the service, unless it gets no more events. If it throws, this replica stops.
+void ReplicaState::serve(std::function<void()> work) {
+    service_thread_->post([this, work = std::move(work)] {
+        if (ends_) return;
+        std::string why = "something that is no std::exception";
+        try {
+            return work();
+        } catch (const std::exception& exception) {
+            why = exception.what();
+        } catch (...) {
+        }
+        ends_ = true;
+        halt(errc::service_failed, "the service has thrown: " + why);
+    });
+}
+
+void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
+    for (const consensus::Entry& each : entries) {
+        if (ends_) return;
+        applier_->apply(each);
+    }
+    runner_->with([&](replica::Machine& machine, Time now) { machine.applied(applier_->last(), applied_here_, now); });
+    applied_here_.clear();
+    if (applier_->bytes() >= options_.snapshot_every && has_snapshots_) take_snapshot(nullptr);
+}
+
+void ReplicaState::load(const consensus::SnapshotId& id) {
+    std::error_code error;
+    const auto input = directory_->snapshots().read(id.last, error);
+    if (!input) return halt(errc::storage_failed, "reading a snapshot in " + options_.directory + ": " + error.message());
+    applier_->load(*input);
+    runner_->with([&](replica::Machine& machine, Time now) { machine.loaded(applier_->last(), now); });
+}
+
+/// `operation`: who waits for it, if anybody does.
+void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
+    if (ends_) return end_snapshot(operation, errc::replica_stopped, {});
+    const consensus::LogId at = applier_->last();
+    if (at.index <= newest_snapshot_) return end_snapshot(operation, {}, {});
+    const auto id = runner_->with(
+        [&](replica::Machine& machine, Time) { return machine.snapshot_at(at, applier_->time()); });
+    std::shared_ptr<storage::SnapshotOutput> output;
+    std::error_code error;
+    if (id) {
+        {
+            const Lock lock(mutex_);
+            if (!snapshot_under_way_) output = directory_->snapshots().begin(*id, error);
+            snapshot_under_way_ = snapshot_under_way_ || output;
+        }
+    }
+    if (error && error != storage::Fault::busy) {
+        return end_snapshot(operation, errc::storage_failed, "writing a snapshot: " + error.message());
+    }
+    if (!output) {
+        // Another one is being written, or has come in part, or is about to take the place of this state.
+        if (!operation && id && !error) return;
+        const auto again = [this, operation] { service_thread_->post([this, operation] { take_snapshot(operation); }); };
+        const auto drop = [this, operation, again] {
+            files_->drop_partial();
+            if (operation) again();
+        };
+        if (error) {
+            file_thread_->post(drop);
+        } else if (operation) {
+            freezer_->post(again);
+        }
+        return;
+    }
+    applier_->snapshot_begun();
+    try {
+        if (auto frozen = service_.freeze()) {
+            freezer_->post([this, output, id = *id, frozen = std::move(frozen), operation] {
+                write_snapshot(output, id, frozen, operation);
+            });
+            return;
+        }
+    } catch (const std::exception& exception) {
+        return write_snapshot(
+            output, *id, [&](SnapshotWriter&) { throw std::runtime_error(exception.what()); }, operation);
+    }
+    write_snapshot(output, *id, [this](SnapshotWriter& out) { service_.save(out); }, operation);
+}
+
+/// On the service thread or the freezer.
+void ReplicaState::write_snapshot(std::shared_ptr<storage::SnapshotOutput> output, const consensus::SnapshotId& id,
+                                  const std::function<void(SnapshotWriter&)>& write,
+                                  const std::shared_ptr<SnapshotOperation>& operation) {
+    std::error_code error;
+    std::string text;
+    try {
+        replica::StreamWriter stream(*output);
+        write(stream);
+        error = output->finish();
+        if (error) text = "writing a snapshot: " + error.message();
+    } catch (const std::system_error& exception) {
+        error = exception.code();
+        text = exception.what();
+    } catch (const std::exception& exception) {
+        error = errc::service_failed;
+        text = exception.what();
+    } catch (...) {
+        error = errc::service_failed;
+        text = "the service has thrown something that is no std::exception";
+    }
+    const std::uint64_t size = output->position();
+    output.reset();
+    {
+        const Lock lock(mutex_);
+        snapshot_under_way_ = false;
+        if (deferred_) file_thread_->post([this, stored = *std::exchange(deferred_, {})] { store_chunk(stored); });
+    }
+    if (error == errc::unsupported) has_snapshots_ = false;
+    if (error) return end_snapshot(operation, error, text);
+    newest_snapshot_ = std::max<std::uint64_t>(newest_snapshot_, id.last.index);
+    const consensus::SnapshotId base = directory_->snapshots().list().front().id;
+    runner_->with([&](replica::Machine& machine, Time now) { machine.snapshot_taken(id, base, now); });
+    writer_->cut(base.last.index);
+    log(LogLevel::info, "replica_snapshot position=" + std::to_string(id.last.index) + " bytes=" + std::to_string(size));
+    end_snapshot(operation, {}, {});
+}
+
+void ReplicaState::end_snapshot(const std::shared_ptr<SnapshotOperation>& operation, std::error_code error,
+                                std::string text) {
+    if (error && error.category() != error_category()) error = errc::storage_failed;
+    if (error && error != errc::replica_stopped) {
+        log(LogLevel::warning, "replica_snapshot_failed why=" + quoted(text.empty() ? error.message() : text));
+    }
+    if (!operation) return;
+    operation->error = error;
+    operation->result = {newest_snapshot_, std::move(text)};
+    operation->wake();
+}
+
+void ReplicaState::end_service() {
+    try {
+        service_.on_stop();
+    } catch (const std::exception& exception) {
+        log(LogLevel::error, "replica_service_threw in=on_stop text=" + quoted(exception.what()));
+    }
+    Woken woken;
+    const Lock lock(mutex_);
+    stopped_ = true;
+    woken.add(stop_waits_.take_all());
+}
+
+}  // namespace cluster::detail
