@@ -6,6 +6,7 @@ and all replicas have the same state.
 """
 import collections
 import os
+import random
 import shutil
 import signal
 import time
@@ -356,3 +357,61 @@ def replica_link_reset(here):
     if group.leader() != leader:
         raise Failure("another one leads")
     group.holds()
+
+@claim("a leader that leaves hands over first, and the others hardly notice", REPLICAS)
+def replica_leader_leaves(here):
+    group = Group(here)
+    group.load()
+    leader = group.leader()
+    at = time.monotonic_ns()
+    group.now.pop(leader.name)
+    leader.leave()
+    if leader.process.returncode:
+        raise Failure(f"it ended with {leader.process.returncode}")
+    pause(1)
+    group.gap(at, group.others(), KILLED)
+    group.start(leader.name).load()
+    pause(1)
+    group.leader()
+    group.holds()
+
+@claim("replicas are killed, stopped, cut off or reset, one after the other, again and again, while snapshots are "
+       "taken: nothing is lost, nothing comes twice", REPLICAS + "+long")
+def replica_storm(here):
+    seed = int(os.environ.get("CLUSTER_FAULTS_SEED", time.time_ns() % 1_000_000))
+    print(f"CLUSTER_FAULTS_SEED={seed}")
+    chance = random.Random(seed)
+    group = Group(here, snapshot_every=65536, **({"freeze": 1} if chance.random() < 0.5 else {}))
+    group.load(rate=300, timeout=5000)
+    end = time.monotonic() + float(os.environ.get("CLUSTER_FAULTS_SECONDS", 30))
+    counts = collections.Counter()
+    while time.monotonic() < end:
+        victim = group.now[chance.choice(NAMES)]
+        what = chance.choice(("kill", "kill all", "stop", "drop", "deaf", "mute", "reset", "leave"))
+        counts[what] += 1
+        if what in ("kill", "leave", "kill all"):
+            victims = list(group.now.values()) if what == "kill all" else [victim]
+            for each in victims:
+                if what != "leave":
+                    group.kill(each)
+                else:
+                    group.now.pop(each.name)
+                    each.leave()
+            pause(chance.uniform(0, 2 if what != "kill all" else 0))
+            for each in victims:
+                group.start(each.name).load(rate=300, timeout=5000)
+        elif what == "stop":
+            victim.signal(signal.SIGSTOP)
+            pause(chance.uniform(0, 3))
+            victim.signal(signal.SIGCONT)
+        elif what == "reset":
+            victim.host.reset()
+        else:
+            victim.host.drop(inbound=what != "mute", outbound=what != "deaf")
+            pause(chance.uniform(0, 3))
+            victim.host.heal()
+        pause(chance.uniform(0, 1.5))
+    print(", ".join(f"{count} times {what}" for what, count in counts.items()))
+    group.leader(60)
+    pause(1)
+    group.holds(seconds=60)
