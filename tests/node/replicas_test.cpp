@@ -162,6 +162,7 @@ TEST_CASE("replicas: one that was removed is told nothing any more, and the othe
     ann->replicas()->remove(*goes);
     CHECK(bob.say(ann, "text") == errc{});
     CHECK(stays->next() == said(bob, "text"));
+    CHECK(goes.use_count() == 1);
     // Removed before it was told of anybody.
     const auto unseen = std::make_shared<Witness>();
     const std::weak_ptr<Witness> alive = unseen;
@@ -334,6 +335,16 @@ TEST_CASE("replicas: one that is added while the node leaves hears that it has l
     CHECK_FALSE(replicas->add(late));
 }
 
+TEST_CASE("replicas: one that was removed before it was introduced is let go") {
+    const auto loop = std::make_shared<net::Loop>();
+    const auto replicas = std::make_shared<detail::NodeReplicas>(loop);
+    const auto hasty = std::make_shared<Witness>();
+    CHECK(replicas->add(hasty));
+    replicas->remove(*hasty);
+    loop->io().poll();
+    CHECK(hasty.use_count() == 1);
+}
+
 TEST_CASE("replicas: one that another removes while both are told is not told any more") {
     const auto loop = std::make_shared<net::Loop>();
     const auto replicas = std::make_shared<detail::NodeReplicas>(loop);
@@ -353,6 +364,5 @@ TEST_CASE("replicas: one that another removes while both are told is not told an
     replicas->peer_added({});
     replicas->end();
     CHECK(all_of(*second).empty());
-    loop->io().poll();
     CHECK(second.use_count() == 1);
 }
