@@ -202,8 +202,10 @@ std::error_code ReplicaState::start_submit(Payload& message, std::chrono::nanose
 
 Message ReplicaState::submit(Payload& message, std::chrono::nanoseconds timeout, std::error_code& error) {
     return wait_for_result<RequestOperation>(error, [&](const auto& operation) {
-        operation->error = start_submit(message, timeout, operation);
-        if (operation->error) operation->wake();
+        const std::error_code refused = start_submit(message, timeout, operation);
+        if (!refused) return;
+        operation->error = refused;
+        operation->wake();
     });
 }
 
