@@ -154,6 +154,7 @@ TEST_CASE("replica: when the leader's node is gone, another one leads long befor
     Voter& first = group.leader();
     first.replica->submit("one", patience);
     first.node->close();  // its replica is not asked
+    first.replica->wait_until_stopped();
     CHECK(first.service->ended == 1);
     CHECK(first.replica->status().error == errc::closed);
     first.replica.reset();
