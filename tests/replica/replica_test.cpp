@@ -474,7 +474,7 @@ TEST_CASE("replica: its status is told at once, and when it changes") {
     for (const auto& each : status.voters) CHECK(each.in_view);
 }
 
-TEST_CASE("replica: who has lost its directory does not vote, and says so; the others go on") {
+TEST_CASE("replica: who has lost its directory does not vote and says so, while the others go on") {
     Group group({"ann", "bob", "eve"});
     group.start();
     group.leader().replica->submit("one", patience);
