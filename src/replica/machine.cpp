@@ -115,6 +115,7 @@ void Machine::came(const PeerId& peer, const std::string& name, Time now) {
     now_ = now;
     if (halted_) return;
     peers_[peer] = {name, std::nullopt};
+    look_who_is_met();
     introduce(peer, {});
 }
 
@@ -124,8 +125,9 @@ void Machine::went(const PeerId& peer, Time now) {
     if (found == peers_.end()) return;
     const auto disk = found->second.disk;
     peers_.erase(found);
-    if (!disk || !is_at(*disk, peer)) return;
-    where_.erase(*disk);
+    if (disk && is_at(*disk, peer)) where_.erase(*disk);
+    look_who_is_met();
+    if (!disk || where_.contains(*disk)) return;
     emit(StatusMayDiffer{});
     if (halted_) return;
     founding_.gone(*disk);
@@ -151,6 +153,7 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
         found->second.disk = other.disk;
         where_[other.disk] = from;
         names_[other.disk] = other.name;
+        look_who_is_met();
         if (moved) {
             emit(StatusMayDiffer{});
             // What was told to it before is lost.
@@ -163,15 +166,15 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
     take_founding(now);
 }
 
-/// Whether all that take part are known, or there is nobody who might be one of them.
-bool Machine::all_met() const {
-    if (!founding_.founded() || !raft_) return false;
+/// Looks whether all that take part are known, or there is nobody who might be one of them.
+void Machine::look_who_is_met() {
+    const auto introduced = [](const auto& each) { return each.second.disk.has_value(); };
+    all_met_ = raft_.has_value();
+    if (!all_met_ || std::all_of(peers_.begin(), peers_.end(), introduced)) return;
     const auto members = raft_->configuration().members();
-    const bool all = std::all_of(members.begin(), members.end(), [this](const DiskId& each) {
+    all_met_ = std::all_of(members.begin(), members.end(), [this](const DiskId& each) {
         return each == options_.raft.self || where_.contains(each);
     });
-    return all ||
-           std::all_of(peers_.begin(), peers_.end(), [](const auto& each) { return each.second.disk.has_value(); });
 }
 
 // Founding.
@@ -215,6 +218,7 @@ void Machine::begin(const GroupId& group, const Configuration& configuration, Ti
         return halt(errc::directory_damaged, broken.what(), now);
     }
     log(LogLevel::info, "replica_begins position=" + std::to_string(raft_->log().last().index));
+    look_who_is_met();
     // Maybe nobody leads yet: who asks first need not wait for a time-out. If somebody does, the others say so.
     raft_->gone({}, moment(now));
     emit(StatusMayDiffer{});
@@ -543,7 +547,7 @@ ReplicaStatus Machine::status() const {
 
 Time Machine::deadline() const {
     if (halted_) return submissions_.deadline();
-    Time next = std::min(submissions_.deadline(), all_met() ? never : remind_at_);
+    Time next = std::min(submissions_.deadline(), all_met_ ? never : remind_at_);
     if (!raft_) return next;
     next = std::min(next, raft_->deadline());
     const bool passes =
@@ -556,7 +560,7 @@ void Machine::tick(Time now) {
     expire(now);
     if (halted_) return;
     if (raft_ && raft_->deadline() <= now) raft_->tick(moment(now));
-    if (remind_at_ > now || all_met()) return;
+    if (remind_at_ > now || all_met_) return;
     remind_at_ = now + reminder;
     ++reminders_;
     for (const auto& [peer, other] : peers_) {

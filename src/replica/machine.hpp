@@ -150,7 +150,7 @@ private:
     void take_founding(Time now);
     void begin(const consensus::GroupId& group, const consensus::Configuration& configuration, Time now);
     void report_hindrance();
-    bool all_met() const;
+    void look_who_is_met();
     void on(const PeerId& from, wire::FoundingMessage&& message, Time now);
     void on(const PeerId& from, wire::RaftMessage&& message, Time now);
     void on(const PeerId& from, wire::SubmitMessage&& message, Time now);
@@ -179,6 +179,7 @@ private:
     consensus::Origins origins_;
     consensus::StatusChanged role_;
     bool has_room_ = true;  ///< the last proposal here was not refused
+    bool all_met_ = false;  ///< nobody needs to be asked who it is
     Time remind_at_;
     int reminders_ = 0;
     consensus::Hindrance reported_;

@@ -154,6 +154,7 @@ TEST_CASE("replica: when the leader's node is gone, another one leads long befor
     Voter& first = group.leader();
     first.replica->submit("one", patience);
     first.node->close();  // its replica is not asked
+    first.replica->wait_until_stopped();
     CHECK(first.service->ended == 1);
     CHECK(first.replica->status().error == errc::closed);
     first.replica.reset();
@@ -473,7 +474,7 @@ TEST_CASE("replica: its status is told at once, and when it changes") {
     for (const auto& each : status.voters) CHECK(each.in_view);
 }
 
-TEST_CASE("replica: who has lost its directory does not vote, and says so; the others go on") {
+TEST_CASE("replica: who has lost its directory does not vote and says so, while the others go on") {
     Group group({"ann", "bob", "eve"});
     group.start();
     group.leader().replica->submit("one", patience);
