@@ -273,8 +273,8 @@ private:
 
 std::string text_of(const ReplicaStatus& status) {
     std::ostringstream text;
-    text << "{\"role\":\"" << to_string(status.role) << "\",\"term\":" << status.term << ",\"leader\":\"" << status.leader
-         << "\",\"appended\":" << status.appended << ",\"durable\":" << status.durable
+    text << "{\"role\":\"" << to_string(status.role) << "\",\"term\":" << status.term << ",\"leader\":\""
+         << status.leader << "\",\"appended\":" << status.appended << ",\"durable\":" << status.durable
          << ",\"committed\":" << status.committed << ",\"applied\":" << status.applied
          << ",\"snapshot\":" << status.snapshot << ",\"founded\":" << (status.founded ? "true" : "false")
          << ",\"stopped\":" << (status.stopped ? "true" : "false") << ",\"error\":" << status.error.value()
