@@ -332,9 +332,10 @@ void Machine::pass_on(Time now) {
 }
 
 void Machine::expire(Time now) {
-    const bool led = raft_ && raft_->leader();
+    const bool leads = raft_ && raft_->role() == consensus::Role::leader;
+    const bool full = leads ? !has_room_ : raft_ && raft_->leader() && submissions_.held_up();
     for (const Submissions::Expired& each : submissions_.expire(now)) {
-        emit(SubmitFailed{each.number, each.passed_on ? errc::timed_out : led ? errc::overloaded : errc::no_leader});
+        emit(SubmitFailed{each.number, each.passed_on ? errc::timed_out : full ? errc::overloaded : errc::no_leader});
     }
 }
 
