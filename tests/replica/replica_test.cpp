@@ -90,6 +90,20 @@ TEST_CASE("replica: without the other voters there is no group, and the status a
     CHECK(ann.lines.wait_for("replica_waits why="));
 }
 
+TEST_CASE("replica: when nobody leads for long, the log says why, and then who leads again") {
+    Group group({"ann", "bob", "eve"});
+    group.start();
+    Voter& left = group.follower();
+    for (const auto& each : group.members) {
+        if (each.get() != &left) each->stop();
+    }
+    CHECK(left.lines.wait_for("replica_without_leader why=\"no majority of the voters is in view"));
+    for (const auto& each : group.members) {
+        if (each.get() != &left) each->start(group.seeds());
+    }
+    CHECK(left.lines.wait_for(" term="));
+}
+
 TEST_CASE("replica: voters with different lists found no group, and say whose list differs") {
     Group group({"ann", "bob"});
     group[1].options.voters = {"ann", "bob", "eve"};
