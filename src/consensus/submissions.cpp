@@ -44,7 +44,8 @@ void Submissions::wait_again(std::uint64_t number, Item& item) {
 }
 
 void Submissions::applied(Term term, Time now) {
-    if (waiting_.size() == items_.size()) return;
+    // Nobody can have got one from then on in an earlier term.
+    if (std::exchange(applied_, term) == term) return;
     for (auto& [number, item] : items_) {
         if (item.term != 0 && item.term < term) wait_again(number, item);
     }

@@ -105,6 +105,7 @@ private:
     Items items_;
     std::set<std::uint64_t> waiting_;
     std::set<std::pair<Time, std::uint64_t>> deadlines_;
+    Term applied_ = 0;  ///< of the last entry that was applied
 
     // What the leader of `term_` gets.
     Term term_ = 0;

@@ -172,9 +172,8 @@ void Machine::look_who_is_met() {
     all_met_ = raft_.has_value();
     if (!all_met_ || std::all_of(peers_.begin(), peers_.end(), introduced)) return;
     const auto members = raft_->configuration().members();
-    all_met_ = std::all_of(members.begin(), members.end(), [this](const DiskId& each) {
-        return each == options_.raft.self || where_.contains(each);
-    });
+    all_met_ = std::all_of(members.begin(), members.end(),
+                           [this](const DiskId& each) { return each == options_.raft.self || where_.contains(each); });
 }
 
 // Founding.
