@@ -316,7 +316,7 @@ def replica_directory_lost(here):
     pause(0.5)
     group.holds(among=[leader, other])
 
-@claim("a replica whose disk is full stops and says so, and the others go on", REPLICAS)
+@claim("a replica whose disk is full stops and says so, the others go on, and with more room it returns", REPLICAS)
 def replica_disk_full(here):
     group = Group(here, small="b")
     group.load(rate=50, size=100_000)
@@ -334,7 +334,11 @@ def replica_disk_full(here):
     pause(2)
     group.gap(at, others, SILENT)
     group.leader(among=others)
-    group.holds(among=others)
+    group.kill(full)
+    command("mount", "-o", "remount,size=200m", group.folder("b"))
+    group.start("b").load()
+    group.leader()
+    group.holds()
 
 @claim("links between the leader and a follower that are reset again and again lose nothing, and the leader stays",
        REPLICAS)
