@@ -163,6 +163,7 @@ public:
     Load run(std::size_t outstanding, double seconds) {
         std::vector<double> times;
         std::deque<Clock::time_point> begun;
+        const double used = processor();
         const auto begin = Clock::now();
         std::vector<std::byte> batch(outstanding * message_size);
         for (;;) {
@@ -177,10 +178,24 @@ public:
                 begun.pop_front();
             }
         }
-        return Load::of(times, seconds_since(begin));
+        Load load = Load::of(times, seconds_since(begin));
+        load.cpu = (processor() - used) * 1e6 / static_cast<double>(times.size());
+        return load;
     }
 
 private:
+    /// What the three have used, in seconds. Each has one thread.
+    double processor() const {
+        double sum = 0;
+        for (const Child* each : {&leader_, &followers_[0], &followers_[1]}) {
+            std::ifstream file("/proc/" + std::to_string(each->id()) + "/schedstat");
+            double nanoseconds = 0;
+            if (!(file >> nanoseconds)) fail("the time of a process cannot be read");
+            sum += nanoseconds * 1e-9;
+        }
+        return sum;
+    }
+
     std::array<Child, 2> followers_{Child("floor-follower"), Child("floor-follower")};
     std::array<std::string, 2> ports_;
     Child leader_{"floor-leader"};

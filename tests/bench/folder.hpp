@@ -85,6 +85,7 @@ struct Load {
     double rate = 0;  ///< per second
     double p50 = 0;   ///< in microseconds
     double p99 = 0;
+    double cpu = 0;  ///< of all processes but the client's, in microseconds for each
 
     /// Of times in microseconds, which are sorted on the way.
     static Load of(std::vector<double>& times, double seconds) {
@@ -93,7 +94,7 @@ struct Load {
         const auto at = [&](double part) {
             return times[static_cast<std::size_t>(part * static_cast<double>(times.size() - 1))];
         };
-        return {static_cast<double>(times.size()) / seconds, at(0.5), at(0.99)};
+        return {static_cast<double>(times.size()) / seconds, at(0.5), at(0.99), 0};
     }
     static Load parse(const std::string& line) {
         Load load;
@@ -107,11 +108,12 @@ struct Load {
 
 /// The same, round after round.
 struct Loads {
-    Series rate, p50, p99;
+    Series rate, p50, p99, cpu;
     void add(const Load& load) {
         rate.add(load.rate);
         p50.add(load.p50);
         p99.add(load.p99);
+        cpu.add(load.cpu);
     }
 };
 

@@ -86,7 +86,11 @@ Load run_way(const Way& way, Group& group, double seconds) {
     bench::restart_time_limit();
     Voter& leader = group.settled();
     Voter& voter = way.of_leader ? leader : group.follower();
-    return Load::parse(voter.ask(way.command + " 256 " + std::to_string(seconds)));
+    const auto before = group.processor();
+    Load load = Load::parse(voter.ask(way.command + " 256 " + std::to_string(seconds)));
+    const auto after = group.processor();
+    for (std::size_t i = 0; i < before.size(); ++i) load.cpu += (after[i] - before[i]) * 1e6 / (load.rate * seconds);
+    return load;
 }
 
 void print_serial(const Way& way, const Loads& loads, const Loads& floor) {
@@ -106,8 +110,10 @@ void print_rate(const Way& way, const Loads& loads, const Loads& floor) {
     if (way.slowest != 0) bar += ", ≤ " + number(way.slowest) + " ms";
     print(way.what + ", rate and p50 / p99", "/s", loads.rate,
           number(rate) + "/s, " + number(milliseconds) + " / " + number(loads.p99.median() / 1000) + " ms, ratio " +
-              number(rate / floor.rate.median()),
-          number(floor.rate.median()) + "/s, " + number(floor.p50.median() / 1000) + " ms",
+              number(rate / floor.rate.median()) + ", processor of all three " + number(loads.cpu.median()) +
+              " µs each",
+          number(floor.rate.median()) + "/s, " + number(floor.p50.median() / 1000) + " ms, processor " +
+              number(floor.cpu.median()) + " µs",
           Bar{bar, rate >= way.least && (way.slowest == 0 || milliseconds <= way.slowest)});
 }
 
@@ -277,15 +283,10 @@ void measure_idle(const bench::Folder& folder, const Extent& extent) {
     bench::restart_time_limit();
     group.settled();
     bench::pause(3s);
-    const auto ask = [&] {
-        std::vector<double> used;
-        for (Voter& each : group.voters()) used.push_back(std::stod(each.ask("cpu")));
-        return used;
-    };
-    const auto before = ask();
+    const auto before = group.processor();
     const auto begin = bench::Clock::now();
     bench::pause(std::chrono::milliseconds(static_cast<int>(extent.idle * 1000)));
-    const auto after = ask();
+    const auto after = group.processor();
     const double passed = bench::seconds_since(begin);
     Series percent;
     for (std::size_t i = 0; i < before.size(); ++i) percent.add((after[i] - before[i]) / passed * 100);

@@ -398,6 +398,12 @@ public:
         return &voters_.front() == &leader ? voters_.back() : voters_.front();
     }
     std::vector<Voter>& voters() { return voters_; }
+    /// What each has used, in seconds.
+    std::vector<double> processor() {
+        std::vector<double> used;
+        for (Voter& each : voters_) used.push_back(std::stod(each.ask("cpu")));
+        return used;
+    }
 
     /// How many warnings and errors the nodes have written.
     std::map<std::string, std::size_t> complaints() const {
