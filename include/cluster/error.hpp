@@ -59,8 +59,9 @@ enum class errc {
     /// The message is longer than `max_message`, ours or that of a receiver. For a request or a reply the limit is
     /// 8 bytes less. Nothing was queued for anyone.
     message_too_large,
-    /// The call would have to wait, and it was made on the I/O thread of a `Runtime`. Waiting there would stop all its
-    /// nodes. Nothing was changed. Call it from a thread of your own or from a callback.
+    /// The call would have to wait, and it was made on the I/O thread of a `Runtime`, or inside of a `Service`. Waiting
+    /// there would stop all nodes of the runtime, or that replica. Nothing was changed. Call it from a thread of your
+    /// own or from a callback.
     would_block,
     /// The node has been closed. Nothing was changed, with two exceptions: `enroll` and `withdraw` with
     /// `seen_by::all_peers`, and a `request` that waited for its reply, may have been done before that.
@@ -123,8 +124,8 @@ enum class errc {
     directory_in_use,
     /// The directory belongs to another group or to another node. Nothing was changed.
     wrong_directory,
-    /// Something that was on disk is not there any more, so this replica may have forgotten what it had promised. Nothing
-    /// was changed.
+    /// Something that was on disk is not there any more. So this replica may have forgotten what it had promised.
+    /// Nothing was changed.
     directory_damaged,
     /// The disk is full, read-only, or failed. The replica has stopped, or was not started.
     storage_failed,

@@ -147,12 +147,14 @@ struct CLUSTER_EXPORT Options {
     ///   stops within one for two heartbeats, another may begin. What it has sent stays until the message ends or
     ///   `resume_for` is over.
     /// - Replies do not count. Of each peer, one reply that is waited for and comes in parts is kept until it is whole.
+    ///   Nor does what replicas say to each other, of which one message of each peer may be kept in the same way.
     std::size_t inbox_bytes = std::size_t{64} << 20;
     /// Messages accepted for one peer and not yet acknowledged. Replies may take as much again. At least `max_message`
-    /// plus 64 KiB for headers. No more than this is in flight to a peer, so a small value limits speed.
+    /// plus 64 KiB for headers. No more than this is in flight to a peer, so a small value limits speed. What replicas
+    /// say to each other may also take as much again, and at least 4 MiB.
     std::size_t outbox_bytes = std::size_t{32} << 20;
-    /// The same over all peers. A message to several peers counts once. Replies may take `outbox_bytes` more. At least
-    /// `outbox_bytes`.
+    /// The same over all peers. A message to several peers counts once. Replies may take `outbox_bytes` more. What
+    /// replicas say to each other does not count. At least `outbox_bytes`.
     std::size_t total_outbox_bytes = std::size_t{256} << 20;
     /// The longest message, in either direction; 64 KiB to 512 MiB. Every peer learns it.
     std::size_t max_message = std::size_t{16} << 20;

@@ -35,8 +35,8 @@ enum class Durability : std::uint8_t {
     os_buffers,  ///< when the system has taken it: it survives the end of the process, not that of the machine
 };
 
-/// How a replica behaves. A plain value: fill in what matters, leave the rest. `Replica` checks it as a whole, and throws
-/// `errc::invalid_options` with a text that names what is wrong.
+/// How a replica behaves. A plain value: fill in what matters, leave the rest. `Replica` checks it as a whole, and
+/// throws `errc::invalid_options` with a text that names what is wrong.
 struct ReplicaOptions {
     /// Where this replica keeps its log and its snapshots, on a local disk. It is made if it is not there; its parent
     /// must be. It belongs to this group and this node for ever: keep it, and give each replica one of its own.
@@ -103,8 +103,8 @@ struct ReplicaStatus {
 /// `Service`, a call that would have to wait fails with `errc::would_block`. Functions with a `std::error_code&` do not
 /// throw; the others throw `std::system_error`.
 ///
-/// The node should live longer. If it closes first, the replica stops with `errc::closed`. The service must live longer.
-/// The destructor closes; it must not run inside of the service.
+/// The node should live longer. If it closes first, the replica stops with `errc::closed`. The service must live
+/// longer. The destructor closes; it must not run inside of the service.
 class CLUSTER_EXPORT Replica {
 public:
     /// Opens the directory and begins. It may take a while until somebody leads: see `wait_for_leader`.
@@ -137,8 +137,8 @@ public:
                 std::function<void(std::error_code, const Message&)> handler);
 
     ReplicaStatus status() const;
-    /// Called with the status at once, and after each change of its role, its term, its leader, or why there is none. On
-    /// the callback thread of the node's runtime. Changes that come together are reported once.
+    /// Called with the status at once, and after each change of its role, its term, its leader, or why there is none.
+    /// On the callback thread of the node's runtime. Changes that come together are reported once.
     Subscription on_status(std::function<void(const ReplicaStatus&)> callback);
     /// Waits until somebody leads, or this replica has stopped. Whether somebody does.
     bool wait_for_leader(std::chrono::nanoseconds timeout) const;
@@ -156,9 +156,9 @@ public:
     void transfer(std::string_view to = {});
     void transfer(std::string_view to, std::error_code& error);
 
-    /// If this replica leads, it hands over first, for at most one election timeout. Then the service is called no more,
-    /// and the directory is free. The node lives on. Further calls do nothing. On an I/O thread, and inside of the
-    /// service, it only begins.
+    /// If this replica leads, it hands over first, for at most one election timeout. Then the service is called no
+    /// more, and the directory is free. The node lives on. Further calls do nothing. On an I/O thread, and inside of
+    /// the service, it only begins.
     void close();
 
 private:

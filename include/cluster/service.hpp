@@ -127,8 +127,8 @@ public:
     /// A message that a majority has on disk. `message` is valid during the call.
     virtual void on_message(Context& context, std::span<const std::byte> message) = 0;
 
-    /// Writes the whole state. Without snapshots the log grows for ever, and a restart repeats all of it. What this does
-    /// by default is to throw `errc::unsupported`, which says that the service has no snapshots.
+    /// Writes the whole state. Without snapshots the log grows for ever, and a restart repeats all of it. What this
+    /// does by default is to throw `errc::unsupported`, which says that the service has no snapshots.
     virtual void save(SnapshotWriter& out) const;
     /// Takes over a state that `save` has written. What was there before is replaced.
     virtual void load(SnapshotReader& in);

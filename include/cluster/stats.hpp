@@ -17,7 +17,7 @@ struct PeerStats {
     std::uint64_t outbox_bytes = 0;
     /// Gauge: bytes received from this peer that the application has not taken yet.
     std::uint64_t inbox_bytes = 0;
-    /// Bytes of user data, frame headers included.
+    /// Bytes of messages, frame headers included. What replicas say to each other is among them.
     std::uint64_t bytes_sent = 0;
     std::uint64_t bytes_received = 0;
     /// How often its session was attached to a link: 1 plus the number of resumptions.
@@ -66,7 +66,8 @@ struct Stats {
     std::uint64_t refusals_received = 0;
     /// Handlers of the application that threw.
     std::uint64_t handler_exceptions = 0;
-    /// Gauges: memory held by messages not yet acknowledged, and by messages not yet taken.
+    /// Gauges: memory held by messages not yet acknowledged, and by messages not yet taken. The first includes what
+    /// replicas say to each other, though no number of messages does.
     std::uint64_t outbox_bytes = 0;
     std::uint64_t inbox_bytes = 0;
     /// By peer in view, sorted by id.

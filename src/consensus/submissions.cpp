@@ -31,7 +31,7 @@ void Submissions::shorten(Time now) {
         const auto found = items_.find(passed_on_.front());
         if (found != items_.end() && found->second.term == term_) return;
         passed_on_.pop_front();
-        ++base_;
+        sent_ = std::max(sent_, ++base_);
         moved_ = now;
     }
 }
@@ -107,7 +107,6 @@ std::optional<Submit> Submissions::next(Term term, Time now) {
         waiting_.erase(waiting_.begin());
     }
     if (passed_on_.empty()) return std::nullopt;
-    sent_ = std::max(sent_, base_);
     if (sent_ == end() && now >= moved_ + patience_) {
         sent_ = base_;
         moved_ = now;

@@ -17,9 +17,9 @@
 namespace cluster::consensus {
 
 // How a command comes into the log once, or not at all, from any replica. Whoever has one passes it on to the leader of
-// a term, numbered anew for each term. The leader takes the numbers in their order, each once. So what a broken link has
-// lost may be sent again. When a replica has applied an entry of a later term, all that the former leader took is either
-// applied here, or can never be: then, and only then, it is passed on to the next leader.
+// a term, numbered anew for each term. The leader takes the numbers in their order, each once. So what a broken link
+// has lost may be sent again. When a replica has applied an entry of a later term, all that the former leader took is
+// either applied here, or can never be: then, and only then, it is passed on to the next leader.
 
 /// "Put these into the log." They are numbered from `first` on.
 struct Submit {
@@ -106,12 +106,12 @@ private:
 
     // What the leader of `term_` gets.
     Term term_ = 0;
-    std::uint64_t base_ = 0;               ///< the number of the first of `passed_on_` there
-    std::deque<std::uint64_t> passed_on_;  ///< the first one is in `items_`
-    std::size_t bytes_ = 0;                ///< of all that the leader of `term_` may have
-    std::uint64_t sent_ = 0;               ///< up to there, as it is numbered there
-    Time not_before_{};                    ///< nothing is sent
-    Time moved_{};                         ///< when something of it was sent first, or applied
+    std::uint64_t base_ = 0;                 ///< the number of the first of `passed_on_` there
+    std::deque<std::uint64_t> passed_on_;    ///< the first one is in `items_`
+    std::size_t bytes_ = 0;                  ///< of all that the leader of `term_` may have
+    std::uint64_t sent_ = 0;                 ///< up to there, as it is numbered there
+    Time not_before_{};                      ///< nothing is sent
+    Time moved_{};                           ///< when something of it was sent first, or applied
     std::optional<std::uint64_t> answered_;  ///< the last answer; the same one again is no news for a while
 };
 

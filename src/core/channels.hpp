@@ -35,6 +35,7 @@ struct ChannelRow {
     /// - No number of messages contains them, and nobody is told if they are given up.
     /// - Nobody waits for them, nor for room for them. A node that leaves does not wait for their acknowledgement.
     /// - They take nothing of `total_outbox_bytes`. Each outbox of them may hold `outbox_bytes` and at least `window`.
+    /// - Of each peer one unfinished message is kept, of at most `max_message`, whether anybody receives it or not.
     bool counted = true;
 };
 

@@ -24,8 +24,8 @@ public:
     virtual void came(const Peer& peer) = 0;
     /// It is not any more.
     virtual void went(const Peer& peer, RemovalReason reason) = 0;
-    /// Whole messages of the replica channel that came together, in their order and not decoded. All that are kept also
-    /// keep the block that they came in. They may be for another group. `from` is in view.
+    /// Whole messages of the replica channel that came together, in their order and not decoded. They may be for
+    /// another group. Who keeps one of them keeps the block that all of them lie in. `from` is in view.
     virtual void received(const PeerId& from, std::span<const Bytes> messages) = 0;
     /// The node has left. Nothing is called after this.
     virtual void node_left() = 0;
@@ -37,7 +37,7 @@ public:
 ///
 /// 1. For each replica, `came` and `went` of one peer alternate, and `received` stands between them. This holds however
 ///    late the replica was added.
-/// 2. Who attaches while this node leaves does not come into view any more, so nothing of it is handed on.
+/// 2. While this node leaves, nobody comes or goes any more. So nothing is handed on of who attaches then.
 class NodeReplicas : public std::enable_shared_from_this<NodeReplicas> {
 public:
     explicit NodeReplicas(std::shared_ptr<net::Loop> loop) : loop_(std::move(loop)) {}

@@ -107,9 +107,9 @@ struct PeerMetric {
 constexpr PeerMetric peer_metrics[] = {
     {"peer_outbox_bytes", Type::gauge, &PeerStats::outbox_bytes, "Bytes accepted for the peer, not yet acknowledged."},
     {"peer_inbox_bytes", Type::gauge, &PeerStats::inbox_bytes, "Bytes received from the peer, not yet taken."},
-    {"peer_sent_bytes", Type::counter, &PeerStats::bytes_sent, "Bytes of user data sent to the peer, with headers."},
+    {"peer_sent_bytes", Type::counter, &PeerStats::bytes_sent, "Bytes of messages sent to the peer, with headers."},
     {"peer_received_bytes", Type::counter, &PeerStats::bytes_received,
-     "Bytes of user data received from the peer, with headers."},
+     "Bytes of messages received from the peer, with headers."},
     {"peer_attachments", Type::counter, &PeerStats::attachments, "How often its session was attached to a link."},
 };
 

@@ -19,8 +19,8 @@ namespace cluster::replica {
 /// What is on disk, for a start. Throws `std::system_error` if it cannot be read.
 consensus::Recovered recover(storage::Directory& directory);
 
-/// What a replica reads and stores beside what its log thread writes: entries that are not in memory any more, pieces of
-/// snapshots for others and from others. Used by one thread. Lives shorter than its directory.
+/// What a replica reads and stores beside what its log thread writes: entries that are not in memory any more, pieces
+/// of snapshots for others and from others. Used by one thread. Lives shorter than its directory.
 class Files {
 public:
     explicit Files(storage::Directory& directory) : directory_(directory) {}

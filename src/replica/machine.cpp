@@ -53,26 +53,28 @@ std::pair<errc, std::string> describe(const Hindrance& hindrance) {
     switch (hindrance.kind) {
         case Kind::none: return {errc::not_founded, "the group is being founded"};
         case Kind::absent:
-            return {errc::not_founded, "these voters have not been met: " + names + "; the group is founded when all are"};
+            return {errc::not_founded,
+                    "these voters have not been met: " + names + "; the group is founded when all are"};
         case Kind::unanswered: return {errc::not_founded, "these voters have not promised to take part: " + names};
         case Kind::other_voters:
-            return {errc::voters_differ, "these voters were started with other lists of voters: " + names +
-                                             "; start all with the same one"};
+            return {errc::voters_differ,
+                    "these voters were started with other lists of voters: " + names + "; start all with the same one"};
         case Kind::two_disks:
-            return {errc::voters_differ, "several replicas run under each of these names: " + names +
-                                             "; give each node a name of its own"};
+            return {errc::voters_differ,
+                    "several replicas run under each of these names: " + names + "; give each node a name of its own"};
         case Kind::other_promise:
             return {errc::voters_differ, "these voters belong to another group of that name: " + names +
                                              "; name another group, or delete their directories if nobody needs it"};
         case Kind::disk_lost:
-            return {errc::not_founded, "these voters have lost the directory with which they had promised to take part: " +
-                                           names + "; put it back, or delete the directories of all voters"};
+            return {errc::not_founded,
+                    "these voters have lost the directory with which they had promised to take part: " + names +
+                        "; put it back, or delete the directories of all voters"};
         case Kind::newcomer:
             return {errc::not_a_member, "the group exists, and this directory does not belong to it, as " + names +
                                             " says; put the former directory back. This replica does not vote"};
         case Kind::twin:
-            return {errc::directory_in_use, "these nodes use a copy of this directory: " + names +
-                                                "; give each replica one of its own"};
+            return {errc::directory_in_use,
+                    "these nodes use a copy of this directory: " + names + "; give each replica one of its own"};
     }
     return {errc::not_founded, {}};
 }
@@ -168,7 +170,8 @@ bool Machine::all_met() const {
     const bool all = std::all_of(members.begin(), members.end(), [this](const DiskId& each) {
         return each == options_.raft.self || where_.contains(each);
     });
-    return all || std::all_of(peers_.begin(), peers_.end(), [](const auto& each) { return each.second.disk.has_value(); });
+    return all ||
+           std::all_of(peers_.begin(), peers_.end(), [](const auto& each) { return each.second.disk.has_value(); });
 }
 
 // Founding.
@@ -176,7 +179,9 @@ bool Machine::all_met() const {
 void Machine::take_founding(Time now) {
     for (auto& effect : founding_.take_effects()) {
         std::visit(Overloaded{
-                       [&](Founding::Keep& keep) { emit(Keep{std::move(keep.promise), keep.founded}); },
+                       [&](Founding::Keep& keep) {
+                           emit(Keep{std::move(keep.promise), keep.founded});
+                       },
                        [&](Founding::Tell& tell) {
                            const auto found = where_.find(tell.to);
                            if (found == where_.end()) return;
@@ -210,6 +215,8 @@ void Machine::begin(const GroupId& group, const Configuration& configuration, Ti
         return halt(errc::directory_damaged, broken.what(), now);
     }
     log(LogLevel::info, "replica_begins position=" + std::to_string(raft_->log().last().index));
+    // Maybe nobody leads yet: who asks first need not wait for a time-out. If somebody does, the others say so.
+    raft_->gone({}, moment(now));
     emit(StatusMayDiffer{});
 }
 
@@ -539,7 +546,8 @@ Time Machine::deadline() const {
     Time next = std::min(submissions_.deadline(), all_met() ? never : remind_at_);
     if (!raft_) return next;
     next = std::min(next, raft_->deadline());
-    const bool passes = !leaving_ && raft_->role() != consensus::Role::leader && raft_->leader() && where_.contains(raft_->leader());
+    const bool passes =
+        !leaving_ && raft_->role() != consensus::Role::leader && raft_->leader() && where_.contains(raft_->leader());
     return passes ? std::min(next, submissions_.due()) : next;
 }
 

@@ -54,9 +54,8 @@ struct Halted {
 };
 
 using Effect = std::variant<consensus::Write, Tell, consensus::Apply, consensus::Load, consensus::Fetch,
-                            consensus::FetchChunk, consensus::StoreChunk, Keep, SubmitFailed,
-                            consensus::TransferEnded, consensus::StatusChanged, StatusMayDiffer, LeadershipLeft, Halted,
-                            LogLine>;
+                            consensus::FetchChunk, consensus::StoreChunk, Keep, SubmitFailed, consensus::TransferEnded,
+                            consensus::StatusChanged, StatusMayDiffer, LeadershipLeft, Halted, LogLine>;
 
 struct MachineOptions {
     std::string group;  ///< its name

@@ -47,8 +47,9 @@ void check(const ReplicaOptions& options, const std::string& node, std::size_t m
     require(options.snapshot_every >= std::size_t{64} << 10 && options.snapshot_every <= std::size_t{1} << 40,
             "snapshot_every must be between 64 KiB and 1 TiB");
     const std::size_t most = std::min(longest_message, max_message - around);
-    require(options.max_message >= 1 && options.max_message <= most,
-            "max_message must be at most " + std::to_string(most) + ": 8 MiB, and 4 KiB less than Options::max_message");
+    require(
+        options.max_message >= 1 && options.max_message <= most,
+        "max_message must be at most " + std::to_string(most) + ": 8 MiB, and 4 KiB less than Options::max_message");
     require(options.max_uncommitted >= std::size_t{1} << 20 && options.max_uncommitted <= std::size_t{1} << 40,
             "max_uncommitted must be between 1 MiB and 1 TiB");
 }

@@ -202,8 +202,10 @@ std::error_code ReplicaState::start_submit(Payload& message, std::chrono::nanose
 
 Message ReplicaState::submit(Payload& message, std::chrono::nanoseconds timeout, std::error_code& error) {
     return wait_for_result<RequestOperation>(error, [&](const auto& operation) {
-        operation->error = start_submit(message, timeout, operation);
-        if (operation->error) operation->wake();
+        const std::error_code refused = start_submit(message, timeout, operation);
+        if (!refused) return;
+        operation->error = refused;
+        operation->wake();
     });
 }
 
@@ -297,24 +299,14 @@ void ReplicaState::carry_out(replica::Machine::Output& output) {
                     }
                 },
                 [&](replica::Tell& each) { tell(each); },
-                [&](consensus::Apply& each) {
-                    serve([this, entries = std::move(each.entries)] { apply(entries); });
-                },
-                [&](consensus::Load& each) {
-                    serve([this, id = std::move(each.snapshot)] { load(id); });
-                },
-                [&](consensus::Fetch& each) {
-                    file_thread_->post([this, each] { fetch(each); });
-                },
-                [&](consensus::FetchChunk& each) {
-                    file_thread_->post([this, each] { fetch_chunk(each); });
-                },
+                [&](consensus::Apply& each) { serve([this, entries = std::move(each.entries)] { apply(entries); }); },
+                [&](consensus::Load& each) { serve([this, id = std::move(each.snapshot)] { load(id); }); },
+                [&](consensus::Fetch& each) { file_thread_->post([this, each] { fetch(each); }); },
+                [&](consensus::FetchChunk& each) { file_thread_->post([this, each] { fetch_chunk(each); }); },
                 [&](consensus::StoreChunk& each) {
                     file_thread_->post([this, stored = std::move(each)] { store_chunk(stored); });
                 },
-                [&](replica::Keep& each) {
-                    file_thread_->post([this, what = std::move(each)] { keep(what); });
-                },
+                [&](replica::Keep& each) { file_thread_->post([this, what = std::move(each)] { keep(what); }); },
                 [&](replica::SubmitFailed& each) { fail_submit(each.number, each.error); },
                 [&](consensus::TransferEnded& each) {
                     Woken woken;
@@ -389,11 +381,8 @@ void ReplicaState::look_at_status() {
         }
         const ReplicaStatus status = self->status();
         for (const auto& each : all) {
-            each->call(
-                [&](std::string_view what) {
-                    self->log(LogLevel::error, "handler_threw text=" + quoted(what));
-                },
-                status);
+            each->call([&](std::string_view what) { self->log(LogLevel::error, "handler_threw text=" + quoted(what)); },
+                       status);
         }
     };
     if (!loop_->call(call)) status_call_pending_ = false;
@@ -474,8 +463,7 @@ void ReplicaState::transfer(const std::string& to, std::error_code& error) {
         const Lock lock(mutex_);
         transfer_waits_.add(operation);
     }
-    const errc refused =
-        runner_->with([&](replica::Machine& machine, Time now) { return machine.transfer(to, now); });
+    const errc refused = runner_->with([&](replica::Machine& machine, Time now) { return machine.transfer(to, now); });
     if (refused != errc{}) {
         Woken woken;
         const Lock lock(mutex_);

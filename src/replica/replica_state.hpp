@@ -140,8 +140,8 @@ private:
     std::atomic<std::uint64_t> last_number_{0};
     std::shared_ptr<HandlerCalls> handler_calls_ = std::make_shared<HandlerCalls>();
 
-    bool look_due_ = false;      ///< of the I/O thread
-    consensus::Role role_{};     ///< of the I/O thread
+    bool look_due_ = false;   ///< of the I/O thread
+    consensus::Role role_{};  ///< of the I/O thread
 
     Mutex mutex_;
     std::unordered_map<std::uint64_t, std::shared_ptr<RequestOperation>> submits_ GUARDED_BY(mutex_);

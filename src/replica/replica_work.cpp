@@ -19,7 +19,8 @@ void ReplicaState::keep(const replica::Keep& keep) {
     storage::IdentityFile& identity = directory_->identity();
     std::error_code error = identity.give(keep.promise);
     if (!error && keep.founded) error = identity.belong_to(keep.promise.group);
-    if (error) return halt(errc::storage_failed, "writing the identity in " + options_.directory + ": " + error.message());
+    if (error)
+        return halt(errc::storage_failed, "writing the identity in " + options_.directory + ": " + error.message());
     runner_->with([](replica::Machine& machine, Time now) { machine.kept(now); });
 }
 
@@ -51,9 +52,8 @@ void ReplicaState::store_chunk(const consensus::StoreChunk& stored) {
         return;
     }
     if (result.complete) newest_snapshot_ = std::max<std::uint64_t>(newest_snapshot_, stored.chunk.snapshot.last.index);
-    runner_->with([&](replica::Machine& machine, Time now) {
-        machine.chunk_stored(stored, result.next, result.complete, now);
-    });
+    runner_->with(
+        [&](replica::Machine& machine, Time now) { machine.chunk_stored(stored, result.next, result.complete, now); });
 }
 
 // The service thread.
@@ -87,7 +87,8 @@ void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
 void ReplicaState::load(const consensus::SnapshotId& id) {
     std::error_code error;
     const auto input = directory_->snapshots().read(id.last, error);
-    if (!input) return halt(errc::storage_failed, "reading a snapshot in " + options_.directory + ": " + error.message());
+    if (!input)
+        return halt(errc::storage_failed, "reading a snapshot in " + options_.directory + ": " + error.message());
     applier_->load(*input);
     runner_->with([&](replica::Machine& machine, Time now) { machine.loaded(applier_->last(), now); });
 }
@@ -97,8 +98,8 @@ void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
     if (ends_) return end_snapshot(operation, errc::replica_stopped, {});
     const consensus::LogId at = applier_->last();
     if (at.index <= newest_snapshot_) return end_snapshot(operation, {}, {});
-    const auto id = runner_->with(
-        [&](replica::Machine& machine, Time) { return machine.snapshot_at(at, applier_->time()); });
+    const auto id =
+        runner_->with([&](replica::Machine& machine, Time) { return machine.snapshot_at(at, applier_->time()); });
     std::shared_ptr<storage::SnapshotOutput> output;
     std::error_code error;
     if (id) {
@@ -114,7 +115,9 @@ void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
     if (!output) {
         // Another one is being written, or has come in part, or is about to take the place of this state.
         if (!operation && id && !error) return;
-        const auto again = [this, operation] { service_thread_->post([this, operation] { take_snapshot(operation); }); };
+        const auto again = [this, operation] {
+            service_thread_->post([this, operation] { take_snapshot(operation); });
+        };
         const auto drop = [this, operation, again] {
             files_->drop_partial();
             if (operation) again();
@@ -138,7 +141,8 @@ void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
         return write_snapshot(
             output, *id, [&](SnapshotWriter&) { throw std::runtime_error(exception.what()); }, operation);
     }
-    write_snapshot(output, *id, [this](SnapshotWriter& out) { service_.save(out); }, operation);
+    write_snapshot(
+        output, *id, [this](SnapshotWriter& out) { service_.save(out); }, operation);
 }
 
 /// On the service thread or the freezer.
@@ -175,7 +179,8 @@ void ReplicaState::write_snapshot(std::shared_ptr<storage::SnapshotOutput> outpu
     const consensus::SnapshotId base = directory_->snapshots().list().front().id;
     runner_->with([&](replica::Machine& machine, Time now) { machine.snapshot_taken(id, base, now); });
     writer_->cut(base.last.index);
-    log(LogLevel::info, "replica_snapshot position=" + std::to_string(id.last.index) + " bytes=" + std::to_string(size));
+    log(LogLevel::info,
+        "replica_snapshot position=" + std::to_string(id.last.index) + " bytes=" + std::to_string(size));
     end_snapshot(operation, {}, {});
 }
 

@@ -17,7 +17,8 @@ inline bool may_wait() noexcept {
 /// Throws `errc::would_block` if this thread may not wait for `what`.
 inline void require_may_wait(const std::string& what) {
     if (may_wait()) return;
-    throw std::system_error(make_error_code(errc::would_block), "waiting for " + what + " on an I/O thread, or inside of a service");
+    throw std::system_error(make_error_code(errc::would_block),
+                            "waiting for " + what + " on an I/O thread, or inside of a service");
 }
 
 }  // namespace cluster::detail

@@ -34,7 +34,8 @@ public:
             case errc::outbox_full: return "an outbox has no room";
             case errc::message_too_large: return "the message is longer than allowed";
             case errc::would_block:
-                return "the call would have to wait on an I/O thread or inside of a service, which must not; call it elsewhere";
+                return "the call would have to wait on an I/O thread or inside of a service, which must not; call it "
+                       "elsewhere";
             case errc::closed: return "the node is closed";
             case errc::cancelled: return "the operation was cancelled";
             case errc::invalid_options: return "the options are wrong or contradict each other";

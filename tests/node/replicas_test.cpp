@@ -1,4 +1,6 @@
 #include "base/block.hpp"
+#include "core/batch.hpp"
+#include "core/frame.hpp"
 #include "net/support.hpp"
 #include "node/node_replicas.hpp"
 #include "node/node_state.hpp"
@@ -6,8 +8,10 @@
 #include <cluster/cluster.hpp>
 #include <doctest/doctest.h>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <memory>
 #include <set>
@@ -61,6 +65,13 @@ public:
 
     Events<std::string> events;
 };
+
+/// What it has been told so far.
+std::vector<std::string> all_of(Witness& witness) {
+    std::vector<std::string> all;
+    while (witness.events.size() != 0) all.push_back(witness.next());
+    return all;
+}
 
 std::shared_ptr<Witness> witness(const Host& host) {
     auto made = std::make_shared<Witness>();
@@ -151,6 +162,7 @@ TEST_CASE("replicas: one that was removed is told nothing any more, and the othe
     ann->replicas()->remove(*goes);
     CHECK(bob.say(ann, "text") == errc{});
     CHECK(stays->next() == said(bob, "text"));
+    CHECK(goes.use_count() == 1);
     // Removed before it was told of anybody.
     const auto unseen = std::make_shared<Witness>();
     const std::weak_ptr<Witness> alive = unseen;
@@ -262,4 +274,95 @@ TEST_CASE("replicas: their messages share the memory that they came in, and keep
         for (int i = 0; i < 1000; ++i) kept.push_back(keeper->events.take().value());
     }
     for (int i = 0; i < 1000; ++i) CHECK(kept[static_cast<std::size_t>(i)].text() == "number " + std::to_string(i));
+}
+
+TEST_CASE("replicas: what comes stands between came and went of its peer, whoever was added when") {
+    const auto loop = std::make_shared<net::Loop>();
+    const auto replicas = std::make_shared<detail::NodeReplicas>(loop);
+    Peer eve;
+    eve.id.bytes.fill(0xee);
+    const std::string id = eve.id.to_string();
+    core::Batch batch;
+    batch.from = eve.id;
+    std::vector<std::byte> frames;
+    for (const std::string_view text : {"one", ""}) {
+        std::array<std::byte, core::FrameHeader::size> header{};
+        core::FrameHeader{static_cast<std::uint32_t>(text.size()), core::FrameKind::data, 0, core::replica_channel}
+            .write(header.data());
+        frames.insert(frames.end(), header.begin(), header.end());
+        const auto bytes = std::as_bytes(std::span(text));
+        frames.insert(frames.end(), bytes.begin(), bytes.end());
+    }
+    batch.block = detail::Block::copy(frames);
+    batch.frames = {batch.block->data(), frames.size()};
+    batch.messages = 2;
+
+    const auto first = std::make_shared<Witness>();
+    CHECK(replicas->add(first));
+    loop->io().poll();
+    replicas->deliver(batch);  // nobody has said that eve is in view
+    replicas->peer_added(eve);
+    const auto late = std::make_shared<Witness>();
+    CHECK(replicas->add(late));
+    replicas->deliver(batch);  // before `late` was introduced
+    loop->io().poll();
+    replicas->deliver(batch);
+    replicas->peer_removed(eve, RemovalReason::failed);
+    replicas->deliver(batch);
+    const auto latest = std::make_shared<Witness>();
+    CHECK(replicas->add(latest));
+    loop->io().poll();
+    replicas->end();
+    CHECK(all_of(*first) == std::vector<std::string>{"came " + id, id + ": one", id + ": ", id + ": one", id + ": ",
+                                                     "went " + id + " failed", "node left"});
+    CHECK(all_of(*late) == std::vector<std::string>{"came " + id, id + ": one", id + ": ", "went " + id + " failed",
+                                                    "node left"});
+    CHECK(all_of(*latest) == std::vector<std::string>{"node left"});
+}
+
+TEST_CASE("replicas: one that is added while the node leaves hears that it has left, and nothing more") {
+    const auto loop = std::make_shared<net::Loop>();
+    const auto replicas = std::make_shared<detail::NodeReplicas>(loop);
+    Peer eve;
+    eve.id.bytes.fill(0xee);
+    replicas->peer_added(eve);
+    const auto late = std::make_shared<Witness>();
+    CHECK(replicas->add(late));
+    replicas->end();
+    loop->io().poll();
+    replicas->peer_removed(eve, RemovalReason::left);
+    CHECK(all_of(*late) == std::vector<std::string>{"node left"});
+    CHECK_FALSE(replicas->add(late));
+}
+
+TEST_CASE("replicas: one that was removed before it was introduced is let go") {
+    const auto loop = std::make_shared<net::Loop>();
+    const auto replicas = std::make_shared<detail::NodeReplicas>(loop);
+    const auto hasty = std::make_shared<Witness>();
+    CHECK(replicas->add(hasty));
+    replicas->remove(*hasty);
+    loop->io().poll();
+    CHECK(hasty.use_count() == 1);
+}
+
+TEST_CASE("replicas: one that another removes while both are told is not told any more") {
+    const auto loop = std::make_shared<net::Loop>();
+    const auto replicas = std::make_shared<detail::NodeReplicas>(loop);
+    const auto second = std::make_shared<Witness>();
+    struct Remover final : detail::ReplicaHost {
+        Remover(detail::NodeReplicas& of, const detail::ReplicaHost& other) : replicas(of), other(other) {}
+        void came(const Peer&) override { replicas.remove(other); }
+        void went(const Peer&, RemovalReason) override {}
+        void received(const PeerId&, std::span<const Bytes>) override {}
+        void node_left() override {}
+        detail::NodeReplicas& replicas;
+        const detail::ReplicaHost& other;
+    };
+    CHECK(replicas->add(std::make_shared<Remover>(*replicas, *second)));
+    CHECK(replicas->add(second));
+    loop->io().poll();
+    replicas->peer_added({});
+    replicas->end();
+    CHECK(all_of(*second).empty());
+    CHECK(second.use_count() == 1);
 }

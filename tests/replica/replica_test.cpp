@@ -2,11 +2,18 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
+#include <future>
+#include <set>
 #include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 using namespace cluster;
 using namespace cluster::replica_support;
 using namespace std::chrono_literals;
+using support::Events;
 
 TEST_CASE("replica: a voter that is alone founds its group, and replies to what it is sent") {
     Group group({"ann"});
@@ -37,6 +44,24 @@ TEST_CASE("replica: three voters keep the same state, whoever a message is submi
     CHECK(group.settles(count));
 }
 
+TEST_CASE("replica: messages of one thread come in their order, and each has its reply, once") {
+    Group group({"ann", "bob", "eve"});
+    group.start();
+    Replica* const submitters[] = {group.leader().replica.get(), group.follower().replica.get()};
+    constexpr int many = 2000;
+    std::uint64_t count = 0;
+    for (Replica* const replica : submitters) {
+        Events<std::string> replies;
+        for (int i = 0; i < many; ++i) {
+            replica->submit(std::to_string(i), patience, [&](std::error_code error, const Message& reply) {
+                replies.put(error ? error.message() : std::string(reply.text()));
+            });
+        }
+        for (int i = 0; i < many; ++i) CHECK(replies.take() == std::to_string(++count) + " " + std::to_string(i));
+    }
+    CHECK(group.settles(count));
+}
+
 TEST_CASE("replica: what was submitted survives the restart of all") {
     Group group({"ann", "bob", "eve"});
     group.start();
@@ -48,4 +73,463 @@ TEST_CASE("replica: what was submitted survives the restart of all") {
     CHECK(group.settles(20));
     CHECK(group[1].service->hash() == hash);
     CHECK(group.follower().replica->submit("more", patience).text() == "21 more");
+}
+
+TEST_CASE("replica: without the other voters there is no group, and the status and a submit say so") {
+    Group group({"ann", "bob", "eve"});
+    Voter& ann = group[0];
+    ann.start({});
+    std::error_code error;
+    ann.replica->submit("early", 100ms, error);
+    CHECK(error == errc::no_leader);
+    const ReplicaStatus status = ann.replica->status();
+    CHECK_FALSE(status.founded);
+    CHECK(status.error == errc::not_founded);
+    CHECK(status.why.find("bob, eve") != std::string::npos);
+    CHECK_FALSE(ann.replica->wait_for_leader(1ms));
+    CHECK(ann.lines.wait_for("replica_waits why="));
+}
+
+TEST_CASE("replica: voters with different lists found no group, and say whose list differs") {
+    Group group({"ann", "bob"});
+    group[1].options.voters = {"ann", "bob", "eve"};
+    group.start();
+    CHECK(group[0].lines.wait_for("replica_waits why=\"these voters were started with other lists of voters: bob"));
+    CHECK(group[0].replica->status().error == errc::voters_differ);
+    CHECK(group[1].lines.wait_for("replica_waits why=\"these voters were started with other lists of voters: ann"));
+}
+
+TEST_CASE("replica: a leader hands over to whom it is told, and submits meanwhile are not lost") {
+    Group group({"ann", "bob", "eve"});
+    group.start();
+    Voter& first = group.leader();
+    Voter& other = group.follower();
+    std::error_code error;
+    other.replica->transfer(first.name, error);
+    CHECK(error == errc::not_leader);
+    first.replica->transfer("nobody", error);
+    CHECK(error == errc::unknown_voter);
+    first.replica->transfer(first.name, error);
+    CHECK(error == errc::unknown_voter);
+    std::promise<void> enough;
+    std::jthread load([&](const std::stop_token& end) {
+        int sent = 0;
+        while (!end.stop_requested()) {
+            first.replica->submit("x" + std::to_string(sent), patience);
+            if (++sent == 10) enough.set_value();
+        }
+    });
+    enough.get_future().wait();
+    first.replica->transfer(other.name);
+    CHECK(group.leader().name == other.name);
+    other.replica->transfer();
+    CHECK(group.leader().name != other.name);
+    load.request_stop();
+    load.join();
+    CHECK(group.settles(first.service->count()));
+    group[0].replica->close();
+    for (const auto& [name, times] : group[0].service->names()) CHECK(times == 1);
+}
+
+TEST_CASE("replica: a leader that closes hands over first") {
+    Group group({"ann", "bob", "eve"});
+    for (const auto& each : group.members) each->options.election_timeout = 30s;
+    group.start();
+    Voter& first = group.leader();
+    first.replica->submit("one", patience);
+    first.replica->close();
+    CHECK(first.replica->status().stopped);
+    CHECK(first.replica->status().error == errc::closed);
+    CHECK(first.service->ended == 1);
+    first.replica.reset();
+    CHECK(group.leader().name != first.name);
+    CHECK(group.follower().replica->submit("two", patience).text() == "2 two");
+}
+
+TEST_CASE("replica: when the leader's node is gone, another one leads long before the time-out") {
+    Group group({"ann", "bob", "eve"});
+    for (const auto& each : group.members) each->options.election_timeout = 60s;
+    for (const auto& each : group.members) each->options.heartbeat = 10s;
+    group.start();
+    Voter& first = group.leader();
+    first.replica->submit("one", patience);
+    first.node->close();  // its replica is not asked
+    CHECK(first.service->ended == 1);
+    CHECK(first.replica->status().error == errc::closed);
+    first.replica.reset();
+    CHECK(group.leader().name != first.name);
+    CHECK(group.follower().replica->submit("two", patience).text() == "2 two");
+}
+
+TEST_CASE("replica: snapshots are taken by themselves, and a restart begins with the newest") {
+    Group group({"ann"});
+    group[0].options.snapshot_every = std::size_t{64} << 10;
+    group.start();
+    Voter& ann = group[0];
+    const std::string much(1000, 'x');
+    for (int i = 0; i < 300; ++i) ann.replica->submit(std::to_string(i % 10) + much, patience);
+    CHECK(ann.service->saved >= 3);
+    CHECK(ann.replica->status().snapshot > 100);
+    const std::uint64_t hash = ann.service->hash();
+    ann.stop();
+    ann.start({});
+    CHECK(group.settles(300));
+    CHECK(ann.service->hash() == hash);
+    CHECK(ann.service->loaded == 1);
+}
+
+TEST_CASE("replica: a snapshot is taken on demand, once for each place") {
+    Group group({"ann"});
+    group.start();
+    Voter& ann = group[0];
+    for (int i = 0; i < 5; ++i) ann.replica->submit(std::to_string(i), patience);
+    const std::uint64_t at = ann.replica->snapshot();
+    CHECK(at == ann.replica->status().applied);
+    CHECK(ann.replica->status().snapshot == at);
+    CHECK(ann.replica->snapshot() == at);
+    CHECK(ann.service->saved == 1);
+}
+
+TEST_CASE("replica: who is far behind gets a snapshot, in pieces, and then the rest") {
+    Group group({"ann", "bob", "eve"});
+    for (const auto& each : group.members) each->options.snapshot_every = std::size_t{256} << 10;
+    group.start();
+    Voter& late = group.follower();
+    late.stop();
+    Voter& leads = group.leader();
+    const std::string much(10000, 'x');
+    std::uint64_t count = 0;
+    for (; count < 200; ++count) leads.replica->submit(std::to_string(count) + much, patience);
+    CHECK(leads.service->saved >= 4);
+    late.start(group.seeds());
+    CHECK(group.settles(count));
+    CHECK(late.service->loaded == 1);
+    CHECK(late.replica->submit("more", patience).text() == "201 more");
+    late.stop();
+    late.start(group.seeds());
+    CHECK(group.settles(count + 1));
+}
+
+namespace {
+
+/// Is written from a copy, as soon as it is told to.
+class Frozen : public Ledger {
+public:
+    std::function<void(SnapshotWriter&)> freeze() const override {
+        return [this, count = count()](SnapshotWriter& out) {
+            frozen.put(count);
+            go.take();
+            out.write(count);
+        };
+    }
+    void load(SnapshotReader& in) override { in.read(restored); }
+    mutable Events<std::uint64_t> frozen;
+    mutable Events<int> go;
+    std::uint64_t restored = 0;
+};
+
+/// Has no snapshots.
+class Plain final : public Service {
+public:
+    void on_message(Context&, std::span<const std::byte>) override {}
+};
+
+/// Calls what it must not.
+class Waiting final : public Service {
+public:
+    void on_message(Context& context, std::span<const std::byte>) override {
+        std::error_code error;
+        replica->submit("again", 1s, error);
+        const bool submits = error != errc::would_block;
+        replica->transfer({}, error);
+        const bool transfers = error != errc::would_block;
+        replica->snapshot(error);
+        const bool takes = error != errc::would_block;
+        context.reply(submits || transfers || takes ? "waits" : "would block");
+    }
+    Replica* replica = nullptr;
+};
+
+template <class S>
+struct Lone {
+    Lone() {
+        options.directory = folder / "ann";
+        options.voters = {"ann"};
+        options.election_timeout = 300ms;
+        Options node_options = support::quick();
+        node_options.name = "ann";
+        node_options.log = lines.sink();
+        node = std::make_unique<Node>(node_options);
+    }
+    Replica& start() {
+        replica = std::make_unique<Replica>(*node, service, options);
+        REQUIRE(replica->wait_for_leader(patience));
+        return *replica;
+    }
+    storage::support::Folder folder;
+    support::Lines lines;
+    S service;
+    ReplicaOptions options;
+    std::unique_ptr<Node> node;
+    std::unique_ptr<Replica> replica;
+};
+
+std::error_code refusal(Node& node, Service& service, const ReplicaOptions& options) {
+    try {
+        const Replica replica(node, service, options);
+    } catch (const std::system_error& error) {
+        return error.code();
+    }
+    return {};
+}
+
+}  // namespace
+
+TEST_CASE("replica: a frozen state is written while messages go on") {
+    Lone<Frozen> lone;
+    Replica& replica = lone.start();
+    replica.submit("one", patience);
+    auto taken = std::async(std::launch::async, [&] { return replica.snapshot(); });
+    CHECK(lone.service.frozen.take() == 1);
+    CHECK(replica.submit("two", patience).text() == "2 two");
+    CHECK(replica.status().snapshot == 0);
+    lone.service.go.put(1);
+    CHECK(taken.get() < replica.status().applied);
+    replica.close();
+    Frozen again;
+    Replica second(*lone.node, again, lone.options);
+    REQUIRE(second.wait_for_leader(patience));
+    CHECK(second.submit("three", patience).text() == "2 three");
+    CHECK(again.restored == 1);
+}
+
+TEST_CASE("replica: a service without snapshots says so, and goes on") {
+    Lone<Plain> lone;
+    lone.options.snapshot_every = std::size_t{64} << 10;
+    Replica& replica = lone.start();
+    replica.submit(std::string(100000, 'x'), patience);
+    CHECK(lone.lines.wait_for("replica_snapshot_failed"));
+    std::error_code error;
+    replica.snapshot(error);
+    CHECK(error == errc::unsupported);
+    replica.submit(std::string(100000, 'x'), patience);
+    CHECK_FALSE(replica.status().error);
+}
+
+TEST_CASE("replica: a service that throws stops its replica, which says why, and a restart meets the same message") {
+    Lone<Ledger> lone;
+    Replica& replica = lone.start();
+    replica.submit("one", patience);
+    std::error_code error;
+    replica.submit("throw", patience, error);
+    CHECK(error == errc::replica_stopped);
+    replica.wait_until_stopped();
+    CHECK(replica.status().stopped);
+    CHECK(replica.status().error == errc::service_failed);
+    CHECK(replica.status().why.find("the ledger refuses") != std::string::npos);
+    CHECK(lone.service.ended == 1);
+    CHECK(lone.lines.wait_for("replica_stopped why="));
+    replica.submit("two", patience, error);
+    CHECK(error == errc::replica_stopped);
+    replica.snapshot(error);
+    CHECK(error == errc::replica_stopped);
+    lone.replica.reset();
+    Ledger again;
+    Replica second(*lone.node, again, lone.options);
+    second.wait_until_stopped();
+    CHECK(second.status().error == errc::service_failed);
+}
+
+TEST_CASE("replica: inside of a service, calls that would wait fail") {
+    Lone<Waiting> lone;
+    lone.service.replica = nullptr;
+    lone.replica = std::make_unique<Replica>(*lone.node, lone.service, lone.options);
+    lone.service.replica = lone.replica.get();
+    CHECK(lone.replica->submit("go", patience).text() == "would block");
+}
+
+TEST_CASE("replica: on an I/O thread, calls that would wait fail, and closing only begins") {
+    Lone<Ledger> lone;
+    Replica& replica = lone.start();
+    Node other(support::quick());
+    Events<std::error_code> errors;
+    other.add(lone.node->address());
+    lone.node->on_message([&](const Message&) {
+        std::error_code error;
+        replica.submit("x", patience, error);
+        errors.put(error);
+        replica.close();
+    });
+    other.send(lone.node->id(), "go");
+    CHECK(errors.take() == errc::would_block);
+    replica.wait_until_stopped();
+    CHECK(replica.status().error == errc::closed);
+}
+
+TEST_CASE("replica: bad options are refused, with the name of the option") {
+    Lone<Ledger> lone;
+    const auto text_of = [&](const auto& change) {
+        ReplicaOptions options = lone.options;
+        change(options);
+        try {
+            const Replica replica(*lone.node, lone.service, options);
+        } catch (const std::system_error& error) {
+            CHECK(error.code() == errc::invalid_options);
+            return std::string(error.what());
+        }
+        return std::string("taken");
+    };
+    const auto names = [](const std::string& text, const std::string& option) {
+        return text.find("ReplicaOptions::" + option) != std::string::npos;
+    };
+    CHECK(names(text_of([](ReplicaOptions& options) { options.directory = ""; }), "directory"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.group = ""; }), "group"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.group = std::string(65, 'x'); }), "group"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.voters = {}; }), "voters"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.voters = {"bob"}; }), "voters"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.voters = {"ann", "ann"}; }), "voters"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.voters = {"ann", ""}; }), "voters"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.appointed_leader = "bob"; }), "appointed_leader"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.election_timeout = 1ms; }), "election_timeout"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.heartbeat = 200ms; }), "heartbeat"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.snapshot_every = 1; }), "snapshot_every"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.max_message = 9 << 20; }), "max_message"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.max_uncommitted = 1; }), "max_uncommitted"));
+}
+
+TEST_CASE("replica: a directory that is not this replica's is refused, and nothing of it is changed") {
+    Lone<Ledger> lone;
+    lone.start().submit("one", patience);
+    Ledger other;
+    CHECK(refusal(*lone.node, other, lone.options) == errc::directory_in_use);
+    lone.replica->close();
+    ReplicaOptions options = lone.options;
+    options.group = "orders";
+    CHECK(refusal(*lone.node, other, options) == errc::wrong_directory);
+    CHECK(lone.lines.wait_for("replica_refused why="));
+    Options node_options = support::quick();
+    node_options.name = "bob";
+    Node bob(node_options);
+    options = lone.options;
+    options.voters = {"ann", "bob"};
+    CHECK(refusal(bob, other, options) == errc::wrong_directory);
+    options = lone.options;
+    options.directory = "/proc/nothing/here";
+    CHECK(refusal(*lone.node, other, options) == errc::storage_failed);
+    std::filesystem::remove(lone.options.directory + "/identity");
+    CHECK(refusal(*lone.node, other, lone.options) == errc::directory_damaged);
+    CHECK(other.started == 0);
+}
+
+TEST_CASE("replica: too long messages are refused, and the longest one is not") {
+    Group group({"ann", "bob", "eve"});
+    group.start();
+    Voter& follower = group.follower();
+    const std::string longest(follower.options.max_message, 'x');
+    std::error_code error;
+    follower.replica->submit(longest + 'x', patience, error);
+    CHECK(error == errc::message_too_large);
+    CHECK((follower.replica->submit(longest, patience).text() == "1 " + longest));
+    CHECK((group.leader().replica->submit(longest, patience).text() == "2 " + longest));
+}
+
+TEST_CASE("replica: a node that closes ends its replica, and all that waits there") {
+    Group group({"ann", "bob"});
+    Voter& ann = group[0];
+    ann.start({});
+    auto waits = std::async(std::launch::async, [&] { return ann.replica->wait_for_leader(patience); });
+    auto stops = std::async(std::launch::async, [&] { ann.replica->wait_until_stopped(); });
+    std::promise<std::error_code> failed;
+    ann.replica->submit("x", patience, [&](std::error_code error, const Message&) { failed.set_value(error); });
+    ann.node->close();
+    CHECK_FALSE(waits.get());
+    stops.get();
+    CHECK(failed.get_future().get() == errc::closed);
+    CHECK(ann.service->ended == 1);
+    Ledger late;
+    CHECK(refusal(*ann.node, late, ann.options) == errc::directory_in_use);
+    ann.replica.reset();
+    CHECK(refusal(*ann.node, late, ann.options) == errc::closed);
+}
+
+TEST_CASE("replica: its status is told at once, and when it changes") {
+    Group group({"ann", "bob", "eve"});
+    for (const auto& each : group.members) each->start({});
+    Events<ReplicaStatus> told;
+    const Subscription subscription = group[0].replica->on_status([&](const auto& status) { told.put(status); });
+    const auto first = told.take();
+    REQUIRE(first);
+    CHECK_FALSE(first->founded);
+    group[1].node->add(group[0].address);
+    group[2].node->add(group[0].address);
+    for (;;) {
+        const auto next = told.take();
+        REQUIRE(next);
+        if (!next->leader.empty()) break;
+    }
+    group.leader();
+    const ReplicaStatus status = group.leader().replica->status();
+    REQUIRE(status.voters.size() == 3);
+    for (const auto& each : status.voters) CHECK(each.in_view);
+}
+
+TEST_CASE("replica: who has lost its directory does not vote, and says so; the others go on") {
+    Group group({"ann", "bob", "eve"});
+    group.start();
+    group.leader().replica->submit("one", patience);
+    Voter& lost = group.follower();
+    lost.stop();
+    std::filesystem::remove_all(lost.options.directory);
+    lost.start(group.seeds());
+    CHECK(lost.lines.wait_for("replica_waits why=\"the group exists, and this directory does not belong to it"));
+    const ReplicaStatus status = lost.replica->status();
+    CHECK(status.error == errc::not_a_member);
+    CHECK_FALSE(status.founded);
+    std::error_code error;
+    lost.replica->submit("x", 10ms, error);
+    CHECK(error == errc::no_leader);
+    const auto other = std::find_if(group.members.begin(), group.members.end(),
+                                    [&](const auto& each) { return each->name != lost.name; });
+    CHECK((*other)->replica->submit("two", patience).text() == "2 two");
+    CHECK(lost.service->count() == 0);
+}
+
+TEST_CASE("replica: groups of different names on the same nodes have nothing to do with each other") {
+    Group first({"ann", "bob", "eve"});
+    first.start();
+    std::vector<std::unique_ptr<Ledger>> services;
+    std::vector<std::unique_ptr<Replica>> replicas;
+    for (const auto& each : first.members) {
+        ReplicaOptions options = each->options;
+        options.group = "audit";
+        options.directory += "-audit";
+        services.push_back(std::make_unique<Ledger>());
+        replicas.push_back(std::make_unique<Replica>(*each->node, *services.back(), options));
+    }
+    for (const auto& each : replicas) REQUIRE(each->wait_for_leader(patience));
+    CHECK(replicas[1]->submit("audit", patience).text() == "1 audit");
+    CHECK(first[0].replica->submit("one", patience).text() == "1 one");
+    CHECK(first.settles(1));
+}
+
+TEST_CASE("replica: only the appointed leader stands for election") {
+    Group group({"ann", "bob", "eve"});
+    for (const auto& each : group.members) each->options.appointed_leader = "eve";
+    group.start();
+    CHECK(group.leader().name == "eve");
+    group[2].replica->transfer("ann");
+    CHECK(group.leader().name == "ann");
+}
+
+TEST_CASE("replica: two voters work while both live") {
+    Group group({"ann", "bob"});
+    group.start();
+    CHECK(group.follower().replica->submit("one", patience).text() == "1 one");
+    Voter& other = group.follower();
+    other.stop();
+    std::error_code error;
+    group[other.name == "ann" ? 1 : 0].replica->submit("two", 50ms, error);
+    CHECK((error == errc::timed_out || error == errc::no_leader));
+    other.start(group.seeds());
+    CHECK(group.leader().replica->submit("three", patience).text().ends_with(" three"));
 }

@@ -143,6 +143,9 @@ bool may_include(const File& file, const Include& include) {
     if (file.in("src/support/")) return value || one_of(target, {"public", "support", "spdlog"});
     if (file.in("src/node/") || file.in("src/membership/"))
         return one_of(target, {"public", "base", "value", "core", "wire", "net", "support", "node", "membership"});
+    if (file.in("src/replica/"))
+        return one_of(target, {"public", "base", "value", "core", "consensus", "wire", "net", "storage", "support",
+                               "node", "replica"});
     return false;  // a file of src in no room
 }
 
