@@ -52,7 +52,8 @@ void print(const std::string& what, const std::string& unit, const Series& value
         .add("placement", "by the system")
         .add("unit", unit)
         .add("median", values.median())
-        .add("worst", values.max())
+        .add("least", values.at(0))
+        .add("greatest", values.max())
         .add("values", values);
     if (!bare.empty()) json.add("bare", bare);
     if (bar) json.add("bar", bar->text).add("met", bar->met);
@@ -213,7 +214,7 @@ void measure_leaves(const bench::Folder& folder, const Extent& extent) {
 // A restart.
 
 void measure_restart(const bench::Folder& folder, const Extent& extent) {
-    Group group(folder, "restart", {"solo"}, true);
+    Group group(folder, "restart", {"solo"}, "filling");
     bench::restart_time_limit();
     Voter& solo = group.settled();
     solo.ask("fill " + std::to_string(extent.filling));
@@ -278,8 +279,10 @@ void measure_memory(const bench::Folder& folder, const Extent& extent) {
     complain(group, {});
 }
 
-void measure_idle(const bench::Folder& folder, const Extent& extent) {
-    Group group(folder, "idle", three);
+/// `bar`: in percent; 0: there is none.
+void measure_rest(const bench::Folder& folder, const Extent& extent, const std::string& kind, const std::string& what,
+                  double bar) {
+    Group group(folder, kind, three, kind);
     bench::restart_time_limit();
     group.settled();
     bench::pause(3s);
@@ -290,8 +293,15 @@ void measure_idle(const bench::Folder& folder, const Extent& extent) {
     const double passed = bench::seconds_since(begin);
     Series percent;
     for (std::size_t i = 0; i < before.size(); ++i) percent.add((after[i] - before[i]) / passed * 100);
-    print("idle group of three, processor of each, most", "% of a core", percent, number(percent.max()) + " %", "",
-          Bar{"≤ 0.2 %", percent.max() <= 0.2});
+    std::optional<Bar> limit;
+    if (bar != 0) limit = Bar{"≤ " + number(bar) + " %", percent.max() <= bar};
+    print("idle group of three, " + what + ", processor of each, most", "% of a core", percent,
+          number(percent.max()) + " %", "", limit);
+}
+
+void measure_idle(const bench::Folder& folder, const Extent& extent) {
+    measure_rest(folder, extent, "resting", "default options", 0.2);
+    measure_rest(folder, extent, "usual", "`Options::local`", 0);
 }
 
 // etcd.

@@ -201,14 +201,15 @@ inline std::string joined(const std::vector<std::string>& parts) {
 class Player {
 public:
     Player() {
-        cluster::Options options = cluster::Options::local();
         const std::string log = read_line();
+        const std::string kind = read_line();
+        cluster::Options options = kind == "resting" ? cluster::Options() : cluster::Options::local();
         options.name = read_line();
         options.listen = read_line();
         options.seeds = split(read_line());
         replica_options_.voters = split(read_line());
         replica_options_.directory = read_line();
-        if (read_line() == "filling") {
+        if (kind == "filling") {
             replica_options_.durability = cluster::Durability::os_buffers;
             replica_options_.snapshot_every = std::size_t{1} << 40;
         }
@@ -345,8 +346,9 @@ struct Voter {
 /// A group whose members are processes.
 class Group {
 public:
-    Group(const Folder& folder, const std::string& name, std::vector<std::string> names, bool filling = false)
-        : path_(folder / name), names_(std::move(names)), filling_(filling), voters_(names_.size()) {
+    /// `kind`: what is special about them, see `Player`.
+    Group(const Folder& folder, const std::string& name, std::vector<std::string> names, std::string kind = "usual")
+        : path_(folder / name), names_(std::move(names)), kind_(std::move(kind)), voters_(names_.size()) {
         std::filesystem::create_directory(path_);
         for (std::size_t i = 0; i < names_.size(); ++i) voters_[i].name = names_[i];
         for (Voter& each : voters_) start(each);
@@ -367,9 +369,8 @@ public:
         for (const Voter& each : voters_) {
             if (&each != &voter && !each.address.ends_with(":0")) seeds.push_back(each.address);
         }
-        for (const std::string& line :
-             {(path_ / (voter.name + ".log")).string(), voter.name, voter.address, joined(seeds), joined(names_),
-              (path_ / voter.name).string(), std::string(filling_ ? "filling" : "synced")}) {
+        for (const std::string& line : {(path_ / (voter.name + ".log")).string(), kind_, voter.name, voter.address,
+                                        joined(seeds), joined(names_), (path_ / voter.name).string()}) {
             voter.child->tell(line);
         }
         voter.address = voter.child->line();
@@ -436,7 +437,7 @@ private:
 
     const std::filesystem::path path_;
     const std::vector<std::string> names_;
-    const bool filling_;
+    const std::string kind_;
     std::vector<Voter> voters_;
 };
 
