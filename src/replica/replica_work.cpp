@@ -177,9 +177,11 @@ void ReplicaState::write_snapshot(std::shared_ptr<storage::SnapshotOutput> outpu
     if (error == errc::unsupported) has_snapshots_ = false;
     if (error) return end_snapshot(operation, error, text);
     note_snapshot(id.last.index);
-    const consensus::SnapshotId base = directory_->snapshots().list().front().id;
+    // All of the log stays while there is only one: whoever is a little behind then needs no snapshot.
+    const std::vector<storage::SnapshotFacts> kept = directory_->snapshots().list();
+    const consensus::SnapshotId base = kept.size() > 1 ? kept.front().id : consensus::SnapshotId{};
     runner_->with([&](replica::Machine& machine, Time now) { machine.snapshot_taken(id, base, now); });
-    writer_->cut(base.last.index);
+    if (base.last.index != 0) writer_->cut(base.last.index);
     log(LogLevel::info,
         "replica_snapshot position=" + std::to_string(id.last.index) + " bytes=" + std::to_string(size));
     end_snapshot(operation, {}, {});

@@ -205,6 +205,23 @@ TEST_CASE("replica: a snapshot is taken on demand, once for each place") {
     CHECK(ann.service->saved == 1);
 }
 
+TEST_CASE("replica: who is a little behind at the first snapshot gets the rest of the log, and no snapshot") {
+    Group group({"ann", "bob", "eve"});
+    group.start();
+    Voter& late = group.follower();
+    late.stop();
+    Voter& leads = group.leader();
+    for (int i = 0; i < 10; ++i) leads.replica->submit(std::to_string(i), patience);
+    CHECK(leads.replica->snapshot() != 0);
+    late.start(group.seeds());
+    CHECK(group.settles(10));
+    CHECK(late.service->loaded == 0);
+    leads.stop();
+    leads.start(group.seeds());
+    CHECK(group.settles(10));
+    CHECK(leads.service->loaded == 1);
+}
+
 TEST_CASE("replica: who is far behind gets a snapshot, in pieces, and then the rest") {
     Group group({"ann", "bob", "eve"});
     for (const auto& each : group.members) each->options.snapshot_every = std::size_t{256} << 10;
