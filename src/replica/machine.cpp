@@ -115,6 +115,7 @@ void Machine::came(const PeerId& peer, const std::string& name, Time now) {
     now_ = now;
     if (halted_) return;
     peers_[peer] = {name, std::nullopt};
+    look_who_is_met();
     introduce(peer, {});
 }
 
@@ -124,8 +125,9 @@ void Machine::went(const PeerId& peer, Time now) {
     if (found == peers_.end()) return;
     const auto disk = found->second.disk;
     peers_.erase(found);
-    if (!disk || !is_at(*disk, peer)) return;
-    where_.erase(*disk);
+    if (disk && is_at(*disk, peer)) where_.erase(*disk);
+    look_who_is_met();
+    if (!disk || where_.contains(*disk)) return;
     emit(StatusMayDiffer{});
     if (halted_) return;
     founding_.gone(*disk);
@@ -151,6 +153,7 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
         found->second.disk = other.disk;
         where_[other.disk] = from;
         names_[other.disk] = other.name;
+        look_who_is_met();
         if (moved) {
             emit(StatusMayDiffer{});
             // What was told to it before is lost.
@@ -163,15 +166,14 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
     take_founding(now);
 }
 
-/// Whether all that take part are known, or there is nobody who might be one of them.
-bool Machine::all_met() const {
-    if (!founding_.founded() || !raft_) return false;
+/// Looks whether all that take part are known, or there is nobody who might be one of them.
+void Machine::look_who_is_met() {
+    const auto introduced = [](const auto& each) { return each.second.disk.has_value(); };
+    all_met_ = raft_.has_value();
+    if (!all_met_ || std::all_of(peers_.begin(), peers_.end(), introduced)) return;
     const auto members = raft_->configuration().members();
-    const bool all = std::all_of(members.begin(), members.end(), [this](const DiskId& each) {
-        return each == options_.raft.self || where_.contains(each);
-    });
-    return all ||
-           std::all_of(peers_.begin(), peers_.end(), [](const auto& each) { return each.second.disk.has_value(); });
+    all_met_ = std::all_of(members.begin(), members.end(),
+                           [this](const DiskId& each) { return each == options_.raft.self || where_.contains(each); });
 }
 
 // Founding.
@@ -215,6 +217,8 @@ void Machine::begin(const GroupId& group, const Configuration& configuration, Ti
         return halt(errc::directory_damaged, broken.what(), now);
     }
     log(LogLevel::info, "replica_begins position=" + std::to_string(raft_->log().last().index));
+    look_who_leads(now);
+    look_who_is_met();
     // Maybe nobody leads yet: who asks first need not wait for a time-out. If somebody does, the others say so.
     raft_->gone({}, moment(now));
     emit(StatusMayDiffer{});
@@ -238,6 +242,13 @@ void Machine::report_hindrance() {
     if (hindrance.kind == Hindrance::Kind::none) return;
     const std::string why = describe(hindrance).second;
     log(LogLevel::warning, "replica_waits why=" + quoted(why), why);
+}
+
+/// The log says it if nobody leads for longer than an election takes.
+void Machine::look_who_leads(Time now) {
+    const bool led(raft_->leader());
+    if (std::exchange(led_, led) == led) return;
+    lament_at_ = led ? never : now + timeouts_before_warning * options_.raft.election_timeout;
 }
 
 // Messages.
@@ -328,9 +339,10 @@ void Machine::pass_on(Time now) {
 }
 
 void Machine::expire(Time now) {
-    const bool led = raft_ && raft_->leader();
+    const bool leads = raft_ && raft_->role() == consensus::Role::leader;
+    const bool full = leads ? !has_room_ : raft_ && raft_->leader() && submissions_.held_up();
     for (const Submissions::Expired& each : submissions_.expire(now)) {
-        emit(SubmitFailed{each.number, each.passed_on ? errc::timed_out : led ? errc::overloaded : errc::no_leader});
+        emit(SubmitFailed{each.number, each.passed_on ? errc::timed_out : full ? errc::overloaded : errc::no_leader});
     }
 }
 
@@ -419,6 +431,7 @@ void Machine::carry_out(consensus::Effect&& effect, Time now) {
                        if (status.term != role_.term) origins_.clear();
                        role_ = status;
                        has_room_ = true;
+                       look_who_leads(now);
                        if (status.role == consensus::Role::leader) {
                            log(LogLevel::info, "replica_leads term=" + std::to_string(status.term));
                        } else if (status.leader) {
@@ -543,9 +556,9 @@ ReplicaStatus Machine::status() const {
 
 Time Machine::deadline() const {
     if (halted_) return submissions_.deadline();
-    Time next = std::min(submissions_.deadline(), all_met() ? never : remind_at_);
+    Time next = std::min(submissions_.deadline(), all_met_ ? never : remind_at_);
     if (!raft_) return next;
-    next = std::min(next, raft_->deadline());
+    next = std::min({next, raft_->deadline(), lament_at_});
     const bool passes =
         !leaving_ && raft_->role() != consensus::Role::leader && raft_->leader() && where_.contains(raft_->leader());
     return passes ? std::min(next, submissions_.due()) : next;
@@ -556,7 +569,12 @@ void Machine::tick(Time now) {
     expire(now);
     if (halted_) return;
     if (raft_ && raft_->deadline() <= now) raft_->tick(moment(now));
-    if (remind_at_ > now || all_met()) return;
+    if (lament_at_ <= now) {
+        lament_at_ = never;
+        const std::string why = trouble().second;
+        if (!raft_->leader()) log(LogLevel::warning, "replica_without_leader why=" + quoted(why), why);
+    }
+    if (remind_at_ > now || all_met_) return;
     remind_at_ = now + reminder;
     ++reminders_;
     for (const auto& [peer, other] : peers_) {

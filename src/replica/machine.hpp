@@ -133,6 +133,8 @@ private:
     static constexpr Duration reminder = std::chrono::seconds(1);
     /// After so many the log says why the group is not founded.
     static constexpr int reminders_before_warning = 5;
+    /// After so many election time-outs the log says that nobody leads.
+    static constexpr int timeouts_before_warning = 3;
 
     struct Acquaintance {
         std::string name;
@@ -150,7 +152,8 @@ private:
     void take_founding(Time now);
     void begin(const consensus::GroupId& group, const consensus::Configuration& configuration, Time now);
     void report_hindrance();
-    bool all_met() const;
+    void look_who_leads(Time now);
+    void look_who_is_met();
     void on(const PeerId& from, wire::FoundingMessage&& message, Time now);
     void on(const PeerId& from, wire::RaftMessage&& message, Time now);
     void on(const PeerId& from, wire::SubmitMessage&& message, Time now);
@@ -179,9 +182,12 @@ private:
     consensus::Origins origins_;
     consensus::StatusChanged role_;
     bool has_room_ = true;  ///< the last proposal here was not refused
+    bool all_met_ = false;  ///< nobody needs to be asked who it is
     Time remind_at_;
     int reminders_ = 0;
     consensus::Hindrance reported_;
+    bool led_ = true;         ///< as far as was looked at
+    Time lament_at_ = never;  ///< nobody leads
     bool leaving_ = false;
     std::optional<Halted> halted_;
     Time now_;  ///< of the last event

@@ -174,7 +174,9 @@ replica::MachineOptions ReplicaState::machine_options() {
 }
 
 void ReplicaState::log(LogLevel level, std::string text) {
-    node_->log({.level = level, .text = std::move(text) + " group=" + token(options_.group)});
+    text += " group=" + token(options_.group);
+    std::string cause = text;
+    node_->log({.level = level, .text = std::move(text), .cause = std::move(cause)});
 }
 
 // Submitting.

@@ -120,6 +120,7 @@ private:
                         const std::function<void(SnapshotWriter&)>& write,
                         const std::shared_ptr<SnapshotOperation>& operation);
     void end_snapshot(const std::shared_ptr<SnapshotOperation>& operation, std::error_code error, std::string text);
+    void note_snapshot(std::uint64_t index);
     void end_service();
     void shut_down();
 

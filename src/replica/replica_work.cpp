@@ -138,6 +138,7 @@ void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
         }
     }
     if (error && error != storage::Fault::busy) {
+        applier_->snapshot_begun();  // not again at the next message
         return end_snapshot(operation, errc::storage_failed, "writing a snapshot: " + error.message());
     }
     if (!output) {
@@ -203,7 +204,7 @@ void ReplicaState::write_snapshot(std::shared_ptr<storage::SnapshotOutput> outpu
     }
     if (error == errc::unsupported) has_snapshots_ = false;
     if (error) return end_snapshot(operation, error, text);
-    newest_snapshot_ = std::max<std::uint64_t>(newest_snapshot_, id.last.index);
+    note_snapshot(id.last.index);
     const consensus::SnapshotId base = directory_->snapshots().list().front().id;
     runner_->with([&](replica::Machine& machine, Time now) { machine.snapshot_taken(id, base, now); });
     writer_->cut(base.last.index);
@@ -222,6 +223,12 @@ void ReplicaState::end_snapshot(const std::shared_ptr<SnapshotOperation>& operat
     operation->error = error;
     operation->result = {newest_snapshot_, std::move(text)};
     operation->wake();
+}
+
+void ReplicaState::note_snapshot(std::uint64_t index) {
+    std::uint64_t newest = newest_snapshot_;
+    while (newest < index && !newest_snapshot_.compare_exchange_weak(newest, index)) {
+    }
 }
 
 void ReplicaState::end_service() {

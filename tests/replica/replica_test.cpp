@@ -90,6 +90,20 @@ TEST_CASE("replica: without the other voters there is no group, and the status a
     CHECK(ann.lines.wait_for("replica_waits why="));
 }
 
+TEST_CASE("replica: when nobody leads for long, the log says why, and then who leads again") {
+    Group group({"ann", "bob", "eve"});
+    group.start();
+    Voter& left = group.follower();
+    for (const auto& each : group.members) {
+        if (each.get() != &left) each->stop();
+    }
+    CHECK(left.lines.wait_for("replica_without_leader why=\"no majority of the voters is in view"));
+    for (const auto& each : group.members) {
+        if (each.get() != &left) each->start(group.seeds());
+    }
+    CHECK(left.lines.wait_for(" term="));
+}
+
 TEST_CASE("replica: voters with different lists found no group, and say whose list differs") {
     Group group({"ann", "bob"});
     group[1].options.voters = {"ann", "bob", "eve"};
@@ -154,6 +168,7 @@ TEST_CASE("replica: when the leader's node is gone, another one leads long befor
     Voter& first = group.leader();
     first.replica->submit("one", patience);
     first.node->close();  // its replica is not asked
+    first.replica->wait_until_stopped();
     CHECK(first.service->ended == 1);
     CHECK(first.replica->status().error == errc::closed);
     first.replica.reset();
@@ -473,7 +488,7 @@ TEST_CASE("replica: its status is told at once, and when it changes") {
     for (const auto& each : status.voters) CHECK(each.in_view);
 }
 
-TEST_CASE("replica: who has lost its directory does not vote, and says so; the others go on") {
+TEST_CASE("replica: who has lost its directory does not vote and says so, while the others go on") {
     Group group({"ann", "bob", "eve"});
     group.start();
     group.leader().replica->submit("one", patience);
