@@ -196,6 +196,11 @@ std::error_code ReplicaState::start_submit(Payload& message, std::chrono::nanose
         submits_.emplace(number, operation);
     }
     const Deadline deadline = deadline_after(timeout);
+    if (applies_ == this) {
+        if (gathered_.empty()) gathered_since_ = net::Loop::now();
+        gathered_.push_back({number, std::move(packed), deadline.time_since_epoch()});
+        return {};
+    }
     runner_->with([&](replica::Machine& machine, Time now) {
         machine.submit(number, std::move(packed), deadline.time_since_epoch(), now);
     });

@@ -5,6 +5,7 @@
 #include "value/log_line.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <stdexcept>
 #include <utility>
@@ -12,6 +13,13 @@
 // What a replica does on its own threads: the file thread, the service thread and the freezer.
 
 namespace cluster::detail {
+
+namespace {
+
+/// How long what a handler has submitted may wait for what the next ones submit.
+constexpr Duration longest_gathering = std::chrono::microseconds(100);
+
+}  // namespace
 
 // The file thread.
 
@@ -74,14 +82,34 @@ void ReplicaState::serve(std::function<void()> work) {
     });
 }
 
+thread_local const ReplicaState* ReplicaState::applies_ = nullptr;
+
+/// What handlers submit meanwhile is passed on together, soon. Otherwise the I/O thread would take the first alone, and
+/// the disks would have a write for it.
 void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
+    struct Applying {
+        explicit Applying(const ReplicaState* state) { applies_ = state; }
+        ~Applying() { applies_ = nullptr; }
+    };
+    const Applying applying(this);
     for (const consensus::Entry& each : entries) {
         if (ends_) return;
         applier_->apply(each);
+        if (!gathered_.empty() && net::Loop::now() - gathered_since_ > longest_gathering) {
+            runner_->with([&](replica::Machine& machine, Time now) { pass_gathered(machine, now); });
+        }
     }
-    runner_->with([&](replica::Machine& machine, Time now) { machine.applied(applier_->last(), applied_here_, now); });
+    runner_->with([&](replica::Machine& machine, Time now) {
+        machine.applied(applier_->last(), applied_here_, now);
+        pass_gathered(machine, now);
+    });
     applied_here_.clear();
     if (applier_->bytes() >= options_.snapshot_every && has_snapshots_) take_snapshot(nullptr);
+}
+
+void ReplicaState::pass_gathered(replica::Machine& machine, Time now) {
+    for (Gathered& each : gathered_) machine.submit(each.number, std::move(each.command), each.deadline, now);
+    gathered_.clear();
 }
 
 void ReplicaState::load(const consensus::SnapshotId& id) {

@@ -176,6 +176,11 @@ void measure_kills(const bench::Folder& folder, const Extent& extent) {
         leader.child.reset();
         const std::string when = bench::voters::text_of_time(killed);
         gaps.add(parse_gap(witness.ask("gap " + when + " " + when), errors));
+        if (gaps.values.back() > 300) {
+            std::fprintf(stderr, "replicas: %s was killed at %lld us, gap %.0f ms\n", leader.name.c_str(),
+                         static_cast<long long>(killed.time_since_epoch().count() / 1000), gaps.values.back());
+            group.show_logs();
+        }
         const auto begin = bench::Clock::now();
         group.start(leader);
         group.settled();

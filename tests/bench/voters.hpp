@@ -421,8 +421,7 @@ public:
         return found;
     }
 
-private:
-    /// The last lines of each.
+    /// The last lines of each, on standard error.
     void show_logs() const {
         for (const Voter& each : voters_) {
             std::ifstream log(path_ / (each.name + ".log"));
@@ -435,6 +434,7 @@ private:
         }
     }
 
+private:
     const std::filesystem::path path_;
     const std::vector<std::string> names_;
     const std::string kind_;
