@@ -114,6 +114,7 @@ private:
                         const std::shared_ptr<SnapshotOperation>& operation);
     void end_snapshot(const std::shared_ptr<SnapshotOperation>& operation, std::error_code error, std::string text);
     void end_service();
+    void end();
     void shut_down();
 
     const Origin origin_;
