@@ -87,6 +87,11 @@ Files::Stored Files::store(const consensus::StoreChunk& stored, std::error_code&
             error.clear();
             return {0, false, true};
         }
+        if (error == Fault::contradiction) {
+            // Meanwhile this replica has come so far without it, and has a newer one of its own.
+            error.clear();
+            return {};
+        }
         if (error) return {};
         partial_ = Partial{source, std::move(output)};
     }

@@ -163,6 +163,11 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
     }
     if (wants_answer) introduce(from, other.disk);
     founding_.introduced(other);
+    if (raft_ && founding_.hindrance().kind == Hindrance::Kind::twin) {
+        // Two would vote with one disk: then there could be two leaders in one term.
+        const auto [error, why] = describe(founding_.hindrance());
+        return halt(error, why, now);
+    }
     take_founding(now);
 }
 
@@ -578,7 +583,8 @@ void Machine::tick(Time now) {
     remind_at_ = now + reminder;
     ++reminders_;
     for (const auto& [peer, other] : peers_) {
-        if (!other.disk) introduce(peer, {});
+        // Until there is a group, also those that are known: what they have said of themselves since may be lost.
+        if (!other.disk || !raft_) introduce(peer, {});
     }
     if (founding_.founded()) return;
     founding_.remind();

@@ -1,6 +1,7 @@
 #include "replica/replica_state.hpp"
 
 #include "base/overloaded.hpp"
+#include "base/thread_kind.hpp"
 #include "net/system.hpp"
 #include "replica/command.hpp"
 #include "replica/options_check.hpp"
@@ -141,13 +142,7 @@ void ReplicaState::open() {
         throw std::system_error(make_error_code(errc::system_failure),
                                 std::string("starting a replica: ") + error.what());
     }
-    service_thread_->post([this] {
-        try {
-            service_.on_start();
-        } catch (const std::exception& exception) {
-            halt(errc::service_failed, std::string("Service::on_start has thrown: ") + exception.what());
-        }
-    });
+    serve([this] { service_.on_start(); });
 }
 
 replica::MachineOptions ReplicaState::machine_options() {
@@ -481,7 +476,18 @@ void ReplicaState::transfer(const std::string& to, std::error_code& error) {
 }
 
 void ReplicaState::close() {
-    if (!may_wait() && loop_->call([self = shared_from_this()] { self->close(); })) return;  // where one may wait
+    if (!may_wait()) {
+        if (loop_->call([self = shared_from_this()] { self->close(); })) return;  // where one may wait
+        // The node is gone, so this replica has stopped. What is left to do waits for its threads, which this may be.
+        if (kind_of_this_thread() == ThreadKind::replica) return;
+    }
+    end();
+    // After all who close have been let go: one of them may be on the callback thread, for which handlers wait.
+    if (may_wait() && !loop_->on_callback_thread()) handler_calls_->wait_for_none();
+}
+
+/// Returns when the replica is closed, whoever does that.
+void ReplicaState::end() {
     const auto operation = std::make_shared<Waited<WaitOperation>>();
     bool first = false;
     {
@@ -531,7 +537,6 @@ void ReplicaState::shut_down() {
     writer_->close();
     files_.reset();
     directory_.reset();
-    if (may_wait() && !loop_->on_callback_thread()) handler_calls_->wait_for_none();
 }
 
 }  // namespace cluster::detail

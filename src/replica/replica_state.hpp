@@ -122,6 +122,7 @@ private:
     void end_snapshot(const std::shared_ptr<SnapshotOperation>& operation, std::error_code error, std::string text);
     void note_snapshot(std::uint64_t index);
     void end_service();
+    void end();
     void shut_down();
 
     const Origin origin_;

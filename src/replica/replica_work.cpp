@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
-#include <stdexcept>
 #include <utility>
 
 // What a replica does on its own threads: the file thread, the service thread and the freezer.
@@ -137,6 +136,8 @@ void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
             snapshot_under_way_ = snapshot_under_way_ || output;
         }
     }
+    // One that came from another replica is as new, and about to take the place of this state.
+    if (error == storage::Fault::contradiction) error.clear();
     if (error && error != storage::Fault::busy) {
         applier_->snapshot_begun();  // not again at the next message
         return end_snapshot(operation, errc::storage_failed, "writing a snapshot: " + error.message());
@@ -145,7 +146,8 @@ void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
         // Another one is being written, or has come in part, or is about to take the place of this state.
         if (!operation && id && !error) return;
         const auto again = [this, operation] {
-            service_thread_->post([this, operation] { take_snapshot(operation); });
+            const bool posted = service_thread_->post([this, operation] { take_snapshot(operation); });
+            if (!posted) end_snapshot(operation, errc::replica_stopped, {});
         };
         const auto drop = [this, operation, again] {
             files_->drop_partial();
@@ -159,6 +161,7 @@ void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
         return;
     }
     applier_->snapshot_begun();
+    std::function<void(SnapshotWriter&)> write = [this](SnapshotWriter& out) { service_.save(out); };
     try {
         if (auto frozen = service_.freeze()) {
             freezer_->post([this, output, id = *id, frozen = std::move(frozen), operation] {
@@ -166,12 +169,10 @@ void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
             });
             return;
         }
-    } catch (const std::exception& exception) {
-        return write_snapshot(
-            output, *id, [&](SnapshotWriter&) { throw std::runtime_error(exception.what()); }, operation);
+    } catch (...) {
+        write = [thrown = std::current_exception()](SnapshotWriter&) { std::rethrow_exception(thrown); };
     }
-    write_snapshot(
-        output, *id, [this](SnapshotWriter& out) { service_.save(out); }, operation);
+    write_snapshot(output, *id, write, operation);
 }
 
 /// On the service thread or the freezer.
@@ -238,6 +239,8 @@ void ReplicaState::end_service() {
         service_.on_stop();
     } catch (const std::exception& exception) {
         log(LogLevel::error, "replica_service_threw in=on_stop text=" + quoted(exception.what()));
+    } catch (...) {
+        log(LogLevel::error, "replica_service_threw in=on_stop text=unknown");
     }
     Woken woken;
     const Lock lock(mutex_);

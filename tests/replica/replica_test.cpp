@@ -565,3 +565,78 @@ TEST_CASE("replica: two voters work while both live") {
     other.start(group.seeds());
     CHECK(group.leader().replica->submit("three", patience).text().ends_with(" three"));
 }
+
+TEST_CASE("replica: a snapshot that waits for another one ends when its replica is closed") {
+    Lone<Frozen> lone;
+    Replica& replica = lone.start();
+    replica.submit("one", patience);
+    auto first = std::async(std::launch::async, [&] { return replica.snapshot(); });
+    lone.service.frozen.take();
+    replica.submit("two", patience);
+    auto second = std::async(std::launch::async, [&] {
+        std::error_code error;
+        replica.snapshot(error);
+        return error;
+    });
+    replica.submit("three", patience);
+    auto closes = std::async(std::launch::async, [&] { replica.close(); });
+    replica.wait_until_stopped();
+    lone.service.go.put(1);
+    closes.get();
+    first.get();
+    CHECK(second.get() == errc::replica_stopped);
+}
+
+TEST_CASE("replica: who closes waits for all handlers, whoever else closes") {
+    Lone<Ledger> lone;
+    Replica& replica = lone.start();
+    Events<int> closing;
+    Events<int> go;
+    const Subscription subscription = replica.on_status([&](const ReplicaStatus& status) {
+        if (!status.stopped) return;
+        closing.put(1);
+        go.take();
+        replica.close();
+    });
+    auto closes = std::async(std::launch::async, [&] { replica.close(); });
+    closing.take();
+    // It is refused, and its handler waits for the callback thread.
+    bool called = false;
+    replica.submit("late", patience, [&](std::error_code error, const Message&) {
+        CHECK((error == errc::closed || error == errc::replica_stopped));
+        called = true;
+    });
+    go.put(1);
+    closes.get();
+    CHECK(called);
+}
+
+TEST_CASE("replica: a service that throws what is no exception stops its replica, wherever it does") {
+    struct Odd final : Service {
+        void on_message(Context&, std::span<const std::byte>) override { ++messages; }
+        void on_start() override {
+            if (where == "start") throw 1;
+        }
+        void on_stop() override {
+            if (where == "stop") throw 1;
+        }
+        std::function<void(SnapshotWriter&)> freeze() const override { throw 1; }
+        std::string where;
+        std::atomic<int> messages{0};
+    };
+    Lone<Odd> lone;
+    lone.service.where = "stop";
+    Replica& first = lone.start();
+    first.submit("one", patience);
+    std::error_code error;
+    first.snapshot(error);
+    CHECK(error == errc::service_failed);
+    first.close();
+    CHECK(lone.lines.wait_for("replica_service_threw in=on_stop"));
+    lone.service.where = "start";
+    lone.service.messages = 0;
+    lone.replica = std::make_unique<Replica>(*lone.node, lone.service, lone.options);
+    lone.replica->wait_until_stopped();
+    CHECK(lone.replica->status().error == errc::service_failed);
+    CHECK(lone.service.messages == 0);
+}

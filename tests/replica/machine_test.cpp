@@ -1,0 +1,147 @@
+#include "replica/machine.hpp"
+
+#include "base/overloaded.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+using namespace cluster;
+using namespace std::chrono_literals;
+using replica::Machine;
+
+// Machines whose disks and services need no time, and whose links lose exactly what a test wants.
+
+namespace {
+
+struct Place {
+    std::unique_ptr<Machine> machine;
+    PeerId peer;
+    std::string name;
+    std::vector<errc> halted;
+};
+
+class Machines {
+public:
+    explicit Machines(const std::set<std::string>& names) {
+        for (const std::string& name : names) add(name, static_cast<std::uint8_t>(members.size() + 1), names);
+    }
+    Place& add(const std::string& name, std::uint8_t disk, const std::set<std::string>& voters) {
+        auto member = std::make_unique<Place>();
+        member->name = name;
+        member->peer.bytes.fill(static_cast<std::uint8_t>(100 + members.size()));
+        replica::MachineOptions options;
+        options.group = "group";
+        options.node = name;
+        options.voters = voters;
+        options.raft.self.bytes.fill(disk);
+        options.raft.seed = disk;
+        options.random = [](std::span<std::uint8_t> out) { std::fill(out.begin(), out.end(), std::uint8_t{9}); };
+        options.wall = [this] { return Duration(1'000'000s) + now; };
+        options.life = disk;
+        member->machine = std::make_unique<Machine>(std::move(options), now);
+        members.push_back(std::move(member));
+        return *members.back();
+    }
+    static void meet(Place& one, Place& other, Time now) {
+        one.machine->came(other.peer, other.name, now);
+        other.machine->came(one.peer, one.name, now);
+    }
+    void meet_all() {
+        for (std::size_t i = 0; i < members.size(); ++i) {
+            for (std::size_t k = 0; k < i; ++k) meet(*members[i], *members[k], now);
+        }
+    }
+    /// Lets so much time go by.
+    void run(Duration duration) {
+        for (const Time end = now + duration; now < end; now += 10ms) {
+            for (const auto& each : members) {
+                if (each->machine->deadline() <= now) each->machine->tick(now);
+            }
+            settle();
+        }
+    }
+    void settle() {
+        for (bool more = true; more;) {
+            more = false;
+            for (const auto& each : members) {
+                Machine::Output output;
+                while (each->machine->has_output() && each->machine->take_output(output)) {
+                    more = true;
+                    for (replica::Effect& effect : output.effects) carry_out(*each, effect);
+                }
+            }
+        }
+    }
+
+    std::function<bool(const Place& from, const wire::ReplicaMessage&)> loses =
+        [](const Place&, const wire::ReplicaMessage&) { return false; };
+    std::vector<std::unique_ptr<Place>> members;
+    Time now{1s};
+
+private:
+    void carry_out(Place& member, replica::Effect& effect) {
+        Machine& machine = *member.machine;
+        std::visit(Overloaded{
+                       [&](consensus::Write& write) { machine.written(write.number, now); },
+                       [&](replica::Keep&) { machine.kept(now); },
+                       [&](consensus::Apply& apply) { machine.applied(apply.entries.back().id, {}, now); },
+                       [&](replica::Tell& tell) {
+                           if (loses(member, tell.message)) return;
+                           for (const auto& each : members) {
+                               if (each->peer != tell.to) continue;
+                               each->machine->received(member.peer, std::move(tell.message), now);
+                               return;
+                           }
+                       },
+                       [&](replica::Halted& halted) { member.halted.push_back(halted.error); },
+                       [](auto&) {},
+                   },
+                   effect);
+    }
+};
+
+const consensus::Introduction* introduction_in(const wire::ReplicaMessage& message) {
+    const auto* founding = std::get_if<wire::FoundingMessage>(&message);
+    return founding == nullptr ? nullptr : std::get_if<consensus::Introduction>(&founding->body);
+}
+
+}  // namespace
+
+TEST_CASE("machine: two with copies of one directory vote no more, and say so") {
+    Machines group({"ann", "bob", "eve"});
+    group.meet_all();
+    group.run(2s);
+    Place& bob = *group.members[1];
+    REQUIRE(bob.machine->status().founded);
+    Place& twin = group.add("bob", 2, {"ann", "bob", "eve"});
+    Machines::meet(bob, twin, group.now);
+    group.run(1s);
+    CHECK(bob.halted == std::vector{errc::directory_in_use});
+    CHECK(bob.machine->status().why.find("a copy of this directory") != std::string::npos);
+}
+
+TEST_CASE("machine: who does not hear that the group was founded asks again") {
+    Machines group({"ann", "bob"});
+    bool lost = false;
+    group.loses = [&](const Place&, const wire::ReplicaMessage& message) {
+        const auto* introduction = introduction_in(message);
+        return introduction != nullptr && introduction->founded && !std::exchange(lost, true);
+    };
+    group.meet_all();
+    group.run(5s);
+    CHECK(lost);
+    for (const auto& each : group.members) {
+        CHECK(each->machine->status().founded);
+        CHECK_FALSE(each->machine->status().leader.empty());
+    }
+}
