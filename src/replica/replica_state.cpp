@@ -236,6 +236,7 @@ void ReplicaState::replied(std::uint64_t number, std::vector<std::byte> reply) {
     applied_here_.push_back(number);
     const auto operation = take_submit(number);
     if (!operation) return;  // its time was over
+    replied_up_to_ = applier_->last().index;
     BlockRef block = Block::adopt(std::move(reply));
     const std::span<const std::byte> bytes(block->data(), block->size());
     operation->result = Message(node_->id(), block.detach(), bytes, 0);
@@ -395,6 +396,8 @@ void ReplicaState::look_at_status() {
 ReplicaStatus ReplicaState::status() const {
     ReplicaStatus status = runner_->with([](replica::Machine& machine, Time) { return machine.status(); });
     status.snapshot = newest_snapshot_;
+    // The machine hears of what was applied a little later than the caller of `submit`.
+    status.applied = std::max<std::uint64_t>(status.applied, replied_up_to_);
     return status;
 }
 
