@@ -90,7 +90,7 @@ Machine::Machine(MachineOptions options, Time now)
     : options_(std::move(options)),
       founding_({options_.raft.self, options_.node, options_.voters}, options_.promise, options_.founded,
                 options_.random),
-      submissions_(options_.life, options_.raft.election_timeout / 2),
+      submissions_(options_.life, options_.raft.election_timeout / 2, options_.raft.max_append),
       remind_at_(now + reminder),
       now_(now) {
     if (options_.promise) {
@@ -125,14 +125,19 @@ void Machine::went(const PeerId& peer, Time now) {
     if (found == peers_.end()) return;
     const auto disk = found->second.disk;
     peers_.erase(found);
-    if (disk && is_at(*disk, peer)) where_.erase(*disk);
+    if (disk) gone(*disk, peer, now);
     look_who_is_met();
-    if (!disk || where_.contains(*disk)) return;
+}
+
+/// That disk is not with that peer any more.
+void Machine::gone(const DiskId& disk, const PeerId& peer, Time now) {
+    if (!is_at(disk, peer)) return;
+    where_.erase(disk);
     emit(StatusMayDiffer{});
     if (halted_) return;
-    founding_.gone(*disk);
+    founding_.gone(disk);
     take_founding(now);
-    if (raft_) raft_->gone(*disk, moment(now));
+    if (raft_) raft_->gone(disk, moment(now));
 }
 
 bool Machine::is_at(const DiskId& disk, const PeerId& peer) const {
@@ -150,7 +155,9 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
     if (found == peers_.end() || found->second.name != other.name) return;
     if (other.disk != options_.raft.self) {
         const bool moved = !is_at(other.disk, from);
-        found->second.disk = other.disk;
+        // A replica with another directory may have taken the place of the one that was there.
+        const auto before = std::exchange(found->second.disk, other.disk);
+        if (before && *before != other.disk) gone(*before, from, now);
         where_[other.disk] = from;
         names_[other.disk] = other.name;
         look_who_is_met();

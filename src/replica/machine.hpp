@@ -151,6 +151,7 @@ private:
     void begin(const consensus::GroupId& group, const consensus::Configuration& configuration, Time now);
     void report_hindrance();
     void look_who_is_met();
+    void gone(const consensus::DiskId& disk, const PeerId& peer, Time now);
     void on(const PeerId& from, wire::FoundingMessage&& message, Time now);
     void on(const PeerId& from, wire::RaftMessage&& message, Time now);
     void on(const PeerId& from, wire::SubmitMessage&& message, Time now);
