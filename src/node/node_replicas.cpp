@@ -36,6 +36,7 @@ bool NodeReplicas::is_registered(const ReplicaHost& host) {
 
 /// From here on the replica learns what happens, so it is told what has happened before.
 void NodeReplicas::introduce(const Host& host) {
+    if (is_registered(*host)) host->begin();
     for (const auto& [id, peer] : view_) {
         if (!is_registered(*host)) return;
         host->came(peer);

@@ -20,6 +20,8 @@ class ReplicaHost {
 public:
     virtual ~ReplicaHost() = default;
 
+    /// First of all, unless the node leaves before.
+    virtual void begin() {}
     /// A peer is in view.
     virtual void came(const Peer& peer) = 0;
     /// It is not any more.

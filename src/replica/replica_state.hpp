@@ -70,14 +70,23 @@ public:
     std::uint64_t snapshot(std::error_code& error, std::string& text);
     void transfer(const std::string& to, std::error_code& error);
     void close();
+    /// No callback is called any more. Waits for one under way as `Registration::end` does.
+    void end_callbacks();
 
     // ReplicaHost.
+    void begin() override;
     void came(const Peer& peer) override;
     void went(const Peer& peer, RemovalReason reason) override;
     void received(const PeerId& from, std::span<const Bytes> messages) override;
     void node_left() override;
 
 private:
+    /// A call that waits for its reply.
+    struct OpenSubmit {
+        std::shared_ptr<RequestOperation> operation;
+        std::size_t bytes = 0;
+    };
+
     ReplicaState(std::shared_ptr<NodeState> node, Service& service, ReplicaOptions options);
 
     void open();
@@ -112,6 +121,7 @@ private:
     void write_snapshot(std::shared_ptr<storage::SnapshotOutput> output, const consensus::SnapshotId& id,
                         const std::function<void(SnapshotWriter&)>& write,
                         const std::shared_ptr<SnapshotOperation>& operation);
+    void snapshot_ended();
     void end_snapshot(const std::shared_ptr<SnapshotOperation>& operation, std::error_code error, std::string text);
     void end_service();
     void end();
@@ -145,7 +155,8 @@ private:
     consensus::Role role_{};  ///< of the I/O thread
 
     Mutex mutex_;
-    std::unordered_map<std::uint64_t, std::shared_ptr<RequestOperation>> submits_ GUARDED_BY(mutex_);
+    std::unordered_map<std::uint64_t, OpenSubmit> submits_ GUARDED_BY(mutex_);
+    std::size_t submitted_bytes_ GUARDED_BY(mutex_) = 0;  ///< of `submits_`
     WaitList<WaitOperation> leader_waits_ GUARDED_BY(mutex_);
     WaitList<WaitOperation> stop_waits_ GUARDED_BY(mutex_);
     WaitList<WaitOperation> transfer_waits_ GUARDED_BY(mutex_);

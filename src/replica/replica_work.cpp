@@ -101,12 +101,15 @@ void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
         runner_->with([&](replica::Machine& machine, Time) { return machine.snapshot_at(at, applier_->time()); });
     std::shared_ptr<storage::SnapshotOutput> output;
     std::error_code error;
+    bool first = false;
     if (id) {
-        {
-            const Lock lock(mutex_);
-            if (!snapshot_under_way_) output = directory_->snapshots().begin(*id, error);
-            snapshot_under_way_ = snapshot_under_way_ || output;
-        }
+        const Lock lock(mutex_);
+        first = !std::exchange(snapshot_under_way_, true);
+    }
+    if (first) {
+        // Not under the lock: the I/O thread takes it, and must not wait for the disk.
+        output = directory_->snapshots().begin(*id, error);
+        if (!output) snapshot_ended();
     }
     // One that came from another replica is as new, and about to take the place of this state.
     if (error == storage::Fault::contradiction) error.clear();
@@ -170,11 +173,7 @@ void ReplicaState::write_snapshot(std::shared_ptr<storage::SnapshotOutput> outpu
     }
     const std::uint64_t size = output->position();
     output.reset();
-    {
-        const Lock lock(mutex_);
-        snapshot_under_way_ = false;
-        if (deferred_) file_thread_->post([this, stored = *std::exchange(deferred_, {})] { store_chunk(stored); });
-    }
+    snapshot_ended();
     if (error == errc::unsupported) has_snapshots_ = false;
     if (error) return end_snapshot(operation, error, text);
     newest_snapshot_ = std::max<std::uint64_t>(newest_snapshot_, id.last.index);
@@ -184,6 +183,13 @@ void ReplicaState::write_snapshot(std::shared_ptr<storage::SnapshotOutput> outpu
     log(LogLevel::info,
         "replica_snapshot position=" + std::to_string(id.last.index) + " bytes=" + std::to_string(size));
     end_snapshot(operation, {}, {});
+}
+
+/// None of this service is being written any more, so that one from another replica may be.
+void ReplicaState::snapshot_ended() {
+    const Lock lock(mutex_);
+    snapshot_under_way_ = false;
+    if (deferred_) file_thread_->post([this, stored = *std::exchange(deferred_, {})] { store_chunk(stored); });
 }
 
 void ReplicaState::end_snapshot(const std::shared_ptr<SnapshotOperation>& operation, std::error_code error,

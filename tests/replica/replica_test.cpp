@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <future>
 #include <set>
@@ -608,4 +611,61 @@ TEST_CASE("replica: a service that throws what is no exception stops its replica
     lone.replica->wait_until_stopped();
     CHECK(lone.replica->status().error == errc::service_failed);
     CHECK(lone.service.messages == 0);
+}
+
+TEST_CASE("replica: a closed directory is free, even if a child of this process lives on") {
+    Lone<Ledger> lone;
+    lone.start().submit("one", patience);
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        char end = 0;
+        ::close(ends[1]);
+        ::_exit(::read(ends[0], &end, 1) == 0 ? 0 : 1);
+    }
+    lone.replica->close();
+    Ledger again;
+    CHECK_FALSE(refusal(*lone.node, again, lone.options));
+    ::close(ends[0]);
+    ::close(ends[1]);
+    CHECK(::waitpid(child, nullptr, 0) == child);
+}
+
+TEST_CASE("replica: messages that wait hold no more memory than is said") {
+    Group group({"ann", "bob"});
+    group[0].options.max_uncommitted = std::size_t{1} << 20;
+    group[0].start({});
+    Replica& replica = *group[0].replica;
+    const std::string half(std::size_t{1} << 19, 'x');
+    Events<std::error_code> errors;
+    for (int i = 0; i < 8; ++i) {
+        replica.submit(half, patience, [&](std::error_code error, const Message&) { errors.put(error); });
+    }
+    CHECK(errors.take() == errc::too_many_requests);
+    replica.close();
+    for (int i = 0; i < 7; ++i) CHECK(errors.take() == errc::closed);
+}
+
+TEST_CASE("replica: when it is destroyed, none of its callbacks is under way") {
+    Lone<Ledger> lone;
+    Replica& replica = lone.start();
+    Events<int> begun;
+    Events<int> go;
+    std::atomic<bool> inside{false};
+    const Subscription subscription = replica.on_status([&](const ReplicaStatus&) {
+        inside = true;
+        begun.put(1);
+        go.take();
+        inside = false;
+    });
+    begun.take();
+    replica.close();
+    auto destroyed = std::async(std::launch::async, [&] {
+        lone.replica.reset();
+        return inside.load();
+    });
+    go.put(1);
+    go.put(1);
+    CHECK_FALSE(destroyed.get());
 }
