@@ -1,10 +1,13 @@
-// Five processes become a cluster, and show what it does when one crashes, returns, loses a link, or leaves.
+// Five processes become a cluster, and show what it does when one crashes, returns, loses a link, or leaves. Then three
+// keep one state, whichever of them fails.
 //
 // Everything that is shown is checked: if something is missing, the demo says what, and fails.
 
 #include "member.hpp"
 #include "process.hpp"
 #include "relay.hpp"
+#include "replicas.hpp"
+#include "voter.hpp"
 
 #include <algorithm>
 #include <array>
@@ -137,6 +140,9 @@ public:
         cut_a_link();
         let_one_leave();
         end();
+        const std::string sum =
+            show_replicas([this](const std::string& label, const std::string& text) { show(label, text); });
+        std::printf("demo: %s\n", sum.c_str());
     }
 
     /// What the nodes had to say, for when something went wrong.
@@ -456,6 +462,7 @@ int main(int count, char** values) {
     const std::vector<std::string> arguments(values + 1, values + count);
     try {
         if (arguments.size() == 5 && arguments[0] == "member") return run_member(std::span(arguments).subspan(1));
+        if (arguments.size() >= 4 && arguments[0] == "voter") return run_voter(std::span(arguments).subspan(1));
         if (!arguments.empty()) {
             std::fprintf(stderr, "usage: cluster-demo\n");
             return 2;

@@ -131,8 +131,8 @@ public:
     Message submit(Payload message, std::chrono::nanoseconds timeout);
     Message submit(Payload message, std::chrono::nanoseconds timeout, std::error_code& error);
     /// The same without waiting. `handler` is called once, on a thread of the library, where it must not block, and
-    /// never from within this call. Those that one thread submits come into the log in their order, unless a leader
-    /// fails. `close` waits until all handlers have run.
+    /// never from within this call. Those that one thread submits come into the log in their order, unless the leader
+    /// changes. `close` waits until all handlers have run.
     void submit(Payload message, std::chrono::nanoseconds timeout,
                 std::function<void(std::error_code, const Message&)> handler);
 

@@ -33,6 +33,7 @@ void Submissions::shorten(Time now) {
         passed_on_.pop_front();
         sent_ = std::max(sent_, ++base_);
         moved_ = now;
+        full_ = false;
     }
 }
 
@@ -43,7 +44,8 @@ void Submissions::wait_again(std::uint64_t number, Item& item) {
 }
 
 void Submissions::applied(Term term, Time now) {
-    if (waiting_.size() == items_.size()) return;
+    // Nobody can have got one from then on in an earlier term.
+    if (std::exchange(applied_, term) == term) return;
     for (auto& [number, item] : items_) {
         if (item.term != 0 && item.term < term) wait_again(number, item);
     }
@@ -95,6 +97,7 @@ std::optional<Submit> Submissions::next(Term term, Time now) {
         passed_on_.clear();
         base_ = sent_ = bytes_ = 0;
         not_before_ = {};
+        full_ = false;
         answered_.reset();
     }
     while (!waiting_.empty() && bytes_ < most_passed_on) {
@@ -131,7 +134,8 @@ void Submissions::answered(Term term, const SubmitAnswer& answer, Time now) {
     if (!answer.full && answered_ == answer.expected) return;
     answered_ = answer.expected;
     sent_ = std::max(answer.expected, base_);
-    if (answer.full) not_before_ = now + pause;
+    full_ = answer.full;
+    if (full_) not_before_ = now + pause;
 }
 
 void Submissions::lost(Term term) {

@@ -82,6 +82,8 @@ public:
     void answered(Term term, const SubmitAnswer& answer, Time now);
     /// What was sent to the leader of that term may be lost.
     void lost(Term term);
+    /// The leader had no room for some of it, or has as much as it is given. Nothing was applied since.
+    bool held_up() const noexcept { return full_ || bytes_ >= most_passed_on; }
     /// When `next` has something to do.
     Time due() const;
 
@@ -107,6 +109,7 @@ private:
     Items items_;
     std::set<std::uint64_t> waiting_;
     std::set<std::pair<Time, std::uint64_t>> deadlines_;
+    Term applied_ = 0;  ///< of the last entry that was applied
 
     // What the leader of `term_` gets.
     Term term_ = 0;
@@ -115,6 +118,7 @@ private:
     std::size_t bytes_ = 0;                  ///< of all that the leader of `term_` may have
     std::uint64_t sent_ = 0;                 ///< up to there, as it is numbered there
     Time not_before_{};                      ///< nothing is sent
+    bool full_ = false;                      ///< it had no room, and nothing of it was applied since
     Time moved_{};                           ///< when something of it was sent first, or applied
     std::optional<std::uint64_t> answered_;  ///< the last answer; the same one again is no news for a while
 };

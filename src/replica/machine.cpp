@@ -184,9 +184,8 @@ void Machine::look_who_is_met() {
     all_met_ = raft_.has_value();
     if (!all_met_ || std::all_of(peers_.begin(), peers_.end(), introduced)) return;
     const auto members = raft_->configuration().members();
-    all_met_ = std::all_of(members.begin(), members.end(), [this](const DiskId& each) {
-        return each == options_.raft.self || where_.contains(each);
-    });
+    all_met_ = std::all_of(members.begin(), members.end(),
+                           [this](const DiskId& each) { return each == options_.raft.self || where_.contains(each); });
 }
 
 // Founding.
@@ -230,6 +229,7 @@ void Machine::begin(const GroupId& group, const Configuration& configuration, Ti
         return halt(errc::directory_damaged, broken.what(), now);
     }
     log(LogLevel::info, "replica_begins position=" + std::to_string(raft_->log().last().index));
+    look_who_leads(now);
     look_who_is_met();
     // Maybe nobody leads yet: who asks first need not wait for a time-out. If somebody does, the others say so.
     raft_->gone({}, moment(now));
@@ -254,6 +254,13 @@ void Machine::report_hindrance() {
     if (hindrance.kind == Hindrance::Kind::none) return;
     const std::string why = describe(hindrance).second;
     log(LogLevel::warning, "replica_waits why=" + quoted(why), why);
+}
+
+/// The log says it if nobody leads for longer than an election takes.
+void Machine::look_who_leads(Time now) {
+    const bool led(raft_->leader());
+    if (std::exchange(led_, led) == led) return;
+    lament_at_ = led ? never : now + timeouts_before_warning * options_.raft.election_timeout;
 }
 
 // Messages.
@@ -344,9 +351,10 @@ void Machine::pass_on(Time now) {
 }
 
 void Machine::expire(Time now) {
-    const bool led = raft_ && raft_->leader();
+    const bool leads = raft_ && raft_->role() == consensus::Role::leader;
+    const bool full = leads ? !has_room_ : raft_ && raft_->leader() && submissions_.held_up();
     for (const Submissions::Expired& each : submissions_.expire(now)) {
-        emit(SubmitFailed{each.number, each.passed_on ? errc::timed_out : led ? errc::overloaded : errc::no_leader});
+        emit(SubmitFailed{each.number, each.passed_on ? errc::timed_out : full ? errc::overloaded : errc::no_leader});
     }
 }
 
@@ -435,6 +443,7 @@ void Machine::carry_out(consensus::Effect&& effect, Time now) {
                        if (status.term != role_.term) origins_.clear();
                        role_ = status;
                        has_room_ = true;
+                       look_who_leads(now);
                        if (status.role == consensus::Role::leader) {
                            log(LogLevel::info, "replica_leads term=" + std::to_string(status.term));
                        } else if (status.leader) {
@@ -561,7 +570,7 @@ Time Machine::deadline() const {
     if (halted_) return submissions_.deadline();
     Time next = std::min(submissions_.deadline(), all_met_ ? never : remind_at_);
     if (!raft_) return next;
-    next = std::min(next, raft_->deadline());
+    next = std::min({next, raft_->deadline(), lament_at_});
     const bool passes =
         !leaving_ && raft_->role() != consensus::Role::leader && raft_->leader() && where_.contains(raft_->leader());
     return passes ? std::min(next, submissions_.due()) : next;
@@ -572,6 +581,11 @@ void Machine::tick(Time now) {
     expire(now);
     if (halted_) return;
     if (raft_ && raft_->deadline() <= now) raft_->tick(moment(now));
+    if (lament_at_ <= now) {
+        lament_at_ = never;
+        const std::string why = trouble().second;
+        if (!raft_->leader()) log(LogLevel::warning, "replica_without_leader why=" + quoted(why), why);
+    }
     if (remind_at_ > now || all_met_) return;
     remind_at_ = now + reminder;
     ++reminders_;

@@ -133,6 +133,8 @@ private:
     static constexpr Duration reminder = std::chrono::seconds(1);
     /// After so many the log says why the group is not founded.
     static constexpr int reminders_before_warning = 5;
+    /// After so many election time-outs the log says that nobody leads.
+    static constexpr int timeouts_before_warning = 3;
 
     struct Acquaintance {
         std::string name;
@@ -150,6 +152,7 @@ private:
     void take_founding(Time now);
     void begin(const consensus::GroupId& group, const consensus::Configuration& configuration, Time now);
     void report_hindrance();
+    void look_who_leads(Time now);
     void look_who_is_met();
     void gone(const consensus::DiskId& disk, const PeerId& peer, Time now);
     void on(const PeerId& from, wire::FoundingMessage&& message, Time now);
@@ -184,6 +187,8 @@ private:
     Time remind_at_;
     int reminders_ = 0;
     consensus::Hindrance reported_;
+    bool led_ = true;         ///< as far as was looked at
+    Time lament_at_ = never;  ///< nobody leads
     bool leaving_ = false;
     std::optional<Halted> halted_;
     Time now_;  ///< of the last event

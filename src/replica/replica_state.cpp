@@ -178,7 +178,9 @@ replica::MachineOptions ReplicaState::machine_options() {
 }
 
 void ReplicaState::log(LogLevel level, std::string text) {
-    node_->log({.level = level, .text = std::move(text) + " group=" + token(options_.group)});
+    text += " group=" + token(options_.group);
+    std::string cause = text;
+    node_->log({.level = level, .text = std::move(text), .cause = std::move(cause)});
 }
 
 // Submitting.
@@ -202,6 +204,11 @@ std::error_code ReplicaState::start_submit(Payload& message, std::chrono::nanose
         submitted_bytes_ += bytes;
     }
     const Deadline deadline = deadline_after(timeout);
+    if (applies_ == this) {
+        if (gathered_.empty()) gathered_since_ = net::Loop::now();
+        gathered_.push_back({number, std::move(packed), deadline.time_since_epoch()});
+        return {};
+    }
     runner_->with([&](replica::Machine& machine, Time now) {
         machine.submit(number, std::move(packed), deadline.time_since_epoch(), now);
     });

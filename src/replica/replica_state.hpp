@@ -51,6 +51,12 @@ public:
         std::uint64_t index = 0;
         std::string text;  ///< more about an error
     };
+    /// Submitted on the service thread while it applies.
+    struct Gathered {
+        std::uint64_t number;
+        Bytes command;
+        Time deadline;
+    };
     using SnapshotOperation = ResultOperation<Snapshot>;
 
     /// Throws as the constructor of `Replica`.
@@ -115,6 +121,7 @@ private:
 
     // On the service thread.
     void serve(std::function<void()> work);
+    void pass_gathered(replica::Machine& machine, Time now);
     void apply(const std::vector<consensus::Entry>& entries);
     void load(const consensus::SnapshotId& id);
     void take_snapshot(std::shared_ptr<SnapshotOperation> operation);
@@ -123,6 +130,7 @@ private:
                         const std::shared_ptr<SnapshotOperation>& operation);
     void snapshot_ended();
     void end_snapshot(const std::shared_ptr<SnapshotOperation>& operation, std::error_code error, std::string text);
+    void note_snapshot(std::uint64_t index);
     void end_service();
     void end();
     void shut_down();
@@ -144,9 +152,12 @@ private:
     std::unique_ptr<replica::Worker> file_thread_;
     std::unique_ptr<replica::Worker> service_thread_;
     std::unique_ptr<replica::Worker> freezer_;
-    std::vector<std::uint64_t> applied_here_;  ///< of the service thread
-    std::atomic<bool> has_snapshots_{true};    ///< as far as is known
-    std::atomic<bool> ends_{false};            ///< the service gets no more events
+    std::vector<std::uint64_t> applied_here_;          ///< of the service thread
+    std::vector<Gathered> gathered_;                   ///< of the service thread
+    Time gathered_since_{};                            ///< of the service thread
+    static thread_local const ReplicaState* applies_;  ///< the one that applies on this thread
+    std::atomic<bool> has_snapshots_{true};            ///< as far as is known
+    std::atomic<bool> ends_{false};                    ///< the service gets no more events
     std::atomic<std::uint64_t> newest_snapshot_{0};
     std::atomic<std::uint64_t> last_number_{0};
     std::shared_ptr<HandlerCalls> handler_calls_ = std::make_shared<HandlerCalls>();

@@ -5,12 +5,20 @@
 #include "value/log_line.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <utility>
 
 // What a replica does on its own threads: the file thread, the service thread and the freezer.
 
 namespace cluster::detail {
+
+namespace {
+
+/// How long what a handler has submitted may wait for what the next ones submit.
+constexpr Duration longest_gathering = std::chrono::microseconds(100);
+
+}  // namespace
 
 // The file thread.
 
@@ -73,14 +81,36 @@ void ReplicaState::serve(std::function<void()> work) {
     });
 }
 
+thread_local const ReplicaState* ReplicaState::applies_ = nullptr;
+
+/// What handlers submit meanwhile is passed on together, soon. Otherwise the I/O thread would take the first alone, and
+/// the disks would have a write for it.
 void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
-    for (const consensus::Entry& each : entries) {
-        if (ends_) return;
-        applier_->apply(each);
+    struct Applying {
+        explicit Applying(const ReplicaState* state) { applies_ = state; }
+        ~Applying() { applies_ = nullptr; }
+    };
+    {
+        const Applying applying(this);
+        for (const consensus::Entry& each : entries) {
+            if (ends_) return;
+            applier_->apply(each);
+            if (!gathered_.empty() && net::Loop::now() - gathered_since_ > longest_gathering) {
+                runner_->with([&](replica::Machine& machine, Time now) { pass_gathered(machine, now); });
+            }
+        }
+        runner_->with([&](replica::Machine& machine, Time now) {
+            machine.applied(applier_->last(), applied_here_, now);
+            pass_gathered(machine, now);
+        });
     }
-    runner_->with([&](replica::Machine& machine, Time now) { machine.applied(applier_->last(), applied_here_, now); });
     applied_here_.clear();
     if (applier_->bytes() >= options_.snapshot_every && has_snapshots_) take_snapshot(nullptr);
+}
+
+void ReplicaState::pass_gathered(replica::Machine& machine, Time now) {
+    for (Gathered& each : gathered_) machine.submit(each.number, std::move(each.command), each.deadline, now);
+    gathered_.clear();
 }
 
 void ReplicaState::load(const consensus::SnapshotId& id) {
@@ -114,7 +144,7 @@ void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
     // One that came from another replica is as new, and about to take the place of this state.
     if (error == storage::Fault::contradiction) error.clear();
     if (error && error != storage::Fault::busy) {
-        applier_->snapshot_begun();  // not again at once
+        applier_->snapshot_begun();  // not again at the next message
         return end_snapshot(operation, errc::storage_failed, "writing a snapshot: " + error.message());
     }
     if (!output) {
@@ -176,10 +206,12 @@ void ReplicaState::write_snapshot(std::shared_ptr<storage::SnapshotOutput> outpu
     snapshot_ended();
     if (error == errc::unsupported) has_snapshots_ = false;
     if (error) return end_snapshot(operation, error, text);
-    newest_snapshot_ = std::max<std::uint64_t>(newest_snapshot_, id.last.index);
-    const consensus::SnapshotId base = directory_->snapshots().list().front().id;
+    note_snapshot(id.last.index);
+    // All of the log stays while there is only one: whoever is a little behind then needs no snapshot.
+    const std::vector<storage::SnapshotFacts> kept = directory_->snapshots().list();
+    const consensus::SnapshotId base = kept.size() > 1 ? kept.front().id : consensus::SnapshotId{};
     runner_->with([&](replica::Machine& machine, Time now) { machine.snapshot_taken(id, base, now); });
-    writer_->cut(base.last.index);
+    if (base.last.index != 0) writer_->cut(base.last.index);
     log(LogLevel::info,
         "replica_snapshot position=" + std::to_string(id.last.index) + " bytes=" + std::to_string(size));
     end_snapshot(operation, {}, {});
@@ -202,6 +234,12 @@ void ReplicaState::end_snapshot(const std::shared_ptr<SnapshotOperation>& operat
     operation->error = error;
     operation->result = {newest_snapshot_, std::move(text)};
     operation->wake();
+}
+
+void ReplicaState::note_snapshot(std::uint64_t index) {
+    std::uint64_t newest = newest_snapshot_;
+    while (newest < index && !newest_snapshot_.compare_exchange_weak(newest, index)) {
+    }
 }
 
 void ReplicaState::end_service() {

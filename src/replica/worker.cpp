@@ -5,10 +5,12 @@
 namespace cluster::replica {
 
 bool Worker::post(std::function<void()> work) {
-    const detail::Lock lock(mutex_);
+    detail::Lock lock(mutex_);
     if (finished_) return false;
     queue_.push_back(std::move(work));
-    if (queue_.size() == 1) changed_.notify_all();
+    const bool wakes = queue_.size() == 1;
+    lock.unlock();  // whoever is woken needs it
+    if (wakes) changed_.notify_all();
     return true;
 }
 

@@ -28,11 +28,13 @@ Writer::~Writer() {
 
 bool Writer::submit(Write write) {
     const std::size_t cost = cost_of(write);
-    const detail::Lock lock(mutex_);
+    detail::Lock lock(mutex_);
     if (closed_ || failed_ || (bytes_ != 0 && bytes_ + cost > options_.most_waiting)) return false;
     bytes_ += cost;
     queue_.push_back(std::move(write));
-    if (queue_.size() == 1) condition_.notify_all();
+    const bool wakes = queue_.size() == 1;
+    lock.unlock();  // the thread that is woken needs it
+    if (wakes) condition_.notify_all();
     return true;
 }
 

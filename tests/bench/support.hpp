@@ -134,6 +134,7 @@ public:
         }
     }
 
+    pid_t id() const { return pid_; }
     std::string line() {
         std::array<char, 4096> text{};
         if (std::fgets(text.data(), text.size(), from_) == nullptr) fail("a child process has ended");

@@ -35,7 +35,7 @@ std::string sent(Submissions& submissions, Term term, Time now) {
     return std::to_string(submit->first) + "/" + std::to_string(submit->oldest) + ": " + text_of(submit->commands);
 }
 
-Submissions three() {
+Submissions three_waiting() {
     Submissions submissions(life, 1s);
     submissions.add(1, command("one"), far);
     submissions.add(2, command("two"), far);
@@ -46,7 +46,7 @@ Submissions three() {
 }  // namespace
 
 TEST_CASE("submissions: what waits goes to the leader once, in its order") {
-    Submissions submissions = three();
+    Submissions submissions = three_waiting();
     CHECK(submissions.waits());
     CHECK(sent(submissions, 5, 1s) == "0/0: one two three");
     CHECK(sent(submissions, 5, 1s) == "nothing");
@@ -59,7 +59,7 @@ TEST_CASE("submissions: what waits goes to the leader once, in its order") {
 
 TEST_CASE(
     "submissions: a leader that answers what it expects gets it from there on, once for each answer that is news") {
-    Submissions submissions = three();
+    Submissions submissions = three_waiting();
     sent(submissions, 5, 1s);
     submissions.answered(5, {life, 1, false}, 1s);
     CHECK(sent(submissions, 5, 1s) == "1/0: two three");
@@ -74,7 +74,7 @@ TEST_CASE(
 }
 
 TEST_CASE("submissions: a leader without room is asked again after a pause") {
-    Submissions submissions = three();
+    Submissions submissions = three_waiting();
     sent(submissions, 5, 1s);
     submissions.answered(5, {life, 1, true}, 1s);
     CHECK(sent(submissions, 5, 1s) == "nothing");
@@ -85,7 +85,7 @@ TEST_CASE("submissions: a leader without room is asked again after a pause") {
 }
 
 TEST_CASE("submissions: if nothing is applied for long, or the link was lost, all of it goes again") {
-    Submissions submissions = three();
+    Submissions submissions = three_waiting();
     sent(submissions, 5, 1s);
     CHECK(submissions.due() == 2s);
     CHECK(sent(submissions, 5, 2s - 1ns) == "nothing");
@@ -100,7 +100,7 @@ TEST_CASE("submissions: if nothing is applied for long, or the link was lost, al
 }
 
 TEST_CASE("submissions: what nobody wants any more leaves its number, so that those behind it keep theirs") {
-    Submissions submissions = three();
+    Submissions submissions = three_waiting();
     sent(submissions, 5, 1s);
     submissions.done(2, 1s);
     submissions.lost(5);
@@ -114,7 +114,7 @@ TEST_CASE("submissions: what nobody wants any more leaves its number, so that th
 }
 
 TEST_CASE("submissions: the next leader gets them only when the former one's entries can bring no more of them") {
-    Submissions submissions = three();
+    Submissions submissions = three_waiting();
     sent(submissions, 5, 1s);
     CHECK(sent(submissions, 6, 2s) == "nothing");
     submissions.applied(5, 2s);
@@ -125,7 +125,7 @@ TEST_CASE("submissions: the next leader gets them only when the former one's ent
 }
 
 TEST_CASE("submissions: what a snapshot has skipped is unknown, but for what nobody can have taken") {
-    Submissions submissions = three();
+    Submissions submissions = three_waiting();
     sent(submissions, 5, 1s);
     submissions.add(4, command("four"), far);
     CHECK(submissions.skipped(4, 2s).empty());
@@ -152,7 +152,7 @@ TEST_CASE("submissions: at its time each ends, and says whether somebody may hav
 }
 
 TEST_CASE("submissions: who leads itself takes those that wait, and they count as taken in its term") {
-    Submissions submissions = three();
+    Submissions submissions = three_waiting();
     CHECK(text_of(submissions.waiting(1)) == "one");
     CHECK(text_of(submissions.waiting(1000)) == "one two three");
     submissions.proposed(2, 5);
@@ -177,6 +177,20 @@ TEST_CASE("submissions: only so many bytes are passed on before some of it is ap
     submissions.done(1, 1s);
     CHECK(submissions.next(5, 1s));
     CHECK_FALSE(submissions.next(5, 1s));
+}
+
+TEST_CASE("submissions: they are held up while the leader has no room, and not by a change of leaders") {
+    Submissions submissions = three_waiting();
+    sent(submissions, 5, 1s);
+    CHECK_FALSE(submissions.held_up());
+    submissions.answered(5, {life, 1, true}, 1s);
+    CHECK(submissions.held_up());
+    submissions.done(1, 1s);
+    CHECK_FALSE(submissions.held_up());
+    sent(submissions, 5, 2s);
+    submissions.answered(5, {life, 1, true}, 2s);
+    sent(submissions, 6, 2s);
+    CHECK_FALSE(submissions.held_up());
 }
 
 TEST_CASE("origins: each number is taken once, in its order") {

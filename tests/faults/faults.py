@@ -2,7 +2,7 @@
 """What real processes promise while real networks and machines fail.
 
 faults.py --list             names each scenario, its labels, and what it claims
-faults.py PROGRAM SCENARIO   runs one; PROGRAM is the built member.cpp
+faults.py PROGRAM SCENARIO   runs one; PROGRAM is the built member.cpp, or replica.cpp for those of replicas
 """
 import contextlib
 import itertools
@@ -14,20 +14,12 @@ import struct
 import sys
 import time
 
-from world import SECOND, Failure, Host, command, enter, pause, until, world
+from world import SECOND, Failure, Host, claim, command, enter, pause, scenarios, until, world
+import replicas  # which adds its scenarios
 
 # What the lan preset promises.
 DETECTION = 4
 RECONNECT_MAX = 30
-scenarios = {}
-
-def claim(text, labels="faults"):
-    """The next function is a scenario. One that is `patient` measures nothing that takes less than seconds, so other
-    tests may run beside it. One that is `long` takes more than ten seconds."""
-    def add(function):
-        scenarios[function.__name__] = (function, text, labels)
-        return function
-    return add
 
 def mesh(here, members, nodes=1, **options):
     """So many processes on hosts of their own, all linked, with numbered streams between all nodes."""

@@ -5,6 +5,8 @@
 // Words `name=value` on the command line: name (of the nodes, followed by their number), nodes, host, seeds (separated
 // by commas), preset, log (a file), and a number of milliseconds for any of heartbeat, suspicion, reconnect_max.
 
+#include "process.hpp"
+
 #include <cluster/cluster.hpp>
 
 #include <algorithm>
@@ -15,9 +17,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <exception>
-#include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -32,75 +32,11 @@
 namespace {
 
 using namespace cluster;
+using namespace cluster::faults;
 using namespace std::chrono_literals;
-using Clock = std::chrono::steady_clock;
 
 constexpr int first_port = 7000;  // its network is its own
 constexpr auto turn = 10ms;
-
-std::int64_t now() {
-    return std::chrono::nanoseconds(Clock::now().time_since_epoch()).count();
-}
-
-/// Writes lines on a thread of its own: no callback waits for whoever reads them.
-class Output {
-public:
-    void put(std::string line) {
-        {
-            const std::lock_guard lock(mutex_);
-            lines_.push_back(std::move(line));
-        }
-        changed_.notify_one();
-    }
-    /// Returns when all is written.
-    void finish() {
-        {
-            const std::lock_guard lock(mutex_);
-            finished_ = true;
-        }
-        changed_.notify_one();
-        if (thread_.joinable()) thread_.join();
-    }
-    ~Output() { finish(); }
-
-private:
-    void write() {
-        std::unique_lock lock(mutex_);
-        for (;;) {
-            changed_.wait(lock, [this] { return finished_ || !lines_.empty(); });
-            if (lines_.empty()) return;
-            const std::deque<std::string> lines = std::exchange(lines_, {});
-            lock.unlock();
-            for (const std::string& line : lines) std::printf("%s\n", line.c_str());
-            std::fflush(stdout);
-            lock.lock();
-        }
-    }
-
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::deque<std::string> lines_;
-    bool finished_ = false;
-    std::thread thread_{[this] { write(); }};
-};
-
-/// Log lines of all nodes with their stamps.
-class Log {
-public:
-    explicit Log(const std::string& path) {
-        if (!path.empty()) file_.open(path);
-    }
-    void write(const std::string& node, LogLevel level, std::string_view text) {
-        constexpr const char* names[] = {"debug", "info", "warning", "error"};
-        const std::int64_t at = now();
-        const std::lock_guard lock(mutex_);
-        file_ << at << ' ' << node << ' ' << names[static_cast<int>(level)] << ' ' << text << '\n' << std::flush;
-    }
-
-private:
-    std::mutex mutex_;
-    std::ofstream file_;
-};
 
 /// What one node has sent to one peer and received from it. Messages are numbered from 0 on for each pair.
 struct Pair {
@@ -299,31 +235,6 @@ private:
     std::atomic<bool> stopped_{true};
     std::thread thread_;
 };
-
-using Words = std::map<std::string, std::string>;
-
-Words words_of(int count, char** values) {
-    Words words;
-    for (int at = 1; at < count; ++at) {
-        const std::string word = values[at];
-        words[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
-    }
-    return words;
-}
-
-Options options_of(Words& words) {
-    const std::string preset = words["preset"];
-    Options options = preset == "local" ? Options::local() : preset == "wan" ? Options::wan() : Options::lan();
-    const auto set = [&](const char* name, std::chrono::nanoseconds& value) {
-        if (words.contains(name)) value = std::chrono::milliseconds(std::stoi(words[name]));
-    };
-    set("heartbeat", options.heartbeat);
-    set("suspicion", options.suspicion);
-    set("reconnect_max", options.reconnect_max);
-    std::istringstream seeds(words["seeds"]);
-    for (std::string seed; std::getline(seeds, seed, ',');) options.seeds.push_back(seed);
-    return options;
-}
 
 template <class Part>
 void reply(Output& output, const std::string& command, const Members& members, Part part) {

@@ -21,6 +21,16 @@ INSIDE = "CLUSTER_FAULTS_INSIDE"
 NETWORK = "10.77.0."
 spoken = threading.Condition()
 
+scenarios = {}
+
+def claim(text, labels="faults"):
+    """The next function is a scenario. One that is `patient` measures nothing that takes less than seconds, so other
+    tests may run beside it. One that is `long` takes more than ten seconds. One of `replicas` runs replica.cpp."""
+    def add(function):
+        scenarios[function.__name__] = (function, text, labels)
+        return function
+    return add
+
 class Failure(Exception):
     """What does not hold."""
 
@@ -144,11 +154,14 @@ class Member:
         for line in self.process.stdout:
             said = json.loads(line)
             with spoken:
-                if "reply" in said:
-                    self.replies.append(said)
-                else:
-                    self.world.heard(Event(said["at"], said["node"], said["event"], said["peer"], said["why"]))
+                self.take(said)
                 spoken.notify_all()
+
+    def take(self, said):
+        if "reply" in said:
+            self.replies.append(said)
+        else:
+            self.world.heard(Event(said["at"], said["node"], said["event"], said["peer"], said["why"]))
 
     def reply(self, number):
         return until(lambda: self.replies[number] if len(self.replies) > number else None, 20, f"{self.name} replies")
@@ -366,4 +379,4 @@ def world(program):
         raise
     here.end()
     if "CLUSTER_FAULTS_LOGS" not in os.environ:
-        shutil.rmtree(logs)
+        shutil.rmtree(logs, ignore_errors=True)

@@ -1,16 +1,20 @@
 #include <cluster/cluster.hpp>
+#include <cluster/replica.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <future>
 #include <iostream>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -68,6 +72,19 @@ int play_parent() {
     for (;;) ::pause();
 }
 
+/// What it has heard, it forgets.
+class Silent final : public Service {
+public:
+    void on_message(Context&, std::span<const std::byte>) override {}
+};
+
+/// A new folder, which its maker removes.
+std::string folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "cluster-lone-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::system_error(errno, std::generic_category(), name);
+    return name;
+}
+
 /// All that may be destroyed when a process ends.
 struct Everything {
     Runtime runtime;
@@ -80,9 +97,13 @@ struct Everything {
     MemberWatch watch;
     Message question;
     std::optional<Inbox::Iterator> place;
+    const std::string directory = folder();
+    Silent service;
+    Replica replica;
 
     static Options options(const Runtime& runtime) {
         Options options = Options::local();
+        options.name = "ann";
         options.runtime = runtime;
         return options;
     }
@@ -93,13 +114,15 @@ struct Everything {
           added(node->on_peer_added([](const Peer&) {})),
           changed(node->members().on_change([](const MemberUpdate&) {})),
           member(node->create_membership()),
-          watch(node->members().watch()) {
+          watch(node->members().watch()),
+          replica(*node, service, {.directory = directory, .voters = {"ann"}}) {
         member.enroll();
         node->add(peer->address());
         peer->request(node->id(), "?", std::chrono::hours(1), [](std::error_code, const Message&) {});
         question = *inbox.receive();
         for (const char* text : {"one", "two"}) peer->send(node->id(), text);
         place = inbox.begin();
+        if (!replica.wait_for_leader(std::chrono::seconds(10))) throw std::runtime_error("nobody leads");
     }
 };
 std::unique_ptr<Everything> everything;
@@ -124,6 +147,9 @@ int play_forking() {
     everything = std::make_unique<Everything>();
     std::jthread sender([](const std::stop_token& done) {
         while (!done.stop_requested()) everything->node->try_broadcast("busy");
+    });
+    std::jthread submitter([](const std::stop_token& done) {
+        while (!done.stop_requested()) everything->replica.submit("busy", std::chrono::seconds(10));
     });
     std::jthread reader([](const std::stop_token& done) {
         Inbox inbox = everything->peer->inbox();
@@ -155,11 +181,16 @@ int play_forking() {
     }
     sender.request_stop();
     sender.join();
+    submitter.request_stop();
+    submitter.join();
     reader.request_stop();
     reader.join();
     const bool still = everything->node->peers().size() == 1 && everything->node->stats().failures == 0 &&
-                       everything->peer->stats().failures == 0 && everything->node->stats().links_lost == 0;
+                       everything->peer->stats().failures == 0 && everything->node->stats().links_lost == 0 &&
+                       !everything->replica.status().error;
+    const std::string directory = everything->directory;
     everything.reset();
+    std::filesystem::remove_all(directory);
     say(failed == 0 && still ? "well" : failed != 0 ? "a child did not end" : "the parent was disturbed");
     return 0;
 }

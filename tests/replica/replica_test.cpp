@@ -93,6 +93,20 @@ TEST_CASE("replica: without the other voters there is no group, and the status a
     CHECK(ann.lines.wait_for("replica_waits why="));
 }
 
+TEST_CASE("replica: when nobody leads for long, the log says why, and then who leads again") {
+    Group group({"ann", "bob", "eve"});
+    group.start();
+    Voter& left = group.follower();
+    for (const auto& each : group.members) {
+        if (each.get() != &left) each->stop();
+    }
+    CHECK(left.lines.wait_for("replica_without_leader why=\"no majority of the voters is in view"));
+    for (const auto& each : group.members) {
+        if (each.get() != &left) each->start(group.seeds());
+    }
+    CHECK(left.lines.wait_for(" term="));
+}
+
 TEST_CASE("replica: voters with different lists found no group, and say whose list differs") {
     Group group({"ann", "bob"});
     group[1].options.voters = {"ann", "bob", "eve"};
@@ -192,6 +206,23 @@ TEST_CASE("replica: a snapshot is taken on demand, once for each place") {
     CHECK(ann.replica->status().snapshot == at);
     CHECK(ann.replica->snapshot() == at);
     CHECK(ann.service->saved == 1);
+}
+
+TEST_CASE("replica: who is a little behind at the first snapshot gets the rest of the log, and no snapshot") {
+    Group group({"ann", "bob", "eve"});
+    group.start();
+    Voter& late = group.follower();
+    late.stop();
+    Voter& leads = group.leader();
+    for (int i = 0; i < 10; ++i) leads.replica->submit(std::to_string(i), patience);
+    CHECK(leads.replica->snapshot() != 0);
+    late.start(group.seeds());
+    CHECK(group.settles(10));
+    CHECK(late.service->loaded == 0);
+    leads.stop();
+    leads.start(group.seeds());
+    CHECK(group.settles(10));
+    CHECK(leads.service->loaded == 1);
 }
 
 TEST_CASE("replica: who is far behind gets a snapshot, in pieces, and then the rest") {

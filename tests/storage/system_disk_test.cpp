@@ -11,9 +11,11 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <set>
+#include <thread>
 
 using namespace cluster;
 using namespace cluster::consensus;
@@ -290,11 +292,20 @@ TEST_CASE("storage: a writer on the system's disk, synced and unsynced, keeps wh
         auto directory = Directory::open(disk, with, finding);
         REQUIRE(directory);
         {
-            Writer writer(directory->log(), {}, {[](std::uint64_t) {}, [](std::error_code) { FAIL("the disk"); }});
+            std::atomic<std::uint64_t> durable{0};
+            const auto report = [&](std::uint64_t number) {
+                durable = number;
+                durable.notify_all();
+            };
+            Writer writer(directory->log(), {}, {report, [](std::error_code) { FAIL("the disk"); }});
             for (Index i = 1; i <= 20'000;) {
                 if (writer.submit(varied(i))) ++i;
                 if (i % 5000 == 0) writer.cut(i / 2);
             }
+            // What is not written yet is not cut, nor is anything when the writer closes.
+            for (std::uint64_t seen = durable; seen < 20'000; seen = durable) durable.wait(seen);
+            writer.cut(10'000);
+            while (directory->log().base().index == 0) std::this_thread::yield();
         }
         directory.reset();
         finding = {};

@@ -3,6 +3,7 @@
 #include <cluster/asio.hpp>
 #include <cluster/cluster.hpp>
 #include <cluster/codec.hpp>
+#include <cluster/replica.hpp>
 #include <cluster/testing.hpp>
 
 #include <asio.hpp>
@@ -26,6 +27,8 @@ extern cluster::Node node;
 extern cluster::Inbox inbox;
 extern const cluster::Peer peer;
 extern const cluster::Message message;
+extern cluster::Service& counter;
+extern cluster::Replica replica;
 
 /// What the application does with a message, and what it answers.
 void handle(const cluster::Message& message);

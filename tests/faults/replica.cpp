@@ -1,0 +1,368 @@
+// One process of the fault tests of replicas: a node and a replica of a ledger, told what to do by lines on standard
+// input. Every line on standard output is a JSON object: an event, stamped in nanoseconds of the steady clock, or the
+// reply to a command. replicas.py is the other side.
+//
+// Words `name=value` on the command line: name (of the node), life (a word that no other process has), host, seeds and
+// voters (separated by commas), directory, preset, log (a file), snapshot_every (bytes), and `freeze`, with which
+// snapshots are written from a copy.
+//
+// Commands:
+//   load RATE MILLISECONDS SIZE   submits so many numbered messages a second, of that size, each with that time-out
+//   hush                          ends that
+//   status                        how the replica is
+//   ledger                        what its service has: who submitted which numbers, and a hash of their order
+//   counts                        how the submits of this process have ended
+
+#include "process.hpp"
+
+#include <cluster/cluster.hpp>
+#include <cluster/replica.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+namespace {
+
+using namespace cluster;
+using namespace cluster::faults;
+using namespace std::chrono_literals;
+
+constexpr auto turn = 5ms;
+
+std::string quoted(std::string_view text) {
+    std::string result = "\"";
+    for (const char each : text) {
+        if (each == '"' || each == '\\') result += '\\';
+        result += each == '\n' ? ' ' : each;
+    }
+    return result + '"';
+}
+
+/// Numbers, as few pairs of the first and the last of those that follow each other.
+class Ranges {
+public:
+    /// Whether it was new.
+    bool add(std::uint64_t number) {
+        const auto after = ranges_.upper_bound(number);
+        if (after != ranges_.begin() && std::prev(after)->second >= number) return false;
+        std::uint64_t last = number;
+        if (after != ranges_.end() && after->first == number + 1) last = after->second;
+        const auto before = after == ranges_.begin() ? ranges_.end() : std::prev(after);
+        if (last != number) ranges_.erase(after);
+        if (before != ranges_.end() && before->second + 1 == number) {
+            before->second = last;
+        } else {
+            ranges_.emplace(number, last);
+        }
+        return true;
+    }
+    std::uint64_t last() const { return ranges_.empty() ? 0 : ranges_.rbegin()->second; }
+    std::string text() const {
+        std::string text;
+        for (const auto& [first, last] : ranges_) {
+            text += (text.empty() ? "[" : ",[") + std::to_string(first) + ',' + std::to_string(last) + ']';
+        }
+        return '[' + text + ']';
+    }
+
+    std::map<std::uint64_t, std::uint64_t> ranges_;
+};
+
+/// Who submitted which numbers. Each message is `LIFE NUMBER`, a blank, and what fills it up.
+class Ledger final : public Service {
+public:
+    explicit Ledger(bool freezes) : freezes_(freezes) {}
+
+    void on_message(Context& context, std::span<const std::byte> message) override {
+        const std::string_view text(reinterpret_cast<const char*>(message.data()), message.size());
+        const std::size_t blank = text.find(' ');
+        const std::string_view entry = text.substr(0, text.find(' ', blank + 1));
+        const std::uint64_t number = std::stoull(std::string(entry.substr(blank + 1)));
+        const std::lock_guard lock(mutex_);
+        for (const char each : entry) hash_ = (hash_ ^ static_cast<unsigned char>(each)) * 0x100000001b3;
+        hash_ = (hash_ ^ context.position()) * 0x100000001b3;
+        hash_ = (hash_ ^ static_cast<std::uint64_t>(context.time().count())) * 0x100000001b3;
+        ++count_;
+        Submitter& from = submitters_[std::string(text.substr(0, blank))];
+        if (number < from.numbers.last()) ++from.disordered;
+        if (!from.numbers.add(number)) ++from.doubled;
+        context.reply(std::string(entry));
+    }
+    void save(SnapshotWriter& out) const override {
+        out.write(count_);
+        out.write(hash_);
+        out.write(submitters_.size());
+        for (const auto& [life, from] : submitters_) {
+            out.write(life);
+            out.write(from.doubled);
+            out.write(from.disordered);
+            out.write(from.numbers.ranges_.size());
+            for (const auto& [first, last] : from.numbers.ranges_) {
+                out.write(first);
+                out.write(last);
+            }
+        }
+    }
+    void load(SnapshotReader& in) override {
+        const std::lock_guard lock(mutex_);
+        submitters_.clear();
+        in.read(count_);
+        in.read(hash_);
+        std::size_t size = 0;
+        for (in.read(size); size != 0; --size) {
+            std::string life;
+            in.read(life);
+            Submitter& from = submitters_[life];
+            in.read(from.doubled);
+            in.read(from.disordered);
+            std::size_t ranges = 0;
+            for (in.read(ranges); ranges != 0; --ranges) {
+                std::uint64_t first = 0;
+                in.read(first);
+                in.read(from.numbers.ranges_[first]);
+            }
+        }
+        if (!in.at_end()) throw std::runtime_error("a snapshot has more than was saved");
+    }
+    std::function<void(SnapshotWriter&)> freeze() const override {
+        if (!freezes_) return {};
+        auto copy = std::make_shared<Ledger>(true);
+        copy->count_ = count_;
+        copy->hash_ = hash_;
+        copy->submitters_ = submitters_;
+        return [copy](SnapshotWriter& out) { copy->save(out); };
+    }
+
+    std::string text() const {
+        const std::lock_guard lock(mutex_);
+        std::string lives;
+        for (const auto& [life, from] : submitters_) {
+            lives += (lives.empty() ? "" : ",") + quoted(life) + ":{\"doubled\":" + std::to_string(from.doubled) +
+                     ",\"disordered\":" + std::to_string(from.disordered) + ",\"numbers\":" + from.numbers.text() + '}';
+        }
+        return "{\"count\":" + std::to_string(count_) + ",\"hash\":" + std::to_string(hash_) + ",\"lives\":{" + lives +
+               "}}";
+    }
+
+private:
+    struct Submitter {
+        Ranges numbers;
+        std::uint64_t doubled = 0;
+        std::uint64_t disordered = 0;  ///< came after a greater one
+    };
+
+    const bool freezes_;
+    mutable std::mutex mutex_;  // the service thread is the only one that changes anything
+    std::uint64_t count_ = 0;
+    std::uint64_t hash_ = 0xcbf29ce484222325;
+    std::map<std::string, Submitter> submitters_;
+};
+
+/// A thread that submits numbered messages, and how they end.
+class Load {
+public:
+    Load(Replica& replica, Output& output, std::string life)
+        : replica_(replica), output_(output), life_(std::move(life)) {}
+    ~Load() { stop(); }
+
+    void start(double per_second, std::chrono::milliseconds timeout, std::size_t size) {
+        stop();
+        stopped_ = false;
+        thread_ = std::thread([this, per_second, timeout, size] { run(per_second, timeout, size); });
+    }
+    void stop() {
+        {
+            const std::lock_guard lock(mutex_);
+            stopped_ = true;
+        }
+        changed_.notify_one();
+        if (thread_.joinable()) thread_.join();
+    }
+    std::string counts() {
+        const std::lock_guard lock(mutex_);
+        std::string unknown;
+        for (const auto& [why, numbers] : unknown_) {
+            unknown += (unknown.empty() ? "" : ",") + quoted(why) + ':' + numbers.text();
+        }
+        std::string refused;
+        for (const auto& [why, numbers] : refused_) {
+            refused += (refused.empty() ? "" : ",") + quoted(why) + ':' + numbers.text();
+        }
+        return "{\"open\":" + std::to_string(number_ - ended_) + ",\"submitted\":" + std::to_string(number_) +
+               ",\"acknowledged\":" + acknowledged_.text() + ",\"unknown\":{" + unknown + "},\"refused\":{" + refused +
+               "}}";
+    }
+
+private:
+    void run(double per_second, std::chrono::milliseconds timeout, std::size_t size) {
+        const auto begun = Clock::now();
+        std::uint64_t submitted = 0;
+        std::unique_lock lock(mutex_);
+        while (!stopped_) {
+            const double passed = std::chrono::duration<double>(Clock::now() - begun).count();
+            // Who was stopped for a while catches up slowly.
+            const auto due = std::min(static_cast<std::uint64_t>(passed * per_second), submitted + 100);
+            for (; submitted < due && !stopped_; ++submitted) {
+                const std::uint64_t number = ++number_;
+                lock.unlock();
+                submit(number, timeout, size);
+                lock.lock();
+            }
+            changed_.wait_for(lock, turn, [this] { return stopped_; });
+        }
+    }
+    void submit(std::uint64_t number, std::chrono::milliseconds timeout, std::size_t size) {
+        const std::string entry = life_ + ' ' + std::to_string(number);
+        std::string text = entry + ' ';
+        text.resize(std::max(size, text.size()), '.');
+        replica_.submit(std::move(text), timeout, [this, number, entry](std::error_code error, const Message& reply) {
+            end(number, entry, error, reply);
+        });
+    }
+    void end(std::uint64_t number, const std::string& entry, std::error_code error, const Message& reply) {
+        const std::lock_guard lock(mutex_);
+        ++ended_;
+        bool new_one = true;
+        if (!error) {
+            new_one = acknowledged_.add(number);
+            say("acknowledged", number, reply.text() == entry ? "" : "a wrong reply: " + std::string(reply.text()));
+        } else if (error == errc::timed_out || error == errc::closed || error == errc::replica_stopped ||
+                   error == errc::outcome_unknown) {
+            new_one = unknown_[error.message()].add(number);
+        } else {
+            new_one = refused_[error.message()].add(number);
+        }
+        if (!new_one) say("acknowledged", number, "its handler was called twice");
+    }
+    void say(const char* event, std::uint64_t number, const std::string& why) {
+        output_.put("{\"at\":" + std::to_string(now()) + ",\"node\":" + quoted(life_) + ",\"event\":\"" + event +
+                    "\",\"peer\":" + std::to_string(number) + ",\"why\":" + quoted(why) + '}');
+    }
+
+    Replica& replica_;
+    Output& output_;
+    const std::string life_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool stopped_ = true;
+    std::uint64_t number_ = 0;
+    std::uint64_t ended_ = 0;
+    Ranges acknowledged_;
+    std::map<std::string, Ranges> unknown_;
+    std::map<std::string, Ranges> refused_;
+    std::thread thread_;
+};
+
+std::string text_of(const ReplicaStatus& status) {
+    std::ostringstream text;
+    text << "{\"role\":\"" << to_string(status.role) << "\",\"term\":" << status.term << ",\"leader\":\""
+         << status.leader << "\",\"appended\":" << status.appended << ",\"durable\":" << status.durable
+         << ",\"committed\":" << status.committed << ",\"applied\":" << status.applied
+         << ",\"snapshot\":" << status.snapshot << ",\"founded\":" << (status.founded ? "true" : "false")
+         << ",\"stopped\":" << (status.stopped ? "true" : "false") << ",\"error\":" << status.error.value()
+         << ",\"text\":" << quoted(status.error ? status.error.message() : "") << ",\"why\":" << quoted(status.why)
+         << ",\"voters\":{";
+    const char* separator = "";
+    for (const auto& each : status.voters) {
+        text << std::exchange(separator, ",") << quoted(each.name) << ":{\"in_view\":"
+             << (each.in_view ? "true" : "false") << ",\"durable\":" << each.durable << '}';
+    }
+    text << "}}";
+    return text.str();
+}
+
+void run(Words words) {
+    Output output;
+    Log log(words["log"]);
+    Options options = options_of(words);
+    options.name = words["name"];
+    options.listen = words["host"] + ":7000";  // its network is its own
+    options.log = [&](LogLevel level, std::string_view text) { log.write(words["life"], level, text); };
+    Node node(options);
+
+    const auto say = [&](const char* event, const std::string& peer, std::string_view why) {
+        output.put("{\"at\":" + std::to_string(now()) + ",\"node\":" + quoted(options.name) + ",\"event\":\"" + event +
+                   "\",\"peer\":" + quoted(peer) + ",\"why\":" + quoted(why) + '}');
+    };
+    const auto reply = [&](const std::string& command, const std::string& part) {
+        output.put("{\"reply\":" + quoted(command) + ',' + quoted(options.name) + ':' + part + '}');
+    };
+    const Subscription added = node.on_peer_added([&](const Peer& peer) { say("added", peer.id.to_string(), ""); });
+    const Subscription removed = node.on_peer_removed(
+        [&](const Peer& peer, RemovalReason why) { say("removed", peer.id.to_string(), to_string(why)); });
+
+    Ledger ledger(words.contains("freeze"));
+    ReplicaOptions replica_options;
+    replica_options.directory = words["directory"];
+    std::istringstream voters(words["voters"]);
+    for (std::string voter; std::getline(voters, voter, ',');) replica_options.voters.push_back(voter);
+    if (words.contains("snapshot_every")) replica_options.snapshot_every = std::stoull(words["snapshot_every"]);
+    Replica replica(node, ledger, replica_options);
+    const Subscription changes = replica.on_status([&](const ReplicaStatus& status) {
+        say("status", status.leader, std::string(to_string(status.role)) + " in term " + std::to_string(status.term) +
+                                         (status.error ? ": " + status.error.message() + ": " + status.why : ""));
+    });
+    reply("started", quoted(node.id().to_string()));
+
+    Load load(replica, output, words["life"]);
+    for (std::string line; std::getline(std::cin, line);) {
+        std::istringstream command(line);
+        std::string what;
+        command >> what;
+        if (what == "load") {
+            double per_second = 0;
+            int timeout = 0;
+            std::size_t size = 0;
+            command >> per_second >> timeout >> size;
+            load.start(per_second, std::chrono::milliseconds(timeout), size);
+            reply(what, "0");
+        } else if (what == "hush") {
+            load.stop();
+            reply(what, "0");
+        } else if (what == "status") {
+            reply(what, text_of(replica.status()));
+        } else if (what == "ledger") {
+            reply(what, ledger.text());
+        } else if (what == "counts") {
+            reply(what, load.counts());
+        } else if (what == "leave") {
+            load.stop();
+            replica.close();
+            node.close();
+            return;
+        } else {
+            throw std::runtime_error("unknown command: " + line);
+        }
+    }
+    std::_Exit(EXIT_SUCCESS);  // nobody is there any more to whom a farewell would matter
+}
+
+}  // namespace
+
+int main(int count, char** values) {
+    try {
+        run(words_of(count, values));
+        return EXIT_SUCCESS;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "fault-replica: %s\n", error.what());
+        std::_Exit(EXIT_FAILURE);
+    }
+}
