@@ -117,6 +117,7 @@ private:
     void keep(const replica::Keep& keep);
     void fetch(const consensus::Fetch& fetch);
     void fetch_chunk(const consensus::FetchChunk& fetch);
+    void replace_snapshot(const consensus::LogId& snapshot);
     void store_chunk(const consensus::StoreChunk& stored);
 
     // On the service thread.

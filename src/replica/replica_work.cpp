@@ -40,7 +40,20 @@ void ReplicaState::fetch(const consensus::Fetch& fetch) {
 
 void ReplicaState::fetch_chunk(const consensus::FetchChunk& fetch) {
     const auto chunk = files_->read(fetch);
+    if (!chunk) replace_snapshot(fetch.snapshot);
     runner_->with([&](replica::Machine& machine, Time now) { machine.chunk_fetched(fetch.reader, chunk, now); });
+}
+
+/// If that was the newest one, it is damaged, and whoever asks for it would wait for the next one.
+void ReplicaState::replace_snapshot(const consensus::LogId& snapshot) {
+    const std::vector<storage::SnapshotFacts> kept = directory_->snapshots().list();
+    const std::uint64_t newest = kept.empty() ? 0 : kept.back().id.last.index;
+    if (newest >= snapshot.index) return;
+    std::uint64_t damaged = snapshot.index;
+    if (newest_snapshot_.compare_exchange_strong(damaged, newest)) {
+        log(LogLevel::warning, "replica_damaged_snapshot position=" + std::to_string(snapshot.index));
+    }
+    service_thread_->post([this] { take_snapshot(nullptr); });
 }
 
 void ReplicaState::store_chunk(const consensus::StoreChunk& stored) {

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <future>
 #include <set>
 #include <string>
@@ -696,7 +698,31 @@ TEST_CASE("replica: when it is destroyed, none of its callbacks is under way") {
         lone.replica.reset();
         return inside.load();
     });
+    CHECK(destroyed.wait_for(10ms) == std::future_status::timeout);
     go.put(1);
     go.put(1);
     CHECK_FALSE(destroyed.get());
+}
+
+TEST_CASE("replica: a snapshot that shows damage when it is sent is written anew") {
+    Group group({"ann", "bob", "eve"});
+    for (const auto& each : group.members) each->options.snapshot_every = std::size_t{256} << 10;
+    group.start();
+    Voter& late = group.follower();
+    late.stop();
+    Voter& leads = group.leader();
+    const std::string much(10000, 'x');
+    std::uint64_t count = 0;
+    for (; count < 100; ++count) leads.replica->submit(std::to_string(count) + much, patience);
+    for (const auto& each : group.members) {
+        if (!each->replica) continue;
+        for (const auto& file : std::filesystem::directory_iterator(each->options.directory + "/snapshots")) {
+            std::fstream bytes(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+            bytes.seekp(200);
+            bytes.put('?').put('?').put('?');
+        }
+    }
+    late.start(group.seeds());
+    CHECK(group.settles(count));
+    CHECK(late.service->loaded == 1);
 }
