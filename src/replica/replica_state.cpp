@@ -248,6 +248,7 @@ std::shared_ptr<RequestOperation> ReplicaState::take_submit(std::uint64_t number
 
 void ReplicaState::replied(std::uint64_t number, std::vector<std::byte> reply) {
     applied_here_.push_back(number);
+    replied_up_to_ = applier_->last().index;
     const auto operation = take_submit(number);
     if (!operation) return;  // its time was over
     BlockRef block = Block::adopt(std::move(reply));
@@ -412,8 +413,11 @@ void ReplicaState::look_at_status() {
 // The application.
 
 ReplicaStatus ReplicaState::status() const {
+    // The machine hears of it a little later than whoever has the reply. Read first: it is committed then.
+    const std::uint64_t replied = replied_up_to_;
     ReplicaStatus status = runner_->with([](replica::Machine& machine, Time) { return machine.status(); });
     status.snapshot = newest_snapshot_;
+    status.applied = std::max(status.applied, replied);
     return status;
 }
 

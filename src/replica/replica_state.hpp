@@ -160,6 +160,7 @@ private:
     std::atomic<bool> has_snapshots_{true};            ///< as far as is known
     std::atomic<bool> ends_{false};                    ///< the service gets no more events
     std::atomic<std::uint64_t> newest_snapshot_{0};
+    std::atomic<std::uint64_t> replied_up_to_{0};  ///< an entry whose submitter has its reply
     std::atomic<std::uint64_t> last_number_{0};
     std::shared_ptr<HandlerCalls> handler_calls_ = std::make_shared<HandlerCalls>();
 
