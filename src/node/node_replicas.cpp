@@ -10,13 +10,21 @@ namespace cluster::detail {
 bool NodeReplicas::add(Host host) {
     {
         const Lock lock(mutex_);
-        if (ended_) return false;
+        const bool there = !host->group().empty() && std::any_of(hosts_.begin(), hosts_.end(), [&](const Host& each) {
+            return each->group() == host->group();
+        });
+        if (ended_ || there) return false;
         hosts_.push_back(host);
     }
     loop_->post([weak = weak_from_this(), host = std::move(host)] {
         if (const auto self = weak.lock()) self->introduce(host);
     });
     return true;
+}
+
+bool NodeReplicas::ended() {
+    const Lock lock(mutex_);
+    return ended_;
 }
 
 void NodeReplicas::remove(const ReplicaHost& host) {

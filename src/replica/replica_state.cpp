@@ -86,9 +86,13 @@ std::shared_ptr<ReplicaState> ReplicaState::start(std::shared_ptr<NodeState> nod
     std::shared_ptr<ReplicaState> state(new ReplicaState(std::move(node), service, std::move(options)));
     state->open();
     if (state->node_->replicas()->add(state)) return state;
+    const bool closed = state->node_->replicas()->ended();
     state->end_io();
     state->close();
-    throw std::system_error(make_error_code(errc::closed), "starting a replica");
+    if (closed) throw std::system_error(make_error_code(errc::closed), "starting a replica");
+    throw std::system_error(make_error_code(errc::invalid_options),
+                            "ReplicaOptions::group: this node has a replica of the group \"" + state->options_.group +
+                                "\" already; close that one first, or give the group another name");
 }
 
 ReplicaState::~ReplicaState() = default;

@@ -80,6 +80,7 @@ public:
     void end_callbacks();
 
     // ReplicaHost.
+    std::string_view group() const noexcept override { return options_.group; }
     void begin() override;
     void came(const Peer& peer) override;
     void went(const Peer& peer, RemovalReason reason) override;

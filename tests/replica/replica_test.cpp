@@ -726,3 +726,15 @@ TEST_CASE("replica: a snapshot that shows damage when it is sent is written anew
     CHECK(group.settles(count));
     CHECK(late.service->loaded == 1);
 }
+
+TEST_CASE("replica: a node has one replica of a group") {
+    Lone<Ledger> lone;
+    lone.start().submit("one", patience);
+    Ledger other;
+    ReplicaOptions options = lone.options;
+    options.directory += "-other";
+    CHECK(refusal(*lone.node, other, options) == errc::invalid_options);
+    CHECK(lone.replica->submit("two", patience).text() == "2 two");
+    lone.replica->close();
+    CHECK_FALSE(refusal(*lone.node, other, options));
+}
