@@ -63,7 +63,7 @@ struct ReplicaOptions {
     /// The longest message; up to 8 MiB, and 4 KiB less than `Options::max_message` of every node in the group.
     std::size_t max_message = std::size_t{1} << 20;
     /// Bytes of messages that a leader has taken and no majority has on disk yet; at least 1 MiB. Beyond that, submits
-    /// wait.
+    /// wait, on each replica as long as their messages have no more than four times as much.
     std::size_t max_uncommitted = std::size_t{64} << 20;
 };
 

@@ -48,7 +48,6 @@ public:
         write(static_cast<std::uint32_t>(text.size()));
         write_bytes(std::as_bytes(std::span(text)));
     }
-    void write(const std::string& text) { write(std::string_view(text)); }
 
 protected:
     ~SnapshotWriter() = default;

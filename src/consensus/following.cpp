@@ -66,7 +66,8 @@ void Raft::on(const Message& message, const Chunk& chunk, Moment) {
     if (at.index <= commit_) {
         return send(message.from, ChunkAnswer{at, chunk.size, true, options_.may_vote}, after_all());
     }
-    if (std::exchange(storing_, true)) return;  // the leader will ask again
+    // The leader will ask again. More snapshots would take the place of the one that the service has not loaded yet.
+    if (loading_ != 0 || std::exchange(storing_, true)) return;
     emit(StoreChunk{message.from, message.term, chunk});
 }
 
@@ -98,6 +99,7 @@ void Raft::install(const SnapshotId& snapshot) {
     }
     commit_ = handed_ = applied_ = snapshot.last.index;
     applying_ = {};
+    loading_ = snapshot.last.index;
     emit(Load{snapshot});
 }
 

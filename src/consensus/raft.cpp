@@ -50,7 +50,10 @@ Raft::Raft(RaftOptions options, Recovered recovered, Moment now)
         configurations_.push_back({entry.id.index, configuration_in(entry.body)});
     }
     commit_ = std::clamp(recovered.state.commit, newest_.last.index, log_.last().index);
-    if (newest_.last.index != 0) emit(Load{newest_});
+    if (newest_.last.index != 0) {
+        loading_ = newest_.last.index;
+        emit(Load{newest_});
+    }
     follow();
     hand_out();
     report();
@@ -118,6 +121,7 @@ void Raft::applied(Index index, Moment now) {
     guarded(now, [&] {
         require(index <= handed_, "an entry was applied that was not handed out");
         applied_ = std::max(applied_, index);
+        if (index >= loading_) loading_ = 0;
         applying_.remove(applied_);
         hand_out();
     });

@@ -228,6 +228,7 @@ private:
     Outstanding applying_;   ///< what was handed out and is not applied
     Index fetching_ = 0;     ///< older entries are being read, from this one on, to be handed out
     bool storing_ = false;   ///< a chunk is being stored
+    Index loading_ = 0;      ///< the service is about to take the snapshot of this index; 0: it has it
 
     struct UnderWay {
         std::uint64_t number;

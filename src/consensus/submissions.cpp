@@ -122,7 +122,7 @@ std::optional<Submit> Submissions::next(Term term, Time now) {
         const bool wanted = found != items_.end() && found->second.term == term_;
         const Bytes command = wanted ? found->second.command : Bytes();
         bytes += command.size() + Entry::overhead;
-        if (!submit.commands.empty() && bytes > most_in_message) break;
+        if (!submit.commands.empty() && bytes > most_) break;
         submit.commands.push_back(command);
     }
     return submit;

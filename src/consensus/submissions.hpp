@@ -4,6 +4,7 @@
 #include "base/time.hpp"
 #include "consensus/entry.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -40,13 +41,15 @@ class Submissions {
 public:
     /// Bytes that are passed on and not applied yet.
     static constexpr std::size_t most_passed_on = std::size_t{4} << 20;
-    /// Bytes of one message, unless a single command is longer.
+    /// Bytes of one message, unless a single command is longer, or the constructor was told less.
     static constexpr std::size_t most_in_message = std::size_t{128} << 10;
     /// After an answer that the leader is full.
     static constexpr Duration pause = std::chrono::milliseconds(10);
 
-    /// `patience`: if nothing that was passed on is applied for so long, all of it is sent again.
-    Submissions(std::uint64_t life, Duration patience) : life_(life), patience_(patience) {}
+    /// `patience`: if nothing that was passed on is applied for so long, all of it is sent again. `most`: bytes that a
+    /// message to another replica may have.
+    Submissions(std::uint64_t life, Duration patience, std::size_t most = most_in_message)
+        : life_(life), patience_(patience), most_(std::min(most, most_in_message)) {}
 
     std::uint64_t life() const noexcept { return life_; }
     std::size_t size() const noexcept { return items_.size(); }
@@ -102,6 +105,7 @@ private:
 
     const std::uint64_t life_;
     const Duration patience_;
+    const std::size_t most_;
     Items items_;
     std::set<std::uint64_t> waiting_;
     std::set<std::pair<Time, std::uint64_t>> deadlines_;

@@ -10,13 +10,21 @@ namespace cluster::detail {
 bool NodeReplicas::add(Host host) {
     {
         const Lock lock(mutex_);
-        if (ended_) return false;
+        const bool there = !host->group().empty() && std::any_of(hosts_.begin(), hosts_.end(), [&](const Host& each) {
+            return each->group() == host->group();
+        });
+        if (ended_ || there) return false;
         hosts_.push_back(host);
     }
     loop_->post([weak = weak_from_this(), host = std::move(host)] {
         if (const auto self = weak.lock()) self->introduce(host);
     });
     return true;
+}
+
+bool NodeReplicas::ended() {
+    const Lock lock(mutex_);
+    return ended_;
 }
 
 void NodeReplicas::remove(const ReplicaHost& host) {
@@ -36,6 +44,7 @@ bool NodeReplicas::is_registered(const ReplicaHost& host) {
 
 /// From here on the replica learns what happens, so it is told what has happened before.
 void NodeReplicas::introduce(const Host& host) {
+    if (is_registered(*host)) host->begin();
     for (const auto& [id, peer] : view_) {
         if (!is_registered(*host)) return;
         host->came(peer);

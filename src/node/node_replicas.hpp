@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,11 @@ class ReplicaHost {
 public:
     virtual ~ReplicaHost() = default;
 
+    /// The name of its group. Of each there is at most one on a node, unless it is empty.
+    virtual std::string_view group() const noexcept { return {}; }
+
+    /// First of all, unless the node leaves before.
+    virtual void begin() {}
     /// A peer is in view.
     virtual void came(const Peer& peer) = 0;
     /// It is not any more.
@@ -42,9 +48,11 @@ class NodeReplicas : public std::enable_shared_from_this<NodeReplicas> {
 public:
     explicit NodeReplicas(std::shared_ptr<net::Loop> loop) : loop_(std::move(loop)) {}
 
-    /// `came` will be called for all that are in view, and then what happens from then on. False if the node has left.
-    /// A replica is added once.
+    /// `came` will be called for all that are in view, and then what happens from then on. False if the node has left,
+    /// or has a replica of that group. A replica is added once.
     bool add(std::shared_ptr<ReplicaHost> host);
+    /// Whether the node has left.
+    bool ended();
     /// Nothing is called any more, after a call that is under way on the I/O thread. That call is not waited for.
     void remove(const ReplicaHost& host);
 

@@ -58,6 +58,7 @@ std::optional<consensus::Chunk> Files::read(const consensus::FetchChunk& fetch) 
     auto& input = reading_[fetch.reader];
     std::error_code error;
     if (!input || input->facts().id.last != fetch.snapshot) input = directory_.snapshots().read(fetch.snapshot, error);
+    if (error == Fault::damaged) directory_.snapshots().mark_damaged(fetch.snapshot);
     if (!input || error) return std::nullopt;
     const storage::SnapshotFacts& facts = input->facts();
     const std::uint64_t offset = std::min(fetch.offset, facts.size);

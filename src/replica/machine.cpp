@@ -90,7 +90,7 @@ Machine::Machine(MachineOptions options, Time now)
     : options_(std::move(options)),
       founding_({options_.raft.self, options_.node, options_.voters}, options_.promise, options_.founded,
                 options_.random),
-      submissions_(options_.life, options_.raft.election_timeout / 2),
+      submissions_(options_.life, options_.raft.election_timeout / 2, options_.raft.max_append),
       remind_at_(now + reminder),
       now_(now) {
     if (options_.promise) {
@@ -125,14 +125,21 @@ void Machine::went(const PeerId& peer, Time now) {
     if (found == peers_.end()) return;
     const auto disk = found->second.disk;
     peers_.erase(found);
-    if (disk && is_at(*disk, peer)) where_.erase(*disk);
+    if (disk) gone(*disk, peer, now);
     look_who_is_met();
-    if (!disk || where_.contains(*disk)) return;
+}
+
+/// That disk is not with that peer any more.
+void Machine::gone(const DiskId& disk, const PeerId& peer, Time now) {
+    if (!is_at(disk, peer)) return;
+    where_.erase(disk);
     emit(StatusMayDiffer{});
     if (halted_) return;
-    founding_.gone(*disk);
+    founding_.gone(disk);
     take_founding(now);
-    if (raft_) raft_->gone(*disk, moment(now));
+    if (raft_) raft_->gone(disk, moment(now));
+    if (leaving_)
+        emit(LeadershipLeft{});  // it may be the one that was to take over; the others elect one by themselves
 }
 
 bool Machine::is_at(const DiskId& disk, const PeerId& peer) const {
@@ -150,7 +157,9 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
     if (found == peers_.end() || found->second.name != other.name) return;
     if (other.disk != options_.raft.self) {
         const bool moved = !is_at(other.disk, from);
-        found->second.disk = other.disk;
+        // A replica with another directory may have taken the place of the one that was there.
+        const auto before = std::exchange(found->second.disk, other.disk);
+        if (before && *before != other.disk) gone(*before, from, now);
         where_[other.disk] = from;
         names_[other.disk] = other.name;
         look_who_is_met();
@@ -321,11 +330,17 @@ void Machine::submit(std::uint64_t number, Bytes command, Time deadline, Time no
     submissions_.add(number, std::move(command), deadline);
 }
 
+/// Whether another one leads that can be reached. This log must go on from that leader's: what comes by a snapshot
+/// tells nothing of the submissions in it.
+bool Machine::follows() const {
+    if (!raft_ || halted_ || leaving_ || raft_->role() == consensus::Role::leader) return false;
+    return where_.contains(raft_->leader()) && raft_->log().last().term == raft_->term();
+}
+
 bool Machine::can_pass_on() const {
-    if (!raft_ || halted_ || leaving_) return false;
-    if (raft_->role() == consensus::Role::leader) return submissions_.waits() && has_room_;
-    const DiskId leader = raft_->leader();
-    return leader && where_.contains(leader) && submissions_.due() <= now_;
+    if (follows()) return submissions_.due() <= now_;
+    const bool leads = raft_ && !halted_ && !leaving_ && raft_->role() == consensus::Role::leader;
+    return leads && submissions_.waits() && has_room_;
 }
 
 void Machine::pass_on(Time now) {
@@ -487,7 +502,8 @@ errc Machine::transfer(const std::string& to, Time now) {
 void Machine::leave(Time now) {
     now_ = now;
     leaving_ = true;
-    if (halted_ || transfer({}, now) != errc{}) emit(LeadershipLeft{});
+    const bool alone = where_.empty();
+    if (halted_ || alone || transfer({}, now) != errc{}) emit(LeadershipLeft{});
 }
 
 void Machine::halt(errc error, std::string why, Time now) {
@@ -564,9 +580,7 @@ Time Machine::deadline() const {
     Time next = std::min(submissions_.deadline(), all_met_ ? never : remind_at_);
     if (!raft_) return next;
     next = std::min({next, raft_->deadline(), lament_at_});
-    const bool passes =
-        !leaving_ && raft_->role() != consensus::Role::leader && raft_->leader() && where_.contains(raft_->leader());
-    return passes ? std::min(next, submissions_.due()) : next;
+    return follows() ? std::min(next, submissions_.due()) : next;
 }
 
 void Machine::tick(Time now) {

@@ -154,6 +154,7 @@ private:
     void report_hindrance();
     void look_who_leads(Time now);
     void look_who_is_met();
+    void gone(const consensus::DiskId& disk, const PeerId& peer, Time now);
     void on(const PeerId& from, wire::FoundingMessage&& message, Time now);
     void on(const PeerId& from, wire::RaftMessage&& message, Time now);
     void on(const PeerId& from, wire::SubmitMessage&& message, Time now);
@@ -161,6 +162,7 @@ private:
     void take_raft(Time now);
     void carry_out(consensus::Effect&& effect, Time now);
     void send(const consensus::Message& message);
+    bool follows() const;
     bool can_pass_on() const;
     void pass_on(Time now);
     void expire(Time now);

@@ -24,6 +24,7 @@ Replica::~Replica() {
         return;
     }
     state_->close();
+    state_->end_callbacks();
 }
 
 Message Replica::submit(Payload message, std::chrono::nanoseconds timeout) {

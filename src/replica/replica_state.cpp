@@ -25,8 +25,9 @@ namespace cluster::detail {
 
 namespace {
 
-/// Calls that wait for a reply, of one replica.
+/// Calls that wait for a reply, of one replica; and how much they may hold, as a multiple of `max_uncommitted`.
 constexpr std::size_t most_submits = 65536;
+constexpr std::size_t most_submitted = 4;
 
 std::uint64_t draw_number() {
     std::array<std::uint8_t, 8> bytes{};
@@ -84,11 +85,14 @@ std::shared_ptr<ReplicaState> ReplicaState::start(std::shared_ptr<NodeState> nod
     replica::check(options, node->name(), node->max_message());
     std::shared_ptr<ReplicaState> state(new ReplicaState(std::move(node), service, std::move(options)));
     state->open();
-    state->loop_->post([state] { state->runner_->start(state); });
     if (state->node_->replicas()->add(state)) return state;
+    const bool closed = state->node_->replicas()->ended();
     state->end_io();
     state->close();
-    throw std::system_error(make_error_code(errc::closed), "starting a replica");
+    if (closed) throw std::system_error(make_error_code(errc::closed), "starting a replica");
+    throw std::system_error(make_error_code(errc::invalid_options),
+                            "ReplicaOptions::group: this node has a replica of the group \"" + state->options_.group +
+                                "\" already; close that one first, or give the group another name");
 }
 
 ReplicaState::~ReplicaState() = default;
@@ -139,6 +143,7 @@ void ReplicaState::open() {
         service_thread_ = std::make_unique<replica::Worker>();
         freezer_ = std::make_unique<replica::Worker>();
     } catch (const std::system_error& error) {
+        if (error.code() == errc::storage_failed) throw;
         throw std::system_error(make_error_code(errc::system_failure),
                                 std::string("starting a replica: ") + error.what());
     }
@@ -153,7 +158,13 @@ replica::MachineOptions ReplicaState::machine_options() {
     machine.voters = {options_.voters.begin(), options_.voters.end()};
     machine.promise = identity.promise;
     machine.founded = identity.group.has_value();
-    machine.recovered = replica::recover(*directory_);
+    try {
+        machine.recovered = replica::recover(*directory_);
+    } catch (const std::system_error& error) {
+        const std::string why = "the directory " + options_.directory + " cannot be read: " + error.what();
+        log(LogLevel::error, "replica_refused why=" + quoted(why));
+        throw std::system_error(make_error_code(errc::storage_failed), why);
+    }
     machine.random = net::fill_random;
     machine.wall = wall_clock;
     machine.life = life_;
@@ -164,7 +175,9 @@ replica::MachineOptions ReplicaState::machine_options() {
     raft.heartbeat = options_.heartbeat;
     raft.may_campaign = options_.appointed_leader.empty() || options_.appointed_leader == machine.node;
     raft.max_uncommitted = options_.max_uncommitted;
-    raft.max_append = raft.chunk = std::min(raft.max_append, node_->max_message() / 2);
+    // What any node of the group takes: each has more room than for the longest message, and for 64 KiB.
+    constexpr std::size_t least = std::size_t{60} << 10;
+    raft.max_append = raft.chunk = std::min(raft.max_append, std::max(least, options_.max_message));
     return machine;
 }
 
@@ -187,8 +200,12 @@ std::error_code ReplicaState::start_submit(Payload& message, std::chrono::nanose
         const Lock lock(mutex_);
         if (halted_) return errc::replica_stopped;
         if (closing_) return errc::closed;
-        if (submits_.size() >= most_submits) return errc::too_many_requests;
-        submits_.emplace(number, operation);
+        const std::size_t bytes = packed.size();
+        const std::size_t most = most_submitted * options_.max_uncommitted;
+        const bool full = submitted_bytes_ != 0 && submitted_bytes_ + bytes > most;
+        if (full || submits_.size() >= most_submits) return errc::too_many_requests;
+        submits_.emplace(number, OpenSubmit{operation, bytes});
+        submitted_bytes_ += bytes;
     }
     const Deadline deadline = deadline_after(timeout);
     if (applies_ == this) {
@@ -227,16 +244,17 @@ std::shared_ptr<RequestOperation> ReplicaState::take_submit(std::uint64_t number
     const Lock lock(mutex_);
     const auto found = submits_.find(number);
     if (found == submits_.end()) return nullptr;
-    auto operation = std::move(found->second);
+    auto operation = std::move(found->second.operation);
+    submitted_bytes_ -= found->second.bytes;
     submits_.erase(found);
     return operation;
 }
 
 void ReplicaState::replied(std::uint64_t number, std::vector<std::byte> reply) {
     applied_here_.push_back(number);
+    replied_up_to_ = applier_->last().index;
     const auto operation = take_submit(number);
     if (!operation) return;  // its time was over
-    replied_up_to_ = applier_->last().index;
     BlockRef block = Block::adopt(std::move(reply));
     const std::span<const std::byte> bytes(block->data(), block->size());
     operation->result = Message(node_->id(), block.detach(), bytes, 0);
@@ -255,6 +273,10 @@ void ReplicaState::halt(errc error, const std::string& why) {
 }
 
 // What others say.
+
+void ReplicaState::begin() {
+    runner_->start(weak_from_this());
+}
 
 void ReplicaState::came(const Peer& peer) {
     runner_->serve([&](replica::Machine& machine, Time now) { machine.came(peer.id, peer.name, now); });
@@ -352,8 +374,9 @@ void ReplicaState::halted(const replica::Halted& halted) {
         Woken woken;
         const Lock lock(mutex_);
         if (std::exchange(halted_, true)) return;
-        for (auto& [number, operation] : submits_) submits.push_back(std::move(operation));
+        for (auto& [number, each] : submits_) submits.push_back(std::move(each.operation));
         submits_.clear();
+        submitted_bytes_ = 0;
         woken.add(transfer_waits_.end_all(errc::replica_stopped));
         left_ = true;
         woken.add(leave_waits_.take_all());
@@ -394,10 +417,11 @@ void ReplicaState::look_at_status() {
 // The application.
 
 ReplicaStatus ReplicaState::status() const {
+    // The machine hears of it a little later than whoever has the reply. Read first: it is committed then.
+    const std::uint64_t replied = replied_up_to_;
     ReplicaStatus status = runner_->with([](replica::Machine& machine, Time) { return machine.status(); });
     status.snapshot = newest_snapshot_;
-    // The machine hears of what was applied a little later than the caller of `submit`.
-    status.applied = std::max<std::uint64_t>(status.applied, replied_up_to_);
+    status.applied = std::max(status.applied, replied);
     return status;
 }
 
@@ -487,6 +511,15 @@ void ReplicaState::close() {
     end();
     // After all who close have been let go: one of them may be on the callback thread, for which handlers wait.
     if (may_wait() && !loop_->on_callback_thread()) handler_calls_->wait_for_none();
+}
+
+void ReplicaState::end_callbacks() {
+    std::vector<CallbackList<const ReplicaStatus&>::Entry> all;
+    {
+        const Lock lock(mutex_);
+        all = status_callbacks_.all();
+    }
+    for (const auto& each : all) each->end();
 }
 
 /// Returns when the replica is closed, whoever does that.

@@ -76,14 +76,24 @@ public:
     std::uint64_t snapshot(std::error_code& error, std::string& text);
     void transfer(const std::string& to, std::error_code& error);
     void close();
+    /// No callback is called any more. Waits for one under way as `Registration::end` does.
+    void end_callbacks();
 
     // ReplicaHost.
+    std::string_view group() const noexcept override { return options_.group; }
+    void begin() override;
     void came(const Peer& peer) override;
     void went(const Peer& peer, RemovalReason reason) override;
     void received(const PeerId& from, std::span<const Bytes> messages) override;
     void node_left() override;
 
 private:
+    /// A call that waits for its reply.
+    struct OpenSubmit {
+        std::shared_ptr<RequestOperation> operation;
+        std::size_t bytes = 0;
+    };
+
     ReplicaState(std::shared_ptr<NodeState> node, Service& service, ReplicaOptions options);
 
     void open();
@@ -108,6 +118,7 @@ private:
     void keep(const replica::Keep& keep);
     void fetch(const consensus::Fetch& fetch);
     void fetch_chunk(const consensus::FetchChunk& fetch);
+    void replace_snapshot(const consensus::LogId& snapshot);
     void store_chunk(const consensus::StoreChunk& stored);
 
     // On the service thread.
@@ -119,6 +130,7 @@ private:
     void write_snapshot(std::shared_ptr<storage::SnapshotOutput> output, const consensus::SnapshotId& id,
                         const std::function<void(SnapshotWriter&)>& write,
                         const std::shared_ptr<SnapshotOperation>& operation);
+    void snapshot_ended();
     void end_snapshot(const std::shared_ptr<SnapshotOperation>& operation, std::error_code error, std::string text);
     void note_snapshot(std::uint64_t index);
     void end_service();
@@ -149,7 +161,7 @@ private:
     std::atomic<bool> has_snapshots_{true};            ///< as far as is known
     std::atomic<bool> ends_{false};                    ///< the service gets no more events
     std::atomic<std::uint64_t> newest_snapshot_{0};
-    std::atomic<std::uint64_t> replied_up_to_{0};  ///< whoever has a reply finds it in the status
+    std::atomic<std::uint64_t> replied_up_to_{0};  ///< an entry whose submitter has its reply
     std::atomic<std::uint64_t> last_number_{0};
     std::shared_ptr<HandlerCalls> handler_calls_ = std::make_shared<HandlerCalls>();
 
@@ -157,7 +169,8 @@ private:
     consensus::Role role_{};  ///< of the I/O thread
 
     Mutex mutex_;
-    std::unordered_map<std::uint64_t, std::shared_ptr<RequestOperation>> submits_ GUARDED_BY(mutex_);
+    std::unordered_map<std::uint64_t, OpenSubmit> submits_ GUARDED_BY(mutex_);
+    std::size_t submitted_bytes_ GUARDED_BY(mutex_) = 0;  ///< of `submits_`
     WaitList<WaitOperation> leader_waits_ GUARDED_BY(mutex_);
     WaitList<WaitOperation> stop_waits_ GUARDED_BY(mutex_);
     WaitList<WaitOperation> transfer_waits_ GUARDED_BY(mutex_);

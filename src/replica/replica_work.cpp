@@ -40,7 +40,20 @@ void ReplicaState::fetch(const consensus::Fetch& fetch) {
 
 void ReplicaState::fetch_chunk(const consensus::FetchChunk& fetch) {
     const auto chunk = files_->read(fetch);
+    if (!chunk) replace_snapshot(fetch.snapshot);
     runner_->with([&](replica::Machine& machine, Time now) { machine.chunk_fetched(fetch.reader, chunk, now); });
+}
+
+/// If that was the newest one, it is damaged, and whoever asks for it would wait for the next one.
+void ReplicaState::replace_snapshot(const consensus::LogId& snapshot) {
+    const std::vector<storage::SnapshotFacts> kept = directory_->snapshots().list();
+    const std::uint64_t newest = kept.empty() ? 0 : kept.back().id.last.index;
+    if (newest >= snapshot.index) return;
+    std::uint64_t damaged = snapshot.index;
+    if (newest_snapshot_.compare_exchange_strong(damaged, newest)) {
+        log(LogLevel::warning, "replica_damaged_snapshot position=" + std::to_string(snapshot.index));
+    }
+    service_thread_->post([this] { take_snapshot(nullptr); });
 }
 
 void ReplicaState::store_chunk(const consensus::StoreChunk& stored) {
@@ -90,18 +103,20 @@ void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
         explicit Applying(const ReplicaState* state) { applies_ = state; }
         ~Applying() { applies_ = nullptr; }
     };
-    const Applying applying(this);
-    for (const consensus::Entry& each : entries) {
-        if (ends_) return;
-        applier_->apply(each);
-        if (!gathered_.empty() && net::Loop::now() - gathered_since_ > longest_gathering) {
-            runner_->with([&](replica::Machine& machine, Time now) { pass_gathered(machine, now); });
+    {
+        const Applying applying(this);
+        for (const consensus::Entry& each : entries) {
+            if (ends_) return;
+            applier_->apply(each);
+            if (!gathered_.empty() && net::Loop::now() - gathered_since_ > longest_gathering) {
+                runner_->with([&](replica::Machine& machine, Time now) { pass_gathered(machine, now); });
+            }
         }
+        runner_->with([&](replica::Machine& machine, Time now) {
+            machine.applied(applier_->last(), applied_here_, now);
+            pass_gathered(machine, now);
+        });
     }
-    runner_->with([&](replica::Machine& machine, Time now) {
-        machine.applied(applier_->last(), applied_here_, now);
-        pass_gathered(machine, now);
-    });
     applied_here_.clear();
     if (applier_->bytes() >= options_.snapshot_every && has_snapshots_) take_snapshot(nullptr);
 }
@@ -129,12 +144,15 @@ void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
         runner_->with([&](replica::Machine& machine, Time) { return machine.snapshot_at(at, applier_->time()); });
     std::shared_ptr<storage::SnapshotOutput> output;
     std::error_code error;
+    bool first = false;
     if (id) {
-        {
-            const Lock lock(mutex_);
-            if (!snapshot_under_way_) output = directory_->snapshots().begin(*id, error);
-            snapshot_under_way_ = snapshot_under_way_ || output;
-        }
+        const Lock lock(mutex_);
+        first = !std::exchange(snapshot_under_way_, true);
+    }
+    if (first) {
+        // Not under the lock: the I/O thread takes it, and must not wait for the disk.
+        output = directory_->snapshots().begin(*id, error);
+        if (!output) snapshot_ended();
     }
     // One that came from another replica is as new, and about to take the place of this state.
     if (error == storage::Fault::contradiction) error.clear();
@@ -198,11 +216,7 @@ void ReplicaState::write_snapshot(std::shared_ptr<storage::SnapshotOutput> outpu
     }
     const std::uint64_t size = output->position();
     output.reset();
-    {
-        const Lock lock(mutex_);
-        snapshot_under_way_ = false;
-        if (deferred_) file_thread_->post([this, stored = *std::exchange(deferred_, {})] { store_chunk(stored); });
-    }
+    snapshot_ended();
     if (error == errc::unsupported) has_snapshots_ = false;
     if (error) return end_snapshot(operation, error, text);
     note_snapshot(id.last.index);
@@ -214,6 +228,13 @@ void ReplicaState::write_snapshot(std::shared_ptr<storage::SnapshotOutput> outpu
     log(LogLevel::info,
         "replica_snapshot position=" + std::to_string(id.last.index) + " bytes=" + std::to_string(size));
     end_snapshot(operation, {}, {});
+}
+
+/// None of this service is being written any more, so that one from another replica may be.
+void ReplicaState::snapshot_ended() {
+    const Lock lock(mutex_);
+    snapshot_under_way_ = false;
+    if (deferred_) file_thread_->post([this, stored = *std::exchange(deferred_, {})] { store_chunk(stored); });
 }
 
 void ReplicaState::end_snapshot(const std::shared_ptr<SnapshotOperation>& operation, std::error_code error,

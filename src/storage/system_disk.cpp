@@ -175,7 +175,8 @@ std::shared_ptr<void> SystemDisk::lock(const std::string& name, std::error_code&
         error = errno == EWOULDBLOCK ? make_error_code(Fault::locked) : last_error();
     }
     if (error) return nullptr;
-    return file;
+    // A child made by `fork` has the same lock, and keeps it when this process only closes its file.
+    return {file.get(), [file](void*) { ::flock(file->number(), LOCK_UN); }};
 }
 
 }  // namespace cluster::storage

@@ -351,3 +351,24 @@ TEST_CASE("raft: the entries of a leader carry a time that never goes back") {
         last = entry->time;
     }
 }
+
+TEST_CASE("raft: another snapshot is not taken before the service has the last one") {
+    One one;
+    const Configuration configuration{{disk('a'), disk('b'), disk('c')}, {}, {}};
+    const auto chunk = [&](Index index) {
+        return Chunk{{{1, index}, {}, configuration.encode()}, 1, 0, Bytes(std::string_view("x"))};
+    };
+    const auto stored = [&] {
+        return std::count_if(one.effects.begin(), one.effects.end(),
+                             [](const Effect& effect) { return std::holds_alternative<StoreChunk>(effect); });
+    };
+    one.receive('b', 1, chunk(100));
+    REQUIRE(stored() == 1);
+    one.raft->chunk_stored({disk('b'), 1, chunk(100)}, 1, true, one.now);
+    one.work();
+    one.receive('b', 1, chunk(200));
+    CHECK(stored() == 1);
+    one.raft->applied(100, one.now);
+    one.receive('b', 1, chunk(200));
+    CHECK(stored() == 2);
+}

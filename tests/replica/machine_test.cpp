@@ -32,25 +32,31 @@ struct Place {
 
 class Machines {
 public:
-    explicit Machines(const std::set<std::string>& names) {
+    explicit Machines(const std::set<std::string>& names, std::size_t longest_message = std::size_t{256} << 10)
+        : longest(longest_message) {
         for (const std::string& name : names) add(name, static_cast<std::uint8_t>(members.size() + 1), names);
     }
     Place& add(const std::string& name, std::uint8_t disk, const std::set<std::string>& voters) {
-        auto member = std::make_unique<Place>();
-        member->name = name;
-        member->peer.bytes.fill(static_cast<std::uint8_t>(100 + members.size()));
+        members.push_back(std::make_unique<Place>());
+        Place& member = *members.back();
+        member.name = name;
+        member.peer.bytes.fill(static_cast<std::uint8_t>(100 + members.size()));
+        open(member, disk, voters);
+        return member;
+    }
+    /// With an empty directory.
+    void open(Place& member, std::uint8_t disk, const std::set<std::string>& voters) {
         replica::MachineOptions options;
         options.group = "group";
-        options.node = name;
+        options.node = member.name;
         options.voters = voters;
         options.raft.self.bytes.fill(disk);
         options.raft.seed = disk;
+        options.raft.max_append = longest;
         options.random = [](std::span<std::uint8_t> out) { std::fill(out.begin(), out.end(), std::uint8_t{9}); };
         options.wall = [this] { return Duration(1'000'000s) + now; };
         options.life = disk;
-        member->machine = std::make_unique<Machine>(std::move(options), now);
-        members.push_back(std::move(member));
-        return *members.back();
+        member.machine = std::make_unique<Machine>(std::move(options), now);
     }
     static void meet(Place& one, Place& other, Time now) {
         one.machine->came(other.peer, other.name, now);
@@ -86,6 +92,7 @@ public:
     std::function<bool(const Place& from, const wire::ReplicaMessage&)> loses =
         [](const Place&, const wire::ReplicaMessage&) { return false; };
     std::vector<std::unique_ptr<Place>> members;
+    const std::size_t longest;
     Time now{1s};
 
 private:
@@ -128,6 +135,45 @@ TEST_CASE("machine: two with copies of one directory vote no more, and say so") 
     group.run(1s);
     CHECK(bob.halted == std::vector{errc::directory_in_use});
     CHECK(bob.machine->status().why.find("a copy of this directory") != std::string::npos);
+}
+
+TEST_CASE("machine: no message that passes commands on is longer than other nodes take") {
+    Machines group({"ann", "bob"}, 1000);
+    std::size_t messages = 0;
+    group.loses = [&](const Place&, const wire::ReplicaMessage& message) {
+        const auto* submit = std::get_if<wire::SubmitMessage>(&message);
+        if (submit == nullptr || !std::holds_alternative<consensus::Submit>(submit->body)) return false;
+        std::vector<std::byte> bytes;
+        wire::encode(message, bytes);
+        CHECK(bytes.size() < 1200);
+        ++messages;
+        return false;
+    };
+    group.meet_all();
+    group.run(2s);
+    Machine& follower = *group.members[group.members[0]->machine->status().role == Role::leader ? 1 : 0]->machine;
+    REQUIRE_FALSE(follower.status().leader.empty());
+    for (std::uint64_t number = 1; number <= 50; ++number) {
+        follower.submit(number, Bytes(std::string_view("1234567890")), group.now + 1s, group.now);
+    }
+    const std::uint64_t before = follower.status().committed;
+    group.run(500ms);
+    CHECK(messages >= 3);
+    CHECK(follower.status().committed == before + 50);
+}
+
+TEST_CASE("machine: a replica may be closed, and another directory opened in its place, before there is a group") {
+    Machines group({"ann", "bob", "eve"});
+    Place& ann = *group.members[0];
+    Place& bob = *group.members[1];
+    Machines::meet(ann, bob, group.now);
+    group.run(100ms);
+    group.open(bob, 7, {"ann", "bob", "eve"});
+    bob.machine->came(ann.peer, ann.name, group.now);
+    group.run(100ms);
+    for (Place* each : {&ann, &bob}) Machines::meet(*each, *group.members[2], group.now);
+    group.run(2s);
+    for (const auto& each : group.members) CHECK(each->machine->status().founded);
 }
 
 TEST_CASE("machine: who does not hear that the group was founded asks again") {

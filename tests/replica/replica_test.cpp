@@ -2,7 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <future>
 #include <set>
 #include <string>
@@ -639,4 +644,97 @@ TEST_CASE("replica: a service that throws what is no exception stops its replica
     lone.replica->wait_until_stopped();
     CHECK(lone.replica->status().error == errc::service_failed);
     CHECK(lone.service.messages == 0);
+}
+
+TEST_CASE("replica: a closed directory is free, even if a child of this process lives on") {
+    Lone<Ledger> lone;
+    lone.start().submit("one", patience);
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        char end = 0;
+        ::close(ends[1]);
+        ::_exit(::read(ends[0], &end, 1) == 0 ? 0 : 1);
+    }
+    lone.replica->close();
+    Ledger again;
+    CHECK_FALSE(refusal(*lone.node, again, lone.options));
+    ::close(ends[0]);
+    ::close(ends[1]);
+    CHECK(::waitpid(child, nullptr, 0) == child);
+}
+
+TEST_CASE("replica: messages that wait hold no more memory than is said") {
+    Group group({"ann", "bob"});
+    group[0].options.max_uncommitted = std::size_t{1} << 20;
+    group[0].start({});
+    Replica& replica = *group[0].replica;
+    const std::string half(std::size_t{1} << 19, 'x');
+    Events<std::error_code> errors;
+    for (int i = 0; i < 8; ++i) {
+        replica.submit(half, patience, [&](std::error_code error, const Message&) { errors.put(error); });
+    }
+    CHECK(errors.take() == errc::too_many_requests);
+    replica.close();
+    for (int i = 0; i < 7; ++i) CHECK(errors.take() == errc::closed);
+}
+
+TEST_CASE("replica: when it is destroyed, none of its callbacks is under way") {
+    Lone<Ledger> lone;
+    Replica& replica = lone.start();
+    Events<int> begun;
+    Events<int> go;
+    std::atomic<bool> inside{false};
+    const Subscription subscription = replica.on_status([&](const ReplicaStatus&) {
+        inside = true;
+        begun.put(1);
+        go.take();
+        inside = false;
+    });
+    begun.take();
+    replica.close();
+    auto destroyed = std::async(std::launch::async, [&] {
+        lone.replica.reset();
+        return inside.load();
+    });
+    CHECK(destroyed.wait_for(10ms) == std::future_status::timeout);
+    go.put(1);
+    go.put(1);
+    CHECK_FALSE(destroyed.get());
+}
+
+TEST_CASE("replica: a snapshot that shows damage when it is sent is written anew") {
+    Group group({"ann", "bob", "eve"});
+    for (const auto& each : group.members) each->options.snapshot_every = std::size_t{256} << 10;
+    group.start();
+    Voter& late = group.follower();
+    late.stop();
+    Voter& leads = group.leader();
+    const std::string much(10000, 'x');
+    std::uint64_t count = 0;
+    for (; count < 100; ++count) leads.replica->submit(std::to_string(count) + much, patience);
+    for (const auto& each : group.members) {
+        if (!each->replica) continue;
+        for (const auto& file : std::filesystem::directory_iterator(each->options.directory + "/snapshots")) {
+            std::fstream bytes(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+            bytes.seekp(200);
+            bytes.put('?').put('?').put('?');
+        }
+    }
+    late.start(group.seeds());
+    CHECK(group.settles(count));
+    CHECK(late.service->loaded == 1);
+}
+
+TEST_CASE("replica: a node has one replica of a group") {
+    Lone<Ledger> lone;
+    lone.start().submit("one", patience);
+    Ledger other;
+    ReplicaOptions options = lone.options;
+    options.directory += "-other";
+    CHECK(refusal(*lone.node, other, options) == errc::invalid_options);
+    CHECK(lone.replica->submit("two", patience).text() == "2 two");
+    lone.replica->close();
+    CHECK_FALSE(refusal(*lone.node, other, options));
 }

@@ -40,6 +40,7 @@ public:
         ++saved;
         out.write(count_);
         out.write(hash_);
+        out.write("names");
         out.write(names_.size());
         for (const auto& [name, times] : names_) {
             out.write(name);
@@ -51,6 +52,9 @@ public:
         std::size_t size = 0;
         in.read(count_);
         in.read(hash_);
+        std::string text;
+        in.read(text);
+        if (text != "names") throw std::runtime_error("something else was saved");
         in.read(size);
         names_.clear();
         for (; size != 0; --size) {
