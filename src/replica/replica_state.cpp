@@ -319,7 +319,7 @@ void ReplicaState::carry_out(replica::Machine::Output& output) {
             Overloaded{
                 [&](consensus::Write& write) {
                     // It refuses after it has failed, and says so by itself.
-                    if (!writer_->submit(std::move(write)) && writer_->waiting() != 0) {
+                    if (!writer_->submit(std::move(write)) && !writer_->ended()) {
                         halt(errc::storage_failed, "the disk does not keep up, and too much waits to be written");
                     }
                 },

@@ -10,8 +10,9 @@ namespace cluster::storage {
 
 namespace {
 
-const std::string start_anew =
-    "; if the other replicas are well, delete the directory, and the group can take this one in again as a newcomer";
+const std::string what_now =
+    "; the other replicas go on without this one. Put no older copy in its place: that has forgotten what this one has "
+    "promised";
 
 bool say(DirectoryFinding& finding, DirectoryFinding::Condition condition, std::error_code error, std::string text) {
     finding.condition = condition;
@@ -80,7 +81,7 @@ bool Directory::open_identity(const DirectoryOptions& options, DirectoryFinding&
         if (error) return say(finding, Condition::refused, error, "cannot be read: " + error.message());
         if (!nothing) {
             return say(finding, Condition::lost, Fault::damaged,
-                       "has a log or snapshots, but the file identity is missing; put it back" + start_anew);
+                       "has a log or snapshots, but the file identity is missing; put it back" + what_now);
         }
         Identity identity;
         options.random(identity.disk.bytes);
@@ -91,7 +92,7 @@ bool Directory::open_identity(const DirectoryOptions& options, DirectoryFinding&
         return true;
     }
     if (error == Fault::damaged) {
-        return say(finding, Condition::damaged, error, "has a damaged file identity" + start_anew);
+        return say(finding, Condition::damaged, error, "has a damaged file identity" + what_now);
     }
     if (error)
         return say(finding, Condition::refused, error, "has a file identity that cannot be read: " + error.message());
@@ -126,12 +127,12 @@ bool Directory::open_log(const DirectoryOptions& options, DirectoryFinding& find
             finding.text = in_log.where;
             return true;
         case Kind::damaged:
-            return say(finding, Condition::damaged, Fault::damaged, "has a damaged log: " + in_log.where + start_anew);
+            return say(finding, Condition::damaged, Fault::damaged, "has a damaged log: " + in_log.where + what_now);
         case Kind::none: break;
     }
     const bool snapshots = !empty(Snapshots::folder, error);
     if (!error && (identity.promise || identity.group || snapshots)) {
-        return say(finding, Condition::lost, Fault::damaged, "has lost its log" + start_anew);
+        return say(finding, Condition::lost, Fault::damaged, "has lost its log" + what_now);
     }
     if (!error) log_ = Log::create(disk_, identity.disk, options.log, error);
     if (error) return say(finding, Condition::refused, error, "cannot be written: " + error.message() + "; make room");
@@ -158,7 +159,7 @@ bool Directory::open_snapshots(DirectoryFinding& finding) {
     if (snapshot_ ? snapshot_->id.last.index >= base : base == 0) return begin_at_snapshot(finding);
     return say(finding, Condition::damaged, Fault::damaged,
                "has a log that begins behind entry " + std::to_string(base) + ", and no snapshot that reaches so far" +
-                   start_anew);
+                   what_now);
 }
 
 /// A crash after a snapshot had come from another replica, and before the log began anew behind it. Or others had

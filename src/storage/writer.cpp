@@ -55,6 +55,11 @@ std::size_t Writer::waiting() const {
     return queue_.size();
 }
 
+bool Writer::ended() const {
+    const detail::Lock lock(mutex_);
+    return failed_ || closed_;
+}
+
 void Writer::close() {
     {
         const detail::Lock lock(mutex_);

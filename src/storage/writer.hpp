@@ -49,6 +49,8 @@ public:
     /// For how long the disk has been at what it does now; none if it does nothing. So a disk that hangs shows.
     std::optional<std::chrono::nanoseconds> under_way() const;
     std::size_t waiting() const;
+    /// It takes nothing any more: it has failed, and said so or is about to, or it is closed.
+    bool ended() const;
 
     /// Writes what waits, then ends the thread and waits for that. Not from a callback.
     void close();

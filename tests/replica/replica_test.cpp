@@ -287,39 +287,6 @@ public:
     Replica* replica = nullptr;
 };
 
-template <class S>
-struct Lone {
-    Lone() {
-        options.directory = folder / "ann";
-        options.voters = {"ann"};
-        options.election_timeout = 300ms;
-        Options node_options = support::quick();
-        node_options.name = "ann";
-        node_options.log = lines.sink();
-        node = std::make_unique<Node>(node_options);
-    }
-    Replica& start() {
-        replica = std::make_unique<Replica>(*node, service, options);
-        REQUIRE(replica->wait_for_leader(patience));
-        return *replica;
-    }
-    storage::support::Folder folder;
-    support::Lines lines;
-    S service;
-    ReplicaOptions options;
-    std::unique_ptr<Node> node;
-    std::unique_ptr<Replica> replica;
-};
-
-std::error_code refusal(Node& node, Service& service, const ReplicaOptions& options) {
-    try {
-        const Replica replica(node, service, options);
-    } catch (const std::system_error& error) {
-        return error.code();
-    }
-    return {};
-}
-
 }  // namespace
 
 TEST_CASE("replica: a frozen state is written while messages go on") {
@@ -401,61 +368,6 @@ TEST_CASE("replica: on an I/O thread, calls that would wait fail, and closing on
     CHECK(errors.take() == errc::would_block);
     replica.wait_until_stopped();
     CHECK(replica.status().error == errc::closed);
-}
-
-TEST_CASE("replica: bad options are refused, with the name of the option") {
-    Lone<Ledger> lone;
-    const auto text_of = [&](const auto& change) {
-        ReplicaOptions options = lone.options;
-        change(options);
-        try {
-            const Replica replica(*lone.node, lone.service, options);
-        } catch (const std::system_error& error) {
-            CHECK(error.code() == errc::invalid_options);
-            return std::string(error.what());
-        }
-        return std::string("taken");
-    };
-    const auto names = [](const std::string& text, const std::string& option) {
-        return text.find("ReplicaOptions::" + option) != std::string::npos;
-    };
-    CHECK(names(text_of([](ReplicaOptions& options) { options.directory = ""; }), "directory"));
-    CHECK(names(text_of([](ReplicaOptions& options) { options.group = ""; }), "group"));
-    CHECK(names(text_of([](ReplicaOptions& options) { options.group = std::string(65, 'x'); }), "group"));
-    CHECK(names(text_of([](ReplicaOptions& options) { options.voters = {}; }), "voters"));
-    CHECK(names(text_of([](ReplicaOptions& options) { options.voters = {"bob"}; }), "voters"));
-    CHECK(names(text_of([](ReplicaOptions& options) { options.voters = {"ann", "ann"}; }), "voters"));
-    CHECK(names(text_of([](ReplicaOptions& options) { options.voters = {"ann", ""}; }), "voters"));
-    CHECK(names(text_of([](ReplicaOptions& options) { options.appointed_leader = "bob"; }), "appointed_leader"));
-    CHECK(names(text_of([](ReplicaOptions& options) { options.election_timeout = 1ms; }), "election_timeout"));
-    CHECK(names(text_of([](ReplicaOptions& options) { options.heartbeat = 200ms; }), "heartbeat"));
-    CHECK(names(text_of([](ReplicaOptions& options) { options.snapshot_every = 1; }), "snapshot_every"));
-    CHECK(names(text_of([](ReplicaOptions& options) { options.max_message = 9 << 20; }), "max_message"));
-    CHECK(names(text_of([](ReplicaOptions& options) { options.max_uncommitted = 1; }), "max_uncommitted"));
-}
-
-TEST_CASE("replica: a directory that is not this replica's is refused, and nothing of it is changed") {
-    Lone<Ledger> lone;
-    lone.start().submit("one", patience);
-    Ledger other;
-    CHECK(refusal(*lone.node, other, lone.options) == errc::directory_in_use);
-    lone.replica->close();
-    ReplicaOptions options = lone.options;
-    options.group = "orders";
-    CHECK(refusal(*lone.node, other, options) == errc::wrong_directory);
-    CHECK(lone.lines.wait_for("replica_refused why="));
-    Options node_options = support::quick();
-    node_options.name = "bob";
-    Node bob(node_options);
-    options = lone.options;
-    options.voters = {"ann", "bob"};
-    CHECK(refusal(bob, other, options) == errc::wrong_directory);
-    options = lone.options;
-    options.directory = "/proc/nothing/here";
-    CHECK(refusal(*lone.node, other, options) == errc::storage_failed);
-    std::filesystem::remove(lone.options.directory + "/identity");
-    CHECK(refusal(*lone.node, other, lone.options) == errc::directory_damaged);
-    CHECK(other.started == 0);
 }
 
 TEST_CASE("replica: too long messages are refused, and the longest one is not") {
@@ -725,16 +637,4 @@ TEST_CASE("replica: a snapshot that shows damage when it is sent is written anew
     late.start(group.seeds());
     CHECK(group.settles(count));
     CHECK(late.service->loaded == 1);
-}
-
-TEST_CASE("replica: a node has one replica of a group") {
-    Lone<Ledger> lone;
-    lone.start().submit("one", patience);
-    Ledger other;
-    ReplicaOptions options = lone.options;
-    options.directory += "-other";
-    CHECK(refusal(*lone.node, other, options) == errc::invalid_options);
-    CHECK(lone.replica->submit("two", patience).text() == "2 two");
-    lone.replica->close();
-    CHECK_FALSE(refusal(*lone.node, other, options));
 }

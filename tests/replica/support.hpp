@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -200,5 +201,40 @@ public:
     storage::support::Folder folder;
     std::vector<std::unique_ptr<Voter>> members;
 };
+
+/// One node, of one voter.
+template <class S>
+struct Lone {
+    Lone() {
+        options.directory = folder / "ann";
+        options.voters = {"ann"};
+        options.election_timeout = 300ms;
+        Options node_options = support::quick();
+        node_options.name = "ann";
+        node_options.log = lines.sink();
+        node = std::make_unique<Node>(node_options);
+    }
+    Replica& start() {
+        replica = std::make_unique<Replica>(*node, service, options);
+        REQUIRE(replica->wait_for_leader(patience));
+        return *replica;
+    }
+    storage::support::Folder folder;
+    support::Lines lines;
+    S service;
+    ReplicaOptions options;
+    std::unique_ptr<Node> node;
+    std::unique_ptr<Replica> replica;
+};
+
+/// With what error a replica is not started; none if it is.
+inline std::error_code refusal(Node& node, Service& service, const ReplicaOptions& options) {
+    try {
+        const Replica replica(node, service, options);
+    } catch (const std::system_error& error) {
+        return error.code();
+    }
+    return {};
+}
 
 }  // namespace cluster::replica_support
