@@ -143,7 +143,7 @@ inline void play_leader() {
 class Floor {
 public:
     explicit Floor(const Folder& folder) {
-        for (int i = 0; i < 2; ++i) {
+        for (std::size_t i = 0; i < 2; ++i) {
             followers_[i].tell(folder / ("floor-" + std::to_string(i)));
             ports_[i] = followers_[i].line();
         }
