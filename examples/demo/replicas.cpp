@@ -147,10 +147,11 @@ private:
         show_("return", leader + " was started again, and has the same state as the others after " +
                             std::to_string((Clock::now() - begin) / 1ms) + " ms");
         for (auto& [name, voter] : voters_) voter.process->tell("leave");
-        for (auto& [name, voter] : voters_) {
-            wait_until(name + " does not end", [&] { return voter.process->at_end(); });
+        for (auto& each : voters_) {
+            Voter& voter = each.second;
+            wait_until(each.first + " does not end", [&] { return voter.process->at_end(); });
             const std::string how = voter.process->wait();
-            require(how == "exit 0", name + " ended with " + how);
+            require(how == "exit 0", each.first + " ended with " + how);
             voter.process.reset();
         }
         return "3 replicas, 10000 messages submitted, 10000 acknowledged, 0 lost, 0 applied twice";

@@ -126,7 +126,7 @@ void measure_messages(const bench::Folder& folder, const Extent& extent) {
     for (std::size_t round = 0; round <= extent.rounds; ++round) {
         // The first one warms up.
         const double seconds = round == 0 ? std::min(0.3, extent.seconds) : extent.seconds;
-        for (const std::size_t outstanding : {1, 64, 1024}) {
+        for (const std::size_t outstanding : {std::size_t{1}, std::size_t{64}, std::size_t{1024}}) {
             bench::restart_time_limit();
             const Load load = floor.run(outstanding, seconds);
             if (round != 0) of_floor[outstanding].add(load);
