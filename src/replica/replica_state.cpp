@@ -187,6 +187,10 @@ void ReplicaState::log(LogLevel level, std::string text) {
     node_->log({.level = level, .text = std::move(text), .cause = std::move(cause)});
 }
 
+void ReplicaState::handler_threw(std::string_view what) {
+    log(LogLevel::error, "handler_threw text=" + quoted(what));
+}
+
 // Submitting.
 
 /// The error if it could not be started. Otherwise `operation` is woken when it has a result.
@@ -229,11 +233,11 @@ Message ReplicaState::submit(Payload& message, std::chrono::nanoseconds timeout,
 }
 
 void ReplicaState::submit(Payload& message, std::chrono::nanoseconds timeout, Handler handler) {
-    const auto operation = std::make_shared<HandledSubmit>(
-        std::move(handler), handler_calls_, [self = weak_from_this()](std::string_view what) {
-            const auto alive = self.lock();
-            if (alive) alive->log(LogLevel::error, "handler_threw text=" + quoted(what));
-        });
+    const auto operation = std::make_shared<HandledSubmit>(std::move(handler), handler_calls_,
+                                                           [self = weak_from_this()](std::string_view what) {
+                                                               const auto alive = self.lock();
+                                                               if (alive) alive->handler_threw(what);
+                                                           });
     const std::error_code error = start_submit(message, timeout, operation);
     if (!error) return;
     operation->error = error;
@@ -406,10 +410,7 @@ void ReplicaState::look_at_status() {
             all = self->status_callbacks_.all();
         }
         const ReplicaStatus status = self->status();
-        for (const auto& each : all) {
-            each->call([&](std::string_view what) { self->log(LogLevel::error, "handler_threw text=" + quoted(what)); },
-                       status);
-        }
+        for (const auto& each : all) each->call([&](std::string_view what) { self->handler_threw(what); }, status);
     };
     if (!loop_->call(call)) status_call_pending_ = false;
 }
@@ -434,8 +435,7 @@ Subscription ReplicaState::on_status(std::function<void(const ReplicaStatus&)> f
     loop_->call([self = shared_from_this(), weak = std::weak_ptr(callback)] {
         const auto each = weak.lock();
         if (!each) return;
-        each->call([&](std::string_view what) { self->log(LogLevel::error, "handler_threw text=" + quoted(what)); },
-                   self->status());
+        each->call([&](std::string_view what) { self->handler_threw(what); }, self->status());
     });
     return Subscription(std::move(callback));
 }

@@ -99,6 +99,7 @@ private:
     void open();
     replica::MachineOptions machine_options();
     void log(LogLevel level, std::string text);
+    void handler_threw(std::string_view what);
 
     std::error_code start_submit(Payload& message, std::chrono::nanoseconds timeout,
                                  const std::shared_ptr<RequestOperation>& operation);

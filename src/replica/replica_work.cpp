@@ -4,7 +4,6 @@
 #include "storage/fault.hpp"
 #include "value/log_line.hpp"
 
-#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -71,7 +70,7 @@ void ReplicaState::store_chunk(const consensus::StoreChunk& stored) {
         }
         return;
     }
-    if (result.complete) newest_snapshot_ = std::max<std::uint64_t>(newest_snapshot_, stored.chunk.snapshot.last.index);
+    if (result.complete) note_snapshot(stored.chunk.snapshot.last.index);
     runner_->with(
         [&](replica::Machine& machine, Time now) { machine.chunk_stored(stored, result.next, result.complete, now); });
 }
