@@ -17,8 +17,11 @@ void Raft::campaign(bool trial, bool appointed, Moment now) {
     // Each trial has a number of its own, so that no late answer to an older one counts.
     const std::uint64_t number = trial ? (dice_.next() >> 2) | 1 : 0;
     Candidacy candidacy{number, {}, trial ? 0 : write(), election_deadline()};
-    // While the leader is said to be gone, the others may not know yet. They are asked again soon.
-    if (trial && hinted_ && now_ < *hinted_) candidacy.deadline = now_ + round_of_turns();
+    if (hinted()) {
+        candidacy.votes[hint_.gone] = false;
+        // The others may not know yet. They are asked again soon.
+        if (trial) candidacy.deadline = now_ + round_of_turns();
+    }
     role_ = candidacy;
     const VoteRequest request{log_.last(), number, appointed};
     for (const DiskId& disk : configuration().members()) {
@@ -38,10 +41,7 @@ void Raft::count_votes(Moment now) {
         // A leader whose vote is not durable could begin this term again after a crash.
         if (candidacy.own_vote <= written_) return lead(now);
     }
-    if (result == Ballot::lost) {
-        follow();
-        if (hinted_ && now_ < *hinted_) std::get<Following>(role_).deadline = now_ + round_of_turns();
-    }
+    if (result == Ballot::lost) follow();
 }
 
 /// Whether this replica hears from a leader, and so takes part in no election.
@@ -72,7 +72,9 @@ void Raft::on(const Message& message, const VoteAnswer& answer, Moment now) {
     auto* candidacy = std::get_if<Candidacy>(&role_);
     if (candidacy == nullptr || candidacy->trial != answer.trial) return;
     if (answer.trial != 0 && answer.granted && message.term != term_ + 1) return;
-    candidacy->votes.emplace(message.from, answer.granted);
+    // A vote that was given stays given.
+    bool& vote = candidacy->votes[message.from];
+    vote = vote || answer.granted;
     count_votes(now);
 }
 

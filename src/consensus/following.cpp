@@ -16,7 +16,7 @@ bool Raft::hear(const Message& message) {
         return false;
     }
     role_ = Following{message.from, now_, election_deadline()};
-    hinted_.reset();
+    hint_ = {};
     return true;
 }
 

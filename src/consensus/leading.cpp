@@ -8,7 +8,6 @@
 namespace cluster::consensus {
 
 void Raft::lead(Moment now) {
-    hinted_.reset();
     auto& leading = role_.emplace<Leadership>(term_, now, log_.last_time());
     leading.begin = log_.last().index + 1;
     for (const DiskId& disk : configuration().members()) {

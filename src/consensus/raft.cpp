@@ -111,8 +111,8 @@ void Raft::fetched(const DiskId& reader, std::vector<Entry> entries, Moment now)
         progress->fetching = false;
         dirty_ = true;
         // If the log has been cut behind them meanwhile, a snapshot is offered.
-        const bool wanted = !entries.empty() && entries.front().id.index == progress->next() &&
-                            log_.term_at(progress->next() - 1);
+        const bool wanted =
+            !entries.empty() && entries.front().id.index == progress->next() && log_.term_at(progress->next() - 1);
         if (wanted && progress->may_send(options_.max_in_flight)) send_entries(reader, *progress, std::move(entries));
     });
 }
@@ -139,12 +139,19 @@ void Raft::snapshot_taken(const SnapshotId& newest, const SnapshotId& base, Mome
 void Raft::gone(const DiskId& disk, Moment now) {
     guarded(now, [&] {
         auto* following = std::get_if<Following>(&role_);
-        if (following == nullptr || (following->leader && following->leader != disk)) return;
-        following->leader = {};
+        if (following != nullptr && following->leader && following->leader != disk) return;
         // One after the other, so that they do not take each other's votes. Whoever comes first may lack entries, or
         // the others may not know yet: then it is the turn of the next.
-        hinted_ = now_ + options_.election_timeout;
-        following->deadline = std::min(following->deadline, now_ + turn(disk));
+        hint_ = {disk, now_ + options_.election_timeout};
+        if (auto* candidacy = std::get_if<Candidacy>(&role_)) {
+            candidacy->votes.try_emplace(disk, false);
+            return count_votes(now);
+        }
+        if (following == nullptr) return;
+        // Who has this replica's vote is about to lead.
+        const bool about = !following->leader && vote_ && vote_ != disk;
+        following->leader = {};
+        if (!about) following->deadline = std::min(following->deadline, now_ + turn(disk));
     });
 }
 
@@ -265,7 +272,8 @@ void Raft::enter_term(Term term) {
 /// Follows nobody yet.
 void Raft::follow() {
     stop_leading();
-    role_ = Following{{}, {}, election_deadline()};
+    const Time deadline = hinted() ? now_ + round_of_turns() + turn(hint_.gone) : election_deadline();
+    role_ = Following{{}, {}, deadline};
 }
 
 Time Raft::election_deadline() {
@@ -290,8 +298,8 @@ void Raft::report() {
 bool Raft::sends(const LogId& snapshot) const {
     const auto* leading = std::get_if<Leadership>(&role_);
     return leading != nullptr && std::any_of(leading->members.begin(), leading->members.end(), [&](const auto& each) {
-        return each.second.mode() == Progress::Mode::snapshot && each.second.snapshot() == snapshot;
-    });
+               return each.second.mode() == Progress::Mode::snapshot && each.second.snapshot() == snapshot;
+           });
 }
 
 const Progress* Raft::progress(const DiskId& disk) const {

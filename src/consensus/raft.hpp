@@ -7,8 +7,8 @@
 #include "consensus/invariant.hpp"
 #include "consensus/log.hpp"
 #include "consensus/message.hpp"
-#include "consensus/progress.hpp"
 #include "consensus/outstanding.hpp"
+#include "consensus/progress.hpp"
 #include "consensus/roles.hpp"
 
 #include <chrono>
@@ -45,8 +45,8 @@ struct RaftOptions {
 /// What a replica finds on its disk.
 struct Recovered {
     HardState state;
-    SnapshotId base;    ///< the log begins behind it
-    SnapshotId newest;  ///< the newest snapshot, at `base` or behind it; the service begins with it
+    SnapshotId base;                    ///< the log begins behind it
+    SnapshotId newest;                  ///< the newest snapshot, at `base` or behind it; the service begins with it
     std::vector<TermStart> terms;       ///< of the entries behind `base`
     std::optional<Entry> last;          ///< the last of them
     std::vector<Entry> configurations;  ///< the entries of that kind behind `base`
@@ -160,6 +160,7 @@ private:
     void enter_term(Term term);
     void follow();
     Time election_deadline();
+    bool hinted() const { return now_ < hint_.until; }
     Duration turn(const DiskId& gone) const;
     Duration round_of_turns() const;
     bool disk_hangs() const;
@@ -216,19 +217,19 @@ private:
     DiskId vote_;
     HardState written_state_;  ///< as last ordered to be written
     Log log_;
-    Index last_ordered_;  ///< entries up to there were ordered to be written
+    Index last_ordered_;                     ///< entries up to there were ordered to be written
     std::deque<Configured> configurations_;  ///< from the one at the log's base on
     SnapshotId newest_;
     std::optional<SnapshotId> begin_after_;  ///< to be written: the log begins anew
 
     Index agreed_ = 0;  ///< up to there this log is known to be that of the term's leader
     Index commit_;
-    Index handed_;   ///< entries up to there were handed out
+    Index handed_;  ///< entries up to there were handed out
     Index applied_;
-    Outstanding applying_;   ///< what was handed out and is not applied
-    Index fetching_ = 0;     ///< older entries are being read, from this one on, to be handed out
-    bool storing_ = false;   ///< a chunk is being stored
-    Index loading_ = 0;      ///< the service is about to take the snapshot of this index; 0: it has it
+    Outstanding applying_;  ///< what was handed out and is not applied
+    Index fetching_ = 0;    ///< older entries are being read, from this one on, to be handed out
+    bool storing_ = false;  ///< a chunk is being stored
+    Index loading_ = 0;     ///< the service is about to take the snapshot of this index; 0: it has it
 
     struct UnderWay {
         std::uint64_t number;
@@ -239,11 +240,15 @@ private:
     std::uint64_t written_ = 0;           ///< durable
     std::deque<UnderWay> under_way_;
     Time last_written_{};  ///< when a write was durable last
-    Time now_{};          ///< of the present event
-    bool dirty_ = false;  ///< a leader looks whether there is something to be sent
+    Time now_{};           ///< of the present event
+    bool dirty_ = false;   ///< a leader looks whether there is something to be sent
 
     std::variant<Following, Candidacy, Leadership> role_;
-    std::optional<Time> hinted_;  ///< until then, lost trials are repeated soon: the leader is said to be gone
+    struct Hint {
+        DiskId gone;   ///< it led, or was about to, and its process is said to be gone
+        Time until{};  ///< what failed is repeated soon
+    };
+    Hint hint_;
     StatusChanged reported_;
 };
 
