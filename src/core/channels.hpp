@@ -1,8 +1,10 @@
 #pragma once
 
+#include "base/time.hpp"
 #include "core/frame.hpp"
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -37,6 +39,8 @@ struct ChannelRow {
     /// - They take nothing of `total_outbox_bytes`. Each outbox of them may hold `outbox_bytes` and at least `window`.
     /// - Of each peer one unfinished message is kept, of at most `max_message`, whether anybody receives it or not.
     bool counted = true;
+    /// What has come is acknowledged after this time at the latest; earlier with whatever goes to that peer.
+    Duration acknowledged_within = std::chrono::milliseconds(5);
 };
 
 /// How many bytes of replies a peer may send before it hears from us.
@@ -60,7 +64,9 @@ inline constexpr std::array channel_table{
                .receiver = Receiver::replicas,
                .gaps = false,
                .outlives_link = false,
-               .counted = false},
+               .counted = false,
+               // Nobody waits for it, and between replicas something goes both ways more often than that.
+               .acknowledged_within = std::chrono::milliseconds(500)},
 };
 static_assert(channel_table.front().id == user_channel);
 

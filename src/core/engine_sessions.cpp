@@ -311,12 +311,13 @@ bool Engine::received(LinkId id, const DataRun& run, Time now) {
 
 /// Acknowledges what has been received: at once if the peer waits for it, else a little later together with more.
 void Engine::after_data(Pair& pair, Link& link, Time now) {
-    constexpr Duration ack_delay = std::chrono::milliseconds(5);
     constexpr std::uint64_t ack_least = std::uint64_t{32} << 10;
     constexpr std::uint64_t ack_most = std::uint64_t{256} << 10;
     const Session& session = *pair.session;
-    if (!session.acknowledgement_due()) return;
+    Duration delay = Duration::max();
     for (const Session::Channel& channel : session.channels()) {
+        if (!channel.in.acknowledgement_due()) continue;
+        delay = std::min(delay, channel.row.acknowledged_within);
         const std::uint64_t window = channel.in.limit() - channel.in.consumed();
         const bool much = channel.in.unacknowledged() >= std::clamp(window / 4, ack_least, ack_most);
         const bool starved = channel.in.room_told() < max_data_frame && channel.in.limit_grew();
@@ -326,7 +327,7 @@ void Engine::after_data(Pair& pair, Link& link, Time now) {
             return;
         }
     }
-    timers_.set_no_later({Timer::ack, pair.number}, now + ack_delay);
+    if (delay != Duration::max()) timers_.set_no_later({Timer::ack, pair.number}, now + delay);
 }
 
 void Engine::on(Link& link, const Gap& gap, Time now) {

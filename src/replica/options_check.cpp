@@ -40,8 +40,9 @@ void check(const ReplicaOptions& options, const std::string& node, std::size_t m
             "appointed_leader is not one of the voters");
     require(options.election_timeout >= 50ms && options.election_timeout <= 24h,
             "election_timeout must be between 50 ms and a day");
-    require(options.heartbeat >= 1ms && options.heartbeat <= options.election_timeout / 3,
-            "heartbeat must be at least 1 ms, and at most a third of election_timeout");
+    const bool usual = options.heartbeat == 0ns;
+    require(usual || (options.heartbeat >= 1ms && options.heartbeat <= options.election_timeout / 3),
+            "heartbeat must be at least 1 ms, and at most a third of election_timeout; 0 is a fifth of that");
     require(options.durability == Durability::synced || options.durability == Durability::os_buffers,
             "durability is not one of its values");
     require(options.snapshot_every >= std::size_t{64} << 10 && options.snapshot_every <= std::size_t{1} << 40,

@@ -73,8 +73,8 @@ void World::freeze(Replica& replica) {
     const bool may_hang = !conditions_.only_reads_at_last;
     const bool leads = replica.raft && replica.raft->role() == Role::leader;
     const std::size_t way = leads && may_hang && chance_.coin() ? 5 : chance_.below(may_hang ? 6 : 5);
-    static constexpr const char* ways[] = {
-        "dead", "cut off", "mute", "deaf", "led round in a circle", "unable to write"};
+    static constexpr const char* ways[] = {"dead",           "cut off", "mute", "deaf", "led round in a circle",
+                                           "unable to write"};
     note(41, replica.place, [&] { return replica.name + " stays " + ways[way]; });
     if (way == 0) return crash(replica);
     if (replica.raft) replica.frozen_term = replica.raft->term();
@@ -108,9 +108,8 @@ void World::blind_one() {
     }
     if (victim.frozen || victim.place == leads || !is_majority(others)) return;
     const std::size_t way = chance_.below(3);
-    note(42, victim.place, [&] {
-        return victim.name + (way == 0 ? " is not seen by" : " does not see") + " the leader any more";
-    });
+    note(42, victim.place,
+         [&] { return victim.name + (way == 0 ? " is not seen by" : " does not see") + " the leader any more"; });
     victim.frozen = true;
     victim.frozen_term = victim.raft->term();
     if (way != 0) cut(leads, victim.place, 1);
@@ -150,6 +149,7 @@ bool World::well(std::string& why) {
     for (const auto& each : replicas_) {
         check(each->frozen || each->service.hash() == leads->service.hash(), "two replicas end with different states");
     }
+    if (appointing_ != 0) return why = "somebody may still be appointed", false;
     const std::pair<std::size_t, Term> now(leads->place, first.term());
     if (!resting_) {
         resting_ = now;

@@ -2,6 +2,7 @@
 #include "sim/replicas/world.hpp"
 
 #include <algorithm>
+#include <variant>
 
 namespace cluster::sim::replicas {
 
@@ -20,9 +21,8 @@ void World::send(Replica& from, const Message& message) {
     check(to != nullptr, "a message is sent to a stranger");
     const auto lost = [&] {
         if (!chance_.happens(conditions_.told_lost)) return;
-        later(from, chance_.around(conditions_.delay * 4), [this, &from, to](Raft& raft) {
-            raft.unreachable(to->id, clock(from));
-        });
+        later(from, chance_.around(conditions_.delay * 4),
+              [this, &from, to](Raft& raft) { raft.unreachable(to->id, clock(from)); });
     };
     if (link(from.place, to->place).cuts != 0 || chance_.happens(conditions_.loss)) return lost();
     Duration delay = chance_.around(conditions_.delay);
@@ -39,7 +39,10 @@ void World::deliver(Replica& from, Replica& to, const Message& message, Duration
         last = std::max(last, now_ + delay);
         delay = last - now_;
     }
-    at(delay, [this, &from, &to, message] {
+    const bool appoints = std::holds_alternative<Appoint>(message.body);
+    if (appoints) ++appointing_;
+    at(delay, [this, &from, &to, message, appoints] {
+        if (appoints) --appointing_;
         if (link(from.place, to.place).cuts != 0 && (conditions_.cuts_at_once || healed_)) return;
         event(to, [this, &from, &to, message](Raft& raft) {
             note(9, from.place, [&] { return to.name + "  hears from " + from.name + " " + text(message); });

@@ -54,8 +54,8 @@ private:
         bool votes = true;
         consensus::RaftOptions options;
         Disk disk;
-        bool lost = false;    ///< the disk; it never comes back
-        bool frozen = false;  ///< does not count any more
+        bool lost = false;                ///< the disk; it never comes back
+        bool frozen = false;              ///< does not count any more
         consensus::Term frozen_term = 0;  ///< when it was frozen
         Time slow_until{};
         Time hangs_until{};
@@ -78,10 +78,10 @@ private:
         std::uint64_t applying_cost = 0;  ///< of `tasks`
         bool saving = false;
         std::multimap<consensus::Index, Proposed> proposed;
-        std::map<std::uint64_t, std::size_t> reading;                ///< operations by their read's number
-        std::multimap<consensus::Index, std::size_t> readable;       ///< operations by what must be applied
-        consensus::Term led = 0;  ///< the last term in which it was elected
-        consensus::Term stood = 0;  ///< the last term in which it was a candidate
+        std::map<std::uint64_t, std::size_t> reading;           ///< operations by their read's number
+        std::multimap<consensus::Index, std::size_t> readable;  ///< operations by what must be applied
+        consensus::Term led = 0;                                ///< the last term in which it was elected
+        consensus::Term stood = 0;                              ///< the last term in which it was a candidate
         consensus::Index commit = 0;
         bool elected = false;  ///< just now
     };
@@ -89,9 +89,7 @@ private:
         Time at;
         std::uint64_t order;
         Work what;
-        friend bool operator>(const Event& a, const Event& b) {
-            return a.at != b.at ? a.at > b.at : a.order > b.order;
-        }
+        friend bool operator>(const Event& a, const Event& b) { return a.at != b.at ? a.at > b.at : a.order > b.order; }
     };
     struct Link {
         int cuts = 0;
@@ -188,9 +186,10 @@ private:
     std::size_t believed_leader_ = 0;
     std::uint64_t stamp_ = 0;
     std::uint64_t cut_epoch_ = 0;  ///< cuts of an earlier one do not end any more
+    std::size_t appointing_ = 0;   ///< messages under way that make somebody a candidate
     bool healed_ = false;
     Time healed_at_{};
-    std::size_t after_healing_ = 0;  ///< operations that were answered since
+    std::size_t after_healing_ = 0;                                   ///< operations that were answered since
     std::optional<std::pair<std::size_t, consensus::Term>> resting_;  ///< who leads, once all is well
     Time resting_since_{};
     bool blinded_ = false;  ///< one of them does not see the leader any more
