@@ -6,7 +6,10 @@
 
 namespace cluster::detail {
 
+thread_local int QuietWriting::depth_ = 0;
+
 QuietWriting::QuietWriting() noexcept {
+    if (depth_++ != 0) return;
     ::sigemptyset(&signals_);
     for (const int each : {SIGPIPE, SIGXFSZ}) ::sigaddset(&signals_, each);
     ::sigemptyset(&pending_);
@@ -15,6 +18,7 @@ QuietWriting::QuietWriting() noexcept {
 }
 
 QuietWriting::~QuietWriting() {
+    if (--depth_ != 0) return;
     const int why = errno;
     // A signal that this write has raised waits for this thread; one that waited before belongs to others.
     for (const int each : {SIGPIPE, SIGXFSZ}) {

@@ -49,13 +49,15 @@ const Entry* Log::find(Index index) const {
 }
 
 std::vector<Entry> Log::copy(Index from, Index end, std::size_t most) const {
-    std::vector<Entry> copied;
+    Index behind = from;
     std::size_t cost = 0;
-    for (const Entry* entry; from < end && (entry = find(from)) != nullptr; ++from) {
+    for (const Entry* entry; behind < end && (entry = find(behind)) != nullptr; ++behind) {
         cost += entry->cost();
-        if (!copied.empty() && cost > most) break;
-        copied.push_back(*entry);
+        if (behind != from && cost > most) break;
     }
+    std::vector<Entry> copied;
+    copied.reserve(behind - from);
+    for (; from < behind; ++from) copied.push_back(*find(from));
     return copied;
 }
 

@@ -111,8 +111,8 @@ void Raft::fetched(const DiskId& reader, std::vector<Entry> entries, Moment now)
         progress->fetching = false;
         dirty_ = true;
         // If the log has been cut behind them meanwhile, a snapshot is offered.
-        const bool wanted =
-            !entries.empty() && entries.front().id.index == progress->next() && log_.term_at(progress->next() - 1);
+        const bool wanted = !entries.empty() && entries.front().id.index == progress->next() &&
+                            log_.term_at(progress->next() - 1);
         if (wanted && progress->may_send(options_.max_in_flight)) send_entries(reader, *progress, std::move(entries));
     });
 }
@@ -298,8 +298,8 @@ void Raft::report() {
 bool Raft::sends(const LogId& snapshot) const {
     const auto* leading = std::get_if<Leadership>(&role_);
     return leading != nullptr && std::any_of(leading->members.begin(), leading->members.end(), [&](const auto& each) {
-               return each.second.mode() == Progress::Mode::snapshot && each.second.snapshot() == snapshot;
-           });
+        return each.second.mode() == Progress::Mode::snapshot && each.second.snapshot() == snapshot;
+    });
 }
 
 const Progress* Raft::progress(const DiskId& disk) const {

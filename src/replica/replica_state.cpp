@@ -120,9 +120,10 @@ void ReplicaState::open() {
     if (directory_->snapshot()) newest_snapshot_ = directory_->snapshot()->id.last.index;
     disk_id_ = directory_->identity().value().disk;
     try {
-        applier_ = std::make_unique<replica::Applier>(
-            service_, disk_id_, life_,
-            [this](std::uint64_t number, std::vector<std::byte> reply) { replied(number, std::move(reply)); });
+        applier_ = std::make_unique<replica::Applier>(service_, disk_id_, life_,
+                                                      [this](std::uint64_t number, std::vector<std::byte> reply) {
+                                                          replies_.push_back({number, std::move(reply)});
+                                                      });
         files_ = std::make_unique<replica::Files>(*directory_);
         runner_ = std::make_unique<net::Runner<replica::Machine>>(
             loop_, [this](replica::Machine::Output& output) { carry_out(output); }, machine_options(),
@@ -213,7 +214,6 @@ std::error_code ReplicaState::start_submit(Payload& message, std::chrono::nanose
     }
     const Deadline deadline = deadline_after(timeout);
     if (applies_ == this) {
-        if (gathered_.empty()) gathered_since_ = net::Loop::now();
         gathered_.push_back({number, std::move(packed), deadline.time_since_epoch()});
         return {};
     }
@@ -245,7 +245,6 @@ void ReplicaState::submit(Payload& message, std::chrono::nanoseconds timeout, Ha
 }
 
 std::shared_ptr<RequestOperation> ReplicaState::take_submit(std::uint64_t number) {
-    const Lock lock(mutex_);
     const auto found = submits_.find(number);
     if (found == submits_.end()) return nullptr;
     auto operation = std::move(found->second.operation);
@@ -254,19 +253,12 @@ std::shared_ptr<RequestOperation> ReplicaState::take_submit(std::uint64_t number
     return operation;
 }
 
-void ReplicaState::replied(std::uint64_t number, std::vector<std::byte> reply) {
-    applied_here_.push_back(number);
-    replied_up_to_ = applier_->last().index;
-    const auto operation = take_submit(number);
-    if (!operation) return;  // its time was over
-    BlockRef block = Block::adopt(std::move(reply));
-    const std::span<const std::byte> bytes(block->data(), block->size());
-    operation->result = Message(node_->id(), block.detach(), bytes, 0);
-    operation->wake();
-}
-
 void ReplicaState::fail_submit(std::uint64_t number, errc error) {
-    const auto operation = take_submit(number);
+    std::shared_ptr<RequestOperation> operation;
+    {
+        const Lock lock(mutex_);
+        operation = take_submit(number);
+    }
     if (!operation) return;
     operation->error = error;
     operation->wake();

@@ -51,6 +51,11 @@ public:
         std::uint64_t index = 0;
         std::string text;  ///< more about an error
     };
+    /// Of the service to a message that was submitted here.
+    struct Reply {
+        std::uint64_t number;
+        std::vector<std::byte> bytes;
+    };
     /// Submitted on the service thread while it applies.
     struct Gathered {
         std::uint64_t number;
@@ -103,8 +108,7 @@ private:
 
     std::error_code start_submit(Payload& message, std::chrono::nanoseconds timeout,
                                  const std::shared_ptr<RequestOperation>& operation);
-    std::shared_ptr<RequestOperation> take_submit(std::uint64_t number);
-    void replied(std::uint64_t number, std::vector<std::byte> reply);
+    std::shared_ptr<RequestOperation> take_submit(std::uint64_t number) REQUIRES(mutex_);
     void fail_submit(std::uint64_t number, errc error);
     void halt(errc error, const std::string& why);
 
@@ -125,6 +129,7 @@ private:
     // On the service thread.
     void serve(std::function<void()> work);
     void pass_gathered(replica::Machine& machine, Time now);
+    void pass_replies();
     void apply(const std::vector<consensus::Entry>& entries);
     void load(const consensus::SnapshotId& id);
     void take_snapshot(std::shared_ptr<SnapshotOperation> operation);
@@ -156,6 +161,7 @@ private:
     std::unique_ptr<replica::Worker> service_thread_;
     std::unique_ptr<replica::Worker> freezer_;
     std::vector<std::uint64_t> applied_here_;          ///< of the service thread
+    std::vector<Reply> replies_;                       ///< of the service thread
     std::vector<Gathered> gathered_;                   ///< of the service thread
     Time gathered_since_{};                            ///< of the service thread
     static thread_local const ReplicaState* applies_;  ///< the one that applies on this thread

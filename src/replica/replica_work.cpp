@@ -14,7 +14,7 @@ namespace cluster::detail {
 
 namespace {
 
-/// How long what a handler has submitted may wait for what the next ones submit.
+/// How long replies, and what handlers submit, may wait for more of them.
 constexpr Duration longest_gathering = std::chrono::microseconds(100);
 
 }  // namespace
@@ -95,22 +95,34 @@ void ReplicaState::serve(std::function<void()> work) {
 
 thread_local const ReplicaState* ReplicaState::applies_ = nullptr;
 
-/// What handlers submit meanwhile is passed on together, soon. Otherwise the I/O thread would take the first alone, and
-/// the disks would have a write for it.
+/// Replies are passed on together, and so is what handlers submit meanwhile. Otherwise the I/O thread would take the
+/// first alone, and the disks would have a write for it.
 void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
     struct Applying {
-        explicit Applying(const ReplicaState* state) { applies_ = state; }
-        ~Applying() { applies_ = nullptr; }
+        explicit Applying(ReplicaState& which) : state(which) {
+            applies_ = &state;
+            state.gathered_since_ = net::Loop::now();
+        }
+        /// Who waits for a reply gets it, even if the service throws at the next message.
+        ~Applying() {
+            state.pass_replies();
+            applies_ = nullptr;
+        }
+        ReplicaState& state;
     };
     {
-        const Applying applying(this);
+        const Applying applying(*this);
         for (const consensus::Entry& each : entries) {
             if (ends_) return;
             applier_->apply(each);
-            if (!gathered_.empty() && net::Loop::now() - gathered_since_ > longest_gathering) {
-                runner_->with([&](replica::Machine& machine, Time now) { pass_gathered(machine, now); });
+            if (replies_.empty() && gathered_.empty()) continue;
+            if (const Time now = net::Loop::now(); now - gathered_since_ > longest_gathering) {
+                gathered_since_ = now;
+                pass_replies();
+                runner_->with([&](replica::Machine& machine, Time at) { pass_gathered(machine, at); });
             }
         }
+        pass_replies();
         runner_->with([&](replica::Machine& machine, Time now) {
             machine.applied(applier_->last(), applied_here_, now);
             pass_gathered(machine, now);
@@ -118,6 +130,26 @@ void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
     }
     applied_here_.clear();
     if (applier_->bytes() >= options_.snapshot_every && has_snapshots_) take_snapshot(nullptr);
+}
+
+void ReplicaState::pass_replies() {
+    if (replies_.empty()) return;
+    std::vector<std::shared_ptr<RequestOperation>> operations;
+    operations.reserve(replies_.size());
+    {
+        const Lock lock(mutex_);
+        for (const Reply& each : replies_) operations.push_back(take_submit(each.number));
+    }
+    replied_up_to_ = applier_->last().index;
+    for (std::size_t i = 0; i < replies_.size(); ++i) {
+        applied_here_.push_back(replies_[i].number);
+        if (!operations[i]) continue;  // its time was over
+        BlockRef block = Block::adopt(std::move(replies_[i].bytes));
+        const std::span<const std::byte> bytes(block->data(), block->size());
+        operations[i]->result = Message(node_->id(), block.detach(), bytes, 0);
+        operations[i]->wake();
+    }
+    replies_.clear();
 }
 
 void ReplicaState::pass_gathered(replica::Machine& machine, Time now) {

@@ -1,5 +1,7 @@
 #include "storage/writer.hpp"
 
+#include "base/quiet_writing.hpp"
+
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -83,6 +85,7 @@ std::deque<Write> Writer::take() {
 }
 
 void Writer::run() {
+    const detail::QuietWriting quiet;
     for (;;) {
         std::deque<Write> group;
         std::optional<Index> cut_to;

@@ -64,6 +64,25 @@ private:
     std::vector<std::byte>& out_;
 };
 
+/// Counts what a `MessageWriter` would append.
+class MessageMeasure {
+public:
+    static constexpr bool reads = false;
+
+    void raw(const void*, std::size_t size) { size_ += size; }
+    void size(std::size_t, std::size_t) { size_ += sizeof(std::uint32_t); }
+    template <class T>
+    void number(T) {
+        size_ += sizeof(T);
+    }
+    void bytes(const Bytes& value) { size_ += sizeof(std::uint32_t) + value.size(); }
+
+    std::size_t result() const { return size_; }
+
+private:
+    std::size_t size_ = 0;
+};
+
 /// Takes them again. After the first that is not there, or too large, all are empty.
 class MessageReader {
 public:
@@ -154,6 +173,7 @@ void list(Io& io, auto& value, std::size_t least, Element&& element) {
     std::size_t size = value.size();
     io.size(size, least);
     if constexpr (Io::reads) {
+        if constexpr (requires { value.reserve(size); }) value.reserve(size);
         for (std::size_t i = 0; i < size; ++i) element(value);
     } else {
         for (auto& each : value) element(each);
@@ -382,18 +402,25 @@ std::optional<ReplicaMessage> read(MessageReader& reader, std::size_t kind) {
     return message;
 }
 
-}  // namespace
-
-void encode(const ReplicaMessage& message, std::vector<std::byte>& out) {
-    MessageWriter writer(out);
+void write(auto& io, const ReplicaMessage& message) {
     std::visit(
         [&]<class Message>(const Message& each) {
             const auto kind = static_cast<std::uint8_t>(first_kind<Message> + body_of(each).index());
-            field(writer, kind);
-            head(writer, each);
-            std::visit([&](const auto& body) { field(writer, body); }, body_of(each));
+            field(io, kind);
+            head(io, each);
+            std::visit([&](const auto& body) { field(io, body); }, body_of(each));
         },
         message);
+}
+
+}  // namespace
+
+void encode(const ReplicaMessage& message, std::vector<std::byte>& out) {
+    MessageMeasure measure;
+    write(measure, message);
+    out.reserve(out.size() + measure.result());
+    MessageWriter writer(out);
+    write(writer, message);
 }
 
 std::optional<ReplicaMessage> decode(const Bytes& bytes) {

@@ -82,3 +82,25 @@ TEST_CASE("replica: what a handler submits before the service throws, or while t
         CHECK(begun == ended);
     }
 }
+
+TEST_CASE("replica: who waits for a reply gets it, although the service throws at the next message of the same batch") {
+    Group group({"ann"});
+    group.start();
+    Voter& solo = group.leader();
+    support::Events<std::error_code> ends;
+    // What one handler submits comes into the log together, and so to the service.
+    solo.replica->submit("begin", 10s, [&](std::error_code, const Message&) {
+        for (const char* each : {"one", "two", "throw", "three"}) {
+            solo.replica->submit(each, 10s, [&](std::error_code error, const Message&) { ends.put(error); });
+        }
+    });
+    int replies = 0;
+    for (int i = 0; i < 4; ++i) {
+        const auto end = ends.take();
+        REQUIRE(end.has_value());
+        if (*end) CHECK(*end == errc::replica_stopped);
+        if (!*end) ++replies;
+    }
+    CHECK(replies == 2);
+    solo.replica->close();
+}
