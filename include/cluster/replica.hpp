@@ -51,8 +51,8 @@ struct ReplicaOptions {
     std::string appointed_leader = {};
 
     /// How long a voter does not hear from its leader before it stands for election; at least 50 ms. It is up to 1.4
-    /// times as long by chance. If the leader's process ends, or leaves, nobody waits for that. Longer: pauses and slow
-    /// disks are forgiven; a machine that falls silent is replaced later.
+    /// times as long by chance. If the leader's process ends, or its replica stops, nobody waits for that. Longer:
+    /// pauses and slow disks are forgiven; a machine that falls silent is replaced later.
     std::chrono::nanoseconds election_timeout = std::chrono::seconds(1);
     /// How often an idle leader speaks; at most a third of `election_timeout`, at least a millisecond.
     std::chrono::nanoseconds heartbeat = std::chrono::milliseconds(100);

@@ -7,8 +7,8 @@
 #include "consensus/invariant.hpp"
 #include "consensus/log.hpp"
 #include "consensus/message.hpp"
-#include "consensus/progress.hpp"
 #include "consensus/outstanding.hpp"
+#include "consensus/progress.hpp"
 #include "consensus/roles.hpp"
 
 #include <chrono>
@@ -45,8 +45,8 @@ struct RaftOptions {
 /// What a replica finds on its disk.
 struct Recovered {
     HardState state;
-    SnapshotId base;    ///< the log begins behind it
-    SnapshotId newest;  ///< the newest snapshot, at `base` or behind it; the service begins with it
+    SnapshotId base;                    ///< the log begins behind it
+    SnapshotId newest;                  ///< the newest snapshot, at `base` or behind it; the service begins with it
     std::vector<TermStart> terms;       ///< of the entries behind `base`
     std::optional<Entry> last;          ///< the last of them
     std::vector<Entry> configurations;  ///< the entries of that kind behind `base`
@@ -58,6 +58,7 @@ enum class Refused : std::uint8_t {
     transferring,  ///< somebody else is about to lead
     full,          ///< too much waits to be committed, or to be read
     unknown_disk,  ///< not a voter, or this replica itself
+    absent,        ///< no other voter answers
 };
 
 /// One replica's part in keeping one log by several (Raft: Ongaro and Ousterhout, "In Search of an Understandable
@@ -93,6 +94,8 @@ public:
     void gone(const DiskId& disk, Moment now);
     /// What was on its way to it may be lost.
     void unreachable(const DiskId& disk, Moment now);
+    /// It is not there: leadership is not handed over to it until it speaks again.
+    void absent(const DiskId& disk, Moment now);
     void written(std::uint64_t number, Moment now);
     void fetched(const DiskId& reader, std::vector<Entry> entries, Moment now);
     /// Nothing if that snapshot is not there any more.
@@ -216,19 +219,19 @@ private:
     DiskId vote_;
     HardState written_state_;  ///< as last ordered to be written
     Log log_;
-    Index last_ordered_;  ///< entries up to there were ordered to be written
+    Index last_ordered_;                     ///< entries up to there were ordered to be written
     std::deque<Configured> configurations_;  ///< from the one at the log's base on
     SnapshotId newest_;
     std::optional<SnapshotId> begin_after_;  ///< to be written: the log begins anew
 
     Index agreed_ = 0;  ///< up to there this log is known to be that of the term's leader
     Index commit_;
-    Index handed_;   ///< entries up to there were handed out
+    Index handed_;  ///< entries up to there were handed out
     Index applied_;
-    Outstanding applying_;   ///< what was handed out and is not applied
-    Index fetching_ = 0;     ///< older entries are being read, from this one on, to be handed out
-    bool storing_ = false;   ///< a chunk is being stored
-    Index loading_ = 0;      ///< the service is about to take the snapshot of this index; 0: it has it
+    Outstanding applying_;  ///< what was handed out and is not applied
+    Index fetching_ = 0;    ///< older entries are being read, from this one on, to be handed out
+    bool storing_ = false;  ///< a chunk is being stored
+    Index loading_ = 0;     ///< the service is about to take the snapshot of this index; 0: it has it
 
     struct UnderWay {
         std::uint64_t number;
@@ -239,8 +242,8 @@ private:
     std::uint64_t written_ = 0;           ///< durable
     std::deque<UnderWay> under_way_;
     Time last_written_{};  ///< when a write was durable last
-    Time now_{};          ///< of the present event
-    bool dirty_ = false;  ///< a leader looks whether there is something to be sent
+    Time now_{};           ///< of the present event
+    bool dirty_ = false;   ///< a leader looks whether there is something to be sent
 
     std::variant<Following, Candidacy, Leadership> role_;
     std::optional<Time> hinted_;  ///< until then, lost trials are repeated soon: the leader is said to be gone

@@ -14,6 +14,7 @@ using consensus::Chunk;
 using consensus::Configuration;
 using consensus::DiskId;
 using consensus::Entry;
+using consensus::Farewell;
 using consensus::Founding;
 using consensus::GroupId;
 using consensus::Hindrance;
@@ -111,6 +112,18 @@ void Machine::introduce(const PeerId& to, const DiskId& as_answer_to) {
     emit(Tell{to, wire::FoundingMessage{options_.group, options_.raft.self, as_answer_to, founding_.introduction()}});
 }
 
+void Machine::say_farewell(const PeerId& to) {
+    emit(Tell{to, wire::FoundingMessage{options_.group, options_.raft.self, {}, Farewell{}}});
+}
+
+/// As if its node were gone, but another replica may come to be there.
+void Machine::said_farewell(const PeerId& from, const DiskId& disk, Time now) {
+    if (!is_at(disk, from)) return;
+    peers_.at(from).disk.reset();
+    gone(disk, from, now);
+    look_who_is_met();
+}
+
 void Machine::came(const PeerId& peer, const std::string& name, Time now) {
     now_ = now;
     if (halted_) return;
@@ -137,7 +150,10 @@ void Machine::gone(const DiskId& disk, const PeerId& peer, Time now) {
     if (halted_) return;
     founding_.gone(disk);
     take_founding(now);
-    if (raft_) raft_->gone(disk, moment(now));
+    if (raft_) {
+        raft_->gone(disk, moment(now));
+        raft_->absent(disk, moment(now));
+    }
     if (leaving_)
         emit(LeadershipLeft{});  // it may be the one that was to take over; the others elect one by themselves
 }
@@ -269,8 +285,18 @@ void Machine::look_who_leads(Time now) {
 
 void Machine::received(const PeerId& from, wire::ReplicaMessage&& message, Time now) {
     now_ = now;
-    if (halted_) return;
+    if (halted_) {
+        // Whoever does not know it yet says something else than who it is. The farewell may be lost.
+        if (is_of_group(message)) say_farewell(from);
+        return;
+    }
     std::visit([&](auto& each) { on(from, std::move(each), now); }, message);
+}
+
+bool Machine::is_of_group(const wire::ReplicaMessage& message) const {
+    const auto* raft = std::get_if<wire::RaftMessage>(&message);
+    const auto* submit = std::get_if<wire::SubmitMessage>(&message);
+    return raft_ && ((raft != nullptr && raft->group == group_) || (submit != nullptr && submit->group == group_));
 }
 
 void Machine::on(const PeerId& from, wire::FoundingMessage&& message, Time now) {
@@ -278,6 +304,7 @@ void Machine::on(const PeerId& from, wire::FoundingMessage&& message, Time now) 
     if (const auto* introduction = std::get_if<Introduction>(&message.body)) {
         return introduced(from, !message.to, *introduction, now);
     }
+    if (std::holds_alternative<Farewell>(message.body)) return said_farewell(from, message.from, now);
     if (message.to != options_.raft.self || !is_at(message.from, from)) return;
     if (const auto* asked = std::get_if<AskPromise>(&message.body)) founding_.receive(message.from, *asked);
     if (const auto* promised = std::get_if<Promised>(&message.body)) founding_.receive(message.from, *promised);
@@ -495,6 +522,7 @@ errc Machine::transfer(const std::string& to, Time now) {
         case Refused::no:
         case Refused::transferring: return errc{};
         case Refused::unknown_disk: return errc::unknown_voter;
+        case Refused::absent: return errc::no_leader;
         default: return errc::not_leader;
     }
 }
@@ -515,6 +543,7 @@ void Machine::halt(errc error, std::string why, Time now) {
     halted_ = Halted{error, std::move(why)};
     held_.clear();
     role_ = {consensus::Role::follower, role_.term, {}};
+    for (const auto& [peer, other] : peers_) say_farewell(peer);
     emit(*halted_);
     emit(StatusMayDiffer{});
 }

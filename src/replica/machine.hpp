@@ -79,6 +79,7 @@ struct MachineOptions {
 ///
 /// 1. What a disk says counts only if it comes from the peer that introduced itself with this disk.
 /// 2. Nothing leaves before the writes on which it depends are durable.
+/// 3. Whoever halts says farewell. That may be lost; then the others wait for its silence.
 class Machine {
 public:
     struct Output {
@@ -154,7 +155,10 @@ private:
     void report_hindrance();
     void look_who_leads(Time now);
     void look_who_is_met();
+    void say_farewell(const PeerId& to);
+    void said_farewell(const PeerId& from, const consensus::DiskId& disk, Time now);
     void gone(const consensus::DiskId& disk, const PeerId& peer, Time now);
+    bool is_of_group(const wire::ReplicaMessage& message) const;
     void on(const PeerId& from, wire::FoundingMessage&& message, Time now);
     void on(const PeerId& from, wire::RaftMessage&& message, Time now);
     void on(const PeerId& from, wire::SubmitMessage&& message, Time now);

@@ -25,6 +25,7 @@ enum class Kind : std::uint8_t {
     introduction = 1,
     ask_promise = 2,
     promised = 3,
+    farewell = 4,
     vote_request = 16,
     vote_answer,
     append,
@@ -291,7 +292,7 @@ void field(Io& io, T& value) {
         drawn(io, value.life);
         fields(io, value.expected, value.full);
     } else {
-        static_assert(std::is_same_v<Type, Appoint>);
+        static_assert(std::is_same_v<Type, Appoint> || std::is_same_v<Type, Farewell>);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -27,6 +28,8 @@ struct Place {
     std::unique_ptr<Machine> machine;
     PeerId peer;
     std::string name;
+    std::uint8_t disk = 0;
+    std::optional<consensus::Promise> promise;  ///< on its disk, which keeps no log
     std::vector<errc> halted;
 };
 
@@ -44,9 +47,14 @@ public:
         open(member, disk, voters);
         return member;
     }
-    /// With an empty directory.
-    void open(Place& member, std::uint8_t disk, const std::set<std::string>& voters) {
+    /// With an empty directory, or with one in which that promise is.
+    void open(Place& member, std::uint8_t disk, const std::set<std::string>& voters,
+              const std::optional<consensus::Promise>& promise = {}) {
+        member.disk = disk;
+        member.promise = promise;
         replica::MachineOptions options;
+        options.promise = promise;
+        options.founded = promise.has_value();
         options.group = "group";
         options.node = member.name;
         options.voters = voters;
@@ -100,7 +108,10 @@ private:
         Machine& machine = *member.machine;
         std::visit(Overloaded{
                        [&](consensus::Write& write) { machine.written(write.number, now); },
-                       [&](replica::Keep&) { machine.kept(now); },
+                       [&](replica::Keep& keep) {
+                           member.promise = keep.promise;
+                           machine.kept(now);
+                       },
                        [&](consensus::Apply& apply) { machine.applied(apply.entries.back().id, {}, now); },
                        [&](replica::Tell& tell) {
                            if (loses(member, tell.message)) return;
@@ -160,6 +171,117 @@ TEST_CASE("machine: no message that passes commands on is longer than other node
     group.run(500ms);
     CHECK(messages >= 3);
     CHECK(follower.status().committed == before + 50);
+}
+
+namespace {
+
+/// A group of three that is founded, has a leader, and needs no hints any more.
+struct Founded : Machines {
+    Founded() : Machines({"ann", "bob", "eve"}) {
+        meet_all();
+        run(3s);
+        REQUIRE(leader() != nullptr);
+    }
+    Place* leader() {
+        for (const auto& each : members) {
+            if (each->machine->status().role == Role::leader) return each.get();
+        }
+        return nullptr;
+    }
+    /// Those that follow, in the order of their disks.
+    std::vector<Place*> followers() {
+        std::vector<Place*> found;
+        for (const auto& each : members) {
+            if (each->machine->status().role != Role::leader) found.push_back(each.get());
+        }
+        return found;
+    }
+    static bool sees(const Place& one, const Place& other) {
+        for (const ReplicaStatus::Member& each : one.machine->status().voters) {
+            if (each.name == other.name) return each.in_view;
+        }
+        return false;
+    }
+};
+
+bool is_farewell(const wire::ReplicaMessage& message) {
+    const auto* founding = std::get_if<wire::FoundingMessage>(&message);
+    return founding != nullptr && std::holds_alternative<consensus::Farewell>(founding->body);
+}
+
+}  // namespace
+
+TEST_CASE("machine: a leader that halts while its node lives on is replaced at once") {
+    Founded group;
+    Place& first = *group.leader();
+    first.machine->halt(errc::storage_failed, "the disk is full", group.now);
+    group.run(200ms);
+    REQUIRE(group.leader() != nullptr);
+    for (const Place* each : group.followers()) {
+        if (each == &first) continue;
+        CHECK(each->machine->status().leader == group.leader()->name);
+        CHECK_FALSE(Founded::sees(*each, first));
+    }
+}
+
+TEST_CASE("machine: a farewell that is lost is said again to whoever still relies on that replica") {
+    Founded group;
+    Place& late = *group.followers().front();
+    bool lost = false;
+    group.loses = [&](const Place&, const wire::ReplicaMessage& message) {
+        if (!is_farewell(message)) return false;
+        return !std::exchange(lost, true);
+    };
+    // The first farewell goes to the other one with the smallest number.
+    late.machine->halt(errc::storage_failed, "the disk is full", group.now);
+    group.run(300ms);
+    CHECK(lost);
+    CHECK_FALSE(Founded::sees(*group.leader(), late));
+}
+
+TEST_CASE("machine: whoever has said farewell is back when it introduces itself anew") {
+    Founded group;
+    Place& leads = *group.leader();
+    Place& late = *group.followers().front();
+    late.machine->halt(errc::closed, "it was closed", group.now);
+    group.run(100ms);
+    CHECK_FALSE(Founded::sees(leads, late));
+    group.open(late, late.disk, {"ann", "bob", "eve"}, late.promise);
+    for (const auto& each : group.members) {
+        if (each.get() != &late) late.machine->came(each->peer, each->name, group.now);
+    }
+    group.run(1s);
+    CHECK(Founded::sees(leads, late));
+    CHECK(leads.machine->status().role == Role::leader);
+    CHECK(late.machine->status().leader == leads.name);
+}
+
+TEST_CASE("machine: leadership is not handed over to who has said farewell, and nobody waits for that") {
+    for (const std::size_t gone : {std::size_t{0}, std::size_t{1}}) {
+        Founded group;
+        Place& leads = *group.leader();
+        Place& closed = *group.followers()[gone];
+        Place& other = *group.followers()[1 - gone];
+        closed.machine->halt(errc::closed, "it was closed", group.now);
+        group.settle();
+        CHECK(leads.machine->transfer({}, group.now) == errc{});
+        group.run(100ms);
+        CHECK(other.machine->status().role == Role::leader);
+    }
+    Founded group;
+    Place& leads = *group.leader();
+    Place& next = *group.followers()[0];
+    group.loses = [&](const Place& from, const wire::ReplicaMessage& message) {
+        return &from == &next && !is_farewell(message);
+    };
+    CHECK(leads.machine->transfer(next.name, group.now) == errc{});
+    group.run(50ms);
+    next.machine->halt(errc::closed, "it was closed", group.now);
+    group.run(50ms);
+    leads.machine->submit(1, Bytes(std::string_view("x")), group.now + 1s, group.now);
+    const std::uint64_t before = leads.machine->status().committed;
+    group.run(50ms);
+    CHECK(leads.machine->status().committed == before + 1);
 }
 
 TEST_CASE("machine: a replica may be closed, and another directory opened in its place, before there is a group") {
