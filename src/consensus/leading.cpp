@@ -123,6 +123,11 @@ Refused Raft::transfer(const DiskId& to, Moment now) {
     return Refused::no;
 }
 
+DiskId Raft::successor() const {
+    const auto* leading = std::get_if<Leadership>(&role_);
+    return leading != nullptr && leading->transfer ? leading->transfer->to : DiskId();
+}
+
 void Raft::unreachable(const DiskId& disk, Moment now) {
     guarded(now, [&] {
         Progress* progress = member(disk);

@@ -5,6 +5,7 @@
 #include "consensus/effect.hpp"
 #include "consensus/founding.hpp"
 #include "consensus/raft.hpp"
+#include "consensus/shares.hpp"
 #include "consensus/submissions.hpp"
 #include "value/log_line.hpp"
 #include "wire/replica_codec.hpp"
@@ -43,6 +44,11 @@ struct SubmitFailed {
     std::uint64_t number = 0;
     errc error{};
 };
+/// `Machine::transfer` has ended; no error: the one that was to lead does.
+struct TransferDone {
+    std::uint64_t number = 0;
+    errc error{};
+};
 /// `Machine::status` may say something else.
 struct StatusMayDiffer {};
 /// `Machine::leave` has ended: another one leads, or nobody takes over.
@@ -54,7 +60,7 @@ struct Halted {
 };
 
 using Effect = std::variant<consensus::Write, Tell, consensus::Apply, consensus::Load, consensus::Fetch,
-                            consensus::FetchChunk, consensus::StoreChunk, Keep, SubmitFailed, consensus::TransferEnded,
+                            consensus::FetchChunk, consensus::StoreChunk, Keep, SubmitFailed, TransferDone,
                             consensus::StatusChanged, StatusMayDiffer, LeadershipLeft, Halted, LogLine>;
 
 struct MachineOptions {
@@ -114,8 +120,9 @@ public:
     // The application.
     /// A packed command. Ends by `applied` or with `SubmitFailed`. Numbers rise.
     void submit(std::uint64_t number, Bytes command, Time deadline, Time now);
-    /// Ends with `TransferEnded` if the result is no error. Empty: to the one that has most.
-    errc transfer(const std::string& to, Time now);
+    /// Ends with `TransferDone` if the result is no error, and not at all if this replica halts. Empty: to the one that
+    /// has most. Joins one that is under way, unless that goes to another voter.
+    errc transfer(std::uint64_t number, const std::string& to, Time now);
     /// Hands leadership over, if this replica has it. Ends with `LeadershipLeft`. Nothing can be submitted any more.
     void leave(Time now);
     void halt(errc error, std::string why, Time now);
@@ -137,6 +144,16 @@ private:
     /// After so many election time-outs the log says that nobody leads.
     static constexpr int timeouts_before_warning = 3;
 
+    /// Somebody else is to lead. Ends when anybody is known to lead the next term.
+    struct HandOver {
+        struct Caller {
+            std::uint64_t number;
+            bool named;  ///< it must be that voter
+        };
+        consensus::DiskId to;
+        std::vector<Caller> callers;
+        Time deadline = never;  ///< this replica leads no more, and waits to learn who does
+    };
     struct Acquaintance {
         std::string name;
         std::optional<consensus::DiskId> disk;  ///< that it has introduced itself with
@@ -154,6 +171,11 @@ private:
     void begin(const consensus::GroupId& group, const consensus::Configuration& configuration, Time now);
     void report_hindrance();
     void look_who_leads(Time now);
+    void remind(Time now);
+    Time disk_deadline() const;
+    void look_at_disk(Time now);
+    void disk_goes_on(Time now);
+    void lament(Time now);
     void look_who_is_met();
     void say_farewell(const PeerId& to);
     void said_farewell(const PeerId& from, const consensus::DiskId& disk, Time now);
@@ -169,9 +191,16 @@ private:
     bool follows() const;
     bool can_pass_on() const;
     void pass_on(Time now);
+    std::size_t propose(const consensus::DiskId& from, std::span<const Bytes> commands, consensus::LogId& first,
+                        Time now);
     void expire(Time now);
     void tell_submit(const consensus::DiskId& to, std::variant<consensus::Submit, consensus::SubmitAnswer> body);
+    errc hand_over(const consensus::DiskId& to, Time now);
+    void hand_over_ended(Time now);
+    void look_who_took_over();
+    void end_hand_over(errc named, errc unnamed);
     std::string name_of(const consensus::DiskId& disk) const;
+    static std::pair<errc, std::string> describe(const consensus::Hindrance& hindrance);
     std::pair<errc, std::string> trouble() const;
 
     MachineOptions options_;
@@ -186,14 +215,17 @@ private:
     std::uint64_t durable_ = 0;
     consensus::Submissions submissions_;
     consensus::Origins origins_;
+    consensus::Shares shares_;
     consensus::StatusChanged role_;
     bool has_room_ = true;  ///< the last proposal here was not refused
     bool all_met_ = false;  ///< nobody needs to be asked who it is
     Time remind_at_;
     int reminders_ = 0;
     consensus::Hindrance reported_;
-    bool led_ = true;         ///< as far as was looked at
-    Time lament_at_ = never;  ///< nobody leads
+    bool led_ = true;                  ///< as far as was looked at
+    Time lament_at_ = never;           ///< nobody leads
+    std::optional<Time> hangs_since_;  ///< the disk, for longer than it should
+    std::optional<HandOver> hand_over_;
     bool leaving_ = false;
     std::optional<Halted> halted_;
     Time now_;  ///< of the last event

@@ -337,11 +337,14 @@ void ReplicaState::carry_out(replica::Machine::Output& output) {
                 },
                 [&](replica::Keep& each) { file_thread_->post([this, what = std::move(each)] { keep(what); }); },
                 [&](replica::SubmitFailed& each) { fail_submit(each.number, each.error); },
-                [&](consensus::TransferEnded& each) {
+                [&](replica::TransferDone& each) {
                     Woken woken;
                     const Lock lock(mutex_);
-                    const std::error_code error = each.done ? std::error_code() : make_error_code(errc::timed_out);
-                    woken.add(transfer_waits_.end_all(error));
+                    woken.add(transfer_waits_.take_if([&](std::uint64_t number, WaitOperation& operation) {
+                        if (number != each.number) return false;
+                        if (each.error != errc{}) operation.error = each.error;
+                        return true;
+                    }));
                 },
                 [&](consensus::StatusChanged& each) {
                     if (std::exchange(role_, each.role) == each.role) return;
@@ -488,11 +491,13 @@ void ReplicaState::transfer(const std::string& to, std::error_code& error) {
         error = errc::would_block;
         return;
     }
+    const std::uint64_t number = ++last_number_;
     {
         const Lock lock(mutex_);
-        transfer_waits_.add(operation);
+        transfer_waits_.add(operation, number);
     }
-    const errc refused = runner_->with([&](replica::Machine& machine, Time now) { return machine.transfer(to, now); });
+    const errc refused =
+        runner_->with([&](replica::Machine& machine, Time now) { return machine.transfer(number, to, now); });
     if (refused != errc{}) {
         Woken woken;
         const Lock lock(mutex_);

@@ -174,7 +174,7 @@ private:
     std::size_t submitted_bytes_ GUARDED_BY(mutex_) = 0;  ///< of `submits_`
     WaitList<WaitOperation> leader_waits_ GUARDED_BY(mutex_);
     WaitList<WaitOperation> stop_waits_ GUARDED_BY(mutex_);
-    WaitList<WaitOperation> transfer_waits_ GUARDED_BY(mutex_);
+    WaitList<WaitOperation, std::uint64_t> transfer_waits_ GUARDED_BY(mutex_);  ///< by the number of the call
     WaitList<WaitOperation> leave_waits_ GUARDED_BY(mutex_);
     WaitList<WaitOperation> io_waits_ GUARDED_BY(mutex_);
     WaitList<WaitOperation> close_waits_ GUARDED_BY(mutex_);
