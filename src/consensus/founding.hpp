@@ -101,6 +101,8 @@ public:
     void introduced(const Introduction& other);
     /// That replica is not in view any more.
     void gone(const DiskId& disk);
+    /// No replica with a copy of this disk is on the node of that name any more.
+    void twin_gone(const std::string& name);
     /// Once in a while: a question may be lost.
     void remind();
     void receive(const DiskId& from, const AskPromise& asked);

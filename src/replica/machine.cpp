@@ -37,8 +37,13 @@ using consensus::Submit;
 using consensus::SubmitAnswer;
 using consensus::TransferEnded;
 
+MachineOptions Machine::completed(MachineOptions options) {
+    options.raft.may_campaign = options.appointed_leader.empty() || options.appointed_leader == options.node;
+    return options;
+}
+
 Machine::Machine(MachineOptions options, Time now)
-    : options_(std::move(options)),
+    : options_(completed(std::move(options))),
       founding_({options_.raft.self, options_.node, options_.voters}, options_.promise, options_.founded,
                 options_.random),
       submissions_(options_.life, options_.raft.election_timeout / 2, options_.raft.max_append),
@@ -69,6 +74,8 @@ void Machine::say_farewell(const PeerId& to) {
 
 /// As if its node were gone, but another replica may come to be there.
 void Machine::said_farewell(const PeerId& from, const DiskId& disk, Time now) {
+    const auto found = peers_.find(from);
+    if (disk == options_.raft.self && found != peers_.end()) return twin_gone(found->second.name, now);
     if (!is_at(disk, from)) return;
     peers_.at(from).disk.reset();
     gone(disk, from, now);
@@ -87,9 +94,10 @@ void Machine::went(const PeerId& peer, Time now) {
     now_ = now;
     const auto found = peers_.find(peer);
     if (found == peers_.end()) return;
-    const auto disk = found->second.disk;
+    const auto [name, disk] = std::move(found->second);
     peers_.erase(found);
     if (disk) gone(*disk, peer, now);
+    twin_gone(name, now);
     look_who_is_met();
 }
 
@@ -110,6 +118,15 @@ void Machine::gone(const DiskId& disk, const PeerId& peer, Time now) {
         emit(LeadershipLeft{});  // it may be the one that was to take over; the others elect one by themselves
 }
 
+/// If it was one.
+void Machine::twin_gone(const std::string& name, Time now) {
+    const bool another = std::any_of(peers_.begin(), peers_.end(),
+                                     [&](const auto& each) { return each.second.name == name && !each.second.disk; });
+    if (halted_ || another) return;
+    founding_.twin_gone(name);
+    take_founding(now);
+}
+
 bool Machine::is_at(const DiskId& disk, const PeerId& peer) const {
     const auto found = where_.find(disk);
     return found != where_.end() && found->second == peer;
@@ -117,7 +134,9 @@ bool Machine::is_at(const DiskId& disk, const PeerId& peer) const {
 
 std::string Machine::name_of(const DiskId& disk) const {
     const auto found = names_.find(disk);
-    return found == names_.end() ? std::string() : found->second;
+    if (found != names_.end()) return found->second;
+    const auto at = where_.find(disk);
+    return at == where_.end() ? std::string() : peers_.at(at->second).name;
 }
 
 void Machine::introduced(const PeerId& from, bool wants_answer, const Introduction& other, Time now) {
@@ -129,7 +148,6 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
         const auto before = std::exchange(found->second.disk, other.disk);
         if (before && *before != other.disk) gone(*before, from, now);
         where_[other.disk] = from;
-        names_[other.disk] = other.name;
         look_who_is_met();
         if (moved) {
             emit(StatusMayDiffer{});
@@ -284,6 +302,7 @@ void Machine::not_sent(const PeerId& peer, Time now) {
     const auto found = peers_.find(peer);
     if (halted_ || !raft_ || found == peers_.end() || !found->second.disk) return;
     raft_->unreachable(*found->second.disk, moment(now));
+    if (found->second.disk == raft_->leader()) submissions_.not_sent(raft_->term(), now);
 }
 
 // Submissions.
@@ -351,6 +370,7 @@ void Machine::expire(Time now) {
 
 void Machine::applied(const LogId& last, std::span<const std::uint64_t> submissions, Time now) {
     now_ = now;
+    applied_ = last.index;
     for (const std::uint64_t number : submissions) submissions_.done(number, now);
     if (halted_) return;
     submissions_.applied(last.term, now);
@@ -360,6 +380,7 @@ void Machine::applied(const LogId& last, std::span<const std::uint64_t> submissi
 
 void Machine::loaded(const LogId& last, Time now) {
     now_ = now;
+    applied_ = last.index;
     for (const std::uint64_t number : submissions_.skipped(last.term, now)) {
         emit(SubmitFailed{number, errc::outcome_unknown});
     }

@@ -67,7 +67,8 @@ struct MachineOptions {
     std::string group;  ///< its name
     std::string node;   ///< the name of this one
     std::set<std::string> voters;
-    consensus::RaftOptions raft;
+    std::string appointed_leader;               ///< only that voter stands for election; empty: all do
+    consensus::RaftOptions raft;                ///< but for `may_campaign`
     std::optional<consensus::Promise> promise;  ///< that this disk has given
     bool founded = false;                       ///< it belongs to that group
     /// What is on disk. If the log begins with the first entry, the configuration comes from the founding.
@@ -159,6 +160,7 @@ private:
         std::optional<consensus::DiskId> disk;  ///< that it has introduced itself with
     };
 
+    static MachineOptions completed(MachineOptions options);
     Moment moment(Time now) const { return {now, options_.wall()}; }
     template <class What>
     void emit(What&& what) {
@@ -180,6 +182,7 @@ private:
     void say_farewell(const PeerId& to);
     void said_farewell(const PeerId& from, const consensus::DiskId& disk, Time now);
     void gone(const consensus::DiskId& disk, const PeerId& peer, Time now);
+    void twin_gone(const std::string& name, Time now);
     bool is_of_group(const wire::ReplicaMessage& message) const;
     void on(const PeerId& from, wire::FoundingMessage&& message, Time now);
     void on(const PeerId& from, wire::RaftMessage&& message, Time now);
@@ -208,17 +211,18 @@ private:
     consensus::Founding founding_;
     consensus::GroupId group_;
     std::optional<consensus::Raft> raft_;
-    std::map<PeerId, Acquaintance> peers_;       ///< in view
-    std::map<consensus::DiskId, PeerId> where_;  ///< of those in view
-    std::map<consensus::DiskId, std::string> names_;
-    std::deque<consensus::Send> held_;  ///< until their writes are durable
+    std::map<PeerId, Acquaintance> peers_;            ///< in view
+    std::map<consensus::DiskId, PeerId> where_;       ///< of those in view
+    std::map<consensus::DiskId, std::string> names_;  ///< of this one, and of those in the promise
+    std::deque<consensus::Send> held_;                ///< until their writes are durable
     std::uint64_t durable_ = 0;
     consensus::Submissions submissions_;
     consensus::Origins origins_;
     consensus::Shares shares_;
     consensus::StatusChanged role_;
-    bool has_room_ = true;  ///< the last proposal here was not refused
-    bool all_met_ = false;  ///< nobody needs to be asked who it is
+    consensus::Index applied_ = 0;  ///< the service has had all up to there
+    bool has_room_ = true;          ///< the last proposal here was not refused
+    bool all_met_ = false;          ///< nobody needs to be asked who it is
     Time remind_at_;
     int reminders_ = 0;
     consensus::Hindrance reported_;

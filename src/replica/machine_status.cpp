@@ -128,7 +128,10 @@ std::pair<errc, std::string> Machine::trouble() const {
     if (missing.size() >= voters - voters / 2) {
         return {errc::no_leader, "no majority of the voters is in view; these are not: " + listed(missing)};
     }
-    return {errc::no_leader, "the voters are electing a leader"};
+    const std::string& appointed = options_.appointed_leader;
+    if (appointed.empty()) return {errc::no_leader, "the voters are electing a leader"};
+    return {errc::no_leader, "only the appointed leader stands for election, " + token(appointed) +
+                                 (missing.contains(appointed) ? ", which is not in view" : "")};
 }
 
 ReplicaStatus Machine::status() const {
@@ -149,7 +152,7 @@ ReplicaStatus Machine::status() const {
         status.appended = log.last().index;
         status.durable = log.durable();
         status.committed = raft_->commit();
-        status.applied = raft_->applied_up_to();
+        status.applied = applied_;
         members.clear();
         for (const DiskId& disk : raft_->configuration().voters) {
             ReplicaStatus::Member member{name_of(disk), where_.contains(disk), 0};

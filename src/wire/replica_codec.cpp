@@ -281,7 +281,7 @@ void field(Io& io, T& value) {
     } else if constexpr (std::is_same_v<Type, HeartbeatAnswer>) {
         fields(io, value.round, value.wall, value.commit, value.counts);
     } else if constexpr (std::is_same_v<Type, Chunk>) {
-        fields(io, value.snapshot, value.size, value.offset, value.bytes);
+        fields(io, value.snapshot, value.size, value.checksum, value.offset, value.bytes);
     } else if constexpr (std::is_same_v<Type, ChunkAnswer>) {
         fields(io, value.snapshot, value.next, value.installed, value.counts);
     } else if constexpr (std::is_same_v<Type, Submit>) {

@@ -65,6 +65,7 @@ public:
         options.group = "group";
         options.node = member.name;
         options.voters = voters;
+        options.appointed_leader = appointed;
         options.raft.self.bytes.fill(disk);
         options.raft.seed = disk;
         options.raft.max_append = longest;
@@ -109,6 +110,7 @@ public:
         [](const Place&, const wire::ReplicaMessage&) { return false; };
     std::vector<std::unique_ptr<Place>> members;
     const std::size_t longest;
+    std::string appointed;
     std::size_t room = std::size_t{64} << 20;
     Time now{1s};
 
@@ -405,6 +407,57 @@ TEST_CASE("machine: without any other voter a transfer is refused, and who does 
     CHECK(first.machine->transfer(2, {}, group.now) == errc::voter_absent);
     CHECK(first.machine->transfer(3, mute.name, group.now) == errc::voter_absent);
     CHECK(first.machine->transfer(4, "nobody", group.now) == errc::unknown_voter);
+}
+
+TEST_CASE("machine: without the appointed leader, the status says who is waited for") {
+    Machines group({});
+    group.appointed = "eve";
+    for (const std::string name : {"ann", "bob", "eve"}) {
+        group.add(name, static_cast<std::uint8_t>(group.members.size() + 1), {"ann", "bob", "eve"});
+    }
+    group.meet_all();
+    group.run(3s);
+    Machine& ann = *group.members[0]->machine;
+    CHECK(ann.status().leader == "eve");
+    group.members[2]->machine->halt(errc::closed, "it was closed", group.now);
+    group.run(3s);
+    CHECK(ann.status().error == errc::no_leader);
+    CHECK(ann.status().why == "only the appointed leader stands for election, eve, which is not in view");
+}
+
+TEST_CASE("machine: what a snapshot holds counts as applied when the service has it, and not before") {
+    replica::MachineOptions options;
+    options.node = "ann";
+    options.voters = {"ann"};
+    options.raft.self.bytes.fill(1);
+    options.promise = consensus::Promise{consensus::GroupId{{7}}, {{"ann", options.raft.self}}};
+    options.founded = true;
+    options.recovered.state.term = 3;
+    options.recovered.newest = {{3, 17}, 1s, consensus::Configuration{{options.raft.self}, {}, {}}.encode()};
+    options.recovered.base = options.recovered.newest;
+    options.wall = [] { return Duration(1s); };
+    Machine machine(std::move(options), 1s);
+    CHECK(machine.status().committed == 17);
+    CHECK(machine.status().applied == 0);
+    machine.loaded({3, 17}, 1s);
+    CHECK(machine.status().applied == 17);
+}
+
+TEST_CASE("machine: a copy of a directory that is gone before there is a group stands in nobody's way") {
+    Machines group({"ann", "bob"});
+    Place& ann = *group.members[0];
+    Place& bob = *group.members[1];
+    Place& copy = group.add("bob's copy", bob.disk, {"ann", "bob"});
+    Machines::meet(bob, copy, group.now);
+    group.run(100ms);
+    Machines::meet(ann, bob, group.now);
+    group.run(2s);
+    CHECK(bob.machine->status().error == errc::directory_in_use);
+    bob.machine->went(copy.peer, group.now);
+    copy.machine->went(bob.peer, group.now);
+    group.run(2s);
+    CHECK_FALSE(bob.machine->status().error);
+    CHECK_FALSE(ann.machine->status().error);
 }
 
 TEST_CASE("machine: a replica whose disk hangs says so, and says when it goes on") {
