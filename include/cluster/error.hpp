@@ -114,6 +114,12 @@ enum class errc {
     not_leader,
     /// No voter has that name, or it is this replica itself. Nothing was changed.
     unknown_voter,
+    /// That voter is not in view, or no other voter is, or it went while it was to take over.
+    voter_absent,
+    /// Leadership is being handed over to another voter already. Nothing was changed.
+    transfer_under_way,
+    /// Leadership was given up, and has not gone to the voter that was named: another one leads, or this one again.
+    another_leads,
     /// The voters were started with different lists of names. The group cannot be founded until that is mended.
     voters_differ,
     /// There is no group yet, because not all voters have been met. See `ReplicaStatus::why`.
@@ -129,6 +135,9 @@ enum class errc {
     directory_damaged,
     /// The disk is full, read-only, or failed. The replica has stopped, or was not started.
     storage_failed,
+    /// The disk of the replica has not done a write for longer than an election timeout. Until it does, this replica
+    /// neither leads nor votes. It only appears in `ReplicaStatus::error`.
+    disk_hangs,
     /// The service has thrown an exception. The replica has stopped; a failed snapshot changes nothing.
     service_failed,
     /// The system refused something that none of the above describes, such as memory. If the library did it by itself,

@@ -51,8 +51,8 @@ struct ReplicaOptions {
     std::string appointed_leader = {};
 
     /// How long a voter does not hear from its leader before it stands for election; at least 50 ms. It is up to 1.4
-    /// times as long by chance. If the leader's process ends, or leaves, nobody waits for that. Longer: pauses and slow
-    /// disks are forgiven; a machine that falls silent is replaced later.
+    /// times as long by chance. If the leader's process ends, or its replica stops, nobody waits for that. Longer:
+    /// pauses and slow disks are forgiven; a machine that falls silent is replaced later.
     std::chrono::nanoseconds election_timeout = std::chrono::seconds(1);
     /// How often an idle leader speaks: 1 ms to a third of `election_timeout`; 0: a fifth of that. Longer: less of the
     /// processor is used while nothing happens.
@@ -63,8 +63,9 @@ struct ReplicaOptions {
     std::size_t snapshot_every = std::size_t{64} << 20;
     /// The longest message; up to 8 MiB, and 4 KiB less than `Options::max_message` of every node in the group.
     std::size_t max_message = std::size_t{1} << 20;
-    /// Bytes of messages that a leader has taken and no majority has on disk yet; at least 1 MiB. Beyond that, submits
-    /// wait, on each replica as long as their messages have no more than four times as much.
+    /// Bytes of messages that a leader has taken and no majority has on disk yet; at least 1 MiB. Each replica that has
+    /// submitted within the last second is sure of an equal part of it. Beyond that, submits wait, on each replica as
+    /// long as their messages have no more than four times as much.
     std::size_t max_uncommitted = std::size_t{64} << 20;
 };
 
@@ -92,7 +93,7 @@ struct ReplicaStatus {
 
     bool founded = false;  ///< the group exists, and this disk belongs to it
     bool stopped = false;  ///< it does nothing any more: it was closed, or `error` says why
-    /// Why nobody leads, or why it has stopped; no error if all is well. `why` is for people.
+    /// Why nobody leads, that its disk hangs, or why it has stopped; no error if all is well. `why` is for people.
     std::error_code error;
     std::string why;
 };
@@ -138,8 +139,8 @@ public:
                 std::function<void(std::error_code, const Message&)> handler);
 
     ReplicaStatus status() const;
-    /// Called with the status at once, and after each change of its role, its term, its leader, or why there is none.
-    /// On the callback thread of the node's runtime. Changes that come together are reported once.
+    /// Called with the status at once, and after each change of its role, its term, its leader, or its error. On the
+    /// callback thread of the node's runtime. Changes that come together are reported once.
     Subscription on_status(std::function<void(const ReplicaStatus&)> callback);
     /// Waits until somebody leads, or this replica has stopped. Whether somebody does.
     bool wait_for_leader(std::chrono::nanoseconds timeout) const;
@@ -151,9 +152,13 @@ public:
     /// or with what the service has thrown: then its text is that of the exception.
     std::uint64_t snapshot();
     std::uint64_t snapshot(std::error_code& error);
-    /// Hands leadership over to that voter, or to the one that has most if `to` is empty. Returns when another one
-    /// leads. Meanwhile, submits wait. Fails with `not_leader`, `unknown_voter`, or `timed_out` after one election
-    /// timeout: then this replica leads on, or nobody does for a while.
+    /// Hands leadership over to that voter, or to the one that has most if `to` is empty. Returns when that one leads.
+    /// Meanwhile, submits wait. A second call joins the first one if it names the same voter or none.
+    ///
+    /// Fails with `not_leader`, `unknown_voter`, `voter_absent`; `transfer_under_way` if another call hands over to
+    /// another voter; `another_leads` if leadership has gone elsewhere, which is no failure if `to` is empty and this
+    /// replica does not lead again; `timed_out` if the voter does not take over within an election timeout, and this
+    /// replica leads on, or if it is not known who leads two of them after this replica has stopped.
     void transfer(std::string_view to = {});
     void transfer(std::string_view to, std::error_code& error);
 

@@ -60,7 +60,7 @@ struct ReadReady {
 struct ReadRefused {
     std::uint64_t number = 0;
 };
-/// `Raft::transfer` has ended. If it was done, another one leads.
+/// `Raft::transfer` has ended. If it was done, another term has begun.
 struct TransferEnded {
     bool done = false;
 };

@@ -46,6 +46,10 @@ void Founding::gone(const DiskId& disk) {
     go_on();  // it may have stood in the way
 }
 
+void Founding::twin_gone(const std::string& name) {
+    if (twins_.erase(name) != 0) go_on();
+}
+
 void Founding::remind() {
     go_on();
 }

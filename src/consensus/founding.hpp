@@ -45,19 +45,21 @@ struct AskPromise {
 struct Promised {
     GroupId group;
 };
+/// "I do nothing any more", while its node lives on.
+struct Farewell {};
 
 /// Why there is no group yet.
 struct Hindrance {
     enum class Kind : std::uint8_t {
         none,
-        absent,        ///< these have not been met
-        other_voters,  ///< these were started with other names
-        two_disks,     ///< under these names there are several disks
-        other_promise, ///< these have promised themselves to another group, or are in one
-        disk_lost,     ///< these promised with a disk that is not theirs any more
-        unanswered,    ///< these have not promised yet
-        newcomer,      ///< a group of that name exists, without this disk
-        twin,          ///< these have the same disk: a directory was copied
+        absent,         ///< these have not been met
+        other_voters,   ///< these were started with other names
+        two_disks,      ///< under these names there are several disks
+        other_promise,  ///< these have promised themselves to another group, or are in one
+        disk_lost,      ///< these promised with a disk that is not theirs any more
+        unanswered,     ///< these have not promised yet
+        newcomer,       ///< a group of that name exists, without this disk
+        twin,           ///< these have the same disk: a directory was copied
     };
     Kind kind = Kind::none;
     std::set<std::string> names;
@@ -99,6 +101,8 @@ public:
     void introduced(const Introduction& other);
     /// That replica is not in view any more.
     void gone(const DiskId& disk);
+    /// No replica with a copy of this disk is on the node of that name any more.
+    void twin_gone(const std::string& name);
     /// Once in a while: a question may be lost.
     void remind();
     void receive(const DiskId& from, const AskPromise& asked);
@@ -127,8 +131,8 @@ private:
     bool durable_founded_;
     std::map<DiskId, Introduction> met_;
     std::set<std::string> twins_;  ///< nodes that say that they have this disk
-    std::set<DiskId> promised_;  ///< the founder: who has answered
-    std::set<DiskId> asked_by_;  ///< who waits for the promise to be durable
+    std::set<DiskId> promised_;    ///< the founder: who has answered
+    std::set<DiskId> asked_by_;    ///< who waits for the promise to be durable
 };
 
 }  // namespace cluster::consensus

@@ -106,12 +106,13 @@ Refused Raft::transfer(const DiskId& to, Moment now) {
     if (!to) {
         Index most = 0;
         for (const auto& [disk, progress] : leading->members) {
-            const bool alive = now.steady - progress.heard() < options_.election_timeout;
+            const bool alive = progress.present() && now.steady - progress.heard() < options_.election_timeout;
             if (alive && progress.counts() && configuration().voters.contains(disk) && progress.matched() >= most) {
                 most = progress.matched();
                 best = disk;
             }
         }
+        if (!best) return Refused::absent;
     }
     if (best == options_.self || !configuration().voters.contains(best)) return Refused::unknown_disk;
     guarded(now, [&] {
@@ -121,12 +122,29 @@ Refused Raft::transfer(const DiskId& to, Moment now) {
     return Refused::no;
 }
 
+DiskId Raft::successor() const {
+    const auto* leading = std::get_if<Leadership>(&role_);
+    return leading != nullptr && leading->transfer ? leading->transfer->to : DiskId();
+}
+
 void Raft::unreachable(const DiskId& disk, Moment now) {
     guarded(now, [&] {
         Progress* progress = member(disk);
         if (progress == nullptr) return;
         if (progress->mode() == Progress::Mode::replicate) progress->probe();
         dirty_ = true;
+    });
+}
+
+void Raft::absent(const DiskId& disk, Moment now) {
+    guarded(now, [&] {
+        Progress* progress = member(disk);
+        if (progress == nullptr) return;
+        progress->absent();
+        auto& transfer = std::get<Leadership>(role_).transfer;
+        if (!transfer || transfer->to != disk) return;
+        transfer.reset();
+        emit(TransferEnded{false});
     });
 }
 

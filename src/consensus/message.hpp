@@ -59,6 +59,7 @@ struct Chunk {
     std::uint64_t size = 0;  ///< of the whole snapshot, in bytes
     std::uint64_t offset = 0;
     Bytes bytes;
+    std::uint32_t checksum = 0;  ///< CRC-32C of the whole snapshot
 };
 /// How far the receiver has come with it. `size` of the chunk: it has all, durably.
 struct ChunkAnswer {

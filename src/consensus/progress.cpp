@@ -100,6 +100,7 @@ void Progress::installed() {
 
 void Progress::heard(Time now, bool counts) {
     heard_ = now;
+    present_ = true;
     if (std::exchange(counts_, counts) && !counts) {
         // What it had, it may have lost: from the end of the log, it is found out.
         const Index next = next_;

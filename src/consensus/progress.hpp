@@ -56,6 +56,9 @@ public:
     bool asks() const noexcept { return asks_; }
     Time heard() const noexcept { return heard_; }
     void heard(Time now, bool counts);
+    /// It is said not to be there, until it is heard.
+    void absent() noexcept { present_ = false; }
+    bool present() const noexcept { return present_; }
     /// Whether it is part of a majority.
     bool counts() const noexcept { return counts_; }
 
@@ -75,6 +78,7 @@ private:
     Index probed_ = 0;    ///< the last entry of it, or the one before it
     bool asks_ = false;   ///< send a message even if it has no entries
     bool counts_ = true;
+    bool present_ = true;
     std::deque<InFlight> in_flight_;
     std::size_t bytes_ = 0;
     LogId snapshot_;

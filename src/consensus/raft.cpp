@@ -256,8 +256,7 @@ std::uint64_t Raft::after_state() {
 }
 
 bool Raft::disk_hangs() const {
-    if (under_way_.empty()) return false;
-    return now_ - std::max(under_way_.front().since, last_written_) > options_.election_timeout;
+    return now_ - writes_since() > options_.election_timeout;
 }
 
 // Terms and roles.

@@ -11,6 +11,7 @@
 #include "consensus/progress.hpp"
 #include "consensus/roles.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -58,6 +59,7 @@ enum class Refused : std::uint8_t {
     transferring,  ///< somebody else is about to lead
     full,          ///< too much waits to be committed, or to be read
     unknown_disk,  ///< not a voter, or this replica itself
+    absent,        ///< no other voter answers
 };
 
 /// One replica's part in keeping one log by several (Raft: Ongaro and Ousterhout, "In Search of an Understandable
@@ -93,6 +95,8 @@ public:
     void gone(const DiskId& disk, Moment now);
     /// What was on its way to it may be lost.
     void unreachable(const DiskId& disk, Moment now);
+    /// It is not there: leadership is not handed over to it until it speaks again.
+    void absent(const DiskId& disk, Moment now);
     void written(std::uint64_t number, Moment now);
     void fetched(const DiskId& reader, std::vector<Entry> entries, Moment now);
     /// Nothing if that snapshot is not there any more.
@@ -115,6 +119,8 @@ public:
     Role role() const noexcept;
     Term term() const noexcept { return term_; }
     DiskId leader() const;
+    /// To whom it hands over; none if it does not.
+    DiskId successor() const;
     Index commit() const noexcept { return commit_; }
     Index applied_up_to() const noexcept { return applied_; }
     const Log& log() const noexcept { return log_; }
@@ -126,6 +132,10 @@ public:
     /// What a snapshot of the state after the entry `id` must be called. It must be asked for before the log is cut
     /// behind a later one.
     SnapshotId snapshot_at(const LogId& id, Duration time) const;
+    /// Since when the disk has been at one write, or has not done one that waits; `never` if nothing is to be written.
+    Time writes_since() const noexcept {
+        return under_way_.empty() ? never : std::max(under_way_.front().since, last_written_);
+    }
     bool stopped() const noexcept { return stopped_; }
 
 private:

@@ -144,6 +144,11 @@ void Submissions::lost(Term term) {
     answered_.reset();
 }
 
+void Submissions::not_sent(Term term, Time now) {
+    lost(term);
+    if (term == term_) not_before_ = now + pause;
+}
+
 Time Submissions::due() const {
     if (sent_ < end() || (!waiting_.empty() && bytes_ < most_passed_on)) return not_before_;
     return passed_on_.empty() ? never : moved_ + patience_;

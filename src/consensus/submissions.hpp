@@ -43,7 +43,7 @@ public:
     static constexpr std::size_t most_passed_on = std::size_t{4} << 20;
     /// Bytes of one message, unless a single command is longer, or the constructor was told less.
     static constexpr std::size_t most_in_message = std::size_t{128} << 10;
-    /// After an answer that the leader is full.
+    /// After an answer that the leader is full, or when the way to it is.
     static constexpr Duration pause = std::chrono::milliseconds(10);
 
     /// `patience`: if nothing that was passed on is applied for so long, all of it is sent again. `most`: bytes that a
@@ -82,6 +82,8 @@ public:
     void answered(Term term, const SubmitAnswer& answer, Time now);
     /// What was sent to the leader of that term may be lost.
     void lost(Term term);
+    /// The same, because there is no room on the way to it: a little later.
+    void not_sent(Term term, Time now);
     /// The leader had no room for some of it, or has as much as it is given. Nothing was applied since.
     bool held_up() const noexcept { return full_ || bytes_ >= most_passed_on; }
     /// When `next` has something to do.

@@ -352,9 +352,10 @@ void NodeState::return_credit() {
     });
 }
 
-void NodeState::handler_threw(std::string_view what) {
+void NodeState::handler_threw(std::string_view what, std::string_view more) {
     ++handler_exceptions_;
     std::string text = "handler_threw text=" + quoted(what);
+    text += more;
     log({.level = LogLevel::error, .text = text, .cause = text});
 }
 

@@ -100,6 +100,8 @@ public:
     const std::shared_ptr<net::Loop>& loop() const noexcept { return loop_; }
     std::size_t max_message() const noexcept { return max_message_; }
     void log(LogLine line);
+    /// `more`: fields of the line in the log.
+    void handler_threw(std::string_view what, std::string_view more = {});
 
     Unacknowledged close();
     Stats stats() const;
@@ -119,7 +121,6 @@ private:
     void end_waits(Woken& woken) REQUIRES(mutex_);
     void serve_handler();
     void return_credit();
-    void handler_threw(std::string_view what);
     bool wait_for(std::optional<std::size_t> count, std::chrono::nanoseconds timeout);
     void flush_log();
     void peer_came();

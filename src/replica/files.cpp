@@ -59,7 +59,10 @@ std::optional<consensus::Chunk> Files::read(const consensus::FetchChunk& fetch) 
     std::error_code error;
     if (!input || input->facts().id.last != fetch.snapshot) input = directory_.snapshots().read(fetch.snapshot, error);
     if (error == Fault::damaged) directory_.snapshots().mark_damaged(fetch.snapshot);
-    if (!input || error) return std::nullopt;
+    if (!input || error) {
+        reading_.erase(fetch.reader);
+        return std::nullopt;
+    }
     const storage::SnapshotFacts& facts = input->facts();
     const std::uint64_t offset = std::min(fetch.offset, facts.size);
     const std::uint64_t size = std::min<std::uint64_t>(fetch.most, facts.size - offset);
@@ -68,25 +71,26 @@ std::optional<consensus::Chunk> Files::read(const consensus::FetchChunk& fetch) 
     const std::size_t read = input->read(offset, bytes, error);
     if (error) {
         if (error == Fault::damaged) directory_.snapshots().mark_damaged(fetch.snapshot);
-        input.reset();
+        reading_.erase(fetch.reader);
         return std::nullopt;
     }
-    if (offset + read == facts.size && read == 0) input.reset();
-    return consensus::Chunk{facts.id, facts.size, fetch.offset, {std::move(block), bytes.first(read)}};
+    consensus::Chunk chunk{facts.id, facts.size, fetch.offset, {std::move(block), bytes.first(read)}, facts.checksum};
+    if (offset + read == facts.size) reading_.erase(fetch.reader);
+    return chunk;
 }
 
 Files::Stored Files::store(const consensus::StoreChunk& stored, std::error_code& error) {
     const consensus::Chunk& chunk = stored.chunk;
-    const std::tuple source(stored.from, stored.term, chunk.snapshot.last, chunk.size);
+    const std::tuple source(stored.from, stored.term, chunk.snapshot.last, chunk.size, chunk.checksum);
     if (partial_ && partial_->source != source) partial_.reset();
     if (!partial_) {
         for (const storage::SnapshotFacts& each : directory_.snapshots().list()) {
-            if (each.id.last == chunk.snapshot.last) return {chunk.size, true, false};
+            if (each.id.last == chunk.snapshot.last) return {.next = chunk.size, .complete = true};
         }
-        auto output = directory_.snapshots().begin(chunk.snapshot, error);
+        auto output = directory_.snapshots().receive({chunk.snapshot, chunk.size, chunk.checksum}, error);
         if (error == Fault::busy) {
             error.clear();
-            return {0, false, true};
+            return {.busy = true};
         }
         if (error == Fault::contradiction) {
             // Meanwhile this replica has come so far without it, and has a newer one of its own.
@@ -101,10 +105,14 @@ Files::Stored Files::store(const consensus::StoreChunk& stored, std::error_code&
     if (error == Fault::not_there) error.clear();
     if (error) return {};
     const std::uint64_t next = output.position();
-    if (next < chunk.size) return {next, false, false};
+    if (next < chunk.size) return {.next = next};
     error = output.finish();
     partial_.reset();
-    return {next, !error, false};
+    if (error == Fault::damaged) {
+        error.clear();
+        return {.damaged = true};
+    }
+    return {.next = next, .complete = !error};
 }
 
 }  // namespace cluster::replica

@@ -27,13 +27,14 @@ public:
 
     /// None if they are not there any more.
     std::vector<consensus::Entry> read(const consensus::Fetch& fetch, std::error_code& error) const;
-    /// Nothing if that snapshot is not there any more, or damaged. What is sent to one member stays readable until
-    /// another piece is asked for, even if the snapshot is removed.
+    /// Nothing if that snapshot is not there any more, or damaged. What is sent to one member stays readable until its
+    /// last piece was read, even if the snapshot is removed.
     std::optional<consensus::Chunk> read(const consensus::FetchChunk& fetch);
 
     struct Stored {
         std::uint64_t next = 0;  ///< so much of it is there
         bool complete = false;   ///< whole, and on disk
+        bool damaged = false;    ///< what has come was not what was announced; it is dropped
         bool busy = false;       ///< nothing was done, because a snapshot is being written: try again after that
     };
     Stored store(const consensus::StoreChunk& stored, std::error_code& error);
@@ -42,8 +43,8 @@ public:
 
 private:
     struct Partial {
-        /// From whom, in which term, of which snapshot and of what size: all of it must come from the same.
-        std::tuple<consensus::DiskId, consensus::Term, consensus::LogId, std::uint64_t> source;
+        /// From whom, in which term, of which snapshot, of what size and checksum: all must come from the same.
+        std::tuple<consensus::DiskId, consensus::Term, consensus::LogId, std::uint64_t, std::uint32_t> source;
         std::unique_ptr<storage::SnapshotOutput> output;
     };
 

@@ -4,6 +4,7 @@
 #include "consensus/invariant.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace cluster::replica {
@@ -14,14 +15,12 @@ using consensus::Chunk;
 using consensus::Configuration;
 using consensus::DiskId;
 using consensus::Entry;
+using consensus::Farewell;
 using consensus::Founding;
 using consensus::GroupId;
-using consensus::Hindrance;
 using consensus::Introduction;
-using consensus::Log;
 using consensus::LogId;
 using consensus::Origins;
-using consensus::Progress;
 using consensus::Promised;
 using consensus::Raft;
 using consensus::ReadReady;
@@ -38,59 +37,17 @@ using consensus::Submit;
 using consensus::SubmitAnswer;
 using consensus::TransferEnded;
 
-namespace {
-
-std::string listed(const std::set<std::string>& names) {
-    std::string text;
-    for (const std::string& name : names) text += (text.empty() ? "" : ", ") + token(name);
-    return text;
+MachineOptions Machine::completed(MachineOptions options) {
+    options.raft.may_campaign = options.appointed_leader.empty() || options.appointed_leader == options.node;
+    return options;
 }
-
-/// What stands in the way of founding, for programs and for people.
-std::pair<errc, std::string> describe(const Hindrance& hindrance) {
-    using Kind = Hindrance::Kind;
-    const std::string names = listed(hindrance.names);
-    switch (hindrance.kind) {
-        case Kind::none: return {errc::not_founded, "the group is being founded"};
-        case Kind::absent:
-            return {errc::not_founded,
-                    "these voters have not been met: " + names + "; the group is founded when all are"};
-        case Kind::unanswered: return {errc::not_founded, "these voters have not promised to take part: " + names};
-        case Kind::other_voters:
-            return {errc::voters_differ,
-                    "these voters were started with other lists of voters: " + names + "; start all with the same one"};
-        case Kind::two_disks:
-            return {errc::voters_differ,
-                    "several replicas run under each of these names: " + names + "; give each node a name of its own"};
-        case Kind::other_promise:
-            return {errc::voters_differ, "these voters belong to another group of that name: " + names +
-                                             "; name another group, or delete their directories if nobody needs it"};
-        case Kind::disk_lost:
-            return {errc::not_founded,
-                    "these voters have lost the directory with which they had promised to take part: " + names +
-                        "; put it back, or delete the directories of all voters"};
-        case Kind::newcomer:
-            return {errc::not_a_member, "the group exists, and this directory does not belong to it, as " + names +
-                                            " says; put the former directory back. This replica does not vote"};
-        case Kind::twin:
-            return {errc::directory_in_use,
-                    "these nodes use a copy of this directory: " + names + "; give each replica one of its own"};
-    }
-    return {errc::not_founded, {}};
-}
-
-bool patient(const Hindrance& hindrance) {
-    using Kind = Hindrance::Kind;
-    return hindrance.kind == Kind::none || hindrance.kind == Kind::absent || hindrance.kind == Kind::unanswered;
-}
-
-}  // namespace
 
 Machine::Machine(MachineOptions options, Time now)
-    : options_(std::move(options)),
+    : options_(completed(std::move(options))),
       founding_({options_.raft.self, options_.node, options_.voters}, options_.promise, options_.founded,
                 options_.random),
       submissions_(options_.life, options_.raft.election_timeout / 2, options_.raft.max_append),
+      shares_(options_.raft.max_uncommitted),
       remind_at_(now + reminder),
       now_(now) {
     if (options_.promise) {
@@ -111,6 +68,20 @@ void Machine::introduce(const PeerId& to, const DiskId& as_answer_to) {
     emit(Tell{to, wire::FoundingMessage{options_.group, options_.raft.self, as_answer_to, founding_.introduction()}});
 }
 
+void Machine::say_farewell(const PeerId& to) {
+    emit(Tell{to, wire::FoundingMessage{options_.group, options_.raft.self, {}, Farewell{}}});
+}
+
+/// As if its node were gone, but another replica may come to be there.
+void Machine::said_farewell(const PeerId& from, const DiskId& disk, Time now) {
+    const auto found = peers_.find(from);
+    if (disk == options_.raft.self && found != peers_.end()) return twin_gone(found->second.name, now);
+    if (!is_at(disk, from)) return;
+    peers_.at(from).disk.reset();
+    gone(disk, from, now);
+    look_who_is_met();
+}
+
 void Machine::came(const PeerId& peer, const std::string& name, Time now) {
     now_ = now;
     if (halted_) return;
@@ -123,9 +94,10 @@ void Machine::went(const PeerId& peer, Time now) {
     now_ = now;
     const auto found = peers_.find(peer);
     if (found == peers_.end()) return;
-    const auto disk = found->second.disk;
+    const auto [name, disk] = std::move(found->second);
     peers_.erase(found);
     if (disk) gone(*disk, peer, now);
+    twin_gone(name, now);
     look_who_is_met();
 }
 
@@ -137,9 +109,22 @@ void Machine::gone(const DiskId& disk, const PeerId& peer, Time now) {
     if (halted_) return;
     founding_.gone(disk);
     take_founding(now);
-    if (raft_) raft_->gone(disk, moment(now));
+    if (raft_) {
+        raft_->gone(disk, moment(now));
+        raft_->absent(disk, moment(now));
+    }
+    if (hand_over_ && hand_over_->to == disk) end_hand_over(errc::voter_absent, errc::voter_absent);
     if (leaving_)
         emit(LeadershipLeft{});  // it may be the one that was to take over; the others elect one by themselves
+}
+
+/// If it was one.
+void Machine::twin_gone(const std::string& name, Time now) {
+    const bool another = std::any_of(peers_.begin(), peers_.end(),
+                                     [&](const auto& each) { return each.second.name == name && !each.second.disk; });
+    if (halted_ || another) return;
+    founding_.twin_gone(name);
+    take_founding(now);
 }
 
 bool Machine::is_at(const DiskId& disk, const PeerId& peer) const {
@@ -149,7 +134,9 @@ bool Machine::is_at(const DiskId& disk, const PeerId& peer) const {
 
 std::string Machine::name_of(const DiskId& disk) const {
     const auto found = names_.find(disk);
-    return found == names_.end() ? std::string() : found->second;
+    if (found != names_.end()) return found->second;
+    const auto at = where_.find(disk);
+    return at == where_.end() ? std::string() : peers_.at(at->second).name;
 }
 
 void Machine::introduced(const PeerId& from, bool wants_answer, const Introduction& other, Time now) {
@@ -161,7 +148,6 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
         const auto before = std::exchange(found->second.disk, other.disk);
         if (before && *before != other.disk) gone(*before, from, now);
         where_[other.disk] = from;
-        names_[other.disk] = other.name;
         look_who_is_met();
         if (moved) {
             emit(StatusMayDiffer{});
@@ -172,7 +158,7 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
     }
     if (wants_answer) introduce(from, other.disk);
     founding_.introduced(other);
-    if (raft_ && founding_.hindrance().kind == Hindrance::Kind::twin) {
+    if (raft_ && founding_.hindrance().kind == consensus::Hindrance::Kind::twin) {
         // Two would vote with one disk: then there could be two leaders in one term.
         const auto [error, why] = describe(founding_.hindrance());
         return halt(error, why, now);
@@ -246,31 +232,22 @@ void Machine::kept(Time now) {
     emit(StatusMayDiffer{});
 }
 
-/// The log says why there is no group: at once if somebody must do something, else if it lasts.
-void Machine::report_hindrance() {
-    const Hindrance hindrance = founding_.hindrance();
-    if (hindrance == reported_) return;
-    if (hindrance.kind != Hindrance::Kind::none && patient(hindrance) && reminders_ < reminders_before_warning) return;
-    reported_ = hindrance;
-    emit(StatusMayDiffer{});
-    if (hindrance.kind == Hindrance::Kind::none) return;
-    const std::string why = describe(hindrance).second;
-    log(LogLevel::warning, "replica_waits why=" + quoted(why), why);
-}
-
-/// The log says it if nobody leads for longer than an election takes.
-void Machine::look_who_leads(Time now) {
-    const bool led(raft_->leader());
-    if (std::exchange(led_, led) == led) return;
-    lament_at_ = led ? never : now + timeouts_before_warning * options_.raft.election_timeout;
-}
-
 // Messages.
 
 void Machine::received(const PeerId& from, wire::ReplicaMessage&& message, Time now) {
     now_ = now;
-    if (halted_) return;
+    if (halted_) {
+        // Whoever does not know it yet says something else than who it is. The farewell may be lost.
+        if (is_of_group(message)) say_farewell(from);
+        return;
+    }
     std::visit([&](auto& each) { on(from, std::move(each), now); }, message);
+}
+
+bool Machine::is_of_group(const wire::ReplicaMessage& message) const {
+    const auto* raft = std::get_if<wire::RaftMessage>(&message);
+    const auto* submit = std::get_if<wire::SubmitMessage>(&message);
+    return raft_ && ((raft != nullptr && raft->group == group_) || (submit != nullptr && submit->group == group_));
 }
 
 void Machine::on(const PeerId& from, wire::FoundingMessage&& message, Time now) {
@@ -278,6 +255,7 @@ void Machine::on(const PeerId& from, wire::FoundingMessage&& message, Time now) 
     if (const auto* introduction = std::get_if<Introduction>(&message.body)) {
         return introduced(from, !message.to, *introduction, now);
     }
+    if (std::holds_alternative<Farewell>(message.body)) return said_farewell(from, message.from, now);
     if (message.to != options_.raft.self || !is_at(message.from, from)) return;
     if (const auto* asked = std::get_if<AskPromise>(&message.body)) founding_.receive(message.from, *asked);
     if (const auto* promised = std::get_if<Promised>(&message.body)) founding_.receive(message.from, *promised);
@@ -299,12 +277,18 @@ void Machine::on(const PeerId& from, wire::SubmitMessage&& message, Time now) {
     if (raft_->role() != consensus::Role::leader || leaving_) return;
     Origins::Verdict verdict = origins_.judge(message.from, std::move(std::get<Submit>(message.body)));
     if (verdict.answer) return tell_submit(message.from, *verdict.answer);
-    const std::size_t taken = verdict.commands.size();
-    std::erase_if(verdict.commands, [](const Bytes& command) { return command.empty(); });
+    const auto wanted = [](const Bytes& command) { return !command.empty(); };
+    std::vector<Bytes> commands;
+    commands.reserve(verdict.commands.size());
+    std::copy_if(verdict.commands.begin(), verdict.commands.end(), std::back_inserter(commands), wanted);
     LogId first;
-    if (!verdict.commands.empty() && raft_->propose(verdict.commands, first, moment(now)) != Refused::no) {
-        tell_submit(message.from, origins_.refuse(message.from, taken));
-    }
+    const std::size_t taken = propose(message.from, commands, first, now);
+    if (taken == commands.size()) return;
+    // The first one that was not taken, and all behind it.
+    auto rest = std::find_if(verdict.commands.begin(), verdict.commands.end(), wanted);
+    for (std::size_t i = 0; i < taken; ++i) rest = std::find_if(rest + 1, verdict.commands.end(), wanted);
+    const auto refused = static_cast<std::size_t>(verdict.commands.end() - rest);
+    tell_submit(message.from, origins_.refuse(message.from, refused));
 }
 
 void Machine::tell_submit(const DiskId& to, std::variant<Submit, SubmitAnswer> body) {
@@ -318,6 +302,7 @@ void Machine::not_sent(const PeerId& peer, Time now) {
     const auto found = peers_.find(peer);
     if (halted_ || !raft_ || found == peers_.end() || !found->second.disk) return;
     raft_->unreachable(*found->second.disk, moment(now));
+    if (found->second.disk == raft_->leader()) submissions_.not_sent(raft_->term(), now);
 }
 
 // Submissions.
@@ -353,9 +338,26 @@ void Machine::pass_on(Time now) {
         }
         const std::vector<Bytes> commands = submissions_.waiting(options_.raft.max_append);
         LogId first;
-        has_room_ = raft_->propose(commands, first, moment(now)) == Refused::no;
-        if (has_room_) submissions_.proposed(commands.size(), first.term);
+        const std::size_t taken = propose(options_.raft.self, commands, first, now);
+        submissions_.proposed(taken, first.term);
+        has_room_ = taken == commands.size();
     }
+}
+
+/// Puts as many of them into the log, from the first on, as there is room for the one that submits them.
+std::size_t Machine::propose(const DiskId& from, std::span<const Bytes> commands, LogId& first, Time now) {
+    shares_.committed(raft_->commit());
+    const std::size_t room = shares_.room(from, now);
+    std::size_t cost = 0;
+    std::size_t taken = 0;
+    for (; taken < commands.size(); ++taken) {
+        const std::size_t with_it = cost + commands[taken].size() + Entry::overhead;
+        if (with_it > room) break;
+        cost = with_it;
+    }
+    if (taken == 0 || raft_->propose(commands.first(taken), first, moment(now)) != Refused::no) return 0;
+    shares_.took(from, first.index + taken - 1, cost);
+    return taken;
 }
 
 void Machine::expire(Time now) {
@@ -368,6 +370,7 @@ void Machine::expire(Time now) {
 
 void Machine::applied(const LogId& last, std::span<const std::uint64_t> submissions, Time now) {
     now_ = now;
+    applied_ = last.index;
     for (const std::uint64_t number : submissions) submissions_.done(number, now);
     if (halted_) return;
     submissions_.applied(last.term, now);
@@ -377,6 +380,7 @@ void Machine::applied(const LogId& last, std::span<const std::uint64_t> submissi
 
 void Machine::loaded(const LogId& last, Time now) {
     now_ = now;
+    applied_ = last.index;
     for (const std::uint64_t number : submissions_.skipped(last.term, now)) {
         emit(SubmitFailed{number, errc::outcome_unknown});
     }
@@ -398,6 +402,7 @@ void Machine::written(std::uint64_t number, Time now) {
         }
     }
     raft_->written(number, moment(now));
+    disk_goes_on(now);
 }
 
 void Machine::fetched(const DiskId& reader, std::vector<Entry> entries, Time now) {
@@ -448,7 +453,10 @@ void Machine::carry_out(consensus::Effect&& effect, Time now) {
                        }
                    },
                    [&](StatusChanged& status) {
-                       if (status.term != role_.term) origins_.clear();
+                       if (status.term != role_.term) {
+                           origins_.clear();
+                           shares_.clear();
+                       }
                        role_ = status;
                        has_room_ = true;
                        look_who_leads(now);
@@ -460,10 +468,11 @@ void Machine::carry_out(consensus::Effect&& effect, Time now) {
                        }
                        emit(status);
                        emit(StatusMayDiffer{});
+                       look_who_took_over();
                    },
-                   [&](TransferEnded& ended) {
+                   [&](TransferEnded&) {
                        has_room_ = true;
-                       emit(ended);
+                       hand_over_ended(now);
                        if (leaving_) emit(LeadershipLeft{});
                    },
                    // Reads come from clients.
@@ -482,28 +491,73 @@ void Machine::send(const consensus::Message& message) {
 
 // The application.
 
-errc Machine::transfer(const std::string& to, Time now) {
+errc Machine::transfer(std::uint64_t number, const std::string& to, Time now) {
     now_ = now;
+    take_raft(now);  // the end of an earlier one may be among what it has to say
     if (halted_) return errc::replica_stopped;
-    if (!raft_ || raft_->role() != consensus::Role::leader) return errc::not_leader;
+    if (leaving_) return errc::closed;
     DiskId disk;
-    for (const DiskId& each : raft_->configuration().voters) {
-        if (!to.empty() && name_of(each) == to) disk = each;
+    if (raft_) {
+        for (const DiskId& each : raft_->configuration().voters) {
+            if (!to.empty() && name_of(each) == to) disk = each;
+        }
     }
-    if (!to.empty() && !disk) return errc::unknown_voter;
-    switch (raft_->transfer(disk, moment(now))) {
+    if (hand_over_) {
+        if (!to.empty() && disk != hand_over_->to) return errc::transfer_under_way;
+    } else {
+        if (!raft_ || raft_->role() != consensus::Role::leader) return errc::not_leader;
+        if (!to.empty() && !disk) return errc::unknown_voter;
+        if (const errc refused = hand_over(disk, now); refused != errc{}) return refused;
+        hand_over_ = HandOver{raft_->successor(), {}, never};
+    }
+    hand_over_->callers.push_back({number, !to.empty()});
+    return {};
+}
+
+/// To that voter; none: to the one that has most.
+errc Machine::hand_over(const DiskId& to, Time now) {
+    if (!raft_) return errc::not_leader;
+    for (const DiskId& each : raft_->configuration().voters) {
+        if (each == options_.raft.self || where_.contains(each)) continue;
+        if (each == to) return errc::voter_absent;
+        raft_->absent(each, moment(now));
+    }
+    switch (raft_->transfer(to, moment(now))) {
         case Refused::no:
         case Refused::transferring: return errc{};
         case Refused::unknown_disk: return errc::unknown_voter;
+        case Refused::absent: return errc::voter_absent;
         default: return errc::not_leader;
     }
+}
+
+/// Either this replica leads on, or it waits to learn who leads.
+void Machine::hand_over_ended(Time now) {
+    if (!hand_over_) return;
+    if (raft_->role() == consensus::Role::leader) return end_hand_over(errc::timed_out, errc::timed_out);
+    hand_over_->deadline = now + 2 * options_.raft.election_timeout;  // if a vote fails, there is another one
+}
+
+void Machine::look_who_took_over() {
+    if (!hand_over_ || !role_.leader) return;
+    if (role_.leader == hand_over_->to) return end_hand_over({}, {});
+    const bool again = role_.leader == options_.raft.self;
+    end_hand_over(errc::another_leads, again ? errc::another_leads : errc{});
+}
+
+/// For those who have named a voter, and those who have not.
+void Machine::end_hand_over(errc named, errc unnamed) {
+    for (const HandOver::Caller& each : hand_over_->callers) {
+        emit(TransferDone{each.number, each.named ? named : unnamed});
+    }
+    hand_over_.reset();
 }
 
 void Machine::leave(Time now) {
     now_ = now;
     leaving_ = true;
     const bool alone = where_.empty();
-    if (halted_ || alone || transfer({}, now) != errc{}) emit(LeadershipLeft{});
+    if (halted_ || alone || hand_over({}, now) != errc{}) emit(LeadershipLeft{});
 }
 
 void Machine::halt(errc error, std::string why, Time now) {
@@ -514,63 +568,11 @@ void Machine::halt(errc error, std::string why, Time now) {
     }
     halted_ = Halted{error, std::move(why)};
     held_.clear();
+    hand_over_.reset();
     role_ = {consensus::Role::follower, role_.term, {}};
+    for (const auto& [peer, other] : peers_) say_farewell(peer);
     emit(*halted_);
     emit(StatusMayDiffer{});
-}
-
-std::pair<errc, std::string> Machine::trouble() const {
-    if (halted_) return {halted_->error, halted_->why};
-    if (!raft_) return describe(founding_.hindrance());
-    if (raft_->leader()) return {};
-    std::set<std::string> missing;
-    for (const DiskId& each : raft_->configuration().voters) {
-        if (each != options_.raft.self && !where_.contains(each)) missing.insert(name_of(each));
-    }
-    const std::size_t voters = raft_->configuration().voters.size();
-    if (missing.size() >= voters - voters / 2) {
-        return {errc::no_leader, "no majority of the voters is in view; these are not: " + listed(missing)};
-    }
-    return {errc::no_leader, "the voters are electing a leader"};
-}
-
-ReplicaStatus Machine::status() const {
-    ReplicaStatus status;
-    const auto [error, why] = trouble();
-    if (error != errc{}) status.error = error;
-    status.why = why;
-    status.stopped = halted_.has_value();
-    status.founded = raft_.has_value();
-    status.role = static_cast<cluster::Role>(role_.role);
-    status.term = role_.term;
-    std::map<std::string, ReplicaStatus::Member> members;
-    for (const std::string& name : options_.voters) members[name].name = name;
-    if (raft_) {
-        const Log& log = raft_->log();
-        status.term = raft_->term();
-        if (!halted_ && raft_->leader()) status.leader = name_of(raft_->leader());
-        status.appended = log.last().index;
-        status.durable = log.durable();
-        status.committed = raft_->commit();
-        status.applied = raft_->applied_up_to();
-        members.clear();
-        for (const DiskId& disk : raft_->configuration().voters) {
-            ReplicaStatus::Member member{name_of(disk), where_.contains(disk), 0};
-            const Progress* progress = raft_->progress(disk);
-            if (progress != nullptr && !halted_) member.durable = progress->matched();
-            if (disk == options_.raft.self && role_.role == consensus::Role::leader) member.durable = log.durable();
-            members[member.name] = std::move(member);
-        }
-    } else {
-        for (const auto& [peer, other] : peers_) {
-            const auto found = members.find(other.name);
-            if (other.disk && found != members.end()) found->second.in_view = true;
-        }
-    }
-    const auto self = members.find(options_.node);
-    if (self != members.end()) self->second.in_view = true;
-    for (auto& [name, member] : members) status.voters.push_back(std::move(member));
-    return status;
 }
 
 // For a runner.
@@ -579,7 +581,8 @@ Time Machine::deadline() const {
     if (halted_) return submissions_.deadline();
     Time next = std::min(submissions_.deadline(), all_met_ ? never : remind_at_);
     if (!raft_) return next;
-    next = std::min({next, raft_->deadline(), lament_at_});
+    next = std::min({next, raft_->deadline(), lament_at_, disk_deadline()});
+    if (hand_over_) next = std::min(next, hand_over_->deadline);
     return follows() ? std::min(next, submissions_.due()) : next;
 }
 
@@ -587,12 +590,16 @@ void Machine::tick(Time now) {
     now_ = now;
     expire(now);
     if (halted_) return;
-    if (raft_ && raft_->deadline() <= now) raft_->tick(moment(now));
-    if (lament_at_ <= now) {
-        lament_at_ = never;
-        const std::string why = trouble().second;
-        if (!raft_->leader()) log(LogLevel::warning, "replica_without_leader why=" + quoted(why), why);
-    }
+    if (!raft_) return remind(now);
+    if (raft_->deadline() <= now) raft_->tick(moment(now));
+    if (hand_over_ && hand_over_->deadline <= now) end_hand_over(errc::timed_out, errc::timed_out);
+    look_at_disk(now);
+    lament(now);
+    remind(now);
+}
+
+/// Asks those who have not been met who they are, and until there is a group, repeats what may be lost.
+void Machine::remind(Time now) {
     if (remind_at_ > now || all_met_) return;
     remind_at_ = now + reminder;
     ++reminders_;

@@ -5,6 +5,7 @@
 #include "consensus/effect.hpp"
 #include "consensus/founding.hpp"
 #include "consensus/raft.hpp"
+#include "consensus/shares.hpp"
 #include "consensus/submissions.hpp"
 #include "value/log_line.hpp"
 #include "wire/replica_codec.hpp"
@@ -43,6 +44,11 @@ struct SubmitFailed {
     std::uint64_t number = 0;
     errc error{};
 };
+/// `Machine::transfer` has ended; no error: the one that was to lead does.
+struct TransferDone {
+    std::uint64_t number = 0;
+    errc error{};
+};
 /// `Machine::status` may say something else.
 struct StatusMayDiffer {};
 /// `Machine::leave` has ended: another one leads, or nobody takes over.
@@ -54,14 +60,15 @@ struct Halted {
 };
 
 using Effect = std::variant<consensus::Write, Tell, consensus::Apply, consensus::Load, consensus::Fetch,
-                            consensus::FetchChunk, consensus::StoreChunk, Keep, SubmitFailed, consensus::TransferEnded,
+                            consensus::FetchChunk, consensus::StoreChunk, Keep, SubmitFailed, TransferDone,
                             consensus::StatusChanged, StatusMayDiffer, LeadershipLeft, Halted, LogLine>;
 
 struct MachineOptions {
     std::string group;  ///< its name
     std::string node;   ///< the name of this one
     std::set<std::string> voters;
-    consensus::RaftOptions raft;
+    std::string appointed_leader;               ///< only that voter stands for election; empty: all do
+    consensus::RaftOptions raft;                ///< but for `may_campaign`
     std::optional<consensus::Promise> promise;  ///< that this disk has given
     bool founded = false;                       ///< it belongs to that group
     /// What is on disk. If the log begins with the first entry, the configuration comes from the founding.
@@ -79,6 +86,7 @@ struct MachineOptions {
 ///
 /// 1. What a disk says counts only if it comes from the peer that introduced itself with this disk.
 /// 2. Nothing leaves before the writes on which it depends are durable.
+/// 3. Whoever halts says farewell. That may be lost; then the others wait for its silence.
 class Machine {
 public:
     struct Output {
@@ -113,8 +121,9 @@ public:
     // The application.
     /// A packed command. Ends by `applied` or with `SubmitFailed`. Numbers rise.
     void submit(std::uint64_t number, Bytes command, Time deadline, Time now);
-    /// Ends with `TransferEnded` if the result is no error. Empty: to the one that has most.
-    errc transfer(const std::string& to, Time now);
+    /// Ends with `TransferDone` if the result is no error, and not at all if this replica halts. Empty: to the one that
+    /// has most. Joins one that is under way, unless that goes to another voter.
+    errc transfer(std::uint64_t number, const std::string& to, Time now);
     /// Hands leadership over, if this replica has it. Ends with `LeadershipLeft`. Nothing can be submitted any more.
     void leave(Time now);
     void halt(errc error, std::string why, Time now);
@@ -136,11 +145,22 @@ private:
     /// After so many election time-outs the log says that nobody leads.
     static constexpr int timeouts_before_warning = 3;
 
+    /// Somebody else is to lead. Ends when anybody is known to lead the next term.
+    struct HandOver {
+        struct Caller {
+            std::uint64_t number;
+            bool named;  ///< it must be that voter
+        };
+        consensus::DiskId to;
+        std::vector<Caller> callers;
+        Time deadline = never;  ///< this replica leads no more, and waits to learn who does
+    };
     struct Acquaintance {
         std::string name;
         std::optional<consensus::DiskId> disk;  ///< that it has introduced itself with
     };
 
+    static MachineOptions completed(MachineOptions options);
     Moment moment(Time now) const { return {now, options_.wall()}; }
     template <class What>
     void emit(What&& what) {
@@ -153,8 +173,17 @@ private:
     void begin(const consensus::GroupId& group, const consensus::Configuration& configuration, Time now);
     void report_hindrance();
     void look_who_leads(Time now);
+    void remind(Time now);
+    Time disk_deadline() const;
+    void look_at_disk(Time now);
+    void disk_goes_on(Time now);
+    void lament(Time now);
     void look_who_is_met();
+    void say_farewell(const PeerId& to);
+    void said_farewell(const PeerId& from, const consensus::DiskId& disk, Time now);
     void gone(const consensus::DiskId& disk, const PeerId& peer, Time now);
+    void twin_gone(const std::string& name, Time now);
+    bool is_of_group(const wire::ReplicaMessage& message) const;
     void on(const PeerId& from, wire::FoundingMessage&& message, Time now);
     void on(const PeerId& from, wire::RaftMessage&& message, Time now);
     void on(const PeerId& from, wire::SubmitMessage&& message, Time now);
@@ -165,9 +194,16 @@ private:
     bool follows() const;
     bool can_pass_on() const;
     void pass_on(Time now);
+    std::size_t propose(const consensus::DiskId& from, std::span<const Bytes> commands, consensus::LogId& first,
+                        Time now);
     void expire(Time now);
     void tell_submit(const consensus::DiskId& to, std::variant<consensus::Submit, consensus::SubmitAnswer> body);
+    errc hand_over(const consensus::DiskId& to, Time now);
+    void hand_over_ended(Time now);
+    void look_who_took_over();
+    void end_hand_over(errc named, errc unnamed);
     std::string name_of(const consensus::DiskId& disk) const;
+    static std::pair<errc, std::string> describe(const consensus::Hindrance& hindrance);
     std::pair<errc, std::string> trouble() const;
 
     MachineOptions options_;
@@ -175,21 +211,25 @@ private:
     consensus::Founding founding_;
     consensus::GroupId group_;
     std::optional<consensus::Raft> raft_;
-    std::map<PeerId, Acquaintance> peers_;       ///< in view
-    std::map<consensus::DiskId, PeerId> where_;  ///< of those in view
-    std::map<consensus::DiskId, std::string> names_;
-    std::deque<consensus::Send> held_;  ///< until their writes are durable
+    std::map<PeerId, Acquaintance> peers_;            ///< in view
+    std::map<consensus::DiskId, PeerId> where_;       ///< of those in view
+    std::map<consensus::DiskId, std::string> names_;  ///< of this one, and of those in the promise
+    std::deque<consensus::Send> held_;                ///< until their writes are durable
     std::uint64_t durable_ = 0;
     consensus::Submissions submissions_;
     consensus::Origins origins_;
+    consensus::Shares shares_;
     consensus::StatusChanged role_;
-    bool has_room_ = true;  ///< the last proposal here was not refused
-    bool all_met_ = false;  ///< nobody needs to be asked who it is
+    consensus::Index applied_ = 0;  ///< the service has had all up to there
+    bool has_room_ = true;          ///< the last proposal here was not refused
+    bool all_met_ = false;          ///< nobody needs to be asked who it is
     Time remind_at_;
     int reminders_ = 0;
     consensus::Hindrance reported_;
-    bool led_ = true;         ///< as far as was looked at
-    Time lament_at_ = never;  ///< nobody leads
+    bool led_ = true;                  ///< as far as was looked at
+    Time lament_at_ = never;           ///< nobody leads
+    std::optional<Time> hangs_since_;  ///< the disk, for longer than it should
+    std::optional<HandOver> hand_over_;
     bool leaving_ = false;
     std::optional<Halted> halted_;
     Time now_;  ///< of the last event

@@ -128,6 +128,12 @@ void ReplicaState::open() {
         runner_ = std::make_unique<net::Runner<replica::Machine>>(
             loop_, [this](replica::Machine::Output& output) { carry_out(output); }, machine_options(),
             net::Loop::now());
+        const ReplicaStatus begun = runner_->with([](replica::Machine& machine, Time) { return machine.status(); });
+        if (begun.stopped) {
+            const std::string why = "the directory " + options_.directory + " contradicts itself: " + begun.why;
+            log(LogLevel::error, "replica_refused why=" + quoted(why));
+            throw std::system_error(begun.error, why);
+        }
         storage::Writer::Options writer;
         // A follower has no say in how much comes: what a leader may have on its way is much less.
         writer.most_waiting = 2 * options_.max_uncommitted + (std::size_t{64} << 20);
@@ -144,7 +150,7 @@ void ReplicaState::open() {
         service_thread_ = std::make_unique<replica::Worker>();
         freezer_ = std::make_unique<replica::Worker>();
     } catch (const std::system_error& error) {
-        if (error.code() == errc::storage_failed) throw;
+        if (error.code() == errc::storage_failed || error.code() == errc::directory_damaged) throw;
         throw std::system_error(make_error_code(errc::system_failure),
                                 std::string("starting a replica: ") + error.what());
     }
@@ -157,6 +163,7 @@ replica::MachineOptions ReplicaState::machine_options() {
     machine.group = options_.group;
     machine.node = node_->name();
     machine.voters = {options_.voters.begin(), options_.voters.end()};
+    machine.appointed_leader = options_.appointed_leader;
     machine.promise = identity.promise;
     machine.founded = identity.group.has_value();
     try {
@@ -174,7 +181,6 @@ replica::MachineOptions ReplicaState::machine_options() {
     raft.seed = draw_number();
     raft.election_timeout = options_.election_timeout;
     raft.heartbeat = options_.heartbeat == Duration::zero() ? options_.election_timeout / 5 : options_.heartbeat;
-    raft.may_campaign = options_.appointed_leader.empty() || options_.appointed_leader == machine.node;
     raft.max_uncommitted = options_.max_uncommitted;
     // What any node of the group takes: each has more room than for the longest message, and for 64 KiB.
     constexpr std::size_t least = std::size_t{60} << 10;
@@ -189,7 +195,7 @@ void ReplicaState::log(LogLevel level, std::string text) {
 }
 
 void ReplicaState::handler_threw(std::string_view what) {
-    log(LogLevel::error, "handler_threw text=" + quoted(what));
+    node_->handler_threw(what, " group=" + token(options_.group));
 }
 
 // Submitting.
@@ -301,10 +307,8 @@ void ReplicaState::node_left() {
 /// Nothing is carried out any more.
 void ReplicaState::end_io() {
     runner_->end();
-    Woken woken;
-    const Lock lock(mutex_);
-    io_ended_ = true;
-    woken.add(io_waits_.take_all());
+    left_.reach();
+    io_ended_.reach();
 }
 
 // What the machine wants.
@@ -329,23 +333,21 @@ void ReplicaState::carry_out(replica::Machine::Output& output) {
                 },
                 [&](replica::Keep& each) { file_thread_->post([this, what = std::move(each)] { keep(what); }); },
                 [&](replica::SubmitFailed& each) { fail_submit(each.number, each.error); },
-                [&](consensus::TransferEnded& each) {
+                [&](replica::TransferDone& each) {
                     Woken woken;
                     const Lock lock(mutex_);
-                    const std::error_code error = each.done ? std::error_code() : make_error_code(errc::timed_out);
-                    woken.add(transfer_waits_.end_all(error));
+                    woken.add(transfer_waits_.take_if([&](std::uint64_t number, WaitOperation& operation) {
+                        if (number != each.number) return false;
+                        if (each.error != errc{}) operation.error = each.error;
+                        return true;
+                    }));
                 },
                 [&](consensus::StatusChanged& each) {
                     if (std::exchange(role_, each.role) == each.role) return;
                     serve([this, role = static_cast<Role>(each.role)] { service_.on_role(role); });
                 },
                 [&](replica::StatusMayDiffer&) { look_due_ = true; },
-                [&](replica::LeadershipLeft&) {
-                    Woken woken;
-                    const Lock lock(mutex_);
-                    left_ = true;
-                    woken.add(leave_waits_.take_all());
-                },
+                [&](replica::LeadershipLeft&) { left_.reach(); },
                 [&](replica::Halted& each) { halted(each); },
                 [&](LogLine& line) { node_->log(std::move(line)); },
             },
@@ -374,10 +376,9 @@ void ReplicaState::halted(const replica::Halted& halted) {
         submits_.clear();
         submitted_bytes_ = 0;
         woken.add(transfer_waits_.end_all(errc::replica_stopped));
-        left_ = true;
-        woken.add(leave_waits_.take_all());
         woken.add(leader_waits_.take_all());
     }
+    left_.reach();
     for (const auto& each : submits) {
         each->error = halted.error == errc::closed ? errc::closed : errc::replica_stopped;
         each->wake();
@@ -451,13 +452,7 @@ bool ReplicaState::wait_for_leader(std::chrono::nanoseconds timeout) {
 
 void ReplicaState::wait_until_stopped() {
     require_may_wait("the end of a replica");
-    const auto operation = std::make_shared<Waited<WaitOperation>>();
-    {
-        const Lock lock(mutex_);
-        if (stopped_) return;
-        stop_waits_.add(operation);
-    }
-    operation->wait();
+    stopped_.wait();
 }
 
 std::uint64_t ReplicaState::snapshot(std::error_code& error, std::string& text) {
@@ -480,11 +475,13 @@ void ReplicaState::transfer(const std::string& to, std::error_code& error) {
         error = errc::would_block;
         return;
     }
+    const std::uint64_t number = ++last_number_;
     {
         const Lock lock(mutex_);
-        transfer_waits_.add(operation);
+        transfer_waits_.add(operation, number);
     }
-    const errc refused = runner_->with([&](replica::Machine& machine, Time now) { return machine.transfer(to, now); });
+    const errc refused =
+        runner_->with([&](replica::Machine& machine, Time now) { return machine.transfer(number, to, now); });
     if (refused != errc{}) {
         Woken woken;
         const Lock lock(mutex_);
@@ -516,47 +513,26 @@ void ReplicaState::end_callbacks() {
 
 /// Returns when the replica is closed, whoever does that.
 void ReplicaState::end() {
-    const auto operation = std::make_shared<Waited<WaitOperation>>();
     bool first = false;
     {
         const Lock lock(mutex_);
-        if (closed_) return;
         first = !std::exchange(closing_, true);
-        if (!first) {
-            close_waits_.add(operation);
-        } else if (!left_ && !io_ended_) {
-            leave_waits_.add(operation);
-        } else {
-            operation->wake();
-        }
     }
-    if (!first) {
-        if (may_wait()) operation->wait();
-        return;
+    if (first) {
+        runner_->with([](replica::Machine& machine, Time now) { machine.leave(now); });
+        left_.wait();
+        shut_down();
+        closed_.reach();
+    } else if (may_wait()) {
+        closed_.wait();
     }
-    runner_->with([](replica::Machine& machine, Time now) { machine.leave(now); });
-    operation->wait();
-    shut_down();
-    Woken woken;
-    const Lock lock(mutex_);
-    closed_ = true;
-    woken.add(close_waits_.take_all());
 }
 
 void ReplicaState::shut_down() {
     halt(errc::closed, "it was closed");
     // While it is registered there, the node says so if its thread ends before this work is done.
     loop_->post([self = shared_from_this()] { self->end_io(); });
-    const auto operation = std::make_shared<Waited<WaitOperation>>();
-    {
-        const Lock lock(mutex_);
-        if (io_ended_) {
-            operation->wake();
-        } else {
-            io_waits_.add(operation);
-        }
-    }
-    operation->wait();
+    io_ended_.wait();
     node_->replicas()->remove(*this);
     halted({errc::closed, "it was closed"});
     service_thread_->finish();

@@ -13,6 +13,7 @@
 #include "storage/system_disk.hpp"
 #include "storage/writer.hpp"
 #include "support/callbacks.hpp"
+#include "support/milestone.hpp"
 #include "support/wait_list.hpp"
 
 #include <cluster/replica.hpp>
@@ -179,23 +180,20 @@ private:
     std::unordered_map<std::uint64_t, OpenSubmit> submits_ GUARDED_BY(mutex_);
     std::size_t submitted_bytes_ GUARDED_BY(mutex_) = 0;  ///< of `submits_`
     WaitList<WaitOperation> leader_waits_ GUARDED_BY(mutex_);
-    WaitList<WaitOperation> stop_waits_ GUARDED_BY(mutex_);
-    WaitList<WaitOperation> transfer_waits_ GUARDED_BY(mutex_);
-    WaitList<WaitOperation> leave_waits_ GUARDED_BY(mutex_);
-    WaitList<WaitOperation> io_waits_ GUARDED_BY(mutex_);
-    WaitList<WaitOperation> close_waits_ GUARDED_BY(mutex_);
+    WaitList<WaitOperation, std::uint64_t> transfer_waits_ GUARDED_BY(mutex_);  ///< by the number of the call
     CallbackList<const ReplicaStatus&> status_callbacks_ GUARDED_BY(mutex_);
     bool led_ GUARDED_BY(mutex_) = false;
     bool closing_ GUARDED_BY(mutex_) = false;
-    bool left_ GUARDED_BY(mutex_) = false;  ///< leadership is handed over
     bool halted_ GUARDED_BY(mutex_) = false;
-    bool stopped_ GUARDED_BY(mutex_) = false;   ///< the service has had its last call
-    bool io_ended_ GUARDED_BY(mutex_) = false;  ///< nothing is carried out any more
-    bool closed_ GUARDED_BY(mutex_) = false;
     bool status_call_pending_ GUARDED_BY(mutex_) = false;
     bool snapshot_under_way_ GUARDED_BY(mutex_) = false;  ///< one of this service
     /// A piece of another one, which waits for that.
     std::optional<consensus::StoreChunk> deferred_ GUARDED_BY(mutex_);
+
+    Milestone left_;      ///< leadership is handed over, or there is nothing to hand over
+    Milestone io_ended_;  ///< nothing is carried out any more
+    Milestone stopped_;   ///< the service has had its last call
+    Milestone closed_;
 };
 
 }  // namespace cluster::detail

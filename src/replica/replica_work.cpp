@@ -70,6 +70,10 @@ void ReplicaState::store_chunk(const consensus::StoreChunk& stored) {
         }
         return;
     }
+    if (result.damaged) {
+        log(LogLevel::warning,
+            "replica_damaged_snapshot position=" + std::to_string(stored.chunk.snapshot.last.index) + " in=transit");
+    }
     if (result.complete) note_snapshot(stored.chunk.snapshot.last.index);
     runner_->with(
         [&](replica::Machine& machine, Time now) { machine.chunk_stored(stored, result.next, result.complete, now); });
@@ -294,10 +298,7 @@ void ReplicaState::end_service() {
     } catch (...) {
         log(LogLevel::error, "replica_service_threw in=on_stop text=unknown");
     }
-    Woken woken;
-    const Lock lock(mutex_);
-    stopped_ = true;
-    woken.add(stop_waits_.take_all());
+    stopped_.reach();
 }
 
 }  // namespace cluster::detail

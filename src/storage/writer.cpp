@@ -46,10 +46,9 @@ void Writer::cut(Index index) {
     condition_.notify_all();
 }
 
-std::optional<std::chrono::nanoseconds> Writer::under_way() const {
+bool Writer::busy() const {
     const detail::Lock lock(mutex_);
-    if (!since_) return std::nullopt;
-    return Clock::now() - *since_;
+    return busy_;
 }
 
 std::size_t Writer::waiting() const {
@@ -91,12 +90,12 @@ void Writer::run() {
         std::optional<Index> cut_to;
         {
             const detail::Lock lock(mutex_);
-            since_.reset();
+            busy_ = false;
             while (queue_.empty() && !cut_ && !closed_ && !idle_work_) condition_.wait(mutex_);
             if (queue_.empty() && closed_) return;
             group = take();
             cut_to = std::exchange(cut_, std::nullopt);
-            since_ = Clock::now();
+            busy_ = true;
         }
         work(std::move(group), cut_to);
     }

@@ -4,7 +4,6 @@
 #include "consensus/write.hpp"
 #include "storage/log.hpp"
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -46,8 +45,8 @@ public:
     /// Has the log let go of what lies behind that index, soon: see `Log::cut`.
     void cut(consensus::Index index);
 
-    /// For how long the disk has been at what it does now; none if it does nothing. So a disk that hangs shows.
-    std::optional<std::chrono::nanoseconds> under_way() const;
+    /// Whether the disk is at something.
+    bool busy() const;
     std::size_t waiting() const;
     /// It takes nothing any more: it has failed, and said so or is about to, or it is closed.
     bool ended() const;
@@ -56,8 +55,6 @@ public:
     void close();
 
 private:
-    using Clock = std::chrono::steady_clock;
-
     void run();
     void work(std::deque<consensus::Write> group, std::optional<consensus::Index> cut_to);
     std::deque<consensus::Write> take() REQUIRES(mutex_);
@@ -73,7 +70,7 @@ private:
     std::deque<consensus::Write> queue_ GUARDED_BY(mutex_);
     std::size_t bytes_ GUARDED_BY(mutex_) = 0;
     std::optional<consensus::Index> cut_ GUARDED_BY(mutex_);
-    std::optional<Clock::time_point> since_ GUARDED_BY(mutex_);
+    bool busy_ GUARDED_BY(mutex_) = false;
     bool closed_ GUARDED_BY(mutex_) = false;
     bool failed_ GUARDED_BY(mutex_) = false;
     std::thread thread_;

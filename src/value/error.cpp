@@ -55,6 +55,9 @@ public:
             case errc::replica_stopped: return "the replica has stopped; its status says why";
             case errc::not_leader: return "only the leader can do that";
             case errc::unknown_voter: return "no other voter has that name";
+            case errc::voter_absent: return "that voter, or every other one, is not in view";
+            case errc::transfer_under_way: return "leadership is being handed over to another voter already";
+            case errc::another_leads: return "leadership has not gone where it was to go";
             case errc::voters_differ: return "the voters were started with different lists of names";
             case errc::not_founded: return "there is no group yet, because not all voters have met";
             case errc::not_a_member: return "the group exists, and this directory does not belong to it";
@@ -62,6 +65,7 @@ public:
             case errc::wrong_directory: return "the directory belongs to another group or node";
             case errc::directory_damaged: return "something that was on disk is not there any more";
             case errc::storage_failed: return "the disk is full, read-only, or failed";
+            case errc::disk_hangs: return "the disk has not done a write for too long";
             case errc::service_failed: return "the service has thrown an exception";
             case errc::system_failure: return "the system refused";
         }

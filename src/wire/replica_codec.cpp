@@ -25,6 +25,7 @@ enum class Kind : std::uint8_t {
     introduction = 1,
     ask_promise = 2,
     promised = 3,
+    farewell = 4,
     vote_request = 16,
     vote_answer,
     append,
@@ -300,7 +301,7 @@ void field(Io& io, T& value) {
     } else if constexpr (std::is_same_v<Type, HeartbeatAnswer>) {
         fields(io, value.round, value.wall, value.commit, value.counts);
     } else if constexpr (std::is_same_v<Type, Chunk>) {
-        fields(io, value.snapshot, value.size, value.offset, value.bytes);
+        fields(io, value.snapshot, value.size, value.checksum, value.offset, value.bytes);
     } else if constexpr (std::is_same_v<Type, ChunkAnswer>) {
         fields(io, value.snapshot, value.next, value.installed, value.counts);
     } else if constexpr (std::is_same_v<Type, Submit>) {
@@ -311,7 +312,7 @@ void field(Io& io, T& value) {
         drawn(io, value.life);
         fields(io, value.expected, value.full);
     } else {
-        static_assert(std::is_same_v<Type, Appoint>);
+        static_assert(std::is_same_v<Type, Appoint> || std::is_same_v<Type, Farewell>);
     }
 }
 

@@ -21,9 +21,9 @@ struct FoundingMessage {
     std::string group;
     consensus::DiskId from;
     /// In an introduction none if its sender wants to be introduced to whoever belongs to that group on the peer; the
-    /// one to whom it is the answer.
+    /// one to whom it is the answer. In a farewell none: it is for all.
     consensus::DiskId to;
-    std::variant<consensus::Introduction, consensus::AskPromise, consensus::Promised> body;
+    std::variant<consensus::Introduction, consensus::AskPromise, consensus::Promised, consensus::Farewell> body;
 };
 
 struct RaftMessage {

@@ -274,6 +274,14 @@ TEST_CASE("founding: a copied directory is named, and keeps its disk out") {
     CHECK_FALSE(bob.promise.has_value());
     CHECK(ann.founding->hindrance() == Hindrance{Kind::unanswered, {"bob"}});
     CHECK_FALSE(ann.group.has_value());
+    // When it is gone, it stands in nobody's way.
+    bob.founding->twin_gone("bob's copy");
+    ann.founding->remind();
+    village.take(ann);
+    village.run();
+    CHECK(ann.group.has_value());
+    REQUIRE(bob.group.has_value());
+    CHECK(bob.group->group == ann.group->group);
 }
 
 TEST_CASE("founding: a question that was lost is asked again, and what stood in the way may go") {

@@ -57,6 +57,15 @@ TEST_CASE("submissions: what waits goes to the leader once, in its order") {
     CHECK(sent(submissions, 5, 1s) == "4/1: five");
 }
 
+TEST_CASE("submissions: if there is no room on the way to the leader, it goes there a little later") {
+    Submissions submissions = three_waiting();
+    CHECK(sent(submissions, 5, 1s) == "0/0: one two three");
+    submissions.not_sent(5, 1s);
+    CHECK(sent(submissions, 5, 1s) == "nothing");
+    CHECK(submissions.due() == 1s + Submissions::pause);
+    CHECK(sent(submissions, 5, 1s + Submissions::pause) == "0/0: one two three");
+}
+
 TEST_CASE(
     "submissions: a leader that answers what it expects gets it from there on, once for each answer that is news") {
     Submissions submissions = three_waiting();

@@ -490,6 +490,7 @@ void Transcript::refused(const Replica& replica, Refused why) {
         case Refused::transferring: say(replica) << "refused: it hands over\n"; return;
         case Refused::full: say(replica) << "refused: too much waits\n"; return;
         case Refused::unknown_disk: say(replica) << "refused: no such voter\n"; return;
+        case Refused::absent: say(replica) << "refused: no other voter answers\n"; return;
     }
 }
 

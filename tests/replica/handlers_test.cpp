@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -57,6 +58,14 @@ TEST_CASE("replica: what handlers submit is applied in their order, on a leader 
         CHECK(wrong == 0);
     }
     CHECK(group.settles(2 * 16 * 50 * 2));
+}
+
+TEST_CASE("replica: what a handler throws is logged, and counted in the stats of the node") {
+    Lone<Ledger> lone;
+    Replica& replica = lone.start();
+    replica.submit("one", 10s, [](std::error_code, const Message&) { throw std::runtime_error("no"); });
+    CHECK(lone.lines.wait_for("handler_threw text=\"no\" group=group"));
+    CHECK(comes([&] { return lone.node->stats().handler_exceptions == 1; }));
 }
 
 TEST_CASE("replica: what a handler submits before the service throws, or while the replica closes, ends") {

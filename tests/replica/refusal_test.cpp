@@ -1,5 +1,8 @@
 #include "replica/support.hpp"
 
+#include "storage/directory.hpp"
+#include "storage/system_disk.hpp"
+
 #include <doctest/doctest.h>
 
 #include <filesystem>
@@ -62,6 +65,31 @@ TEST_CASE("replica: a directory that is not this replica's is refused, and nothi
     CHECK(refusal(*lone.node, other, options) == errc::storage_failed);
     std::filesystem::remove(lone.options.directory + "/identity");
     CHECK(refusal(*lone.node, other, lone.options) == errc::directory_damaged);
+    CHECK(other.started == 0);
+}
+
+TEST_CASE("replica: a directory that contradicts itself is refused, and no replica begins and stops") {
+    Lone<Ledger> lone;
+    lone.start().submit("one", patience);
+    lone.replica->close();
+    {
+        storage::SystemDisk disk(lone.options.directory);
+        storage::DirectoryOptions options;
+        options.node = "ann";
+        options.group_name = lone.options.group;
+        storage::DirectoryFinding finding;
+        const auto directory = storage::Directory::open(disk, options, finding);
+        REQUIRE(directory);
+        const consensus::LogId last = directory->log().index().last();
+        const consensus::Write write = storage::support::entries({{{last.term, last.index + 1},
+                                                                   consensus::EntryKind::configuration,
+                                                                   std::chrono::hours(1'000'000),
+                                                                   Bytes(std::string_view("no configuration"))}});
+        REQUIRE_FALSE(directory->log().write({&write, 1}));
+    }
+    Ledger other;
+    CHECK(refusal(*lone.node, other, lone.options) == errc::directory_damaged);
+    CHECK(lone.lines.wait_for("replica_refused why="));
     CHECK(other.started == 0);
 }
 

@@ -140,6 +140,7 @@ TEST_CASE("replica: a leader hands over to whom it is told, and submits meanwhil
     });
     enough.get_future().wait();
     first.replica->transfer(other.name);
+    CHECK(first.replica->status().leader == other.name);
     CHECK(group.leader().name == other.name);
     other.replica->transfer();
     CHECK(group.leader().name != other.name);

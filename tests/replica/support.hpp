@@ -32,7 +32,7 @@ public:
         const std::string_view text(reinterpret_cast<const char*>(message.data()), message.size());
         ++count_;
         hash_ = (hash_ ^ std::hash<std::string_view>{}(text)) * 0x100000001b3 + context.position();
-        if (text == "throw") throw std::runtime_error("the ledger refuses");
+        if (text == "throw" || breaks) throw std::runtime_error("the ledger refuses");
         names_[std::string(text)] += 1;
         context.reply(std::to_string(count_) + " " + std::string(text));
         publish();
@@ -74,6 +74,7 @@ public:
     // From any thread.
     std::uint64_t count() const { return shown_count_; }
     std::uint64_t hash() const { return shown_hash_; }
+    std::atomic<bool> breaks{false};  ///< this one alone throws at the next message
     mutable std::atomic<int> saved{0};
     std::atomic<int> loaded{0};
     std::atomic<int> started{0};

@@ -61,6 +61,7 @@ std::vector<ReplicaMessage> samples() {
         FoundingMessage{"orders", disk(1), {}, Introduction{disk(1), "ann", voters, promise, true}},
         FoundingMessage{"orders", disk(1), disk(2), AskPromise{promise}},
         FoundingMessage{"", disk(1), disk(2), Promised{GroupId{{9}}}},
+        FoundingMessage{"orders", disk(1), {}, Farewell{}},
         raft(VoteRequest{{4, 9}, 77, false}),
         raft(VoteAnswer{0, true}),
         raft(Append{{4, 9}, 8, {}}),
@@ -108,6 +109,7 @@ TEST_CASE("replica codec: the layout") {
           "0400000000000000" "0a00000000000000" "02" "00e43ca530ca0c00" "02000000" "6869");
     CHECK(hex(encoded(FoundingMessage{"g", disk(7), {}, Introduction{disk(7), "ann", {"ann"}, {}, false}})) ==
           "01" "01000000" "67" + seven + id + "03000000" "616e6e" "01000000" "03000000" "616e6e" "00" "00");
+    CHECK(hex(encoded(FoundingMessage{"g", disk(7), {}, Farewell{}})) == "04" "01000000" "67" + seven + id);
     CHECK(encoded(raft(Append{{4, 9}, 8, {}})).size() == wire::append_header);
     CHECK(encoded(raft(Append{{4, 9}, 8, {entry(10, 4, "")}})).size() == wire::append_header + wire::entry_header);
 }

@@ -115,8 +115,17 @@ private:
     }
 
     void start(Place& place) {
+        PeerId peer;
+        for (std::size_t i = 0; i < 8; ++i) peer.bytes[i] = static_cast<std::uint8_t>(chance_.next());
+        start(place, peer);
+        for (const auto& each : places_) {
+            if (each.get() != &place && each->machine) meet(*each, place);
+        }
+    }
+    /// On a node that the others have in view, or will.
+    void start(Place& place, const PeerId& peer) {
         place.life = chance_.next();
-        for (std::size_t i = 0; i < 8; ++i) place.peer.bytes[i] = static_cast<std::uint8_t>(place.life >> (8 * i));
+        place.peer = peer;
         place.log.clear();
         place.last = {};
         place.writing = false;
@@ -141,9 +150,7 @@ private:
         options.life = place.life;
         place.machine = std::make_unique<Machine>(std::move(options), now_);
         for (const auto& each : places_) {
-            if (each.get() == &place || !each->machine) continue;
-            meet(place, *each);
-            meet(*each, place);
+            if (each.get() != &place && each->machine) meet(place, *each);
         }
         settle(place);
     }
@@ -152,19 +159,24 @@ private:
               [this, peer = other.peer, name = other.name](Machine& machine) { machine.came(peer, name, now_); });
     }
 
+    /// It halts while its node lives on. Later a replica begins anew there, with the same directory.
+    void halt(Place& place) {
+        if (!place.machine || place.machine->halted()) return;
+        place.machine->halt(errc::storage_failed, "the disk is full", now_);
+        settle(place);
+        forget_calls(place);
+        at(chance_.around(200ms), [this, &place, life = place.life] {
+            if (!place.machine || place.life != life) return;
+            place.disk.crash(chance_);
+            start(place, place.peer);
+        });
+    }
+
     void end(Place& place) {
         if (!place.machine) return;
         place.machine.reset();
         place.disk.crash(chance_);
-        // What it was told, and what it was about to tell its callers, nobody knows.
-        for (auto each = open_.begin(); each != open_.end();) {
-            if (each->first != place.life) {
-                ++each;
-            } else {
-                ++unknown_;
-                each = open_.erase(each);
-            }
-        }
+        forget_calls(place);
         for (const auto& each : places_) {
             if (!each->machine) continue;
             later(*each, chance_.around(20ms),
@@ -175,13 +187,22 @@ private:
         });
     }
 
+    /// What it was told, and what it was about to tell its callers, nobody knows.
+    void forget_calls(const Place& place) {
+        unknown_ += std::erase_if(open_, [&](const Call& call) { return call.first == place.life; });
+    }
+
     /// Somebody ends, or the link between two loses what is on it for a while.
     void fault() {
         if (healed_) return;
         Place& one = *places_[chance_.below(places_.size())];
         Place& other = *places_[chance_.below(places_.size())];
         if (chance_.below(3) == 0) {
-            end(one);
+            if (chance_.coin()) {
+                end(one);
+            } else {
+                halt(one);
+            }
         } else if (&one != &other) {
             const auto pair = std::pair(one.name, other.name);
             lost_.insert(pair);
@@ -194,7 +215,7 @@ private:
     void load(Place& place) {
         at(chance_.around(40ms), [this, &place] {
             if (submits_) load(place);
-            if (!place.machine || !submits_) return;
+            if (!place.machine || place.machine->halted() || !submits_) return;
             for (std::size_t many = 1 + chance_.below(8); many != 0; --many) {
                 const std::uint64_t number = ++place.last_number;
                 const std::vector<std::byte> message(chance_.below(200));
@@ -296,13 +317,14 @@ private:
                            });
                        },
                        [&](replica::SubmitFailed& failed) { this->failed(place, failed); },
-                       [&](replica::Halted& halted) { FAIL(halted.why); },
+                       [&](replica::Halted& halted) { REQUIRE(halted.error == errc::storage_failed); },
                        [](auto&) {},
                    },
                    effect);
     }
 
     void failed(const Place& place, const replica::SubmitFailed& failed) {
+        if (place.machine->halted()) return;  // the calls are forgotten
         const Call call{place.life, failed.number};
         CHECK(open_.erase(call) == 1);
         const bool never = failed.error == errc::no_leader || failed.error == errc::overloaded;
