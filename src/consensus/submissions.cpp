@@ -146,7 +146,7 @@ void Submissions::lost(Term term) {
 
 void Submissions::not_sent(Term term, Time now) {
     lost(term);
-    if (term == term_) not_before_ = now + pause;
+    if (term == term_) not_before_ = now + stall;
 }
 
 Time Submissions::due() const {

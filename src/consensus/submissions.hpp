@@ -43,8 +43,10 @@ public:
     static constexpr std::size_t most_passed_on = std::size_t{4} << 20;
     /// Bytes of one message, unless a single command is longer, or the constructor was told less.
     static constexpr std::size_t most_in_message = std::size_t{128} << 10;
-    /// After an answer that the leader is full, or when the way to it is.
+    /// After an answer that the leader is full.
     static constexpr Duration pause = std::chrono::milliseconds(10);
+    /// When there is no room on the way to it. What is sent again costs the sender something each time.
+    static constexpr Duration stall = std::chrono::milliseconds(100);
 
     /// `patience`: if nothing that was passed on is applied for so long, all of it is sent again. `most`: bytes that a
     /// message to another replica may have.

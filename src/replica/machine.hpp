@@ -44,7 +44,7 @@ struct SubmitFailed {
     std::uint64_t number = 0;
     errc error{};
 };
-/// `Machine::transfer` has ended; no error: the one that was to lead does.
+/// `Machine::transfer` has ended; no error: the voter that was named leads, or any other one if none was.
 struct TransferDone {
     std::uint64_t number = 0;
     errc error{};

@@ -62,8 +62,8 @@ TEST_CASE("submissions: if there is no room on the way to the leader, it goes th
     CHECK(sent(submissions, 5, 1s) == "0/0: one two three");
     submissions.not_sent(5, 1s);
     CHECK(sent(submissions, 5, 1s) == "nothing");
-    CHECK(submissions.due() == 1s + Submissions::pause);
-    CHECK(sent(submissions, 5, 1s + Submissions::pause) == "0/0: one two three");
+    CHECK(submissions.due() == 1s + Submissions::stall);
+    CHECK(sent(submissions, 5, 1s + Submissions::stall) == "0/0: one two three");
 }
 
 TEST_CASE(

@@ -130,21 +130,6 @@ void copy_image(const std::string& from, const std::string& to, const Ended& end
     ::close(out);
 }
 
-DirectoryOptions directory_options() {
-    DirectoryOptions made;
-    made.node = "ann";
-    made.group_name = "orders";
-    made.random = [](std::span<std::uint8_t> out) { std::fill(out.begin(), out.end(), std::uint8_t{5}); };
-    made.log.segment_bytes = 32768;
-    return made;
-}
-
-Write varied(Index index) {
-    Write write = entries({entry(index, 1, std::string(20 + index * 37 % 400, static_cast<char>('a' + index % 26)))});
-    write.number = index;
-    return write;
-}
-
 std::error_code take_snapshot(Directory& directory, Index index) {
     std::error_code error;
     const auto output = directory.snapshots().begin({{1, index}, {}, {}}, error);
@@ -178,7 +163,7 @@ void meet_the_end(Directory& directory, const std::string& path, Durable& durabl
     ended.full(directory.log().write({&write, 1}), "writing the log again");
     SystemDisk other(path + "/other");
     DirectoryFinding finding;
-    ended.require(Directory::open(other, directory_options(), finding) == nullptr, "a fresh directory was opened");
+    ended.require(Directory::open(other, system_options(), finding) == nullptr, "a fresh directory was opened");
     ended.full(finding.error, "making a directory");
     ended.require(!finding.text.empty(), "a refusal without a text");
 }
@@ -187,11 +172,11 @@ void meet_the_end(Directory& directory, const std::string& path, Durable& durabl
 void recover(const std::string& path, Durable durable, const Ended& ended) {
     SystemDisk disk(path + "/d");
     DirectoryFinding finding;
-    auto directory = Directory::open(disk, directory_options(), finding);
+    auto directory = Directory::open(disk, system_options(), finding);
     if (!directory) ended.full(finding.error, "opening without room: " + finding.text);
     directory.reset();
     ended.require(::unlink((path + "/filler").c_str()) == 0, "removing the filler");
-    directory = Directory::open(disk, directory_options(), finding);
+    directory = Directory::open(disk, system_options(), finding);
     ended.require(directory != nullptr, "opening with room: " + finding.text, finding.error);
     const Index last = directory->log().index().last().index;
     ended.require(last >= durable.last, "lost what was durable");
@@ -224,7 +209,7 @@ void recover(const std::string& path, Durable durable, const Ended& ended) {
         if (!mount()) ended.skip("the system does not mount " + type + ": " + last_error());
         SystemDisk disk(path + "/d");
         DirectoryFinding finding;
-        auto directory = Directory::open(disk, directory_options(), finding);
+        auto directory = Directory::open(disk, system_options(), finding);
         ended.require(directory != nullptr, "opening: " + finding.text, finding.error);
         for (Index i = 1; i <= 100; ++i) {
             const Write write = varied(i);

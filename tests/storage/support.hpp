@@ -1,13 +1,15 @@
 #pragma once
 
 #include "consensus/write.hpp"
-#include "storage/simulated_disk.hpp"
+#include "storage/directory.hpp"
 #include "storage/fault.hpp"
 #include "storage/log.hpp"
+#include "storage/simulated_disk.hpp"
 
 #include <doctest/doctest.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -62,6 +64,26 @@ inline std::string hex(std::span<const std::byte> bytes) {
         text += "0123456789abcdef"[std::to_integer<unsigned>(each & std::byte{15})];
     }
     return text;
+}
+
+/// For a directory on the disk of this machine.
+inline DirectoryOptions system_options(std::uint64_t segment = 32768) {
+    DirectoryOptions made;
+    made.node = "ann";
+    made.group_name = "orders";
+    made.random = [](std::span<std::uint8_t> out) {
+        for (std::uint8_t& each : out) each = 5;
+    };
+    made.log.segment_bytes = segment;
+    return made;
+}
+
+/// The entry of that index, always the same: they differ in what they hold and in how long that is.
+inline consensus::Write varied(consensus::Index index) {
+    consensus::Write write =
+        entries({entry(index, 1, std::string(20 + index * 37 % 400, static_cast<char>('a' + index % 26)))});
+    write.number = index;
+    return write;
 }
 
 /// A folder of its own on the disk of this machine, gone with the test.

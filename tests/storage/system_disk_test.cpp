@@ -29,23 +29,6 @@ std::span<const std::byte> text_bytes(std::string_view text) {
     return std::as_bytes(std::span(text));
 }
 
-DirectoryOptions system_options(std::uint64_t segment = 32768) {
-    DirectoryOptions made;
-    made.node = "ann";
-    made.group_name = "orders";
-    made.random = [](std::span<std::uint8_t> out) {
-        for (std::uint8_t& each : out) each = 5;
-    };
-    made.log.segment_bytes = segment;
-    return made;
-}
-
-Write varied(Index index) {
-    Write write = entries({entry(index, 1, std::string(20 + index * 37 % 400, static_cast<char>('a' + index % 26)))});
-    write.number = index;
-    return write;
-}
-
 /// In a child: writes until it is killed, and tells each number that is on disk.
 [[noreturn]] void write_for_ever(const std::string& path, Index acknowledged, int pipe) {
     SystemDisk disk(path);
