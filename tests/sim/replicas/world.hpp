@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,14 +40,14 @@ private:
     struct Task {
         consensus::Entry entry;
         std::size_t cost = 0;  ///< what it counts for against the limit
-        std::optional<Snapshot> snapshot;
+        std::optional<consensus::SnapshotId> snapshot;
     };
     struct Proposed {
         consensus::Term term;
         std::size_t operation;
     };
     struct Replica {
-        explicit Replica(consensus::SnapshotId begin) : disk(std::move(begin)) {}
+        explicit Replica(Disk::Options kept) : disk(std::move(kept)) {}
 
         std::size_t place = 0;
         consensus::DiskId id;
@@ -54,8 +55,8 @@ private:
         bool votes = true;
         consensus::RaftOptions options;
         Disk disk;
-        bool lost = false;    ///< the disk; it never comes back
-        bool frozen = false;  ///< does not count any more
+        bool lost = false;                ///< the disk; it never comes back
+        bool frozen = false;              ///< does not count any more
         consensus::Term frozen_term = 0;  ///< when it was frozen
         Time slow_until{};
         Time hangs_until{};
@@ -78,10 +79,10 @@ private:
         std::uint64_t applying_cost = 0;  ///< of `tasks`
         bool saving = false;
         std::multimap<consensus::Index, Proposed> proposed;
-        std::map<std::uint64_t, std::size_t> reading;                ///< operations by their read's number
-        std::multimap<consensus::Index, std::size_t> readable;       ///< operations by what must be applied
-        consensus::Term led = 0;  ///< the last term in which it was elected
-        consensus::Term stood = 0;  ///< the last term in which it was a candidate
+        std::map<std::uint64_t, std::size_t> reading;           ///< operations by their read's number
+        std::multimap<consensus::Index, std::size_t> readable;  ///< operations by what must be applied
+        consensus::Term led = 0;                                ///< the last term in which it was elected
+        consensus::Term stood = 0;                              ///< the last term in which it was a candidate
         consensus::Index commit = 0;
         bool elected = false;  ///< just now
     };
@@ -89,9 +90,7 @@ private:
         Time at;
         std::uint64_t order;
         Work what;
-        friend bool operator>(const Event& a, const Event& b) {
-            return a.at != b.at ? a.at > b.at : a.order > b.order;
-        }
+        friend bool operator>(const Event& a, const Event& b) { return a.at != b.at ? a.at > b.at : a.order > b.order; }
     };
     struct Link {
         int cuts = 0;
@@ -113,7 +112,8 @@ private:
     Time when(const Replica& replica, Time of_its_clock) const;
     void start(Replica& replica);
     void restart(Replica& replica, Duration after);
-    void crash(Replica& replica);
+    void crash(Replica& replica, bool power_fails);
+    void crash(Replica& replica) { crash(replica, !conditions_.os_buffers); }
     void pause(Replica& replica, Duration how_long, bool clock_stands);
     /// Calls `what(raft)` unless that life of the process is over; if it is paused, afterwards.
     void event(Replica& replica, std::uint64_t life, std::function<void(consensus::Raft&)> what);
@@ -128,7 +128,10 @@ private:
     void write(Replica& replica);
     void written(Replica& replica);
     void apply_next(Replica& replica);
+    void disk_failed(Replica& replica);
     void save(Replica& replica);
+    void saved(Replica& replica, const consensus::SnapshotId& id, std::span<const std::byte> contents);
+    void store(Replica& replica, const consensus::StoreChunk& stored);
     Duration disk_time(Replica& replica, Duration mean);
     void elected(Replica& replica);
 
@@ -157,6 +160,7 @@ private:
     void disturb();
     void inject(Fault fault);
     void crash_soon(Replica& replica);
+    bool may_lose(const Replica& replica) const;
     Replica* leader();
     std::vector<std::pair<std::size_t, std::size_t>> between(const std::vector<bool>& side) const;
 
@@ -190,7 +194,8 @@ private:
     std::uint64_t cut_epoch_ = 0;  ///< cuts of an earlier one do not end any more
     bool healed_ = false;
     Time healed_at_{};
-    std::size_t after_healing_ = 0;  ///< operations that were answered since
+    std::uint64_t healed_stamp_ = 0;
+    std::size_t after_healing_ = 0;                                   ///< operations that were begun and answered since
     std::optional<std::pair<std::size_t, consensus::Term>> resting_;  ///< who leads, once all is well
     Time resting_since_{};
     bool blinded_ = false;  ///< one of them does not see the leader any more
