@@ -39,7 +39,7 @@ struct Group {
     }
     /// With an empty disk.
     void begin(std::size_t place) {
-        disks[place].emplace(Disk::Options{id(place), "ann", configuration.encode(), place, {}});
+        disks[place].emplace(Disk::Options{id(place), "ann", configuration.encode(), place, {.segment_bytes = 4096}});
     }
     /// Orders a write; with `durable` it is done at once.
     void write(std::size_t place, HardState state, std::vector<Entry> entries, bool durable = true, Term leads = 0) {
