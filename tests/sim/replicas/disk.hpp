@@ -81,7 +81,8 @@ public:
     // Faults.
     /// One of the next steps fails: the machine stops in its midst, a sync fails, or the disk is full.
     void fail_soon(Chance& chance);
-    /// A bit turns, or a file vanishes. Whether the process must end now, with its machine left running: see `harm`.
+    /// At rest a bit turns or a file vanishes, if that can be told from what was never finished. If this returns true,
+    /// the process must end before it writes again, and its machine keep its power.
     bool harm(Chance& chance);
     bool harmed() const noexcept { return harmed_; }
     /// Nothing fails any more.

@@ -125,8 +125,11 @@ bool EngineWorld::well(std::string* why) {
     std::vector<const Place*> together;
     const Place* leads = nullptr;
     for (const auto& each : places_) {
-        // Who was not founded in time, and cannot be any more, is waited for in vain.
-        if (!nodes_.goes_on(each->index) && !each->disk.identity().group) return true;
+        // To found a group all have to meet, so it may be too late for that.
+        for (const auto& other : places_) {
+            const bool apart = other != each && !nodes_.belongs_together(each->index, other->index);
+            if (apart && !each->disk.identity().group) return true;
+        }
         if (!nodes_.goes_on(each->index)) continue;
         if (!each->machine) return *why = each->name + " runs no machine", false;
         if (each->machine->status().role != cluster::Role::leader) continue;
