@@ -85,7 +85,7 @@ void Machine::said_farewell(const PeerId& from, const DiskId& disk, Time now) {
 void Machine::came(const PeerId& peer, const std::string& name, Time now) {
     now_ = now;
     if (halted_) return;
-    peers_[peer] = {name, std::nullopt};
+    peers_[peer] = {name, std::nullopt, false};
     look_who_is_met();
     introduce(peer, {});
 }
@@ -94,10 +94,10 @@ void Machine::went(const PeerId& peer, Time now) {
     now_ = now;
     const auto found = peers_.find(peer);
     if (found == peers_.end()) return;
-    const auto [name, disk] = std::move(found->second);
+    const Acquaintance other = std::move(found->second);
     peers_.erase(found);
-    if (disk) gone(*disk, peer, now);
-    twin_gone(name, now);
+    if (other.disk) gone(*other.disk, peer, now);
+    twin_gone(other.name, now);
     look_who_is_met();
 }
 
@@ -147,6 +147,11 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
         // A replica with another directory may have taken the place of the one that was there.
         const auto before = std::exchange(found->second.disk, other.disk);
         if (before && *before != other.disk) gone(*before, from, now);
+        found->second.displaced = false;
+        // One of the two has ended, perhaps the one that speaks: this may be late. The other one is asked again.
+        if (const auto former = where_.find(other.disk); moved && former != where_.end()) {
+            peers_.at(former->second) = {other.name, std::nullopt, true};
+        }
         where_[other.disk] = from;
         look_who_is_met();
         if (moved) {
@@ -169,10 +174,12 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
 /// Looks whether all that take part are known, or there is nobody who might be one of them.
 void Machine::look_who_is_met() {
     const auto introduced = [](const auto& each) { return each.second.disk.has_value(); };
+    const auto displaced = [](const auto& each) { return each.second.displaced; };
     all_met_ = raft_.has_value();
     if (!all_met_ || std::all_of(peers_.begin(), peers_.end(), introduced)) return;
     const auto members = raft_->configuration().members();
-    all_met_ = std::all_of(members.begin(), members.end(),
+    all_met_ = std::none_of(peers_.begin(), peers_.end(), displaced) &&
+               std::all_of(members.begin(), members.end(),
                            [this](const DiskId& each) { return each == options_.raft.self || where_.contains(each); });
 }
 

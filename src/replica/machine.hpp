@@ -158,6 +158,7 @@ private:
     struct Acquaintance {
         std::string name;
         std::optional<consensus::DiskId> disk;  ///< that it has introduced itself with
+        bool displaced = false;                 ///< another peer has said since that this disk is there
     };
 
     static MachineOptions completed(MachineOptions options);

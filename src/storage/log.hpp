@@ -77,7 +77,8 @@ public:
     /// Writes, without a sync, that what was written last is on disk: damage of it then shows after the end of this
     /// process, or as soon as the mark has reached the disk. Does nothing if there is one already.
     std::error_code mark();
-    /// Lets go of all segments in which there are only entries up to `index`. `base` may stay below it.
+    /// Lets go of all segments in which there are only entries up to `index`, none of which may be replaced by what is
+    /// written later. `base` may stay below it.
     std::error_code cut(consensus::Index index);
     /// Prepares a part of the segment after this one. True if there is more to prepare. If that fails because the disk
     /// is full, it is not tried again until a segment is needed.

@@ -43,6 +43,7 @@ bool Writer::submit(Write write) {
 void Writer::cut(Index index) {
     const detail::Lock lock(mutex_);
     cut_ = std::max(cut_.value_or(0), index);
+    if (!queue_.empty()) cut_after_ = queue_.back().number;
     condition_.notify_all();
 }
 
@@ -94,7 +95,7 @@ void Writer::run() {
             while (queue_.empty() && !cut_ && !closed_ && !idle_work_) condition_.wait(mutex_);
             if (queue_.empty() && closed_) return;
             group = take();
-            cut_to = std::exchange(cut_, std::nullopt);
+            if (queue_.empty() || queue_.front().number > cut_after_) cut_to = std::exchange(cut_, std::nullopt);
             busy_ = true;
         }
         work(std::move(group), cut_to);

@@ -42,7 +42,8 @@ public:
     /// False if there is no room, and nothing is taken then; or if it has failed or is closed. Never waits for the
     /// disk.
     bool submit(consensus::Write write);
-    /// Has the log let go of what lies behind that index, soon: see `Log::cut`.
+    /// Has the log let go of what lies up to that index, soon, but not before all that waits now is written: that may
+    /// replace entries which the log still has. See `Log::cut`.
     void cut(consensus::Index index);
 
     /// Whether the disk is at something.
@@ -70,6 +71,7 @@ private:
     std::deque<consensus::Write> queue_ GUARDED_BY(mutex_);
     std::size_t bytes_ GUARDED_BY(mutex_) = 0;
     std::optional<consensus::Index> cut_ GUARDED_BY(mutex_);
+    std::uint64_t cut_after_ GUARDED_BY(mutex_) = 0;  ///< and only when that write is done
     bool busy_ GUARDED_BY(mutex_) = false;
     bool closed_ GUARDED_BY(mutex_) = false;
     bool failed_ GUARDED_BY(mutex_) = false;

@@ -1,5 +1,6 @@
 #include "mutants/switch.hpp"
 #include "mutants/table.hpp"
+#include "sim/replicas/engine_world.hpp"
 #include "sim/replicas/world.hpp"
 #include "sim/world.hpp"
 
@@ -54,7 +55,7 @@ struct Task {
     unsigned mutant = 0;
     std::uint64_t nodes = 0;
     std::uint64_t seeds = 0;
-    bool replicas = false;
+    Simulator simulator = Simulator::nodes;
     bool all = false;  ///< does not stop at the first seed that catches it
     std::uint64_t first = 1;
 };
@@ -69,11 +70,12 @@ std::string verdict_of(const Result& result) {
 
 std::string run(std::uint64_t seed, const Task& task) {
     try {
-        if (task.replicas) {
+        if (task.simulator != Simulator::nodes) {
             sim::replicas::Plan plan;
             plan.seed = seed;
             if (task.nodes != 0) plan.least_voters = plan.most_voters = task.nodes;
-            return verdict_of(sim::replicas::World(plan).run());
+            return verdict_of(task.simulator == Simulator::machines ? sim::replicas::run_machines(plan)
+                                                                    : sim::replicas::World(plan).run());
         }
         sim::Plan plan;
         plan.seed = seed;
@@ -134,7 +136,8 @@ Verdict finish(const Task& task, const Child& child) {
     }
     ::close(child.pipe);
     int status = 0;
-    while (::waitpid(child.process, &status, 0) < 0 && errno == EINTR) {}
+    while (::waitpid(child.process, &status, 0) < 0 && errno == EINTR) {
+    }
 
     Verdict verdict;
     std::uint64_t seed = 0;
@@ -165,11 +168,11 @@ Verdict finish(const Task& task, const Child& child) {
 
 int usage() {
     std::fputs(
-        "Usage: cluster-mutants [--only NAME] [--jobs N] [--rate SEEDS]\n"
+        "Usage: cluster-mutants [--only NAME] [--of nodes|replicas|machines] [--jobs N] [--rate SEEDS]\n"
         "Runs the simulator with each deliberate bug in turn, seeds 1, 2, and so on, until it is caught; the tables\n"
-        "in tests/mutants say within how many. Before that, all these seeds must be well without any bug. --jobs\n"
-        "runs so many at once (default 2). --rate only says of how many seeds each is caught by. Exit status 1 unless\n"
-        "all are caught.\n",
+        "in tests/mutants say within how many. Before that, all these seeds must be well without any bug. --of runs\n"
+        "those for one simulator. --jobs runs so many at once (default 2). --rate only says of how many seeds each is\n"
+        "caught by. Exit status 1 unless all are caught.\n",
         stderr);
     return 2;
 }
@@ -192,24 +195,21 @@ unsigned long long count(std::uint64_t value) {
 
 /// Without a mutant each of the seeds must be well, otherwise nothing is proved by what fails with one.
 bool well_without(const std::vector<Task>& tasks, std::size_t jobs) {
-    std::map<std::pair<bool, std::uint64_t>, std::uint64_t> seeds;  // by simulator and nodes
+    std::map<std::pair<Simulator, std::uint64_t>, std::uint64_t> seeds;  // by simulator and nodes
     for (const Task& task : tasks) {
-        std::uint64_t& most = seeds[{task.replicas, task.nodes}];
+        std::uint64_t& most = seeds[{task.simulator, task.nodes}];
         most = std::max(most, task.seeds);
     }
     std::vector<Task> healthy;
     const bool rates = tasks.front().all;
     for (const auto& [kind, most] : seeds) {
-        healthy.push_back(
-            {.mutant = 0, .nodes = kind.second, .seeds = most, .replicas = kind.first, .all = rates});
+        healthy.push_back({.mutant = 0, .nodes = kind.second, .seeds = most, .simulator = kind.first, .all = rates});
     }
     bool well = true;
     run_all(healthy, jobs, [&](const Task& task, const Verdict& verdict) {
-        if (task.replicas && task.nodes == 0) {
-            std::printf("no mutant, 1 to 7 voters: ");
-        } else {
-            std::printf("no mutant, %llu %s: ", count(task.nodes), task.replicas ? "voters" : "nodes");
-        }
+        static constexpr const char* what[] = {"nodes", "voters", "voters whose machines run"};
+        const std::string nodes = task.nodes == 0 ? "any" : std::to_string(task.nodes);
+        std::printf("no mutant, %s %s: ", nodes.c_str(), what[static_cast<int>(task.simulator)]);
         if (verdict.caught) {
             well = false;
             std::printf("%llu seeds fail, the first is %llu: %s\n", count(verdict.times), count(verdict.seed),
@@ -245,7 +245,9 @@ int run_mutants(const std::vector<Task>& tasks, std::size_t jobs) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    static constexpr std::string_view simulators[] = {"nodes", "replicas", "machines"};
     std::string_view only;
+    std::string_view of;
     std::uint64_t jobs = 2;
     std::uint64_t rate = 0;
     const auto read = [](std::string_view text, std::uint64_t& value) {
@@ -257,6 +259,8 @@ int main(int argc, char** argv) {
         if (i + 1 == argc) return usage();
         if (option == "--only") {
             only = argv[i + 1];
+        } else if (option == "--of" && std::ranges::count(simulators, std::string_view(argv[i + 1])) != 0) {
+            of = argv[i + 1];
         } else if (option == "--jobs" ? !read(argv[i + 1], jobs) : option != "--rate" || !read(argv[i + 1], rate)) {
             return usage();
         }
@@ -265,7 +269,8 @@ int main(int argc, char** argv) {
     for (unsigned number = 1; number <= std::size(all); ++number) {
         const Mutant& mutant = all[number - 1];
         if (!only.empty() && only != mutant.name) continue;
-        tasks.push_back({number, mutant.nodes, rate != 0 ? rate : mutant.seeds, mutant.replicas, rate != 0});
+        if (!of.empty() && of != simulators[static_cast<int>(mutant.simulator)]) continue;
+        tasks.push_back({number, mutant.nodes, rate != 0 ? rate : mutant.seeds, mutant.simulator, rate != 0});
     }
     if (tasks.empty()) {
         std::fputs("No mutant has this name; these have one:\n", stderr);

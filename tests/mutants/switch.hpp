@@ -4,11 +4,13 @@
 
 namespace cluster::mutants {
 
+enum class Simulator { nodes, replicas, machines };
+
 struct Mutant {
     const char* name;
     std::uint64_t seeds;  ///< within so many it is caught
     std::uint64_t nodes;
-    bool replicas;  ///< for the simulator of replicas
+    Simulator simulator;
 };
 
 /// Which mutant is switched on, counted from 1 in the order of the tables; 0: none.

@@ -3,8 +3,8 @@
 
 weave.py SRC OUT TABLE...
 
-SRC is src; the copies of its folders base, core and consensus go to OUT, the list of mutants to OUT/mutants/table.hpp.
-Mutants of consensus are for the simulator of replicas, and `nodes` counts voters. In a replacement the word MUTANT
+SRC is src; the copies of its FOLDERS go to OUT, the list of mutants to OUT/mutants/table.hpp. A table says which
+simulator its mutants are for; nodes, if it does not. `nodes` counts nodes or voters. In a replacement the word MUTANT
 becomes a call that says whether this mutant is switched on. An edit without it may only add lines, for instance
 a member. An original text that is not in its file exactly once is an error: an engine that changes takes its mutants
 along.
@@ -15,7 +15,8 @@ import re
 import sys
 import tomllib
 
-FOLDERS = ("base", "core", "consensus")
+FOLDERS = ("base", "core", "consensus", "storage", "replica")
+SIMULATORS = ("nodes", "replicas", "machines")
 SWITCH = '#include "mutants/switch.hpp"\n'
 FIELDS = {"name": str, "wrong": str, "rule": str, "seeds": int, "nodes": int, "edit": list}
 
@@ -28,11 +29,15 @@ def read_tables(paths):
     mutants = []
     for path in paths:
         try:
-            entries = tomllib.loads(path.read_text(encoding="utf-8")).get("mutant", [])
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
         except tomllib.TOMLDecodeError as error:
             raise Wrong(f"{path}: {error}") from error
-        for entry in entries:
+        simulator = table.get("simulator", "nodes")
+        if simulator not in SIMULATORS:
+            raise Wrong(f"{path}: nobody knows the simulator '{simulator}'")
+        for entry in table.get("mutant", []):
             check(path, entry)
+            entry["simulator"] = simulator
             mutants.append(entry)
     names = [mutant["name"] for mutant in mutants]
     for name in names:
@@ -103,9 +108,8 @@ def table(mutants):
     lines = ["#pragma once", "", '#include "mutants/switch.hpp"', "", "namespace cluster::mutants {", "",
              "inline const Mutant all[] = {"]
     for mutant in mutants:
-        replicas = any(edit["file"].startswith("consensus/") for edit in mutant["edit"])
         lines.append(f"    {{{quoted(mutant['name'])}, {mutant['seeds']}, {mutant['nodes']}, "
-                     f"{str(replicas).lower()}}},")
+                     f"Simulator::{mutant['simulator']}}},")
     return "\n".join(lines + ["};", "", "}  // namespace cluster::mutants", ""])
 
 

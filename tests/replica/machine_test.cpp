@@ -522,3 +522,31 @@ TEST_CASE("machine: who does not hear that the group was founded asks again") {
         CHECK_FALSE(each->machine->status().leader.empty());
     }
 }
+
+TEST_CASE("machine: a late word of a former process does not hide the present one for long") {
+    Machines group({"ann", "bob"});
+    Place& ann = *group.members[0];
+    Place& bob = *group.members[1];
+    std::optional<wire::ReplicaMessage> word;
+    group.loses = [&](const Place& from, const wire::ReplicaMessage& message) {
+        const auto* founding = std::get_if<wire::FoundingMessage>(&message);
+        const bool introduces = founding != nullptr && std::holds_alternative<consensus::Introduction>(founding->body);
+        if (from.name == "bob" && introduces) word = message;
+        return false;
+    };
+    group.meet_all();
+    group.run(3s);
+    REQUIRE(ann.machine->status().leader != "");
+    REQUIRE(word.has_value());
+    PeerId former;
+    former.bytes.fill(77);
+    ann.machine->came(former, "bob", group.now);
+    ann.machine->received(former, wire::ReplicaMessage(*word), group.now);
+    group.run(100ms);
+    ann.machine->went(former, group.now);
+    group.run(4s);
+    for (const Place* each : {&ann, &bob}) {
+        CHECK(each->machine->status().leader != "");
+        for (const auto& voter : each->machine->status().voters) CHECK(voter.in_view);
+    }
+}

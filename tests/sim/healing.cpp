@@ -9,6 +9,7 @@ using namespace std::chrono_literals;
 /// The second phase: no more faults, but what stays broken for ever.
 void World::heal() {
     healed_ = true;
+    if (passengers_ != nullptr) passengers_->healed();
     for (std::size_t a = 0; a < nodes_.size(); ++a) {
         for (std::size_t b = 0; b < a; ++b) {
             if (!network_.joins(a, b)) disturbances_.pair(Disturbances::Kind::cut, a, b, now_ + 5s);
@@ -93,7 +94,6 @@ bool World::estranged(std::size_t a, std::size_t b) const {
     return std::pair<std::size_t, std::size_t>(std::minmax(a, b)) == estranged_;
 }
 
-/// Whether in the end these two have to have each other in view. A third that can be dialled by both is no help.
 bool World::belongs_together(std::size_t a, std::size_t b) const {
     if (a == b || machines_[a].frozen || machines_[b].frozen) return false;
     return !estranged(a, b) && (machines_[a].listens || machines_[b].listens);
@@ -159,11 +159,11 @@ bool World::well(std::string* why) {
         }
         if (!members_well(*node, why)) return false;
         for (const auto& gauge : node->engine->gauges()) {
-            if (gauge.outbox_bytes == 0) continue;
+            if (gauge.outbox_bytes == 0 || passengers_ != nullptr) continue;  // who talk all the time
             return *why = who + "has unacknowledged messages to " + short_id(gauge.id), false;
         }
     }
-    return true;
+    return passengers_ == nullptr || passengers_->well(why);
 }
 
 World::Traffic World::traffic() const {

@@ -10,7 +10,8 @@ void World::check_step(Node& node) {
     const auto who = [&] { return "n" + std::to_string(node.index) + " "; };
     if (node.inbox_charge > node.inbox_limit) fail(who() + "holds more in its inbox than allowed");
     const std::size_t replies = conditions_.requests ? outbox_bytes : 0;
-    if (node.engine->pinned() > total_outbox_bytes + replies + core::Arena::segment_size) {
+    const std::size_t passengers = passengers_ == nullptr ? 0 : nodes_.size() * core::replica_window;
+    if (node.engine->pinned() > total_outbox_bytes + replies + passengers + core::Arena::segment_size) {
         fail(who() + "pins more than allowed");
     }
     if (node.engine->link_count() > node.link_limit) fail(who() + "has more links than allowed");
@@ -18,7 +19,9 @@ void World::check_step(Node& node) {
 }
 
 void World::check_outboxes(const Node& node) {
-    const std::size_t most = conditions_.requests ? 2 * outbox_bytes : outbox_bytes;  // replies have as much again
+    // Replies have as much again, and passengers their window.
+    const std::size_t most = (conditions_.requests ? 2 : 1) * outbox_bytes +
+                             (passengers_ == nullptr ? 0 : static_cast<std::size_t>(core::replica_window));
     for (const auto& gauge : node.engine->gauges()) {
         if (gauge.outbox_bytes > most) {
             fail("n" + std::to_string(node.index) + " holds more for " + short_id(gauge.id) + " than allowed");

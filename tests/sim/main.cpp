@@ -1,4 +1,5 @@
 #include "lifeguard.hpp"
+#include "replicas/engine_world.hpp"
 #include "replicas/world.hpp"
 #include "world.hpp"
 
@@ -35,17 +36,22 @@ struct Arguments {
     bool trace = false;
     bool lifeguard = false;
     bool replicas = false;
+    bool machines = false;
 };
 
 int usage() {
     std::fputs(
-        "Usage: cluster-sim [--seeds A..B] [--nodes N | --nodes A..B] [--jobs N] [--trace] [--lifeguard | --replicas]\n"
+        "Usage: cluster-sim [--seeds A..B] [--nodes N | --nodes A..B] [--jobs N] [--trace]\n"
+        "                   [--lifeguard | --replicas | --machines]\n"
         "Runs the engines of N nodes (default 5; 2 to 200) in virtual time, once for each seed (default 1..100),\n"
         "with faults drawn from the seed, and checks what the library promises. With a range of nodes their number\n"
         "is drawn from the seed, too. --jobs runs so many seeds at a time. --trace prints what happens; a failing\n"
         "seed prints its trace anyway. Every fourth seed runs twice and must do the same both times. --lifeguard\n"
         "instead stops 1, 4, 16, 32 of 100 nodes again and again and counts whom that makes fail. --replicas instead\n"
-        "runs the consensus of N voters (default 1..7) on simulated disks; a failing seed prints its last events.\n"
+        "runs the consensus of N voters (default 1..7) and the storage below it on simulated disks; --machines the "
+        "whole\n"
+        "of a replica but its threads, of N voters (default 1..5), each third seed over engines. A failing seed of\n"
+        "these prints its last events.\n"
         "Exit status 1 if a seed fails.\n",
         stderr);
     return 2;
@@ -73,6 +79,8 @@ bool parse(int argc, char** argv, Arguments& arguments) {
             arguments.lifeguard = true;
         } else if (argument == "--replicas") {
             arguments.replicas = true;
+        } else if (argument == "--machines") {
+            arguments.machines = true;
         } else if (argument == "--seeds" && more) {
             if (!range(argv[++i], arguments.seeds)) return false;
         } else if (argument == "--nodes" && more) {
@@ -84,8 +92,9 @@ bool parse(int argc, char** argv, Arguments& arguments) {
         }
     }
     Range& nodes = arguments.nodes;
-    if (nodes.first == 0) nodes = arguments.replicas ? Range{1, 7} : Range{5, 5};
-    if (arguments.replicas) return !arguments.lifeguard && nodes.last <= 7;
+    if (arguments.lifeguard + arguments.replicas + arguments.machines > 1) return false;
+    if (nodes.first == 0) nodes = arguments.replicas ? Range{1, 7} : arguments.machines ? Range{1, 5} : Range{5, 5};
+    if (arguments.replicas || arguments.machines) return nodes.last <= (arguments.replicas ? 7 : 5);
     return nodes.first >= 2 && nodes.last <= 200;
 }
 
@@ -123,22 +132,31 @@ std::size_t nodes_of(const Arguments& arguments, std::uint64_t seed) {
     return first + cluster::Dice(seed * 7919).below(last - first + 1);
 }
 
-Result run(const Arguments& arguments, std::uint64_t seed) {
+/// Runs a plan, every fourth one twice. One that fails and does not tell what happens runs once more, as `traced`
+/// changes it.
+template <class Plan, class Simulate, class Traced>
+auto run(const Plan& plan, bool tells, Simulate&& simulate, Traced&& traced) {
+    auto result = simulate(plan);
+    if (!result.failed && plan.seed % 4 == 0 && simulate(plan).hash != result.hash) {
+        result.failed = true;
+        result.why = "two runs of this seed differ";
+    }
+    if (result.failed && !tells) result.trace = simulate(traced(plan)).trace;
+    return result;
+}
+
+Result run_nodes(const Arguments& arguments, std::uint64_t seed) {
     Plan plan;
     plan.seed = seed;
     plan.nodes = nodes_of(arguments, seed);
     plan.trace = arguments.trace;
     if (plan.nodes > 20) plan.faults = std::chrono::seconds(5);  // what happens grows with the square of their number
-    Result result = World(plan).run();
-    if (!result.failed && seed % 4 == 0 && World(plan).run().hash != result.hash) {
-        result.failed = true;
-        result.why = "two runs of this seed differ";
-    }
-    if (result.failed && !plan.trace) {
-        plan.trace = true;
-        result.trace = World(plan).run().trace;
-    }
-    return result;
+    const auto traced = [](Plan again) {
+        again.trace = true;
+        return again;
+    };
+    return run(
+        plan, plan.trace, [](const Plan& each) { return World(each).run(); }, traced);
 }
 
 unsigned long long count(std::uint64_t value) {
@@ -152,7 +170,7 @@ int run_seeds(const Arguments& arguments) {
     const std::uint64_t first = arguments.seeds.first;
     in_order(
         arguments.seeds.last - first + 1, arguments.jobs,
-        [&](std::uint64_t i) { return run(arguments, first + i); },
+        [&](std::uint64_t i) { return run_nodes(arguments, first + i); },
         [&](std::uint64_t i, const Result& result) {
             sum.events += result.events;
             sum.accepted += result.accepted;
@@ -191,16 +209,14 @@ replicas::Result run_replicas(const Arguments& arguments, std::uint64_t seed) {
     plan.least_voters = arguments.nodes.first;
     plan.most_voters = arguments.nodes.last;
     plan.lines = arguments.trace ? all : 0;
-    replicas::Result result = replicas::World(plan).run();
-    if (!result.failed && seed % 4 == 0 && replicas::World(plan).run().hash != result.hash) {
-        result.failed = true;
-        result.why = "two runs of this seed differ";
-    }
-    if (result.failed && !arguments.trace) {
-        plan.lines = last_ones;
-        result.trace = replicas::World(plan).run().trace;
-    }
-    return result;
+    const auto traced = [](replicas::Plan again) {
+        again.lines = last_ones;
+        return again;
+    };
+    const auto simulate = [&](const replicas::Plan& each) {
+        return arguments.machines ? replicas::run_machines(each) : replicas::World(each).run();
+    };
+    return run(plan, arguments.trace, simulate, traced);
 }
 
 int run_all_replicas(const Arguments& arguments) {
@@ -212,11 +228,12 @@ int run_all_replicas(const Arguments& arguments) {
         arguments.seeds.last - first + 1, arguments.jobs,
         [&](std::uint64_t i) { return run_replicas(arguments, first + i); },
         [&](std::uint64_t i, const replicas::Result& result) {
-            for (const auto of : {&replicas::Result::events, &replicas::Result::messages, &replicas::Result::commands,
-                                  &replicas::Result::reads, &replicas::Result::unknown, &replicas::Result::leaders,
-                                  &replicas::Result::crashes, &replicas::Result::cuts, &replicas::Result::snapshots,
-                                  &replicas::Result::installs, &replicas::Result::transfers,
-                                  &replicas::Result::disks_lost}) {
+            for (const auto of :
+                 {&replicas::Result::events, &replicas::Result::messages, &replicas::Result::commands,
+                  &replicas::Result::reads, &replicas::Result::unknown, &replicas::Result::leaders,
+                  &replicas::Result::crashes, &replicas::Result::cuts, &replicas::Result::snapshots,
+                  &replicas::Result::installs, &replicas::Result::transfers, &replicas::Result::disks_lost,
+                  &replicas::Result::disks_failed, &replicas::Result::disks_damaged, &replicas::Result::refused}) {
                 sum.*of += result.*of;
             }
             for (const std::string& line : result.trace) std::puts(line.c_str());
@@ -227,21 +244,23 @@ int run_all_replicas(const Arguments& arguments) {
         });
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     std::printf(
-        "cluster-sim --replicas: seeds %llu..%llu, %llu..%llu voters: %llu failed; %llu events, %llu messages, %llu "
-        "commands and %llu reads answered, %llu unknown, %llu leaders, %llu transfers, %llu crashes, %llu cuts, %llu "
-        "snapshots, %llu received, %llu disks lost, %.1f s\n",
-        count(first), count(arguments.seeds.last), count(arguments.nodes.first), count(arguments.nodes.last),
-        count(failures), count(sum.events), count(sum.messages), count(sum.commands), count(sum.reads),
-        count(sum.unknown), count(sum.leaders), count(sum.transfers), count(sum.crashes), count(sum.cuts),
-        count(sum.snapshots), count(sum.installs), count(sum.disks_lost), seconds);
+        "cluster-sim --%s: seeds %llu..%llu, %llu..%llu voters: %llu failed; %llu events, %llu messages, %llu "
+        "commands and %llu reads answered, %llu refused, %llu unknown, %llu leaders, %llu transfers, %llu crashes, "
+        "%llu cuts, %llu snapshots, %llu received, of disks %llu lost, %llu failed, %llu damaged, %.1f s\n",
+        arguments.machines ? "machines" : "replicas", count(first), count(arguments.seeds.last),
+        count(arguments.nodes.first), count(arguments.nodes.last), count(failures), count(sum.events),
+        count(sum.messages), count(sum.commands), count(sum.reads), count(sum.refused), count(sum.unknown),
+        count(sum.leaders), count(sum.transfers), count(sum.crashes), count(sum.cuts), count(sum.snapshots),
+        count(sum.installs), count(sum.disks_lost), count(sum.disks_failed), count(sum.disks_damaged), seconds);
     return failures == 0 ? 0 : 1;
 }
 
 int run_lifeguards(const Arguments& arguments) {
     constexpr std::size_t stalled[] = {1, 4, 16, 32};
     bool hold = true;
-    std::puts("stalled of 100  stalls  long ones  detected  false failures per healthy node-minute  healthy nodes that "
-              "a stalled one fails: per stall, most");
+    std::puts(
+        "stalled of 100  stalls  long ones  detected  false failures per healthy node-minute  healthy nodes that "
+        "a stalled one fails: per stall, most");
     in_order(
         std::size(stalled), arguments.jobs,
         [&](std::uint64_t i) {
@@ -249,12 +268,11 @@ int run_lifeguards(const Arguments& arguments) {
         },
         [&](std::uint64_t, const Lifeguard& each) {
             const Result::Stalls& stalls = each.result.stalls;
-            std::printf("%14llu  %6llu  %9llu  %8llu  %37.3f%%  %31.2f, %llu%s\n", count(each.stalled),
-                        count(stalls.stalls), count(stalls.long_stalls), count(stalls.detected),
-                        100 * each.false_failures(),
-                        static_cast<double>(stalls.subjects) /
-                            static_cast<double>(std::max<std::uint64_t>(stalls.stalls, 1)),
-                        count(stalls.most_subjects), each.holds() ? "" : "  too many");
+            std::printf(
+                "%14llu  %6llu  %9llu  %8llu  %37.3f%%  %31.2f, %llu%s\n", count(each.stalled), count(stalls.stalls),
+                count(stalls.long_stalls), count(stalls.detected), 100 * each.false_failures(),
+                static_cast<double>(stalls.subjects) / static_cast<double>(std::max<std::uint64_t>(stalls.stalls, 1)),
+                count(stalls.most_subjects), each.holds() ? "" : "  too many");
             if (each.result.failed) {
                 std::printf("failed at %.6f s: %s\n", std::chrono::duration<double>(each.result.at).count(),
                             each.result.why.c_str());
@@ -269,6 +287,6 @@ int run_lifeguards(const Arguments& arguments) {
 int main(int argc, char** argv) {
     Arguments arguments;
     if (!parse(argc, argv, arguments)) return usage();
-    if (arguments.replicas) return run_all_replicas(arguments);
+    if (arguments.replicas || arguments.machines) return run_all_replicas(arguments);
     return arguments.lifeguard ? run_lifeguards(arguments) : run_seeds(arguments);
 }

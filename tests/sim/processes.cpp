@@ -67,6 +67,7 @@ void World::start(std::size_t index) {
     if (nodes_[index]->engine) gone_.push_back(std::move(nodes_[index]));
     nodes_[index] = std::move(node);
     if (conditions_.way == Conditions::Way::added) join(*nodes_[index]);
+    if (passengers_ != nullptr) passengers_->started(index, nodes_[index]->id);
     settle(*nodes_[index]);
 }
 
@@ -119,6 +120,7 @@ void World::kill(std::size_t index, bool silently) {
     note(std::string("kill n") + std::to_string(index) + (silently ? " silently" : ""));
     node.alive = false;
     node.waiting.clear();
+    if (passengers_ != nullptr) passengers_->ended(index);
     if (silently) powerless_.insert(node.address);
     std::vector<std::uint64_t> mine;
     for (const auto& [number, connection] : connections_) {
@@ -267,11 +269,17 @@ void World::carry_out(Node& node, core::NodeAction& action) {
                 switch (each.receiver) {
                     case core::Receiver::inbox: receive(node, std::move(each.batch)); break;
                     case core::Receiver::calls: replied(node, each.batch); break;
-                    case core::Receiver::replicas: fail(who + "hears a replica, and there is none"); break;
+                    case core::Receiver::replicas: hand_over(node, each.batch); break;
                 }
             },
-            [&](core::PeerAdded& each) { added(node, each.peer.id); },
-            [&](core::PeerRemoved& each) { removed(node, each); },
+            [&](core::PeerAdded& each) {
+                added(node, each.peer.id);
+                if (passengers_ != nullptr) passengers_->came(node.index, each.peer);
+            },
+            [&](core::PeerRemoved& each) {
+                removed(node, each);
+                if (passengers_ != nullptr) passengers_->went(node.index, each.peer.id);
+            },
             [&](core::PeersChanged&) {},
             [&](core::Surrender& each) {
                 note(who + "gives up " + std::to_string(each.messages) + " to " + short_id(each.peer.id));
@@ -382,6 +390,7 @@ void World::left(Node& node, const core::LeaveDone& action) {
     node.left = true;
     node.in_time = clock(node) < node.leaving_at + linger;
     node.alive = false;
+    if (passengers_ != nullptr) passengers_->ended(node.index);
     std::vector<core::LinkId> open;
     for (const auto& [link, place] : node.links) open.push_back(link);
     for (const core::LinkId link : open) close(node, link, false);

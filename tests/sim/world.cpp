@@ -16,8 +16,9 @@ std::uint64_t mix(std::uint64_t hash, std::string_view text) {
 
 }  // namespace
 
-World::World(Plan plan)
+World::World(Plan plan, Passengers* passengers)
     : plan_(plan),
+      passengers_(passengers),
       conditions_(plan.stalled == 0 ? Conditions(dice(3), plan.nodes) : Conditions()),
       faults_(dice(1)),
       random_(dice(2)),

@@ -3,6 +3,7 @@
 #include "core/engine.hpp"
 #include "faults.hpp"
 #include "network.hpp"
+#include "passengers.hpp"
 #include "wire/parser.hpp"
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <optional>
 #include <queue>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -55,11 +57,11 @@ struct Result {
     /// With `Plan::stalled`.
     struct Stalls {
         std::uint64_t stalls = 0;
-        std::uint64_t long_stalls = 0;          ///< that lasted twice the suspicion
-        std::uint64_t detected = 0;             ///< of the long ones, by anybody
-        std::uint64_t false_failures = 0;       ///< reports of a healthy node about a healthy node
-        std::uint64_t subjects = 0;             ///< healthy peers that a stalled node failed, over all stalls
-        std::uint64_t most_subjects = 0;        ///< in one stall
+        std::uint64_t long_stalls = 0;     ///< that lasted twice the suspicion
+        std::uint64_t detected = 0;        ///< of the long ones, by anybody
+        std::uint64_t false_failures = 0;  ///< reports of a healthy node about a healthy node
+        std::uint64_t subjects = 0;        ///< healthy peers that a stalled node failed, over all stalls
+        std::uint64_t most_subjects = 0;   ///< in one stall
         double healthy_minutes = 0;
     } stalls;
 };
@@ -68,12 +70,29 @@ struct Result {
 /// library promises. Single-threaded; two runs of one plan are the same to the last byte.
 class World {
 public:
-    explicit World(Plan plan);
+    explicit World(Plan plan, Passengers* passengers = nullptr);
     ~World();
     World(const World&) = delete;
     World& operator=(const World&) = delete;
 
     Result run();
+
+    // For passengers.
+    using Work = std::function<void()>;
+    Time now() const { return now_; }
+    void at(Duration delay, Work what);
+    /// As the process on that node knows it.
+    Time clock(std::size_t node) const;
+    /// In the process that runs there now, as soon as it runs then; not if it has ended.
+    void in_process(std::size_t node, Duration delay, Work work);
+    /// False if there is no room for that message. Of who is not in view nothing is said.
+    bool tell(std::size_t node, const PeerId& to, std::span<const std::byte> message);
+    /// It ends, soon, and comes back.
+    void end_process(std::size_t node);
+    /// Whether it is healed in the end.
+    bool goes_on(std::size_t node) const;
+    /// Whether in the end these two have to have each other in view. A third that can be dialled by both is no help.
+    bool belongs_together(std::size_t a, std::size_t b) const;
 
 private:
     struct Node;
@@ -81,10 +100,8 @@ private:
     struct Ledger;
     struct Sink;
     struct Machine;
-    using Work = std::function<void()>;
 
     // world.cpp: time
-    void at(Duration delay, Work what);
     void note(std::string line);
     void fail(std::string why);
     Dice dice(std::uint64_t stream) const { return Dice(plan_.seed * 1000003 + stream); }
@@ -122,6 +139,9 @@ private:
     void send_something(Node& node);
     void check_farewell(const Node& node, std::uint64_t unacknowledged);
     void check_ledgers();
+
+    // passengers.cpp
+    void hand_over(const Node& node, const core::Batch& batch);
 
     // members.cpp: shared membership
     void change_a_member(Node& node);
@@ -175,7 +195,6 @@ private:
     // healing.cpp: the second phase
     void heal();
     void freeze(std::size_t index);
-    bool belongs_together(std::size_t a, std::size_t b) const;
     bool estranged(std::size_t a, std::size_t b) const;
     bool each_link_is_probed() const;
     Time healed_by() const;
@@ -214,6 +233,7 @@ private:
     };
 
     Plan plan_;
+    Passengers* const passengers_;
     Conditions conditions_;
     Result result_;
     Dice faults_;
@@ -232,10 +252,10 @@ private:
     std::vector<std::unique_ptr<Node>> gone_;
     std::map<PeerId, Node*> runs_;
     std::vector<Address> seeds_;
-    std::vector<Address> abandoned_;   ///< where a process ran that started anew elsewhere
-    std::set<Address> powerless_;      ///< whose machine is off
+    std::vector<Address> abandoned_;  ///< where a process ran that started anew elsewhere
+    std::set<Address> powerless_;     ///< whose machine is off
     std::uint64_t last_machine_ = 0;
-    bool rumoured_ = false;            ///< one node was told of many that do not exist
+    bool rumoured_ = false;  ///< one node was told of many that do not exist
     std::map<std::uint64_t, Connection> connections_;
     std::uint64_t last_connection_ = 0;
     std::map<std::pair<PeerId, PeerId>, std::uint64_t> usable_;  ///< the connection attached at both ends

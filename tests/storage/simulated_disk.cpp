@@ -49,7 +49,7 @@ public:
         while (disk_.hangs_) disk_.condition_.wait(disk_.mutex_);
         std::error_code error;
         if (life_ != disk_.life_ || !disk_.begin(error)) return io_error();
-        if (disk_.operations_ == disk_.fail_sync_) {
+        if (disk_.sync_fails()) {
             data_->dirty.clear();
             return io_error();
         }
@@ -89,6 +89,12 @@ bool SimulatedDisk::begin(std::error_code& error) {
     return !stopped_ || dice_.below(2) == 0;
 }
 
+bool SimulatedDisk::sync_fails() {
+    const bool fails = fail_sync_ != 0 && operations_ >= fail_sync_;
+    if (fails) fail_sync_ = 0;
+    return fails;
+}
+
 void SimulatedDisk::put_bytes(Data& data, std::uint64_t offset, std::span<const std::byte> bytes) {
     if (bytes.empty()) return;
     const auto at = static_cast<std::size_t>(offset);
@@ -106,10 +112,11 @@ std::error_code SimulatedDisk::begin_write(Data& data, std::uint64_t offset, std
     }
     const std::uint64_t end = offset + bytes.size();
     const std::uint64_t more = end > data.now.size() ? end - data.now.size() : 0;
-    const std::uint64_t all = used();
+    const std::uint64_t all = more != 0 && room_ != UINT64_MAX ? used() : 0;
     if (more != 0 && all + more > room_) {
-        const std::uint64_t fits = room_ > all ? room_ - all : 0;
-        put_bytes(data, offset, bytes.first(static_cast<std::size_t>(bytes.size() - more + fits)));
+        // A write may begin behind the end.
+        const std::uint64_t limit = data.now.size() + (room_ > all ? room_ - all : 0);
+        put_bytes(data, offset, bytes.first(static_cast<std::size_t>(limit > offset ? limit - offset : 0)));
         return std::make_error_code(std::errc::no_space_on_device);
     }
     put_bytes(data, offset, stopped_ ? bytes.first(dice_.below(bytes.size() + 1)) : bytes);
@@ -165,7 +172,7 @@ std::error_code SimulatedDisk::sync_folder(const std::string& name) {
     while (hangs_) condition_.wait(mutex_);
     std::error_code error;
     if (!begin(error)) return io_error();
-    if (operations_ == fail_sync_) return io_error();
+    if (sync_fails()) return io_error();
     std::erase_if(changes_, [&](const Change& change) {
         mutex_.assert_held();
         if (folder_of(change.to.empty() ? change.from : change.to) != name) return false;
@@ -315,6 +322,13 @@ void SimulatedDisk::flip(const std::string& name, std::uint64_t byte, unsigned b
 void SimulatedDisk::make_unreadable(const std::string& name) {
     const detail::Lock lock(mutex_);
     names_.at(name)->unreadable = true;
+}
+
+void SimulatedDisk::lose(const std::string& name) {
+    const detail::Lock lock(mutex_);
+    std::erase_if(changes_, [&](const Change& change) { return change.from == name || change.to == name; });
+    names_.erase(name);
+    durable_.erase(name);
 }
 
 void SimulatedDisk::wipe() {

@@ -43,8 +43,8 @@ public:
     /// until one of the functions below says how it went on.
     void stop_in(std::uint64_t operation);
     bool stopped() const;
-    /// That sync fails, once. What it should have put on disk is taken for clean and never will be, unless written
-    /// again.
+    /// The first sync from that operation on fails, once. What it should have put on disk is taken for clean and never
+    /// will be, unless written again. 0: none.
     void fail_sync_in(std::uint64_t operation);
     /// That write goes to another place in its file, and succeeds.
     void misdirect_in(std::uint64_t operation);
@@ -67,6 +67,8 @@ public:
     void flip(const std::string& name, std::uint64_t byte, unsigned bit);
     /// Reading of that file fails from now on.
     void make_unreadable(const std::string& name);
+    /// That file is gone.
+    void lose(const std::string& name);
     /// Everything is gone.
     void wipe();
 
@@ -93,6 +95,7 @@ private:
     class OpenFile;
 
     bool begin(std::error_code& error) REQUIRES(mutex_);
+    bool sync_fails() REQUIRES(mutex_);
     std::error_code begin_write(Data& data, std::uint64_t offset, std::span<const std::byte> bytes) REQUIRES(mutex_);
     static void put_bytes(Data& data, std::uint64_t offset, std::span<const std::byte> bytes);
     static void apply(Names& names, const Change& change);

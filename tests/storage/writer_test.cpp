@@ -203,6 +203,25 @@ TEST_CASE("storage: a writer cuts the log, prepares the next segment and marks w
     CHECK(finding.condition == LogFinding::Condition::damaged);
 }
 
+TEST_CASE("storage: a writer does not cut off what a write that waited before may replace") {
+    WriterFixture f;
+    Writer writer(*f.log, {.most_in_group = 1}, f.reports.callbacks());
+    for (std::uint64_t i = 1; i <= 4; ++i) REQUIRE(writer.submit(numbered(i, 40'000)));  // each has its own segment
+    REQUIRE(f.reports.wait_for(4));
+    Hanging hanging(f.disk, writer);
+    REQUIRE(writer.submit(numbered(5)));
+    REQUIRE(becomes_true([&] { return writer.waiting() == 0; }));
+    REQUIRE(writer.submit(numbered(6)));
+    Write replacing = entries({entry(3, 2, "other")});
+    replacing.number = 7;
+    REQUIRE(writer.submit(replacing));
+    writer.cut(4);
+    hanging.end();
+    CHECK(f.reports.wait_for(7));
+    CHECK(f.log->index().last() == LogId{2, 3});
+    CHECK(becomes_true([&] { return f.log->index().base().index == 2; }));
+}
+
 TEST_CASE("storage: entries are read by one thread while another one writes, cuts and uses segments again") {
     WriterFixture f;
     Writer writer(*f.log, {}, f.reports.callbacks());

@@ -36,6 +36,10 @@ Conditions::Conditions(Chance chance, const Plan& plan) {
     if (one_in(3)) padding = chance.below(200);
     if (!one_in(4)) snapshot_every = 1 + chance.below(one_in(2) ? 5 : 60);
     keeps_log = one_in(2);
+    log.segment_bytes = 1024u << chance.below(4);
+    log.spares = chance.below(3);
+    os_buffers = one_in(8);
+    if (os_buffers) log.durability = storage::Durability::os_buffers;
     if (!plan.faults) return;
 
     one_appointed = voters >= 2 && one_in(20);
@@ -60,9 +64,11 @@ Conditions::Conditions(Chance chance, const Plan& plan) {
     if (one_in(4)) late_tick = timeout / 2;
 
     static constexpr Fault all[] = {
-        Fault::crash,     Fault::crash_all, Fault::pause,      Fault::cut,      Fault::cut_one_way,
-        Fault::bridge,    Fault::isolate_leader, Fault::lose_disk,  Fault::hang_disk, Fault::slow_disk,
-        Fault::step_clock, Fault::transfer, Fault::false_gone, Fault::false_unreachable, Fault::snapshot};
+        Fault::crash,       Fault::crash_all, Fault::pause,          Fault::cut,
+        Fault::cut_one_way, Fault::bridge,    Fault::isolate_leader, Fault::lose_disk,
+        Fault::hang_disk,   Fault::slow_disk, Fault::fail_disk,      Fault::harm_disk,
+        Fault::step_clock,  Fault::transfer,  Fault::false_gone,     Fault::false_unreachable,
+        Fault::snapshot};
     for (const Fault each : all) {
         // Common ones count twice.
         const bool common = each == Fault::crash || each == Fault::pause || each == Fault::isolate_leader ||

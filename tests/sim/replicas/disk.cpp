@@ -1,9 +1,10 @@
 #include "sim/replicas/disk.hpp"
 
 #include "sim/replicas/violation.hpp"
+#include "storage/fault.hpp"
+#include "storage/segment.hpp"
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 namespace cluster::sim::replicas {
@@ -12,11 +13,95 @@ using namespace consensus;
 
 namespace {
 
-std::size_t records_of(const Write& write) {
-    return (write.state ? 1u : 0u) + (write.begin_after ? 1u : 0u) + write.entries.size();
+storage::DirectoryOptions directory_options(const Disk::Options& options) {
+    storage::DirectoryOptions made;
+    made.node = options.node;
+    made.group_name = "group";
+    made.random = [id = options.id](std::span<std::uint8_t> out) { std::ranges::copy(id.bytes, out.begin()); };
+    made.log = options.log;
+    return made;
 }
 
 }  // namespace
+
+Disk::Disk(Options options) : options_(std::move(options)), files_on_disk_(options_.seed) {
+    Chance unused(0);
+    open(unused, false);
+}
+
+/// As the next start does, in which the power may fail again.
+void Disk::open(Chance& chance, bool power_fails) {
+    const bool is_new = !files_on_disk_.exists(storage::IdentityFile::name) && !harmed_;
+    for (;;) {
+        if (power_fails && chance.below(8) == 0) {
+            files_on_disk_.stop_in(files_on_disk_.operations() + 1 + chance.below(20));
+        }
+        storage::DirectoryFinding finding;
+        directory_ = storage::Directory::open(files_on_disk_, directory_options(options_), finding);
+        if (files_on_disk_.stopped()) {
+            stop(chance, power_fails);
+            continue;
+        }
+        using Condition = storage::DirectoryFinding::Condition;
+        if (finding.condition == Condition::damaged || finding.condition == Condition::lost) {
+            if (!harmed_) throw Violation("a disk that is well " + finding.text);
+            why_lost_ = finding.text;
+            return;
+        }
+        if (directory_) {
+            check(is_new || finding.condition != Condition::fresh, "a disk has forgotten who it is");
+            break;
+        }
+        if (!disturbed_) throw Violation("a directory " + finding.text);
+        repair();
+    }
+    repair();
+    harmed_ = marked_ = false;
+    error_.clear();
+    files_.emplace(*directory_);
+    look();
+}
+
+/// Nothing that this process still does has an effect.
+void Disk::stop(Chance& chance, bool power_fails) {
+    if (!files_on_disk_.stopped()) files_on_disk_.stop_in(files_on_disk_.operations() + 1);
+    saving_.reset();
+    files_.reset();
+    directory_.reset();
+    cut_ = 0;
+    if (power_fails && chance.coin()) {
+        files_on_disk_.lose_power();
+    } else {
+        files_on_disk_.end_processes();
+    }
+}
+
+void Disk::crash(Chance& chance, bool power_fails) {
+    // Some of what waits is on its way, and its end is never reported.
+    files_on_disk_.stop_in(files_on_disk_.operations() + 1 + chance.below(12));
+    for (std::vector<Write>* group : {&under_way_, &waiting_}) {
+        if (!group->empty() && !failed()) write(*group);
+        group->clear();
+    }
+    stop(chance, power_fails);
+    open(chance, power_fails);
+}
+
+void Disk::note(std::error_code error) {
+    if (error == storage::Fault::contradiction || error == storage::Fault::too_large ||
+        error == storage::Fault::not_there) {
+        throw Violation("storage says: " + error.message());
+    }
+    if (error && !error_) error_ = error;
+    if (files_on_disk_.stopped() && !error_) error_ = std::make_error_code(std::errc::io_error);
+}
+
+void Disk::look() {
+    index_ = directory_->log().index();
+    snapshots_ = directory_->snapshots().list();
+}
+
+// The log.
 
 bool Disk::begin_group() {
     if (waiting_.empty() || !under_way_.empty()) return false;
@@ -25,125 +110,184 @@ bool Disk::begin_group() {
 }
 
 std::uint64_t Disk::finish_group() {
-    for (const Write& write : under_way_) put(write, records_of(write));
-    const std::uint64_t number = under_way_.back().number;
-    under_way_.clear();
-    return number;
+    const std::vector<Write> writes = std::exchange(under_way_, {});
+    if (!write(writes)) return 0;
+    if (cut_ != 0 && writes.back().number >= cut_after_) cut_now();
+    return failed() ? 0 : writes.back().number;
 }
 
-void Disk::crash(Chance& chance) {
-    std::vector<Write> lost = std::exchange(under_way_, {});
-    for (Write& write : std::exchange(waiting_, {})) lost.push_back(std::move(write));
-    std::size_t records = 0;
-    for (const Write& write : lost) records += records_of(write);
-    std::size_t kept = chance.below(records + 1);
-    for (const Write& write : lost) {
-        const std::size_t here = std::min(kept, records_of(write));
-        put(write, here);
-        kept -= here;
+/// As the storage thread does.
+bool Disk::write(const std::vector<Write>& writes) {
+    for (const Write& each : writes) {
+        // A newer one may have come since this was ordered.
+        check(!each.begin_after || newest() >= each.begin_after->last.index,
+              "a log is to begin behind a snapshot that is not on disk");
     }
-    if (partial_) partial_->bytes.resize(chance.below(partial_->bytes.size() + 1));
+    storage::Log& log = directory_->log();
+    note(log.write(writes));
+    const bool durable = !failed();
+    if (durable && log.half_full()) log.prepare();
+    if (durable && waiting_.empty()) {
+        const std::uint64_t before = files_on_disk_.operations();
+        note(log.mark());
+        marked_ = files_on_disk_.operations() != before;
+        log.prepare();
+    } else {
+        marked_ = false;
+    }
+    note(log.error());
+    look();
+    return durable;
 }
 
-void Disk::put(const Write& write, std::size_t records) {
-    if (write.state && records != 0) {
-        put(*write.state);
-        --records;
-    }
-    if (write.begin_after && records != 0) {
-        begin_after(*write.begin_after);
-        --records;
-    }
-    for (std::size_t i = 0; i < std::min(records, write.entries.size()); ++i) put(write.entries[i], i == 0);
+void Disk::cut(Index index) {
+    cut_ = std::max(cut_, index);
+    cut_after_ = !waiting_.empty() ? waiting_.back().number : !under_way_.empty() ? under_way_.back().number : 0;
+    if (cut_after_ == 0) cut_now();
 }
 
-void Disk::begin_after(const SnapshotId& snapshot) {
-    // A newer one may have come since this was ordered.
-    check(newest() != nullptr && newest()->id.last.index >= snapshot.last.index,
-          "a log is to begin behind a snapshot that is not on disk");
-    base_ = snapshot;
-    entries_.clear();
+void Disk::cut_now() {
+    note(directory_->log().cut(std::exchange(cut_, 0)));
+    look();
 }
 
-void Disk::put(const Entry& entry, bool first) {
-    if (first) {
-        check(entry.id.index > base_.last.index, "what a snapshot holds is written again");
-        while (!entries_.empty() && entries_.back().id.index >= entry.id.index) entries_.pop_back();
-    }
-    check(entry.id.index == last().index + 1, "a write leaves a gap in the log");
-    entries_.push_back(entry);
+void Disk::keep(const Promise& promise, bool founded) {
+    storage::IdentityFile& identity = directory_->identity();
+    std::error_code error = identity.give(promise);
+    if (!error && founded) error = identity.belong_to(promise.group);
+    if (error == storage::Fault::promised) throw Violation("a disk gives itself to two groups");
+    note(error);
 }
+
+// For others and from others.
+
+std::vector<Entry> Disk::read(const Fetch& fetch) {
+    std::error_code error;
+    std::vector<Entry> entries = files_->read(fetch, error);
+    note(error);
+    return entries;
+}
+
+std::optional<Chunk> Disk::read(const FetchChunk& fetch) {
+    std::optional<Chunk> chunk = files_->read(fetch);
+    look();  // it may have been found damaged
+    return chunk;
+}
+
+replica::Files::Stored Disk::store(const StoreChunk& stored) {
+    std::error_code error;
+    const replica::Files::Stored result = files_->store(stored, error);
+    note(error);
+    look();
+    return result;
+}
+
+// Snapshots of the service.
+
+bool Disk::begin_snapshot(const SnapshotId& id) {
+    std::error_code error;
+    saving_ = directory_->snapshots().begin(id, error);
+    if (error == storage::Fault::busy) {
+        // One that has come in part gives way.
+        files_->drop_partial();
+        saving_ = directory_->snapshots().begin(id, error);
+        check(error != storage::Fault::busy, "two snapshots are written at once");
+    }
+    note({});
+    return saving_ != nullptr;
+}
+
+bool Disk::finish_snapshot(std::span<const std::byte> contents) {
+    std::error_code error = saving_->write(contents);
+    if (!error) error = saving_->finish();
+    saving_.reset();
+    note({});
+    look();
+    return !error;
+}
+
+std::vector<std::byte> Disk::load(const LogId& last) {
+    std::error_code error;
+    const auto input = directory_->snapshots().read(last, error);
+    std::vector<std::byte> contents(input ? static_cast<std::size_t>(input->facts().size) : 0);
+    if (input) input->read(0, contents, error);
+    note(error);
+    return contents;
+}
+
+// What is durable.
 
 Recovered Disk::recover() const {
-    Recovered found{state_, base_, base_, {}, {}, {}};
-    if (newest() != nullptr && newest()->id.last.index > base_.last.index) found.newest = newest()->id;
-    for (const Entry& entry : entries_) {
-        if (found.terms.empty() || found.terms.back().term != entry.id.term) {
-            found.terms.push_back({entry.id.index, entry.id.term});
-        }
-        if (entry.kind == EntryKind::configuration) found.configurations.push_back(entry);
+    Recovered found = replica::recover(*directory_);
+    if (found.base.last.index == 0) {
+        found.base.configuration = options_.configuration;
+        if (found.newest.last.index == 0) found.newest = found.base;
     }
-    if (!entries_.empty()) found.last = entries_.back();
     return found;
+}
+
+std::vector<Entry> Disk::entries_behind(Index index) const {
+    std::error_code error;
+    if (index_.last().index <= index) return {};
+    std::vector<Entry> entries = directory_->log().read(index + 1, index_.last().index, ~std::size_t{0}, error);
+    check(!error, "a log that was found well cannot be read");
+    return entries;
+}
+
+std::optional<Term> Disk::term_at(Index index) const {
+    if (!index_.has(index)) return std::nullopt;
+    return index_.term(index);
 }
 
 bool Disk::holds(const LogId& id) const {
-    if (id.index <= base_.last.index || (newest() != nullptr && id.index <= newest()->id.last.index)) return true;
-    return id.index <= last().index && entries_[static_cast<std::size_t>(id.index - base_.last.index - 1)].id == id;
+    return id.index <= std::max(index_.base().index, newest()) || term_at(id.index) == id.term;
 }
 
-std::vector<Entry> Disk::read(Index from, Index end, std::size_t most) const {
-    std::vector<Entry> found;
-    if (from <= base_.last.index) return found;
-    std::size_t cost = 0;
-    for (Index index = from; index < end && index <= last().index; ++index) {
-        const Entry& entry = entries_[static_cast<std::size_t>(index - base_.last.index - 1)];
-        cost += entry.cost();
-        if (!found.empty() && cost > most) break;
-        found.push_back(entry);
+// Faults.
+
+void Disk::fail_soon(Chance& chance) {
+    disturbed_ = true;
+    const std::uint64_t soon = files_on_disk_.operations() + 1 + chance.below(12);
+    switch (chance.below(3)) {
+        case 0: return files_on_disk_.stop_in(soon);
+        case 1: return files_on_disk_.fail_sync_in(soon);
+        default: {
+            std::uint64_t used = 0;
+            for (const std::string& name : files_on_disk_.names()) used += files_on_disk_.contents(name).size();
+            return files_on_disk_.set_room(used + chance.below(3000));
+        }
     }
-    return found;
 }
 
-void Disk::add(Snapshot snapshot) {
-    if (find(snapshot.id.last) != nullptr) return;
-    snapshots_.push_back(std::move(snapshot));
-    std::sort(snapshots_.begin(), snapshots_.end(),
-              [](const Snapshot& a, const Snapshot& b) { return a.id.last.index < b.id.last.index; });
-    if (snapshots_.size() > 2) snapshots_.erase(snapshots_.begin());
-}
-
-const Snapshot* Disk::find(const LogId& id) const {
-    for (const Snapshot& each : snapshots_) {
-        if (each.id.last == id) return &each;
+/// At rest: what the newest group without a mark behind it has lost, nobody can tell (FORMAT.md, rule 12), so that is
+/// left alone; and a mark must not be lost afterwards with the power.
+bool Disk::harm(Chance& chance) {
+    std::vector<std::string> names;
+    for (const std::string& name : files_on_disk_.names()) {
+        if (!files_on_disk_.contents(name).empty()) names.push_back(name);
     }
-    return nullptr;
-}
-
-void Disk::cut(const SnapshotId& base) {
-    if (base.last.index <= base_.last.index || base.last.index > last().index) return;
-    if (entries_[static_cast<std::size_t>(base.last.index - base_.last.index - 1)].id != base.last) return;
-    entries_.erase(entries_.begin(),
-                   entries_.begin() + static_cast<std::ptrdiff_t>(base.last.index - base_.last.index));
-    base_ = base;
-}
-
-std::uint64_t Disk::store(const StoreChunk& stored, bool& complete) {
-    const Chunk& chunk = stored.chunk;
-    complete = find(chunk.snapshot.last) != nullptr;
-    if (complete) return chunk.size;
-    const auto source = std::tuple(stored.from, stored.term, chunk.snapshot.last, chunk.size);
-    if (!partial_ || partial_->source != source) partial_ = Partial{source, {}};
-    auto& bytes = partial_->bytes;
-    if (chunk.offset != bytes.size()) return bytes.size();
-    bytes.insert(bytes.end(), chunk.bytes.view().begin(), chunk.bytes.view().end());
-    check(bytes.size() <= chunk.size, "a snapshot is longer than was said");
-    complete = bytes.size() == chunk.size;
-    if (complete) {
-        add({chunk.snapshot, std::make_shared<const std::vector<std::byte>>(std::move(bytes))});
-        partial_.reset();
+    const std::string name = names[chance.below(names.size())];
+    const bool vanishes = chance.below(4) == 0;
+    const std::string prefix = std::string(storage::Log::folder) + '/';
+    const auto serial = name.starts_with(prefix) ? storage::serial_of(name.substr(prefix.size())) : std::nullopt;
+    const bool newest =
+        serial && (!index_.has(index_.last().index) || *serial >= index_.place(index_.last().index).serial);
+    if (newest && !marked_ && !vanishes) return false;
+    harmed_ = true;
+    if (vanishes) {
+        files_on_disk_.lose(name);
+        return true;
     }
-    return complete ? chunk.size : partial_->bytes.size();
+    const std::size_t byte = chance.below(files_on_disk_.contents(name).size());
+    files_on_disk_.flip(name, byte, static_cast<unsigned>(chance.below(8)));
+    return newest || chance.coin();
+}
+
+void Disk::repair() {
+    disturbed_ = false;
+    files_on_disk_.set_room(UINT64_MAX);
+    files_on_disk_.fail_sync_in(0);
+    if (!files_on_disk_.stopped()) files_on_disk_.stop_in(0);
 }
 
 }  // namespace cluster::sim::replicas

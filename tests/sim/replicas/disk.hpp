@@ -1,81 +1,117 @@
 #pragma once
 
-#include "consensus/message.hpp"
+#include "consensus/effect.hpp"
+#include "consensus/founding.hpp"
 #include "consensus/raft.hpp"
+#include "replica/files.hpp"
 #include "sim/replicas/chance.hpp"
+#include "storage/directory.hpp"
+#include "storage/simulated_disk.hpp"
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
-#include <tuple>
+#include <span>
+#include <string>
+#include <system_error>
 #include <vector>
 
 namespace cluster::sim::replicas {
 
-struct Snapshot {
-    consensus::SnapshotId id;
-    std::shared_ptr<const std::vector<std::byte>> bytes;
-};
-
-/// What one replica has on its disk: a log with hard states, and the newest snapshots. All that waits is written as one
-/// group, in its order. After a crash some first part of what was not reported is there, too: a hard state without the
-/// entries that were written with it, or the first of them.
+/// What one replica keeps: the shipping storage and recovery, on a simulated disk. What the threads of a replica do
+/// with it happens here in one step each, when its time has come.
+///
+/// Any step may fail: then `failed`, and the process must end. `crash` leaves what such a disk may leave, and recovers
+/// it as the next start does; what is asked for then is what was found.
 class Disk {
 public:
-    /// An empty log behind `begin`.
-    explicit Disk(consensus::SnapshotId begin) : base_(std::move(begin)) {}
+    struct Options {
+        consensus::DiskId id;
+        std::string node;
+        Bytes configuration;  ///< with which the log begins, if it is known
+        std::uint64_t seed = 0;
+        storage::LogOptions log;
+    };
+    explicit Disk(Options options);
 
+    bool failed() const noexcept { return static_cast<bool>(error_); }
+    /// The process ends, with or without its machine: if `power_fails` says so, what was not synced may be lost.
+    void crash(Chance& chance, bool power_fails);
+    /// It was found damaged, and nobody may use it any more.
+    bool lost() const noexcept { return !why_lost_.empty(); }
+    const std::string& why_lost() const noexcept { return why_lost_; }
+
+    // The log. All that waits is written as one group, in its order.
     void order(consensus::Write write) { waiting_.push_back(std::move(write)); }
     /// All that waits is now under way. False if nothing waits, or some is under way already.
     bool begin_group();
-    /// What was under way is durable: the number of its last write.
+    /// What was under way is durable: the number of its last write. 0 if that has failed.
     std::uint64_t finish_group();
-    /// The process ends.
-    void crash(Chance& chance);
-    consensus::Recovered recover() const;
+    /// The log may let go of what lies up to there, as soon as all that is ordered now is durable.
+    void cut(consensus::Index index);
 
-    // What is durable.
-    const consensus::HardState& state() const noexcept { return state_; }
-    const consensus::SnapshotId& base() const noexcept { return base_; }
-    consensus::LogId last() const noexcept { return entries_.empty() ? base_.last : entries_.back().id; }
+    const storage::Identity& identity() const { return directory_->identity().value(); }
+    void keep(const consensus::Promise& promise, bool founded);
+
+    // For others and from others.
+    std::vector<consensus::Entry> read(const consensus::Fetch& fetch);
+    std::optional<consensus::Chunk> read(const consensus::FetchChunk& fetch);
+    replica::Files::Stored store(const consensus::StoreChunk& stored);
+
+    // Snapshots of the service. One that cannot be written is no failure.
+    /// False if there is one that is as new.
+    bool begin_snapshot(const consensus::SnapshotId& id);
+    bool finish_snapshot(std::span<const std::byte> contents);
+    /// The contents of one that is there.
+    std::vector<std::byte> load(const consensus::LogId& last);
+
+    // What is durable, or was when it was found damaged.
+    consensus::Recovered recover() const;
+    std::vector<consensus::Entry> entries_behind(consensus::Index index) const;
+    const consensus::HardState& state() const noexcept { return index_.state(); }
+    consensus::LogId last() const noexcept { return index_.last(); }
+    std::optional<consensus::Term> term_at(consensus::Index index) const;
     /// Whether the log has that entry, or what it did is in a snapshot.
     bool holds(const consensus::LogId& id) const;
-    /// Entries from `from` on, within `most` bytes, but at least one; none if that is not there.
-    std::vector<consensus::Entry> read(consensus::Index from, consensus::Index end, std::size_t most) const;
+    /// Oldest first; at most two.
+    const std::vector<storage::SnapshotFacts>& snapshots() const noexcept { return snapshots_; }
+    consensus::Index newest() const noexcept { return snapshots_.empty() ? 0 : snapshots_.back().id.last.index; }
 
-    // Snapshots. Each is durable when it is here. The two newest are kept.
-    void add(Snapshot snapshot);
-    /// Null if there is none.
-    const Snapshot* newest() const noexcept { return snapshots_.empty() ? nullptr : &snapshots_.back(); }
-    const Snapshot* oldest() const noexcept { return snapshots_.empty() ? nullptr : &snapshots_.front(); }
-    const Snapshot* find(const consensus::LogId& id) const;
-    /// The log begins behind it from now on, if it reaches so far.
-    void cut(const consensus::SnapshotId& base);
-    /// Stores a piece of a snapshot if it follows what is there. How far it is stored; `complete` if that is all of it.
-    std::uint64_t store(const consensus::StoreChunk& stored, bool& complete);
+    // Faults.
+    /// One of the next steps fails: the machine stops in its midst, a sync fails, or the disk is full.
+    void fail_soon(Chance& chance);
+    /// At rest a bit turns or a file vanishes, if that can be told from what was never finished. If this returns true,
+    /// the process must end before it writes again, and its machine keep its power.
+    bool harm(Chance& chance);
+    bool harmed() const noexcept { return harmed_; }
+    /// Nothing fails any more.
+    void repair();
 
 private:
-    void put(const consensus::HardState& state) { state_ = state; }
-    void begin_after(const consensus::SnapshotId& snapshot);
-    void put(const consensus::Entry& entry, bool first);
-    /// The first `records` of it: the state, where the log begins, and each entry are one each.
-    void put(const consensus::Write& write, std::size_t records);
+    void open(Chance& chance, bool power_fails);
+    bool write(const std::vector<consensus::Write>& writes);
+    void stop(Chance& chance, bool power_fails);
+    void cut_now();
+    void look();
+    void note(std::error_code error);
 
-    struct Partial {
-        /// From whom, in which term, of which snapshot and of what size.
-        std::tuple<consensus::DiskId, consensus::Term, consensus::LogId, std::uint64_t> source;
-        std::vector<std::byte> bytes;
-    };
-
-    consensus::HardState state_;
-    consensus::SnapshotId base_;
-    std::deque<consensus::Entry> entries_;  ///< behind `base_`
-    std::vector<Snapshot> snapshots_;       ///< oldest first
-    std::optional<Partial> partial_;
+    Options options_;
+    SimulatedDisk files_on_disk_;
+    std::unique_ptr<storage::Directory> directory_;
+    std::optional<replica::Files> files_;
+    std::unique_ptr<storage::SnapshotOutput> saving_;
     std::vector<consensus::Write> under_way_;
     std::vector<consensus::Write> waiting_;
+    consensus::Index cut_ = 0;  ///< to be done when the write `cut_after_` is durable; 0: nothing
+    std::uint64_t cut_after_ = 0;
+    std::error_code error_;
+    bool marked_ = false;     ///< the newest group has a mark behind it
+    bool disturbed_ = false;  ///< `fail_soon` since it was opened
+    bool harmed_ = false;     ///< `harm` since it was opened
+    std::string why_lost_;
+    storage::LogIndex index_;
+    std::vector<storage::SnapshotFacts> snapshots_;
 };
 
 }  // namespace cluster::sim::replicas

@@ -16,7 +16,7 @@ using Links = std::vector<std::pair<std::size_t, std::size_t>>;
 World::Replica* World::leader() {
     Replica* newest = nullptr;
     for (const auto& each : replicas_) {
-        if (!each->raft || each->raft->role() != Role::leader) continue;
+        if (!each->raft || each->raft->role() != consensus::Role::leader) continue;
         if (newest == nullptr || each->raft->term() > newest->raft->term()) newest = each.get();
     }
     return newest;
@@ -39,11 +39,21 @@ void World::disturb() {
     at(chance_.around(conditions_.between_faults), [this] { disturb(); });
 }
 
+/// Whether there is a majority without it and without what is lost.
+bool World::may_lose(const Replica& replica) const {
+    std::vector<bool> left(replicas_.size());
+    for (const auto& each : replicas_) {
+        left[each->place] = !each->lost && !each->disk.harmed() && each.get() != &replica && each->options.may_vote;
+    }
+    return !replica.lost && is_majority(left);
+}
+
 /// Soon, late, or after the others have long gone on.
 void World::crash_soon(Replica& replica) {
     crash(replica);
     static constexpr int times[] = {1, 10, 30, 200};
-    restart(replica, chance_.around(conditions_.timeout / 20 * times[chance_.below(4)]));
+    const Duration mean = conditions_.timeout / 20 * times[chance_.below(4)];
+    restart(replica, chance_.around(mean));
 }
 
 void World::elected(Replica& replica) {
@@ -76,10 +86,14 @@ void World::inject(Fault fault) {
         case Fault::pause: {
             Replica* leads = leader();
             Replica& victim = leads != nullptr && chance_.coin() ? *leads : somebody;
-            return pause(victim, chance_.around(timeout * static_cast<Duration::rep>(1 + chance_.below(12)) / 4),
-                         chance_.below(4) == 0);
+            const Duration mean = timeout * static_cast<Duration::rep>(1 + chance_.below(12)) / 4;
+            const Duration how_long = chance_.around(mean);
+            return pause(victim, how_long, chance_.below(4) == 0);
         }
-        case Fault::cut: return cut_for(between(side()), chance_.around(timeout * 2));
+        case Fault::cut: {
+            const Links links = between(side());
+            return cut_for(links, chance_.around(timeout * 2));
+        }
         case Fault::cut_one_way: {
             Links links = between(side());
             std::erase_if(links, [&](const auto&) { return chance_.coin(); });
@@ -89,9 +103,8 @@ void World::inject(Fault fault) {
             // Two halves that only one replica connects.
             const std::vector<bool> halves = side();
             Links links = between(halves);
-            std::erase_if(links, [&](const auto& each) {
-                return each.first == somebody.place || each.second == somebody.place;
-            });
+            std::erase_if(
+                links, [&](const auto& each) { return each.first == somebody.place || each.second == somebody.place; });
             return cut_for(links, chance_.around(timeout * 4));
         }
         case Fault::isolate_leader: {
@@ -112,12 +125,7 @@ void World::inject(Fault fault) {
             return cut_for(links, chance_.around(timeout * 2));
         }
         case Fault::lose_disk: {
-            if (chance_.below(4) != 0 || somebody.lost) return;
-            std::vector<bool> left(count);
-            for (const auto& each : replicas_) {
-                left[each->place] = !each->lost && each.get() != &somebody && each->options.may_vote;
-            }
-            if (!is_majority(left)) return;
+            if (chance_.below(4) != 0 || !may_lose(somebody)) return;
             note(31, somebody.place, [&] { return somebody.name + " has lost its disk"; });
             ++result_.disks_lost;
             somebody.lost = true;
@@ -133,6 +141,17 @@ void World::inject(Fault fault) {
             somebody.slow_until = now_ + chance_.around(timeout * 4);
             note(33, somebody.place, [&] { return "the disk of " + somebody.name + " is slow"; });
             return;
+        case Fault::fail_disk:
+            if (somebody.lost) return;
+            note(37, somebody.place, [&] { return "the disk of " + somebody.name + " is about to fail"; });
+            return somebody.disk.fail_soon(chance_);
+        case Fault::harm_disk: {
+            if (!somebody.raft || !may_lose(somebody)) return;
+            note(38, somebody.place, [&] { return "the disk of " + somebody.name + " is harmed"; });
+            if (!somebody.disk.harm(chance_)) return;
+            crash(somebody, false);
+            return restart(somebody, chance_.around(timeout));
+        }
         case Fault::step_clock: somebody.skew += chance_.between(-timeout * 1000, timeout * 1000); return;
         case Fault::transfer: {
             Replica* leads = leader();

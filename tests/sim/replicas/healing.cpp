@@ -21,6 +21,7 @@ bool World::is_majority(const std::vector<bool>& has) const {
 void World::heal() {
     healed_ = true;
     healed_at_ = now_;
+    healed_stamp_ = stamp_;
     ++cut_epoch_;
     for (Link& link : links_) link.cuts = 0;
     conditions_.loss = conditions_.late = conditions_.told_lost = 0;
@@ -28,9 +29,16 @@ void World::heal() {
     for (Duration* each : {&conditions_.delay, &conditions_.write, &conditions_.read, &conditions_.apply}) {
         *each = std::min(*each, conditions_.timeout / 200);
     }
+    // What was harmed, and has not been read since, is found.
+    for (const auto& each : replicas_) {
+        if (!each->disk.harmed() || each->lost) continue;
+        crash(*each);
+        restart(*each, chance_.around(conditions_.timeout / 10));
+    }
     choose_core();
     for (const auto& each : replicas_) {
         each->slow_until = {};
+        each->disk.repair();
         if (each->frozen) continue;
         // Whoever repairs this group restarts what hangs, and lets each of them lead.
         if (each->hangs_until > now_ || !each->options.may_campaign) crash(*each);
@@ -71,7 +79,7 @@ void World::choose_core() {
 void World::freeze(Replica& replica) {
     // Whoever need not write does not find out that it cannot.
     const bool may_hang = !conditions_.only_reads_at_last;
-    const bool leads = replica.raft && replica.raft->role() == Role::leader;
+    const bool leads = replica.raft && replica.raft->role() == consensus::Role::leader;
     const std::size_t way = leads && may_hang && chance_.coin() ? 5 : chance_.below(may_hang ? 6 : 5);
     static constexpr const char* ways[] = {"dead",           "cut off", "mute", "deaf", "led round in a circle",
                                            "unable to write"};
@@ -132,7 +140,7 @@ bool World::well(std::string& why) {
     for (const auto& each : replicas_) {
         if (each->frozen) continue;
         if (!each->raft) return why = each->name + " does not run", false;
-        if (each->raft->role() != Role::leader) continue;
+        if (each->raft->role() != consensus::Role::leader) continue;
         if (leads != nullptr) return why = "two lead", false;
         leads = each.get();
     }

@@ -72,11 +72,10 @@ void Invariants::started(std::size_t replica) {
     image = {};
     image.state = found.state;
     image.base = found.newest.last;
-    const std::vector<Entry> entries =
-        members_[replica].disk->read(found.base.last.index + 1, ~Index{0}, ~std::size_t{0});
-    const bool reaches = found.newest.last == found.base.last ||
-                         std::any_of(entries.begin(), entries.end(),
-                                     [&](const Entry& each) { return each.id == found.newest.last; });
+    const std::vector<Entry> entries = members_[replica].disk->entries_behind(found.base.last.index);
+    const bool reaches =
+        found.newest.last == found.base.last ||
+        std::any_of(entries.begin(), entries.end(), [&](const Entry& each) { return each.id == found.newest.last; });
     if (!reaches) return;
     image.base = found.base.last;
     for (const Entry& entry : entries) {
@@ -234,7 +233,7 @@ void Invariants::leads(std::size_t replica, Term term) const {
     check(leader != leaders_.end() && leader->second == replica, "one that was not elected speaks as a leader");
 }
 
-void Invariants::sent(std::size_t replica, const Message& message, const RaftOptions& options) {
+void Invariants::sent(std::size_t replica, const consensus::Message& message, const RaftOptions& options) {
     const Disk& disk = *members_[replica].disk;
     check(message.from == members_[replica].id, "a message has the wrong sender");
     const auto on_disk = [&] {
@@ -286,12 +285,11 @@ void Invariants::sent(std::size_t replica, const Message& message, const RaftOpt
                        if (image.state.term == message.term && term) {
                            check(disk.holds({*term, answer.matched}), "entries are acknowledged that are others");
                        }
-                       if (answer.matched > told_[replica].matched.index && disk.last().index >= answer.matched) {
-                           const auto entries = disk.read(answer.matched, answer.matched + 1, 1);
+                       if (answer.matched > told_[replica].matched.index) {
+                           const auto on_disk_now = disk.term_at(answer.matched);
                            // What takes its place may be ordered already.
-                           const bool stays = !entries.empty() && images_[replica].term_at(answer.matched) ==
-                                                                      entries.front().id.term;
-                           if (stays) told_[replica].matched = entries.front().id;
+                           const bool stays = on_disk_now && images_[replica].term_at(answer.matched) == on_disk_now;
+                           if (stays) told_[replica].matched = {*on_disk_now, answer.matched};
                        }
                    },
                    [&](const Heartbeat& heartbeat) {

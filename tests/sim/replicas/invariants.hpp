@@ -94,10 +94,10 @@ private:
     std::map<consensus::Term, std::size_t> leaders_;
     std::map<consensus::Term, Made> made_;
     std::map<std::pair<std::size_t, consensus::Term>, consensus::DiskId> votes_;
-    std::vector<consensus::Term> log_{0};  ///< the terms of what is committed, from 0 on
+    std::vector<consensus::Term> log_{0};                  ///< the terms of what is committed, from 0 on
     std::map<consensus::Term, consensus::Index> commits_;  ///< how far the leader of that term has come
-    Service reference_;  ///< has applied all from the beginning
-    std::vector<std::uint64_t> states_;  ///< its hashes
+    Service reference_;                                    ///< has applied all from the beginning
+    std::vector<std::uint64_t> states_;                    ///< its hashes
     std::set<std::uint64_t> commands_;
 };
 

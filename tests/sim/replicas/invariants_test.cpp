@@ -7,12 +7,10 @@
 
 using namespace cluster;
 using namespace cluster::consensus;
-using sim::replicas::Chance;
 using sim::replicas::Command;
 using sim::replicas::Disk;
 using sim::replicas::Invariants;
 using sim::replicas::Service;
-using sim::replicas::Snapshot;
 using sim::replicas::Violation;
 
 namespace {
@@ -35,16 +33,20 @@ Entry entry(Term term, Index index, std::uint64_t number = 0) {
 /// Three voters of which nothing is real: what they do is told to the invariants.
 struct Group {
     Group() : configuration{{id(0), id(1), id(2)}, {}, {}} {
-        for (std::size_t i = 0; i < 3; ++i) disks.emplace_back(SnapshotId{{}, {}, configuration.encode()});
+        for (std::size_t i = 0; i < 3; ++i) begin(i);
         invariants.emplace(configuration, std::vector<Invariants::Member>{
-                                              {id(0), &disks[0]}, {id(1), &disks[1]}, {id(2), &disks[2]}});
+                                              {id(0), &*disks[0]}, {id(1), &*disks[1]}, {id(2), &*disks[2]}});
+    }
+    /// With an empty disk.
+    void begin(std::size_t place) {
+        disks[place].emplace(Disk::Options{id(place), "ann", configuration.encode(), place, {.segment_bytes = 4096}});
     }
     /// Orders a write; with `durable` it is done at once.
     void write(std::size_t place, HardState state, std::vector<Entry> entries, bool durable = true, Term leads = 0) {
         Write made{++numbers[place], state, {}, std::move(entries)};
         invariants->wrote(place, made, leads);
-        disks[place].order(made);
-        if (durable && disks[place].begin_group()) disks[place].finish_group();
+        disks[place]->order(made);
+        if (durable && disks[place]->begin_group()) disks[place]->finish_group();
     }
     /// Votes of 0 and 1 make 0 the leader of a term.
     void elect(Term term, std::size_t place = 0) {
@@ -65,7 +67,7 @@ struct Group {
     }
 
     Configuration configuration;
-    std::deque<Disk> disks;
+    std::optional<Disk> disks[3];
     std::optional<Invariants> invariants;
     std::uint64_t numbers[3]{};
 };
@@ -123,16 +125,20 @@ TEST_CASE("replicas: logs that differ, or that a leader or a follower may not ha
     Group group;
     group.elect(1);
     group.write(0, {1, id(0), 0}, {entry(1, 1, 5), entry(1, 2)}, true, 1);
-    CHECK(group.violation([&] { group.write(1, {1, id(0), 0}, {entry(1, 1, 6)}); }) ==
-          "two logs have an entry with the same term and index, but are not the same");
-    CHECK(group.violation([&] { group.write(2, {1, {}, 0}, {entry(1, 2)}); }) ==
-          "entries are written that leave a gap");
-    CHECK(group.violation([&] { group.write(0, {1, id(0), 0}, {entry(1, 2)}, true, 1); }) ==
-          "a leader replaces entries of its own log");
+    CHECK(group.violation([&] {
+        group.write(1, {1, id(0), 0}, {entry(1, 1, 6)});
+    }) == "two logs have an entry with the same term and index, but are not the same");
+    CHECK(group.violation([&] {
+        group.write(2, {1, {}, 0}, {entry(1, 2)});
+    }) == "entries are written that leave a gap");
+    CHECK(group.violation([&] {
+        group.write(0, {1, id(0), 0}, {entry(1, 2)}, true, 1);
+    }) == "a leader replaces entries of its own log");
     Group other;
     other.elect(1);
-    CHECK(other.violation([&] { other.write(1, {1, id(0), 0}, {entry(1, 1)}); }) ==
-          "an entry is made by one that does not lead");
+    CHECK(other.violation([&] {
+        other.write(1, {1, id(0), 0}, {entry(1, 1)});
+    }) == "an entry is made by one that does not lead");
 }
 
 TEST_CASE("replicas: a committed entry that is replaced is found") {
@@ -157,26 +163,32 @@ TEST_CASE("replicas: votes and terms that change are found") {
 TEST_CASE("replicas: messages that leave before what they depend on is on disk are found") {
     Group group;
     group.write(1, {1, id(0), 0}, {}, false);
-    CHECK(group.violation([&] { group.send(1, 0, 1, VoteAnswer{false, true}); }) ==
-          "a message leaves before its term is on disk");
+    CHECK(group.violation([&] {
+        group.send(1, 0, 1, VoteAnswer{false, true});
+    }) == "a message leaves before its term is on disk");
     CHECK(group.violation([&] { group.send(1, 0, 1, VoteAnswer{true, true}); }) == "");
     Group second;
     second.write(1, {1, id(0), 0}, {});
-    CHECK(second.violation([&] { second.send(1, 2, 1, VoteAnswer{false, true}); }) ==
-          "a vote leaves before it is on disk");
-    CHECK(second.violation([&] { second.send(1, 0, 1, VoteAnswer{false, true}); }) ==
-          "a replica votes twice in the same term");
+    CHECK(second.violation([&] {
+        second.send(1, 2, 1, VoteAnswer{false, true});
+    }) == "a vote leaves before it is on disk");
+    CHECK(second.violation([&] {
+        second.send(1, 0, 1, VoteAnswer{false, true});
+    }) == "a replica votes twice in the same term");
     Group third;
     third.elect(1);
     third.write(0, {1, id(0), 0}, {entry(1, 1)});
     third.write(1, {1, id(0), 0}, {entry(1, 1)}, false);
-    CHECK(third.violation([&] { third.send(1, 0, 1, AppendAnswer{1, 0, {}}); }) ==
-          "entries are acknowledged before they are on disk");
-    CHECK(third.violation([&] { third.send(1, 0, 1, Heartbeat{1, 0}); }) ==
-          "one that was not elected speaks as a leader");
+    CHECK(third.violation([&] {
+        third.send(1, 0, 1, AppendAnswer{1, 0, {}});
+    }) == "entries are acknowledged before they are on disk");
+    CHECK(third.violation([&] {
+        third.send(1, 0, 1, Heartbeat{1, 0});
+    }) == "one that was not elected speaks as a leader");
     CHECK(third.violation([&] { third.send(0, 1, 1, Append{{}, 1, {}}); }) == "a leader tells a commit that is none");
-    CHECK(third.violation([&] { third.send(0, 1, 1, Append{{}, 0, {entry(1, 1, 9)}}); }) ==
-          "an entry is sent that nobody has made");
+    CHECK(third.violation([&] {
+        third.send(0, 1, 1, Append{{}, 0, {entry(1, 1, 9)}});
+    }) == "an entry is sent that nobody has made");
 }
 
 TEST_CASE("replicas: states that differ, and commands that are applied twice or uncommitted, are found") {
@@ -189,8 +201,9 @@ TEST_CASE("replicas: states that differ, and commands that are applied twice or 
     group.invariants->committed(0, 3, 1);
     CHECK(group.violation([&] { group.invariants->applied(0, entries[0], 0); }) ==
           "two replicas have different states at the same place");
-    CHECK(group.violation([&] { group.invariants->loaded(0, {1, 1}, 0); }) ==
-          "a snapshot is not the state of its place");
+    CHECK(group.violation([&] {
+        group.invariants->loaded(0, {1, 1}, 0);
+    }) == "a snapshot is not the state of its place");
     CHECK(group.violation([&] { group.invariants->applied(0, entries[2], 0); }) ==
           "an entry is applied before those before it");
     CHECK(group.violation([&] { group.invariants->applied(0, entries[1], 0); }) ==
@@ -204,60 +217,12 @@ TEST_CASE("replicas: a disk that forgets what was told is found after the restar
     group.write(1, {1, id(0), 0}, {entry(1, 1)});
     group.send(1, 0, 1, AppendAnswer{1, 0, {}});
     CHECK(group.violation([&] { group.invariants->started(1); }) == "");
-    group.disks[1] = Disk(SnapshotId{{}, {}, group.configuration.encode()});
+    group.begin(1);
     CHECK(group.violation([&] { group.invariants->started(1); }) ==
           "after a restart a replica has forgotten a term that it told others");
-    group.disks[1].order({1, HardState{1, id(0), 0}, {}, {}});
-    REQUIRE(group.disks[1].begin_group());
-    group.disks[1].finish_group();
+    group.disks[1]->order({1, HardState{1, id(0), 0}, {}, {}});
+    REQUIRE(group.disks[1]->begin_group());
+    group.disks[1]->finish_group();
     CHECK(group.violation([&] { group.invariants->started(1); }) ==
           "after a restart a replica has lost what it had acknowledged");
-}
-
-TEST_CASE("replicas: a crash leaves what was reported, and some first part of the rest") {
-    std::set<std::pair<Term, Index>> seen;
-    for (std::uint64_t seed = 1; seed <= 200; ++seed) {
-        Disk disk(SnapshotId{});
-        disk.order({1, HardState{1, id(0), 0}, {}, {entry(1, 1), entry(1, 2)}});
-        REQUIRE(disk.begin_group());
-        CHECK_FALSE(disk.begin_group());
-        disk.order({2, HardState{2, id(1), 0}, {}, {entry(2, 2), entry(2, 3)}});
-        const bool reported = seed % 2 == 0;
-        if (reported) CHECK(disk.finish_group() == 1);
-        Chance chance(seed);
-        disk.crash(chance);
-        const Recovered found = disk.recover();
-        const Index last = found.last ? found.last->id.index : 0;
-        seen.emplace(found.state.term, last);
-        if (reported) CHECK(last >= 2);
-        if (last == 3) CHECK(found.state.term == 2);
-    }
-    CHECK(seen == std::set<std::pair<Term, Index>>{{0, 0}, {1, 0}, {1, 1}, {1, 2}, {2, 2}, {2, 3}});
-}
-
-TEST_CASE("replicas: a disk keeps two snapshots, takes the pieces of one in order, and is cut behind another") {
-    Disk disk(SnapshotId{});
-    disk.order({1, HardState{1, {}, 0}, {}, {entry(1, 1), entry(1, 2), entry(1, 3)}});
-    REQUIRE(disk.begin_group());
-    disk.finish_group();
-    const auto bytes = std::make_shared<const std::vector<std::byte>>(8);
-    for (const Index index : {Index{1}, Index{2}, Index{3}}) disk.add({SnapshotId{{1, index}, {}, {}}, bytes});
-    CHECK(disk.find({1, 1}) == nullptr);
-    CHECK(disk.oldest()->id.last == LogId{1, 2});
-    disk.cut(disk.oldest()->id);
-    CHECK(disk.read(2, 9, 1000).empty());
-    CHECK(disk.read(3, 9, 1000).size() == 1);
-    CHECK(disk.holds({1, 1}));
-
-    bool complete = true;
-    const SnapshotId far{{1, 9}, {}, {}};
-    const Bytes half(std::string_view("abcd"));
-    CHECK(disk.store({{}, 1, {far, 8, 4, half}}, complete) == 0);
-    CHECK(disk.store({{}, 1, {far, 8, 0, half}}, complete) == 4);
-    CHECK(disk.store({{}, 1, {far, 8, 0, half}}, complete) == 4);
-    CHECK_FALSE(complete);
-    CHECK(disk.store({{}, 1, {far, 8, 4, half}}, complete) == 8);
-    CHECK(complete);
-    CHECK(disk.newest()->id == far);
-    CHECK(disk.recover().newest == far);
 }

@@ -14,7 +14,7 @@ World::Replica* World::find(const DiskId& id) {
     return found == replicas_.end() ? nullptr : found->get();
 }
 
-void World::send(Replica& from, const Message& message) {
+void World::send(Replica& from, const consensus::Message& message) {
     ++result_.messages;
     invariants_->sent(from.place, message, from.options);
     Replica* to = find(message.to);
@@ -33,7 +33,7 @@ void World::send(Replica& from, const Message& message) {
     }
 }
 
-void World::deliver(Replica& from, Replica& to, const Message& message, Duration delay) {
+void World::deliver(Replica& from, Replica& to, const consensus::Message& message, Duration delay) {
     if (conditions_.in_order) {
         Time& last = link(from.place, to.place).last;
         last = std::max(last, now_ + delay);

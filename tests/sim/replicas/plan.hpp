@@ -31,6 +31,7 @@ struct Result {
     std::uint64_t messages = 0;
     std::uint64_t commands = 0;  ///< that were acknowledged
     std::uint64_t reads = 0;     ///< that were answered
+    std::uint64_t refused = 0;   ///< submissions whose caller was told that they are nowhere
     std::uint64_t unknown = 0;   ///< operations of which nobody knows how they ended
     std::uint64_t leaders = 0;   ///< that were elected
     std::uint64_t crashes = 0;
@@ -39,6 +40,8 @@ struct Result {
     std::uint64_t installs = 0;   ///< of a snapshot that another replica has sent
     std::uint64_t transfers = 0;  ///< of leadership, that were done
     std::uint64_t disks_lost = 0;
+    std::uint64_t disks_failed = 0;   ///< a replica found out by an error
+    std::uint64_t disks_damaged = 0;  ///< and recovery said so
 };
 
 }  // namespace cluster::sim::replicas

@@ -49,13 +49,18 @@ void World::restart(Replica& replica, Duration after) {
     at(after, [this, &replica] { start(replica); });
 }
 
-void World::crash(Replica& replica) {
+void World::crash(Replica& replica, bool power_fails) {
     if (!replica.raft) return;
     note(2, replica.place, [&] { return replica.name + " crashes"; });
     ++result_.crashes;
     ++replica.life;
     replica.raft.reset();
-    replica.disk.crash(chance_);
+    replica.disk.crash(chance_, power_fails);
+    if (replica.disk.lost()) {
+        note(35, replica.place, [&] { return "the disk of " + replica.name + " " + replica.disk.why_lost(); });
+        ++result_.disks_damaged;
+        replica.lost = true;
+    }
     replica.hangs_until = {};
     replica.held.clear();
     replica.tasks.clear();
@@ -86,7 +91,7 @@ void World::event(Replica& replica, std::uint64_t life, std::function<void(Raft&
         return at(replica.paused_until - now_,
                   [this, &replica, life, what = std::move(what)] { event(replica, life, what); });
     }
-    const Term led = replica.raft->role() == Role::leader ? replica.raft->term() : 0;
+    const Term led = replica.raft->role() == consensus::Role::leader ? replica.raft->term() : 0;
     what(*replica.raft);
     settle(replica, led);
 }
@@ -97,6 +102,7 @@ void World::later(Replica& replica, Duration delay, std::function<void(Raft&)> w
 
 /// Carries out what the last event has brought about, or a first part of it, if the process ends in the midst of that.
 void World::settle(Replica& replica, Term led_before) {
+    if (replica.disk.failed()) return disk_failed(replica);
     Raft::Output all;
     Raft::Output more;
     for (int turns = 0; replica.raft->has_output(); ++turns) {
@@ -111,11 +117,12 @@ void World::settle(Replica& replica, Term led_before) {
             throw Violation(replica.name + " stops: " + stopped->reason);
         }
         const auto* status = std::get_if<StatusChanged>(&effect);
-        if (status != nullptr && status->role == Role::leader && replica.led != status->term) {
+        if (status != nullptr && status->role == consensus::Role::leader && replica.led != status->term) {
             replica.led = status->term;
             invariants_->elected(replica.place, status->term);
         }
-        const bool stands = status != nullptr && status->role == Role::candidate && status->term > replica.stood;
+        const bool stands =
+            status != nullptr && status->role == consensus::Role::candidate && status->term > replica.stood;
         if (stands && std::exchange(replica.stood, status->term) != 0 && !healed_ &&
             chance_.happens(conditions_.cut_when_candidate)) {
             std::vector<bool> side(replicas_.size());
@@ -127,13 +134,13 @@ void World::settle(Replica& replica, Term led_before) {
             invariants_->installed(replica.place, load->snapshot.last);
         }
         if (const auto* write = std::get_if<Write>(&effect)) {
-            const bool leads = led_before != 0 && raft.role() == Role::leader && raft.term() == led_before;
+            const bool leads = led_before != 0 && raft.role() == consensus::Role::leader && raft.term() == led_before;
             invariants_->wrote(replica.place, *write, leads ? led_before : 0);
         }
     }
     if (raft.commit() != replica.commit) {
         check(raft.commit() > replica.commit, "a commit goes backwards");
-        const bool counted = raft.role() == Role::leader && !loaded;
+        const bool counted = raft.role() == consensus::Role::leader && !loaded;
         invariants_->committed(replica.place, raft.commit(), counted ? raft.term() : 0);
         replica.commit = raft.commit();
     }
@@ -170,18 +177,16 @@ void World::carry_out(Replica& replica, Effect& effect) {
                        apply_next(replica);
                    },
                    [&](const Load& load) {
-                       const Snapshot* snapshot = replica.disk.find(load.snapshot.last);
-                       check(snapshot != nullptr, "a snapshot is to be loaded that is not there");
                        if (chance_.coin()) replica.tasks.clear();
                        for (Task& task : replica.tasks) task.cost = 0;
                        replica.applying_cost = 0;
-                       replica.tasks.push_back({{}, 0, *snapshot});
+                       replica.tasks.push_back({{}, 0, load.snapshot});
                        apply_next(replica);
                    },
                    [&](const Fetch& fetch) {
                        later(replica, disk_time(replica, conditions_.read), [this, &replica, fetch](Raft&) {
                            // Until it hears of it, its log may be another.
-                           auto entries = replica.disk.read(fetch.from, fetch.end, fetch.most);
+                           auto entries = replica.disk.read(fetch);
                            const Duration delay = chance_.around(conditions_.read);
                            later(replica, delay, [this, &replica, fetch, entries](Raft& raft) {
                                raft.fetched(fetch.reader, entries, clock(replica));
@@ -190,23 +195,15 @@ void World::carry_out(Replica& replica, Effect& effect) {
                    },
                    [&](const FetchChunk& fetch) {
                        later(replica, disk_time(replica, conditions_.read), [this, &replica, fetch](Raft& raft) {
-                           std::optional<Chunk> chunk;
-                           if (const Snapshot* found = replica.disk.find(fetch.snapshot)) {
-                               const std::span<const std::byte> all(*found->bytes);
-                               const std::size_t from = std::min<std::size_t>(fetch.offset, all.size());
-                               const auto piece = all.subspan(from, std::min(fetch.most, all.size() - from));
-                               chunk = Chunk{found->id, all.size(), fetch.offset, Bytes(piece)};
-                           }
+                           const std::optional<Chunk> chunk = replica.disk.read(fetch);
+                           // The newest one was damaged, so another one is needed.
+                           if (!chunk && replica.disk.newest() < fetch.snapshot.index) save(replica);
                            raft.chunk_fetched(fetch.reader, chunk, clock(replica));
                        });
                    },
                    [&](const StoreChunk& stored) {
-                       later(replica, disk_time(replica, conditions_.write), [this, &replica, stored](Raft& raft) {
-                           bool complete = false;
-                           const std::uint64_t next = replica.disk.store(stored, complete);
-                           if (complete) ++result_.installs;
-                           raft.chunk_stored(stored, next, complete, clock(replica));
-                       });
+                       later(replica, disk_time(replica, conditions_.write),
+                             [this, &replica, stored](Raft&) { store(replica, stored); });
                    },
                    [&](const ReadReady& ready) {
                        const auto found = replica.reading.find(ready.number);
@@ -222,7 +219,7 @@ void World::carry_out(Replica& replica, Effect& effect) {
                        replica.reading.erase(found);
                    },
                    [&](const TransferEnded& ended) { result_.transfers += ended.done ? 1 : 0; },
-                   [&](const StatusChanged& status) { replica.elected |= status.role == Role::leader; },
+                   [&](const StatusChanged& status) { replica.elected |= status.role == consensus::Role::leader; },
                    [](const Stopped&) {},
                },
                effect);
@@ -255,7 +252,7 @@ void World::schedule_tick(Replica& replica) {
 void World::check_replica(const Replica& replica) const {
     const Raft& raft = *replica.raft;
     const Log& log = raft.log();
-    check(raft.role() != Role::leader || raft.leader() == replica.id, "a leader follows another");
+    check(raft.role() != consensus::Role::leader || raft.leader() == replica.id, "a leader follows another");
     check(raft.deadline() != never, "a replica waits for nothing");
     check(log.base().last.index <= raft.applied_up_to(), "a log begins behind what was applied");
     check(raft.applied_up_to() <= raft.commit(), "more is applied than is committed");
@@ -300,6 +297,7 @@ void World::written(Replica& replica) {
         });
     }
     const std::uint64_t number = replica.disk.finish_group();
+    if (replica.disk.failed()) return disk_failed(replica);
     note(5, number, [&] { return replica.name + "  is durable up to write " + std::to_string(number); });
     write(replica);
     event(replica, [this, &replica, number](Raft& raft) {
@@ -329,9 +327,11 @@ void World::apply_next(Replica& replica) {
         replica.applying_cost -= task.cost;
         Service& service = replica.service;
         if (task.snapshot) {
-            service.load(*task.snapshot->bytes);
-            check(service.applied() == task.snapshot->id.last, "a snapshot holds something else than it says");
-            check(service.time() == task.snapshot->id.time, "a snapshot has another time than it says");
+            const std::vector<std::byte> contents = replica.disk.load(task.snapshot->last);
+            if (replica.disk.failed()) return;
+            service.load(contents);
+            check(service.applied() == task.snapshot->last, "a snapshot holds something else than it says");
+            check(service.time() == task.snapshot->time, "a snapshot has another time than it says");
             invariants_->loaded(replica.place, service.applied(), service.hash());
             note(6, service.hash(), [&] { return replica.name + "  has loaded " + text(service.applied()); });
             done_loading(replica);
@@ -344,37 +344,52 @@ void World::apply_next(Replica& replica) {
         }
         raft.applied(service.applied().index, clock(replica));
         read_now(replica);
-        const Snapshot* newest = replica.disk.newest();
-        const Index before = newest == nullptr ? 0 : newest->id.last.index;
-        if (conditions_.snapshot_every != 0 && service.applied().index >= before + conditions_.snapshot_every) {
-            save(replica);
-        }
+        const Index due = replica.disk.newest() + conditions_.snapshot_every;
+        if (conditions_.snapshot_every != 0 && service.applied().index >= due) save(replica);
         apply_next(replica);
     });
 }
 
 void World::save(Replica& replica) {
     const LogId at = replica.service.applied();
-    const Snapshot* newest = replica.disk.newest();
-    if (replica.saving || at.index == 0 || (newest != nullptr && newest->id.last.index >= at.index)) return;
+    if (replica.saving || at.index == 0 || replica.disk.newest() >= at.index) return;
     // A state that is to be replaced is not worth it.
     if (std::any_of(replica.tasks.begin(), replica.tasks.end(), [](const Task& each) { return each.snapshot; })) return;
+    const SnapshotId id = replica.raft->snapshot_at(at, replica.service.time());
+    if (!replica.disk.begin_snapshot(id)) return;
     replica.saving = true;
     ++result_.snapshots;
-    auto bytes = std::make_shared<const std::vector<std::byte>>(replica.service.save());
-    Snapshot snapshot{replica.raft->snapshot_at(at, replica.service.time()), std::move(bytes)};
-    later(replica, disk_time(replica, conditions_.write * 4), [this, &replica, snapshot](Raft& raft) {
-        replica.saving = false;
-        const Snapshot* present = replica.disk.newest();
-        if (present != nullptr && present->id.last.index >= snapshot.id.last.index) return;
-        replica.disk.add(snapshot);
-        note(8, snapshot.id.last.index, [&] { return replica.name + "  has saved " + text(snapshot.id.last); });
-        const Snapshot* oldest = replica.disk.oldest();
-        const bool two = oldest->id.last != snapshot.id.last;
-        const SnapshotId base = !conditions_.keeps_log ? snapshot.id : two ? oldest->id : replica.disk.base();
-        raft.snapshot_taken(snapshot.id, base, clock(replica));
-        replica.disk.cut(base);
-    });
+    later(replica, disk_time(replica, conditions_.write * 4),
+          [this, &replica, id, contents = replica.service.save()](Raft&) { saved(replica, id, contents); });
+}
+
+void World::saved(Replica& replica, const SnapshotId& id, std::span<const std::byte> contents) {
+    replica.saving = false;
+    if (!replica.disk.finish_snapshot(contents)) return;
+    note(8, id.last.index, [&] { return replica.name + "  has saved " + text(id.last); });
+    const auto& kept = replica.disk.snapshots();
+    const SnapshotId base = !conditions_.keeps_log ? id : kept.size() > 1 ? kept.front().id : SnapshotId();
+    const SnapshotId& present = replica.raft->log().base();
+    replica.raft->snapshot_taken(id, base.last.index >= present.last.index ? base : present, clock(replica));
+    if (base.last.index != 0) replica.disk.cut(base.last.index);
+}
+
+void World::store(Replica& replica, const StoreChunk& stored) {
+    const replica::Files::Stored result = replica.disk.store(stored);
+    if (replica.disk.failed()) return;
+    if (result.busy) {
+        return later(replica, chance_.around(conditions_.write),
+                     [this, &replica, stored](Raft&) { store(replica, stored); });
+    }
+    if (result.complete) ++result_.installs;
+    replica.raft->chunk_stored(stored, result.next, result.complete, clock(replica));
+}
+
+/// The replica does nothing any more, until somebody starts it again.
+void World::disk_failed(Replica& replica) {
+    note(36, replica.place, [&] { return "the disk of " + replica.name + " has failed"; });
+    ++result_.disks_failed;
+    crash_soon(replica);
 }
 
 }  // namespace cluster::sim::replicas

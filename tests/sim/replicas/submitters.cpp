@@ -40,13 +40,12 @@ std::size_t World::begin_operation(std::size_t submitter) {
 World::Replica& World::somebody_to_ask() {
     std::vector<Replica*> leading;
     for (const auto& each : replicas_) {
-        if (each->raft && each->raft->role() == Role::leader) leading.push_back(each.get());
+        if (each->raft && each->raft->role() == consensus::Role::leader) leading.push_back(each.get());
     }
     if (!leading.empty() && chance_.below(10) != 0) {
         if (chance_.coin()) return *leading[chance_.below(leading.size())];
-        return **std::min_element(leading.begin(), leading.end(), [](const Replica* a, const Replica* b) {
-            return a->raft->term() < b->raft->term();
-        });
+        return **std::min_element(leading.begin(), leading.end(),
+                                  [](const Replica* a, const Replica* b) { return a->raft->term() < b->raft->term(); });
     }
     return *replicas_[chance_.below(replicas_.size())];
 }
@@ -100,9 +99,8 @@ void World::ask(Replica& replica, std::vector<std::size_t> operations) {
             for (const std::size_t each : operations) end(each, Ending::never);
             return;
         }
-        note(20, first, [&] {
-            return replica.name + "  is proposed " + std::to_string(operations.size()) + " at " + text(id);
-        });
+        note(20, first,
+             [&] { return replica.name + "  is proposed " + std::to_string(operations.size()) + " at " + text(id); });
         for (const std::size_t each : operations) replica.proposed.emplace(id.index++, Proposed{id.term, each});
     });
 }
@@ -112,7 +110,8 @@ void World::end(std::size_t operation, Ending ending) {
     endings_[operation] = ending;
     if (ending == Ending::unknown) ++result_.unknown;
     const bool reads = operations_[operation].command.kind == Command::Kind::read;
-    if (ending == Ending::done && healed_ && reads == conditions_.only_reads_at_last) ++after_healing_;
+    const bool begun_after = healed_ && operations_[operation].called > healed_stamp_;
+    if (ending == Ending::done && begun_after && reads == conditions_.only_reads_at_last) ++after_healing_;
     const std::size_t submitter = std::exchange(submitter_of_[operation], nobody);
     if (submitter != nobody) at(chance_.around(conditions_.thinks), [this, submitter] { submit(submitter); });
 }

@@ -70,7 +70,7 @@ std::string said(const Body& body) {
 
 }  // namespace
 
-std::string text(const Message& message) {
+std::string text(const consensus::Message& message) {
     return "to " + text(message.to) + " in term " + count(message.term) + ": " + said(message.body);
 }
 

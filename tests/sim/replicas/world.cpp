@@ -39,13 +39,16 @@ World::World(Plan plan)
         if (where != 1) configuration_.voters.insert(ids.back());
         if (where != 2 && conditions_.joint) configuration_.voters_before.insert(ids.back());
     }
-    const SnapshotId begin{{}, {}, configuration_.encode()};
+    const Promise promise{{}, {}};
     std::vector<Invariants::Member> members;
     for (std::size_t i = 0; i < ids.size(); ++i) {
-        Replica& replica = *replicas_.emplace_back(std::make_unique<Replica>(begin));
+        const std::string name = (i < conditions_.voters ? "v" : "l") + std::to_string(i + 1);
+        Disk::Options disk{ids[i], name, configuration_.encode(), chance_.next(), conditions_.log};
+        Replica& replica = *replicas_.emplace_back(std::make_unique<Replica>(std::move(disk)));
+        replica.disk.keep(promise, true);
         replica.place = i;
         replica.id = ids[i];
-        replica.name = (i < conditions_.voters ? "v" : "l") + std::to_string(i + 1);
+        replica.name = name;
         replica.votes = i < conditions_.voters;
         replica.options = conditions_.options;
         replica.options.self = replica.id;

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,14 +40,14 @@ private:
     struct Task {
         consensus::Entry entry;
         std::size_t cost = 0;  ///< what it counts for against the limit
-        std::optional<Snapshot> snapshot;
+        std::optional<consensus::SnapshotId> snapshot;
     };
     struct Proposed {
         consensus::Term term;
         std::size_t operation;
     };
     struct Replica {
-        explicit Replica(consensus::SnapshotId begin) : disk(std::move(begin)) {}
+        explicit Replica(Disk::Options kept) : disk(std::move(kept)) {}
 
         std::size_t place = 0;
         consensus::DiskId id;
@@ -111,7 +112,8 @@ private:
     Time when(const Replica& replica, Time of_its_clock) const;
     void start(Replica& replica);
     void restart(Replica& replica, Duration after);
-    void crash(Replica& replica);
+    void crash(Replica& replica, bool power_fails);
+    void crash(Replica& replica) { crash(replica, !conditions_.os_buffers); }
     void pause(Replica& replica, Duration how_long, bool clock_stands);
     /// Calls `what(raft)` unless that life of the process is over; if it is paused, afterwards.
     void event(Replica& replica, std::uint64_t life, std::function<void(consensus::Raft&)> what);
@@ -126,7 +128,10 @@ private:
     void write(Replica& replica);
     void written(Replica& replica);
     void apply_next(Replica& replica);
+    void disk_failed(Replica& replica);
     void save(Replica& replica);
+    void saved(Replica& replica, const consensus::SnapshotId& id, std::span<const std::byte> contents);
+    void store(Replica& replica, const consensus::StoreChunk& stored);
     Duration disk_time(Replica& replica, Duration mean);
     void elected(Replica& replica);
 
@@ -155,6 +160,7 @@ private:
     void disturb();
     void inject(Fault fault);
     void crash_soon(Replica& replica);
+    bool may_lose(const Replica& replica) const;
     Replica* leader();
     std::vector<std::pair<std::size_t, std::size_t>> between(const std::vector<bool>& side) const;
 
@@ -189,7 +195,8 @@ private:
     std::size_t appointing_ = 0;   ///< messages under way that make somebody a candidate
     bool healed_ = false;
     Time healed_at_{};
-    std::size_t after_healing_ = 0;                                   ///< operations that were answered since
+    std::uint64_t healed_stamp_ = 0;
+    std::size_t after_healing_ = 0;                                   ///< operations that were begun and answered since
     std::optional<std::pair<std::size_t, consensus::Term>> resting_;  ///< who leads, once all is well
     Time resting_since_{};
     bool blinded_ = false;  ///< one of them does not see the leader any more

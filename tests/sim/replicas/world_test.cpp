@@ -45,6 +45,8 @@ TEST_CASE("replicas: the simulator meets all that it is to meet") {
         sum.installs += result.installs;
         sum.transfers += result.transfers;
         sum.disks_lost += result.disks_lost;
+        sum.disks_failed += result.disks_failed;
+        sum.disks_damaged += result.disks_damaged;
         sum.unknown += result.unknown;
     }
     CHECK(sum.crashes > 100);
@@ -53,5 +55,7 @@ TEST_CASE("replicas: the simulator meets all that it is to meet") {
     CHECK(sum.installs > 10);
     CHECK(sum.transfers > 5);
     CHECK(sum.disks_lost > 1);
+    CHECK(sum.disks_failed > 10);
+    CHECK(sum.disks_damaged > 3);
     CHECK(sum.unknown > 10);
 }

@@ -1,0 +1,404 @@
+#include "sim/replicas/machines.hpp"
+
+#include "base/overloaded.hpp"
+#include "replica/command.hpp"
+#include "sim/replicas/text.hpp"
+#include "sim/replicas/violation.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <iterator>
+#include <span>
+
+namespace cluster::sim::replicas {
+
+using namespace std::chrono_literals;
+using namespace consensus;
+
+Machines::Machines(const Plan& plan) : plan_(plan), chance_(plan.seed) {
+    result_.hash = 0xcbf29ce484222325;
+}
+
+void Machines::found(const std::vector<std::string>& names, Duration election_timeout) {
+    names_.insert(names.begin(), names.end());
+    election_timeout_ = election_timeout;
+    result_.voters = names.size();
+    Configuration configuration;
+    std::vector<Invariants::Member> members;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        DiskId id;
+        id.bytes.fill(static_cast<std::uint8_t>(10 * (i * 7 % 5) + 1));
+        const Place& place = add_place(names[i], id);
+        configuration.voters.insert(id);
+        members.push_back({id, &place.disk});
+    }
+    invariants_.emplace(configuration, std::move(members));
+}
+
+Machines::Place& Machines::add_place(const std::string& name, const DiskId& id) {
+    storage::LogOptions log;
+    log.segment_bytes = 4096;
+    Disk::Options options{id, name, Bytes(), chance_.next(), log};
+    Place& place = *places_.emplace_back(std::make_unique<Place>(std::move(options)));
+    place.index = places_.size() - 1;
+    return place;
+}
+
+RaftOptions Machines::raft_options(const DiskId& self, std::uint64_t seed) const {
+    RaftOptions options;
+    options.self = self;
+    options.seed = seed;
+    options.election_timeout = election_timeout_;
+    options.heartbeat = election_timeout_ / 10;
+    options.max_uncommitted = 2000;
+    options.memory = 1000;
+    return options;
+}
+
+void Machines::line(const std::string& text) {
+    char stamp[32];
+    std::snprintf(stamp, sizeof stamp, "%12.6f  ", std::chrono::duration<double>(now()).count());
+    trace_.push_back(stamp + text);
+    if (trace_.size() > plan_.lines) trace_.pop_front();
+}
+
+Result Machines::finished(const std::string& why) {
+    if (!why.empty()) {
+        result_.failed = true;
+        result_.why = why;
+        result_.at = now();
+        note(99, 0, [&] { return "FAILED: " + why; });
+    }
+    result_.trace.assign(trace_.begin(), trace_.end());
+    return std::move(result_);
+}
+
+// Processes.
+
+void Machines::begin(Place& place, const PeerId& peer) {
+    place.life = chance_.next();
+    note(1, place.index, [&] { return place.name + " starts"; });
+    place.peer = peer;
+    place.last_number = 0;
+    place.log.clear();
+    place.last = {};
+    place.leads = 0;
+    place.commit = 0;
+    place.writing = place.saving = false;
+    place.ticks_at = never;
+    place.service_until = place.files_until = {};
+    place.halted.reset();
+    place.may_halt = false;
+    replica::MachineOptions options;
+    options.group = "group";
+    options.node = place.name;
+    options.voters = names_;
+    options.raft = raft_options(place.id, chance_.next());
+    options.promise = place.disk.identity().promise;
+    options.founded = place.disk.identity().group.has_value();
+    options.recovered = place.disk.recover();
+    options.random = [this](std::span<std::uint8_t> out) {
+        for (std::uint8_t& byte : out) byte = static_cast<std::uint8_t>(chance_.next());
+    };
+    options.wall = [this] { return Duration(1'000'000s) + now(); };
+    options.life = place.life;
+    if (votes(place)) invariants_->started(place.index);
+    place.machine = std::make_unique<Machine>(std::move(options), now(place));
+}
+
+void Machines::end(Place& place) {
+    if (!place.machine) return;
+    note(2, place.index, [&] { return place.name + " ends"; });
+    ++result_.crashes;
+    place.machine.reset();
+    place.disk.crash(chance_, true);
+    forget_calls(place);
+}
+
+void Machines::forget_calls(const Place& place) {
+    const auto first = open_.lower_bound({place.life, 0});
+    const auto behind = open_.lower_bound({place.life + 1, 0});
+    result_.unknown += static_cast<std::uint64_t>(std::distance(first, behind));
+    open_.erase(first, behind);
+}
+
+void Machines::in_turn(Place& place, Time& busy_until, Work work) {
+    busy_until = std::max(busy_until, now(place)) + chance_.around(1ms);
+    later(place, busy_until - now(place), std::move(work));
+}
+
+// What a machine wants.
+
+void Machines::settle(Place& place) {
+    if (place.disk.failed()) {
+        ++result_.disks_failed;
+        return disk_failed(place);
+    }
+    Machine::Output output;
+    for (int rounds = 0; place.machine->has_output() && place.machine->take_output(output); ++rounds) {
+        check(rounds < 1000, "a machine goes round in circles");
+        if (votes(place)) check_effects(place, output.effects);
+        for (replica::Effect& effect : output.effects) carry_out(place, effect);
+    }
+    if (!place.writing && place.disk.begin_group()) {
+        place.writing = true;
+        later(place, chance_.around(2ms), [this, &place](Machine& machine) {
+            place.writing = false;
+            const std::uint64_t number = place.disk.finish_group();
+            if (number != 0) machine.written(number, now(place));
+        });
+    }
+    const Time deadline = place.machine->deadline();
+    if (deadline >= place.ticks_at) return;
+    place.ticks_at = std::max(deadline, now(place));
+    later(place, place.ticks_at - now(place), [this, &place, due = place.ticks_at](Machine& machine) {
+        if (place.ticks_at != due) return;  // an earlier one has taken its place
+        place.ticks_at = never;
+        machine.tick(now(place));
+    });
+}
+
+/// Before anything of it is done.
+void Machines::check_effects(Place& place, const std::vector<replica::Effect>& effects) {
+    const Term led = place.leads;
+    bool loaded = false;
+    const ReplicaStatus status = place.machine->status();
+    const Term leads = status.role == cluster::Role::leader ? status.term : 0;
+    const auto commits = [&] {
+        if (status.committed == place.commit) return;
+        check(status.committed > place.commit, "a commit goes backwards");
+        place.commit = status.committed;
+        invariants_->committed(place.index, place.commit, loaded ? 0 : leads);
+    };
+    // A leader commits what it has written before. What it writes now knows of that.
+    if (leads != 0 && led == leads) commits();
+    for (const replica::Effect& effect : effects) {
+        if (const auto* changed = std::get_if<StatusChanged>(&effect)) {
+            const bool elected = changed->role == consensus::Role::leader && changed->term != place.leads;
+            place.leads = changed->role == consensus::Role::leader ? changed->term : 0;
+            if (!elected) continue;
+            ++result_.leaders;
+            note(3, changed->term, [&] { return place.name + " leads in term " + std::to_string(changed->term); });
+            invariants_->elected(place.index, changed->term);
+        } else if (const auto* load = std::get_if<Load>(&effect)) {
+            loaded = true;
+            invariants_->installed(place.index, load->snapshot.last);
+        } else if (const auto* write = std::get_if<Write>(&effect)) {
+            invariants_->wrote(place.index, *write, led == leads ? led : 0);
+        }
+    }
+    commits();
+}
+
+void Machines::carry_out(Place& place, replica::Effect& effect) {
+    std::visit(
+        Overloaded{
+            [&](Write& write) { place.disk.order(std::move(write)); },
+            [&](replica::Tell& each) { tell(place, each); },
+            [&](Apply& apply) {
+                in_turn(place, place.service_until,
+                        [this, &place, entries = std::move(apply.entries)](Machine& machine) {
+                            serve(place, machine, entries);
+                        });
+            },
+            [&](Load& load) {
+                in_turn(place, place.service_until, [this, &place, id = load.snapshot](Machine& machine) {
+                    restore(place, id);
+                    machine.loaded(id.last, now(place));
+                });
+            },
+            [&](Fetch& fetch) {
+                in_turn(place, place.files_until, [this, &place, fetch](Machine& machine) {
+                    machine.fetched(fetch.reader, place.disk.read(fetch), now(place));
+                });
+            },
+            [&](FetchChunk& fetch) {
+                in_turn(place, place.files_until, [this, &place, fetch](Machine& machine) {
+                    machine.chunk_fetched(fetch.reader, place.disk.read(fetch), now(place));
+                });
+            },
+            [&](StoreChunk& stored) {
+                in_turn(place, place.files_until,
+                        [this, &place, stored](Machine& machine) { store(place, machine, stored); });
+            },
+            [&](replica::Keep& wanted) {
+                in_turn(place, place.files_until, [this, &place, wanted](Machine& machine) {
+                    keep(place, wanted);
+                    if (!place.disk.failed()) machine.kept(now(place));
+                });
+            },
+            [&](replica::SubmitFailed& ended) { failed(place, ended); },
+            [&](replica::Halted& halted) {
+                if (!place.may_halt) throw Violation(place.name + " stops: " + halted.why);
+                place.halted = halted.error;
+            },
+            [&](replica::TransferDone& done) { result_.transfers += done.error == errc{} ? 1 : 0; },
+            [](StatusChanged&) {},
+            [](replica::StatusMayDiffer&) {},
+            [](replica::LeadershipLeft&) {},
+            [&](LogLine& logged) { note(4, logged.text.size(), [&] { return place.name + "  " + logged.text; }); },
+        },
+        effect);
+}
+
+void Machines::store(Place& place, Machine& machine, const StoreChunk& stored) {
+    const replica::Files::Stored result = place.disk.store(stored);
+    if (place.disk.failed()) return;
+    if (result.busy) {
+        return in_turn(place, place.files_until,
+                       [this, &place, stored](Machine& again) { store(place, again, stored); });
+    }
+    if (result.complete) ++result_.installs;
+    machine.chunk_stored(stored, result.next, result.complete, now(place));
+}
+
+void Machines::keep(Place& place, const replica::Keep& keep) {
+    if (keep.founded) {
+        check(!group_ || *group_ == keep.promise.group, "two groups are founded");
+        group_ = keep.promise.group;
+        for (const auto& each : places_) {
+            check(each->disk.identity().promise == keep.promise || each.get() == &place,
+                  "a group is founded to which not all have promised themselves");
+        }
+    }
+    place.disk.keep(keep.promise, keep.founded);
+}
+
+void Machines::tell(Place& from, const replica::Tell& tell) {
+    ++result_.messages;
+    if (const auto* founding = std::get_if<wire::FoundingMessage>(&tell.message)) check_founding(from, *founding);
+    const auto* raft = std::get_if<wire::RaftMessage>(&tell.message);
+    const auto* submits = std::get_if<wire::SubmitMessage>(&tell.message);
+    if (raft != nullptr && votes(from)) invariants_->sent(from.index, raft->message, raft_options(from.id, 0));
+    note(5, tell.message.index(), [&] {
+        return from.name + "  says " +
+               (raft != nullptr      ? text(raft->message)
+                : submits != nullptr ? "what it submits"
+                                     : "how it is founded");
+    });
+    send(from, tell.to, tell.message);
+}
+
+/// Messages go through their bytes, as on the wire.
+void Machines::received(Place& place, const PeerId& from, const Bytes& message) {
+    auto read = wire::decode(message);
+    check(read.has_value(), "a message cannot be read");
+    place.machine->received(from, std::move(*read), now(place));
+}
+
+/// Nothing is said of a promise, or of a group, that is not on disk.
+void Machines::check_founding(const Place& from, const wire::FoundingMessage& message) const {
+    const storage::Identity& identity = from.disk.identity();
+    std::visit(Overloaded{
+                   [&](const Introduction& introduction) {
+                       check(!introduction.promise || introduction.promise == identity.promise,
+                             "a promise is told that is not on disk");
+                       check(!introduction.founded || identity.group.has_value(),
+                             "a group is told that is not on disk");
+                   },
+                   [&](const AskPromise& asked) {
+                       check(asked.promise == identity.promise, "one asks for a promise that it has not given");
+                   },
+                   [&](const Promised& promised) {
+                       check(identity.promise && identity.promise->group == promised.group,
+                             "a promise is told that is not on disk");
+                   },
+                   [&](const Farewell&) { check(from.machine->halted(), "one says farewell and goes on"); },
+               },
+               message.body);
+}
+
+// What applications do.
+
+void Machines::submit(Place& place, std::size_t many, Duration patience, bool sure) {
+    for (; many != 0; --many) {
+        const std::uint64_t number = ++place.last_number;
+        const std::vector<std::byte> message(chance_.below(200));
+        const replica::Command command{place.id, place.life, number, message};
+        open_.insert({place.life, number});
+        if (sure) sure_.insert({place.life, number});
+        place.machine->submit(number, command.pack(), now(place) + patience, now(place));
+    }
+}
+
+void Machines::failed(const Place& place, const replica::SubmitFailed& failed) {
+    if (place.machine->halted()) return;  // its callers are forgotten
+    const Call call{place.life, failed.number};
+    check(open_.erase(call) == 1, "a submission ends twice");
+    const bool never = failed.error == errc::no_leader || failed.error == errc::overloaded;
+    check(never || failed.error == errc::timed_out || failed.error == errc::outcome_unknown,
+          "a submission ends with an error that it cannot have");
+    ++(never ? result_.refused : result_.unknown);
+    if (never) never_.insert(call);
+}
+
+void Machines::serve(Place& place, Machine& machine, const std::vector<Entry>& entries) {
+    if (machine.halted()) return;
+    std::vector<std::uint64_t> own;
+    for (const Entry& entry : entries) {
+        check(entry.id.index == place.last.index + 1, "an entry is applied that does not follow the one before");
+        place.last = entry.id;
+        place.time = entry.time;
+        if (entry.kind != EntryKind::command) continue;
+        const auto command = replica::Command::unpack(entry.body.view());
+        check(command.has_value(), "a command in the log cannot be read");
+        place.log.push_back({command->life, command->number});
+        check(!never_.contains(place.log.back()), "what the caller was told to be nowhere is in the log");
+        if (command->life != place.life || command->disk != place.id) continue;
+        own.push_back(command->number);
+        if (open_.erase(place.log.back()) == 0) continue;
+        acknowledged_.insert(place.log.back());
+        ++result_.commands;
+    }
+    machine.applied(place.last, own, now(place));
+    if (chance_.below(40) == 0) save(place, machine);
+}
+
+void Machines::save(Place& place, Machine& machine) {
+    if (place.saving || place.disk.newest() >= place.last.index) return;
+    const auto id = machine.snapshot_at(place.last, place.time);
+    if (!id || !place.disk.begin_snapshot(*id)) return;
+    place.saving = true;
+    ++result_.snapshots;
+    in_turn(place, place.service_until, [this, &place, id = *id, log = place.log](Machine& saving) {
+        place.saving = false;
+        if (!place.disk.finish_snapshot(std::as_bytes(std::span(log)))) return;
+        const auto& kept = place.disk.snapshots();
+        const SnapshotId base = kept.size() > 1 ? kept.front().id : SnapshotId();
+        saving.snapshot_taken(id, base, now(place));
+        if (base.last.index != 0) place.disk.cut(base.last.index);
+    });
+}
+
+void Machines::restore(Place& place, const SnapshotId& id) {
+    const std::vector<std::byte> bytes = place.disk.load(id.last);
+    place.log.resize(bytes.size() / sizeof(Call));
+    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(place.log.data()));
+    place.last = id.last;
+    place.time = id.time;
+}
+
+bool Machines::agree(const std::vector<const Place*>& places, std::string& why) const {
+    const Place& first = *places.front();
+    for (const Place* each : places) {
+        if (!each->machine) return why = each->name + " does not run", false;
+        if (each->log != first.log) return why = "two services have applied different things", false;
+    }
+    for (const Call& call : sure_) {
+        if (!acknowledged_.contains(call)) return why = "all is well, and a submission does not get through", false;
+    }
+    return true;
+}
+
+void Machines::check_calls(const Place& place) const {
+    const std::set<Call> applied(place.log.begin(), place.log.end());
+    check(applied.size() == place.log.size(), "a submission took effect twice");
+    check(std::includes(applied.begin(), applied.end(), acknowledged_.begin(), acknowledged_.end()),
+          "a submission was acknowledged, and has had no effect");
+    for (const Call& call : never_) {
+        check(!applied.contains(call), "what the caller was told to be nowhere is in the log");
+    }
+}
+
+}  // namespace cluster::sim::replicas

@@ -1,0 +1,134 @@
+#pragma once
+
+#include "replica/machine.hpp"
+#include "sim/replicas/chance.hpp"
+#include "sim/replicas/disk.hpp"
+#include "sim/replicas/invariants.hpp"
+#include "sim/replicas/plan.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cluster::sim::replicas {
+
+/// The replicas of one group, from empty disks on: each process has a machine, a disk, a service and callers, and does
+/// with them what the threads of a replica do. After each event it is checked what the machines promise. How time
+/// passes, when processes begin and end, and how messages travel is said by whoever derives from this.
+class Machines {
+public:
+    Machines(const Machines&) = delete;
+    Machines& operator=(const Machines&) = delete;
+
+protected:
+    using Machine = replica::Machine;
+    using Work = std::function<void(Machine&)>;
+    /// Which call of which process.
+    using Call = std::pair<std::uint64_t, std::uint64_t>;
+
+    struct Place {
+        explicit Place(Disk::Options options) : name(options.node), id(options.id), disk(std::move(options)) {}
+
+        std::size_t index = 0;
+        std::string name;
+        consensus::DiskId id;
+        Disk disk;
+
+        // Of one life.
+        std::unique_ptr<Machine> machine;
+        std::uint64_t life = 0;
+        PeerId peer;
+        std::uint64_t last_number = 0;
+        std::vector<Call> log;  ///< what its service has applied
+        consensus::LogId last;
+        Duration time{};
+        consensus::Term leads = 0;  ///< in which it leads
+        consensus::Index commit = 0;
+        bool writing = false;
+        bool saving = false;
+        Time ticks_at = never;
+        Time service_until{};  ///< it has something to do
+        Time files_until{};
+        std::optional<errc> halted;
+        bool may_halt = false;
+    };
+
+    explicit Machines(const Plan& plan);
+    ~Machines() = default;
+
+    virtual Time now() const = 0;
+    /// As the process of that place knows it.
+    virtual Time now(const Place& place) const = 0;
+    /// In the process that runs there now, when its clock has gone on for so long; not if it has ended. Then `settle`.
+    virtual void later(Place& place, Duration delay, Work work) = 0;
+    virtual void send(Place& from, const PeerId& to, const wire::ReplicaMessage& message) = 0;
+    /// Its process ends because it must: `end` has to be called, and later `begin`.
+    virtual void disk_failed(Place& place) = 0;
+
+    template <class Text>
+    void note(std::uint64_t what, std::uint64_t value, Text&& text) {
+        result_.hash = mixed(mixed(mixed(result_.hash, what), value), static_cast<std::uint64_t>(now().count()));
+        if (plan_.lines != 0) line(text());
+    }
+    /// Adds what was found, if it is one that is not well.
+    Result finished(const std::string& why);
+
+    /// The voters, each with an empty disk.
+    void found(const std::vector<std::string>& names, Duration election_timeout);
+    Place& add_place(const std::string& name, const consensus::DiskId& id);
+    bool votes(const Place& place) const { return place.index < result_.voters; }
+
+    void begin(Place& place, const PeerId& peer);
+    void end(Place& place);
+    /// What it was told, and what it was about to tell its callers, nobody knows.
+    void forget_calls(const Place& place);
+    /// Many callers at once. Those that are `sure` must get through.
+    void submit(Place& place, std::size_t many, Duration patience, bool sure);
+    /// Carries out what the machine wants.
+    void settle(Place& place);
+    void received(Place& place, const PeerId& from, const Bytes& message);
+    /// Whether these have applied the same, and all that was submitted surely. If not: why.
+    bool agree(const std::vector<const Place*>& places, std::string& why) const;
+    /// What was told to all callers is so.
+    void check_calls(const Place& place) const;
+
+    Plan plan_;
+    Chance chance_;
+    Result result_;
+    std::vector<std::unique_ptr<Place>> places_;
+    std::set<Call> open_;
+    std::optional<consensus::GroupId> group_;
+
+private:
+    void line(const std::string& text);
+    consensus::RaftOptions raft_options(const consensus::DiskId& self, std::uint64_t seed) const;
+    /// What one thread does, in its order.
+    void in_turn(Place& place, Time& busy_until, Work work);
+    void failed(const Place& place, const replica::SubmitFailed& failed);
+    void serve(Place& place, Machine& machine, const std::vector<consensus::Entry>& entries);
+    void save(Place& place, Machine& machine);
+    void restore(Place& place, const consensus::SnapshotId& id);
+    void check_effects(Place& place, const std::vector<replica::Effect>& effects);
+    void carry_out(Place& place, replica::Effect& effect);
+    void store(Place& place, Machine& machine, const consensus::StoreChunk& stored);
+    void keep(Place& place, const replica::Keep& keep);
+    void tell(Place& from, const replica::Tell& tell);
+    void check_founding(const Place& from, const wire::FoundingMessage& message) const;
+
+    std::deque<std::string> trace_;
+    std::set<std::string> names_;
+    Duration election_timeout_{};
+    std::optional<Invariants> invariants_;
+    std::set<Call> acknowledged_;
+    std::set<Call> never_;  ///< the caller was told that they are not in the log
+    std::set<Call> sure_;
+};
+
+}  // namespace cluster::sim::replicas
