@@ -54,8 +54,8 @@ struct ReplicaOptions {
     /// times as long by chance. If the leader's process ends, or its replica stops, nobody waits for that. Longer:
     /// pauses and slow disks are forgiven; a machine that falls silent is replaced later.
     std::chrono::nanoseconds election_timeout = std::chrono::seconds(1);
-    /// How often an idle leader speaks: 1 ms to a third of `election_timeout`; 0: a fifth of that. Longer: less of the
-    /// processor is used while nothing happens.
+    /// How often an idle leader speaks: 1 ms to a third of `election_timeout`; 0: a quarter of that. Longer: less of
+    /// the processor is used while nothing happens.
     std::chrono::nanoseconds heartbeat{0};
     Durability durability = Durability::synced;
     /// A snapshot is taken when so many bytes of messages have come since the last one; 64 KiB to 1 TiB. The two newest

@@ -42,7 +42,7 @@ void check(const ReplicaOptions& options, const std::string& node, std::size_t m
             "election_timeout must be between 50 ms and a day");
     const bool usual = options.heartbeat == 0ns;
     require(usual || (options.heartbeat >= 1ms && options.heartbeat <= options.election_timeout / 3),
-            "heartbeat must be at least 1 ms, and at most a third of election_timeout; 0 is a fifth of that");
+            "heartbeat must be at least 1 ms, and at most a third of election_timeout; 0 is a quarter of that");
     require(options.durability == Durability::synced || options.durability == Durability::os_buffers,
             "durability is not one of its values");
     require(options.snapshot_every >= std::size_t{64} << 10 && options.snapshot_every <= std::size_t{1} << 40,

@@ -180,7 +180,7 @@ replica::MachineOptions ReplicaState::machine_options() {
     raft.self = identity.disk;
     raft.seed = draw_number();
     raft.election_timeout = options_.election_timeout;
-    raft.heartbeat = options_.heartbeat == Duration::zero() ? options_.election_timeout / 5 : options_.heartbeat;
+    raft.heartbeat = options_.heartbeat == Duration::zero() ? options_.election_timeout / 4 : options_.heartbeat;
     raft.max_uncommitted = options_.max_uncommitted;
     // What any node of the group takes: each has more room than for the longest message, and for 64 KiB.
     constexpr std::size_t least = std::size_t{60} << 10;
