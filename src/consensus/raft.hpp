@@ -30,7 +30,7 @@ struct RaftOptions {
     /// Without a word from a leader for this long, and up to 0.4 times longer, a follower stands for election. A leader
     /// that hears from no majority for as long steps down, after twice that time at the latest.
     Duration election_timeout = std::chrono::seconds(1);
-    Duration heartbeat = std::chrono::milliseconds(200);
+    Duration heartbeat = std::chrono::milliseconds(100);
     bool may_campaign = true;  ///< false: it leads only if the leader before appoints it
     /// False: its disk has lost what it had promised or acknowledged. It gives no vote and counts in no majority, but
     /// gets the log.
