@@ -158,7 +158,7 @@ public:
     /// Fails with `not_leader`, `unknown_voter`, `voter_absent`; `transfer_under_way` if another call hands over to
     /// another voter; `another_leads` if leadership has gone elsewhere, which is no failure if `to` is empty and this
     /// replica does not lead again; `timed_out` if the voter does not take over within an election timeout, and this
-    /// replica leads on, or if it is not known who leads two of them after this replica has stopped.
+    /// replica leads on, or if it is not known who leads two of them after this replica leads no more.
     void transfer(std::string_view to = {});
     void transfer(std::string_view to, std::error_code& error);
 

@@ -148,8 +148,9 @@ void Raft::gone(const DiskId& disk, Moment now) {
             return count_votes(now);
         }
         if (following == nullptr) return;
-        // Who has this replica's vote is about to lead.
-        const bool about = !following->leader && vote_ && vote_ != disk;
+        // Who has this replica's vote is about to lead. But if nobody has gone, all begin anew, and the vote is old.
+        const bool voted = vote_ && vote_ != disk && vote_ != options_.self;
+        const bool about = disk && !following->leader && voted;
         following->leader = {};
         if (!about) following->deadline = std::min(following->deadline, now_ + turn(disk));
     });
@@ -196,6 +197,7 @@ bool Raft::take_output(Output& output) {
 
 void Raft::dispatch(const Message& message, Moment now) {
     if (message.to != options_.self || message.from == options_.self) return;
+    if (message.from == hint_.gone) hint_.gone = {};  // it is back, and may vote
     const auto* request = std::get_if<VoteRequest>(&message.body);
     const auto* answer = std::get_if<VoteAnswer>(&message.body);
     const bool from_leader = std::holds_alternative<Append>(message.body) ||

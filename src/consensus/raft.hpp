@@ -91,7 +91,8 @@ public:
     /// Hands leadership over to that voter; to the one that has most, if none is named. Until `TransferEnded`, which
     /// takes one election timeout at most, nothing can be proposed.
     Refused transfer(const DiskId& to, Moment now);
-    /// Layer 1 has concluded that this member's process is gone: a hint to begin at once, never a reason to vote.
+    /// This member's process is said to be gone, or to lead no more; without a member: all begin anew. A hint to stand
+    /// for election at once, never a reason to vote.
     void gone(const DiskId& disk, Moment now);
     /// What was on its way to it may be lost.
     void unreachable(const DiskId& disk, Moment now);
@@ -255,7 +256,7 @@ private:
 
     std::variant<Following, Candidacy, Leadership> role_;
     struct Hint {
-        DiskId gone;   ///< it led, or was about to, and its process is said to be gone
+        DiskId gone;   ///< its process is said to be gone, and it has not spoken since
         Time until{};  ///< what failed is repeated soon
     };
     Hint hint_;

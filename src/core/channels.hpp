@@ -65,7 +65,7 @@ inline constexpr std::array channel_table{
                .gaps = false,
                .outlives_link = false,
                .counted = false,
-               // Nobody waits for it, and between replicas something goes both ways more often than that.
+               // Nobody waits for it, and replicas usually have something for each other before that.
                .acknowledged_within = std::chrono::milliseconds(500)},
 };
 static_assert(channel_table.front().id == user_channel);

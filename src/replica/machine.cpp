@@ -75,7 +75,10 @@ void Machine::say_farewell(const PeerId& to) {
 /// As if its node were gone, but another replica may come to be there.
 void Machine::said_farewell(const PeerId& from, const DiskId& disk, Time now) {
     const auto found = peers_.find(from);
-    if (disk == options_.raft.self && found != peers_.end()) return twin_gone(found->second.name, now);
+    if (found == peers_.end()) return;
+    found->second.displaced = false;
+    if (disk == options_.raft.self) return twin_gone(found->second.name, from, now);
+    look_who_is_met();
     if (!is_at(disk, from)) return;
     peers_.at(from).disk.reset();
     gone(disk, from, now);
@@ -97,7 +100,7 @@ void Machine::went(const PeerId& peer, Time now) {
     const Acquaintance other = std::move(found->second);
     peers_.erase(found);
     if (other.disk) gone(*other.disk, peer, now);
-    twin_gone(other.name, now);
+    twin_gone(other.name, peer, now);
     look_who_is_met();
 }
 
@@ -118,10 +121,11 @@ void Machine::gone(const DiskId& disk, const PeerId& peer, Time now) {
         emit(LeadershipLeft{});  // it may be the one that was to take over; the others elect one by themselves
 }
 
-/// If it was one.
-void Machine::twin_gone(const std::string& name, Time now) {
-    const bool another = std::any_of(peers_.begin(), peers_.end(),
-                                     [&](const auto& each) { return each.second.name == name && !each.second.disk; });
+/// At that peer there is none any more, if there was one.
+void Machine::twin_gone(const std::string& name, const PeerId& peer, Time now) {
+    const bool another = std::any_of(peers_.begin(), peers_.end(), [&](const auto& each) {
+        return each.first != peer && each.second.name == name && !each.second.disk;
+    });
     if (halted_ || another) return;
     founding_.twin_gone(name);
     take_founding(now);
@@ -150,10 +154,14 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
         found->second.displaced = false;
         // One of the two has ended, perhaps the one that speaks: this may be late. The other one is asked again.
         if (const auto former = where_.find(other.disk); moved && former != where_.end()) {
-            peers_.at(former->second) = {other.name, std::nullopt, true};
+            Acquaintance& displaced = peers_.at(former->second);
+            displaced.disk.reset();
+            displaced.displaced = true;
+            if (raft_) raft_->gone(other.disk, moment(now));  // its process has ended, if this one has taken its place
         }
         where_[other.disk] = from;
         look_who_is_met();
+        twin_gone(other.name, from, now);
         if (moved) {
             emit(StatusMayDiffer{});
             // What was told to it before is lost.
@@ -562,6 +570,7 @@ void Machine::end_hand_over(errc named, errc unnamed) {
 
 void Machine::leave(Time now) {
     now_ = now;
+    take_raft(now);  // as above
     leaving_ = true;
     const bool alone = where_.empty();
     if (halted_ || alone || hand_over({}, now) != errc{}) emit(LeadershipLeft{});

@@ -86,7 +86,7 @@ struct MachineOptions {
 ///
 /// 1. What a disk says counts only if it comes from the peer that introduced itself with this disk.
 /// 2. Nothing leaves before the writes on which it depends are durable.
-/// 3. Whoever halts says farewell. That may be lost; then the others wait for its silence.
+/// 3. Whoever halts says farewell, and again to whoever still counts on it. If both are lost, its silence tells.
 class Machine {
 public:
     struct Output {
@@ -183,7 +183,7 @@ private:
     void say_farewell(const PeerId& to);
     void said_farewell(const PeerId& from, const consensus::DiskId& disk, Time now);
     void gone(const consensus::DiskId& disk, const PeerId& peer, Time now);
-    void twin_gone(const std::string& name, Time now);
+    void twin_gone(const std::string& name, const PeerId& peer, Time now);
     bool is_of_group(const wire::ReplicaMessage& message) const;
     void on(const PeerId& from, wire::FoundingMessage&& message, Time now);
     void on(const PeerId& from, wire::RaftMessage&& message, Time now);

@@ -120,10 +120,10 @@ void ReplicaState::open() {
     if (directory_->snapshot()) newest_snapshot_ = directory_->snapshot()->id.last.index;
     disk_id_ = directory_->identity().value().disk;
     try {
-        applier_ = std::make_unique<replica::Applier>(service_, disk_id_, life_,
-                                                      [this](std::uint64_t number, std::vector<std::byte> reply) {
-                                                          replies_.push_back({number, std::move(reply)});
-                                                      });
+        applier_ = std::make_unique<replica::Applier>(
+            service_, disk_id_, life_, [this](std::uint64_t number, std::vector<std::byte> reply) {
+                replies_.push_back({number, applier_->last().index, std::move(reply)});
+            });
         files_ = std::make_unique<replica::Files>(*directory_);
         runner_ = std::make_unique<net::Runner<replica::Machine>>(
             loop_, [this](replica::Machine::Output& output) { carry_out(output); }, machine_options(),

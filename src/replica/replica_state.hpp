@@ -55,6 +55,7 @@ public:
     /// Of the service to a message that was submitted here.
     struct Reply {
         std::uint64_t number;
+        std::uint64_t index;  ///< of the entry
         std::vector<std::byte> bytes;
     };
     /// Submitted on the service thread while it applies.
@@ -162,6 +163,7 @@ private:
     std::unique_ptr<replica::Worker> service_thread_;
     std::unique_ptr<replica::Worker> freezer_;
     std::vector<std::uint64_t> applied_here_;          ///< of the service thread
+    bool slow_ = false;                                ///< of the service thread: what it did last took long
     std::vector<Reply> replies_;                       ///< of the service thread
     std::vector<Gathered> gathered_;                   ///< of the service thread
     Time gathered_since_{};                            ///< of the service thread

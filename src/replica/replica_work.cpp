@@ -14,7 +14,8 @@ namespace cluster::detail {
 
 namespace {
 
-/// How long replies, and what handlers submit, may wait for more of them.
+/// How long replies, and what handlers submit, wait for more of them while the service is quick. If it was slow at a
+/// message, the next reply does not wait for the one behind it.
 constexpr Duration longest_gathering = std::chrono::microseconds(100);
 
 }  // namespace
@@ -116,11 +117,14 @@ void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
     };
     {
         const Applying applying(*this);
+        Time before = gathered_since_;
         for (const consensus::Entry& each : entries) {
             if (ends_) return;
             applier_->apply(each);
+            const Time now = net::Loop::now();
+            const bool was_slow = std::exchange(slow_, now - std::exchange(before, now) > longest_gathering);
             if (replies_.empty() && gathered_.empty()) continue;
-            if (const Time now = net::Loop::now(); now - gathered_since_ > longest_gathering) {
+            if (was_slow || now - gathered_since_ > longest_gathering) {
                 gathered_since_ = now;
                 pass_replies();
                 runner_->with([&](replica::Machine& machine, Time at) { pass_gathered(machine, at); });
@@ -144,7 +148,7 @@ void ReplicaState::pass_replies() {
         const Lock lock(mutex_);
         for (const Reply& each : replies_) operations.push_back(take_submit(each.number));
     }
-    replied_up_to_ = applier_->last().index;
+    replied_up_to_ = replies_.back().index;
     for (std::size_t i = 0; i < replies_.size(); ++i) {
         applied_here_.push_back(replies_[i].number);
         if (!operations[i]) continue;  // its time was over

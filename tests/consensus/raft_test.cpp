@@ -372,3 +372,17 @@ TEST_CASE("raft: another snapshot is not taken before the service has the last o
     one.receive('b', 1, chunk(200));
     CHECK(stored() == 2);
 }
+
+TEST_CASE("raft: when all begin anew, a vote of before keeps nobody from asking at once") {
+    const Configuration configuration{{disk('a')}, {}, {}};
+    const SnapshotId begin{{}, {}, configuration.encode()};
+    for (const char vote : {'a', 'b'}) {
+        RaftOptions options;
+        options.self = disk('a');
+        options.election_timeout = 60s;
+        Moment now{1s, 1'000'000s};
+        Raft raft(options, Recovered{{3, disk(vote), 0}, begin, begin, {}, {}, {}}, now);
+        raft.gone({}, now);
+        CHECK(raft.deadline() <= now.steady + Raft::step);
+    }
+}

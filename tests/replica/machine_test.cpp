@@ -550,3 +550,17 @@ TEST_CASE("machine: a late word of a former process does not hide the present on
         for (const auto& voter : each->machine->status().voters) CHECK(voter.in_view);
     }
 }
+
+TEST_CASE("machine: a copy of a directory whose replica says farewell stands in nobody's way") {
+    const std::set<std::string> names{"ann", "bob"};
+    Machines group(names);
+    Place& copy = group.add("bob", 2, names);  // the directory of bob, on another node
+    Machines::meet(*group.members[1], copy, group.now);
+    group.settle();
+    CHECK(group.members[1]->machine->status().error == errc::directory_in_use);
+    copy.machine->halt(errc::closed, "it was closed", group.now);
+    group.settle();
+    Machines::meet(*group.members[0], *group.members[1], group.now);
+    group.run(3s);
+    CHECK(group.members[1]->machine->status().founded);
+}
