@@ -47,7 +47,8 @@ std::unique_ptr<Log> Log::create(Disk& disk, const consensus::DiskId& id, const 
     if (!error) error = log->make_next(true, more);
     if (error) return nullptr;
     const detail::Lock lock(log->mutex_);
-    log->segments_.emplace(log->next_->head.serial, *std::exchange(log->next_, std::nullopt));
+    log->segments_.emplace(log->next_->head.serial, *log->next_);
+    log->next_.reset();
     return log;
 }
 
