@@ -228,14 +228,7 @@ int run_all_replicas(const Arguments& arguments) {
         arguments.seeds.last - first + 1, arguments.jobs,
         [&](std::uint64_t i) { return run_replicas(arguments, first + i); },
         [&](std::uint64_t i, const replicas::Result& result) {
-            for (const auto of :
-                 {&replicas::Result::events, &replicas::Result::messages, &replicas::Result::commands,
-                  &replicas::Result::reads, &replicas::Result::unknown, &replicas::Result::leaders,
-                  &replicas::Result::crashes, &replicas::Result::cuts, &replicas::Result::snapshots,
-                  &replicas::Result::installs, &replicas::Result::transfers, &replicas::Result::disks_lost,
-                  &replicas::Result::disks_failed, &replicas::Result::disks_damaged, &replicas::Result::refused}) {
-                sum.*of += result.*of;
-            }
+            sum.add(result);
             for (const std::string& line : result.trace) std::puts(line.c_str());
             if (!result.failed) return;
             ++failures;

@@ -16,12 +16,7 @@ TEST_CASE("machines: whatever is lost or ends, a submission takes effect once, o
         INFO("seed " << plan.seed);
         const Result result = MachineWorld(plan).run();
         CHECK(result.why == "");
-        sum.commands += result.commands;
-        sum.refused += result.refused;
-        sum.unknown += result.unknown;
-        sum.installs += result.installs;
-        sum.transfers += result.transfers;
-        sum.disks_failed += result.disks_failed;
+        sum.add(result);
     }
     MESSAGE(sum.commands << " acknowledged, " << sum.refused << " never taken, " << sum.unknown << " unknown");
     CHECK(sum.commands > 20000);
@@ -39,9 +34,7 @@ TEST_CASE("machines: over simulated engines and all that happens to them, each e
         INFO("seed " << plan.seed);
         const Result result = EngineWorld(plan).run();
         CHECK(result.why == "");
-        sum.commands += result.commands;
-        sum.leaders += result.leaders;
-        sum.crashes += result.crashes;
+        sum.add(result);
     }
     CHECK(sum.commands > 1000);
     CHECK(sum.leaders > 10);

@@ -42,6 +42,16 @@ struct Result {
     std::uint64_t disks_lost = 0;
     std::uint64_t disks_failed = 0;   ///< a replica found out by an error
     std::uint64_t disks_damaged = 0;  ///< and recovery said so
+
+    /// Adds what another run has counted.
+    void add(const Result& other) {
+        for (const auto count :
+             {&Result::events, &Result::messages, &Result::commands, &Result::reads, &Result::refused, &Result::unknown,
+              &Result::leaders, &Result::crashes, &Result::cuts, &Result::snapshots, &Result::installs,
+              &Result::transfers, &Result::disks_lost, &Result::disks_failed, &Result::disks_damaged}) {
+            this->*count += other.*count;
+        }
+    }
 };
 
 }  // namespace cluster::sim::replicas

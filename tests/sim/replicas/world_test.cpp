@@ -39,15 +39,7 @@ TEST_CASE("replicas: the simulator meets all that it is to meet") {
     for (plan.seed = 1; plan.seed <= 40; ++plan.seed) {
         const Result result = World(plan).run();
         CHECK(result.why == "");
-        sum.crashes += result.crashes;
-        sum.leaders += result.leaders;
-        sum.snapshots += result.snapshots;
-        sum.installs += result.installs;
-        sum.transfers += result.transfers;
-        sum.disks_lost += result.disks_lost;
-        sum.disks_failed += result.disks_failed;
-        sum.disks_damaged += result.disks_damaged;
-        sum.unknown += result.unknown;
+        sum.add(result);
     }
     CHECK(sum.crashes > 100);
     CHECK(sum.leaders > 100);
