@@ -78,10 +78,10 @@ void Machine::said_farewell(const PeerId& from, const DiskId& disk, Time now) {
     if (found == peers_.end()) return;
     found->second.displaced = false;
     if (disk == options_.raft.self) return twin_gone(found->second.name, from, now);
-    look_who_is_met();
-    if (!is_at(disk, from)) return;
-    peers_.at(from).disk.reset();
-    gone(disk, from, now);
+    if (is_at(disk, from)) {
+        found->second.disk.reset();
+        gone(disk, now);
+    }
     look_who_is_met();
 }
 
@@ -99,14 +99,13 @@ void Machine::went(const PeerId& peer, Time now) {
     if (found == peers_.end()) return;
     const Acquaintance other = std::move(found->second);
     peers_.erase(found);
-    if (other.disk) gone(*other.disk, peer, now);
+    if (other.disk) gone(*other.disk, now);
     twin_gone(other.name, peer, now);
     look_who_is_met();
 }
 
-/// That disk is not with that peer any more.
-void Machine::gone(const DiskId& disk, const PeerId& peer, Time now) {
-    if (!is_at(disk, peer)) return;
+/// That disk is nowhere any more.
+void Machine::gone(const DiskId& disk, Time now) {
     where_.erase(disk);
     emit(StatusMayDiffer{});
     if (halted_) return;
@@ -150,7 +149,7 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
         const bool moved = !is_at(other.disk, from);
         // A replica with another directory may have taken the place of the one that was there.
         const auto before = std::exchange(found->second.disk, other.disk);
-        if (before && *before != other.disk) gone(*before, from, now);
+        if (before && *before != other.disk) gone(*before, now);
         found->second.displaced = false;
         // One of the two has ended, perhaps the one that speaks: this may be late. The other one is asked again.
         if (const auto former = where_.find(other.disk); moved && former != where_.end()) {
@@ -252,7 +251,7 @@ void Machine::kept(Time now) {
 void Machine::received(const PeerId& from, wire::ReplicaMessage&& message, Time now) {
     now_ = now;
     if (halted_) {
-        // Whoever does not know it yet says something else than who it is. The farewell may be lost.
+        // A peer that counts on this replica has not heard the farewell, which may be lost.
         if (is_of_group(message)) say_farewell(from);
         return;
     }

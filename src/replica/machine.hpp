@@ -182,7 +182,7 @@ private:
     void look_who_is_met();
     void say_farewell(const PeerId& to);
     void said_farewell(const PeerId& from, const consensus::DiskId& disk, Time now);
-    void gone(const consensus::DiskId& disk, const PeerId& peer, Time now);
+    void gone(const consensus::DiskId& disk, Time now);
     void twin_gone(const std::string& name, const PeerId& peer, Time now);
     bool is_of_group(const wire::ReplicaMessage& message) const;
     void on(const PeerId& from, wire::FoundingMessage&& message, Time now);
@@ -213,7 +213,7 @@ private:
     consensus::GroupId group_;
     std::optional<consensus::Raft> raft_;
     std::map<PeerId, Acquaintance> peers_;            ///< in view
-    std::map<consensus::DiskId, PeerId> where_;       ///< of those in view
+    std::map<consensus::DiskId, PeerId> where_;       ///< of those in view: the peer whose `disk` it is
     std::map<consensus::DiskId, std::string> names_;  ///< of this one, and of those in the promise
     std::deque<consensus::Send> held_;                ///< until their writes are durable
     std::uint64_t durable_ = 0;
