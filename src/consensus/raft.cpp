@@ -148,7 +148,8 @@ void Raft::gone(const DiskId& disk, Moment now) {
             return count_votes(now);
         }
         if (following == nullptr) return;
-        // Who has this replica's vote is about to lead. But if nobody has gone, all begin anew, and the vote is old.
+        // The candidate that has this replica's vote is about to lead, so it is not disturbed. If no member is named,
+        // all begin anew, and the vote is an old one.
         const bool voted = vote_ && vote_ != disk && vote_ != options_.self;
         const bool about = disk && !following->leader && voted;
         following->leader = {};

@@ -12,8 +12,8 @@ namespace cluster::consensus {
 
 /// Divides the room for entries that are not committed among the replicas that submit, so that none of them takes all.
 ///
-/// Whoever has asked within `memory` is sure of an equal part. What nobody is sure of, anybody may take: one that asks
-/// alone may have all of it. Not thread-safe; no clock of its own.
+/// A replica that has asked within `memory` is sure of an equal part. The rest is for anybody: if one asks alone, it
+/// may have all of it. Not thread-safe; no clock of its own.
 class Shares {
 public:
     static constexpr Duration memory = std::chrono::seconds(1);

@@ -108,7 +108,7 @@ void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
             applies_ = &state;
             state.gathered_since_ = net::Loop::now();
         }
-        /// Who waits for a reply gets it, even if the service throws at the next message.
+        /// Callers get the replies that are there, even if the service throws at the next message.
         ~Applying() {
             state.pass_replies();
             applies_ = nullptr;
