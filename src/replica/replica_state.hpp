@@ -67,7 +67,7 @@ public:
     using SnapshotOperation = ResultOperation<Snapshot>;
 
     /// Throws as the constructor of `Replica`.
-    static std::shared_ptr<ReplicaState> start(std::shared_ptr<NodeState> node, Service& service,
+    static std::shared_ptr<ReplicaState> start(std::shared_ptr<NodeState> node, std::vector<NamedService> services,
                                                ReplicaOptions options);
     ~ReplicaState() override;
 
@@ -101,7 +101,7 @@ private:
         std::size_t bytes = 0;
     };
 
-    ReplicaState(std::shared_ptr<NodeState> node, Service& service, ReplicaOptions options);
+    ReplicaState(std::shared_ptr<NodeState> node, std::vector<NamedService> services, ReplicaOptions options);
 
     void open();
     replica::MachineOptions machine_options();
@@ -148,7 +148,7 @@ private:
     const Origin origin_;
     const std::shared_ptr<NodeState> node_;
     const std::shared_ptr<net::Loop> loop_;
-    Service& service_;
+    const std::vector<NamedService> services_;
     const ReplicaOptions options_;
     const std::uint64_t life_;
 

@@ -94,7 +94,9 @@ void ReplicaState::serve(std::function<void()> work) {
         } catch (...) {
         }
         ends_ = true;
-        halt(errc::service_failed, "the service has thrown: " + why);
+        const std::string& name = applier_->called().name;
+        halt(errc::service_failed,
+             "the service " + (services_.size() > 1 ? quoted(name) + " " : "") + "has thrown: " + why);
     });
 }
 
@@ -132,7 +134,7 @@ void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
         }
         pass_replies();
         runner_->with([&](replica::Machine& machine, Time now) {
-            machine.applied(applier_->last(), applied_here_, now);
+            machine.applied(applier_->last(), applied_here_, applier_->wants_entry_at(), now);
             pass_gathered(machine, now);
         });
     }
@@ -170,8 +172,11 @@ void ReplicaState::load(const consensus::SnapshotId& id) {
     const auto input = directory_->snapshots().read(id.last, error);
     if (!input)
         return halt(errc::storage_failed, "reading a snapshot in " + options_.directory + ": " + error.message());
-    applier_->load(*input);
-    runner_->with([&](replica::Machine& machine, Time now) { machine.loaded(applier_->last(), now); });
+    replica::StreamReader reader(*input);
+    applier_->load(reader, reader.version(), input->facts().id);
+    runner_->with([&](replica::Machine& machine, Time now) {
+        machine.loaded(applier_->last(), applier_->wants_entry_at(), now);
+    });
 }
 
 /// `operation`: who waits for it, if anybody does.
@@ -218,9 +223,9 @@ void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
         return;
     }
     applier_->snapshot_begun();
-    std::function<void(SnapshotWriter&)> write = [this](SnapshotWriter& out) { service_.save(out); };
+    std::function<void(SnapshotWriter&)> write = [this](SnapshotWriter& out) { applier_->save(out); };
     try {
-        if (auto frozen = service_.freeze()) {
+        if (auto frozen = applier_->freeze()) {
             freezer_->post([this, output, id = *id, frozen = std::move(frozen), operation] {
                 write_snapshot(output, id, frozen, operation);
             });
@@ -295,12 +300,14 @@ void ReplicaState::note_snapshot(std::uint64_t index) {
 }
 
 void ReplicaState::end_service() {
-    try {
-        service_.on_stop();
-    } catch (const std::exception& exception) {
-        log(LogLevel::error, "replica_service_threw in=on_stop text=" + quoted(exception.what()));
-    } catch (...) {
-        log(LogLevel::error, "replica_service_threw in=on_stop text=unknown");
+    for (const NamedService& each : services_) {
+        try {
+            each.service.on_stop();
+        } catch (const std::exception& exception) {
+            log(LogLevel::error, "replica_service_threw in=on_stop text=" + quoted(exception.what()));
+        } catch (...) {
+            log(LogLevel::error, "replica_service_threw in=on_stop text=unknown");
+        }
     }
     stopped_.reach();
 }

@@ -33,7 +33,9 @@ struct Place {
     std::uint8_t disk = 0;
     std::optional<consensus::Promise> promise;  ///< on its disk, which keeps no log
     std::vector<errc> halted;
-    std::string applied;  ///< the first letters of all commands
+    std::string applied;              ///< the first letters of all commands
+    consensus::Entry last;            ///< that was applied
+    Duration wants_entry_at = never;  ///< its service
     std::vector<std::string> lines;
     std::vector<std::pair<std::uint64_t, errc>> transfers;  ///< that have ended
     bool hangs = false;                                     ///< its disk
@@ -132,7 +134,10 @@ private:
                            for (const consensus::Entry& each : apply.entries) {
                                if (!each.body.view().empty()) member.applied += each.body.text().front();
                            }
-                           machine.applied(apply.entries.back().id, {}, now);
+                           member.last = apply.entries.back();
+                           const bool fired = member.last.time >= member.wants_entry_at;
+                           if (fired) member.wants_entry_at = never;
+                           machine.applied(member.last.id, {}, member.wants_entry_at, now);
                        },
                        [&](replica::Tell& tell) {
                            if (loses(member, tell.message)) return;
@@ -439,7 +444,7 @@ TEST_CASE("machine: what a snapshot holds counts as applied when the service has
     Machine machine(std::move(options), 1s);
     CHECK(machine.status().committed == 17);
     CHECK(machine.status().applied == 0);
-    machine.loaded({3, 17}, 1s);
+    machine.loaded({3, 17}, never, 1s);
     CHECK(machine.status().applied == 17);
 }
 
@@ -563,4 +568,37 @@ TEST_CASE("machine: a copy of a directory whose replica says farewell stands in 
     Machines::meet(*group.members[0], *group.members[1], group.now);
     group.run(3s);
     CHECK(group.members[1]->machine->status().founded);
+}
+
+TEST_CASE("machine: when the service wants an entry at some time, the leader appends one, and no follower does") {
+    Founded group;
+    const Duration at = group.leader()->last.time + 5s;
+    for (const auto& each : group.members) {
+        each->wants_entry_at = at;
+        each->machine->applied(each->last.id, {}, at, group.now);
+    }
+    const consensus::Index before = group.leader()->last.id.index;
+    const Time begin = group.now;
+    while (group.leader()->last.id.index == before && group.now < begin + 10s) group.run(10ms);
+    for (const auto& each : group.members) {
+        CHECK(each->last.id.index == before + 1);
+        CHECK(each->last.time >= at);
+        CHECK(each->last.time < at + 100ms);
+    }
+    group.run(5s);
+    CHECK(group.leader()->last.id.index == before + 1);
+}
+
+TEST_CASE("machine: what the service wanted before a failover the next leader gives it") {
+    Founded group;
+    const Duration at = group.leader()->last.time + 2s;
+    for (const auto& each : group.members) {
+        each->wants_entry_at = at;
+        each->machine->applied(each->last.id, {}, at, group.now);
+    }
+    group.leader()->machine->halt(errc::storage_failed, "the disk is full", group.now);
+    group.run(3s);
+    REQUIRE(group.leader() != nullptr);
+    CHECK(group.leader()->last.time >= at);
+    CHECK(group.leader()->wants_entry_at == never);
 }

@@ -12,7 +12,7 @@
 
 // Numbers as bytes, little endian.
 
-namespace cluster::storage {
+namespace cluster {
 
 template <std::unsigned_integral T>
 void store(std::byte* at, T value) noexcept {
@@ -92,4 +92,4 @@ private:
     bool good_ = true;
 };
 
-}  // namespace cluster::storage
+}  // namespace cluster
