@@ -84,6 +84,7 @@ public:
         rest_ = rest_.subspan(count);
         return bytes;
     }
+    std::span<const std::byte> rest() { return take(rest_.size()); }
     bool good() const noexcept { return good_; }
     bool at_end() const noexcept { return rest_.empty(); }
 
