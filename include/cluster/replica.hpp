@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 // Replicated services: a state that several processes keep the same, whichever of them fail.
@@ -33,6 +34,27 @@ class ReplicaState;
 enum class Durability : std::uint8_t {
     synced,      ///< when the disk has said so: it survives a loss of power
     os_buffers,  ///< when the system has taken it: it survives the end of the process, not that of the machine
+};
+
+/// What a client has shown to prove who it is.
+struct Credentials {
+    std::string_view credentials;  ///< `ClientOptions::credentials`
+    std::string_view challenge;    ///< that it was sent before; empty: none was
+    std::string_view response;     ///< its answer to that
+};
+
+/// What an application says about a client.
+struct CLUSTER_EXPORT Authentication {
+    enum class Kind : std::uint8_t { accepted, challenged, rejected };
+    Kind kind = Kind::accepted;
+    std::string text;
+
+    /// It is this one: `ClientSession::principal`, up to 4 KiB.
+    static Authentication accept(std::string principal) { return {Kind::accepted, std::move(principal)}; }
+    /// It must answer to this, up to 16 KiB, with `ClientOptions::respond`. Then it is asked for again.
+    static Authentication challenge(std::string bytes) { return {Kind::challenged, std::move(bytes)}; }
+    /// It gets no session, and this text, up to 1 KiB.
+    static Authentication reject(std::string why) { return {Kind::rejected, std::move(why)}; }
 };
 
 /// How a replica behaves. A plain value: fill in what matters, leave the rest. `Replica` checks it as a whole, and
@@ -67,6 +89,16 @@ struct ReplicaOptions {
     /// submitted within the last second is sure of an equal part of it. Beyond that, submits wait, on each replica as
     /// long as their messages have no more than four times as much.
     std::size_t max_uncommitted = std::size_t{64} << 20;
+
+    /// Clients that have a session at the same time: up to 1,048,576. Each takes less than 2 KiB, and what is kept for
+    /// it until it has it: up to 16 MiB.
+    std::size_t max_sessions = 10'000;
+    /// The longest `ClientOptions::session_timeout`; who asks for more gets that. At least 100 ms.
+    std::chrono::nanoseconds max_session_timeout = std::chrono::hours(1);
+    /// Says who a client is, when it opens a session. Called on the leader alone, on the callback thread of the node's
+    /// runtime: as long as it takes, nobody else is let in there. If it throws, the client is rejected. None: all
+    /// clients are accepted, without a principal.
+    std::function<Authentication(const Credentials&)> authenticate = {};
 };
 
 /// How a replica is doing, at one moment.

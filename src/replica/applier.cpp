@@ -10,6 +10,14 @@
 
 namespace cluster::replica {
 
+namespace {
+
+group::SessionFacts facts_of(const group::Session& session) {
+    return {session.facts.id, session.timeout_ms};
+}
+
+}  // namespace
+
 /// One event of one service. What it has done counts when it returns.
 template <class Handle>
 void Applier::call(std::uint32_t service, group::Session* session, Handle&& handle) {
@@ -72,11 +80,10 @@ void Applier::on(const group::OpenSession& command) {
     group::Session* session = state_.sessions.open(last_.index, command, time_);
     if (session != nullptr) {
         call_all(session, [](Service& service, Context& context) { service.on_session_open(context); });
-        outcomes_.emplace_back(SessionOpened{command.key, session->facts.id});
-    } else {
-        const group::Session* there = std::as_const(state_.sessions).find(command.key);
-        outcomes_.emplace_back(SessionOpened{command.key, there == nullptr ? 0 : there->facts.id});
     }
+    const group::Session* const there = std::as_const(state_.sessions).find(command.key);
+    const group::SessionFacts facts = there == nullptr ? group::SessionFacts() : facts_of(*there);
+    outcomes_.emplace_back(group::SessionOpened{command.key, facts});
 }
 
 void Applier::on(const group::CloseSession& command) {
@@ -90,7 +97,7 @@ void Applier::on(const group::SessionCommand& command) {
     ++session->applied;
     session->reply(command.number, last_.index, Bytes::adopt(pass_message(session, command.message)));
     if (attached_.contains(command.session)) {
-        outcomes_.emplace_back(SessionReplied{command.session, session->replies.back()});
+        outcomes_.emplace_back(group::SessionReplied{command.session, session->replies.back()});
     }
     if (session->is_slow()) close(command.session, CloseReason::slow);
 }
@@ -136,7 +143,7 @@ void Applier::end_session(std::uint64_t session, CloseReason reason) {
     if (found == nullptr) return;
     group::Session closed = state_.sessions.close(*found);
     call_all(&closed, [&](Service& service, Context& context) { service.on_session_close(context, reason); });
-    outcomes_.emplace_back(SessionClosed{session, reason});
+    outcomes_.emplace_back(group::SessionClosed{session, reason});
     attached_.erase(session);
 }
 
@@ -151,7 +158,7 @@ bool Applier::send(std::uint64_t session, std::span<const std::byte> message) {
     if (found == nullptr) return false;
     if (found->is_slow()) return true;  // it ends with this event
     const group::Kept& push = found->push(last_.index, Bytes(message));
-    if (attached_.contains(session)) outcomes_.emplace_back(SessionPushed{session, push});
+    if (attached_.contains(session)) outcomes_.emplace_back(group::SessionPushed{session, push});
     if (found->is_slow()) close(session, CloseReason::slow);
     return true;
 }
@@ -193,7 +200,13 @@ std::optional<Applier::Attached> Applier::attach(std::uint64_t session, const gr
     return result;
 }
 
-std::vector<Outcome> Applier::take_outcomes() {
+std::vector<group::SessionFacts> Applier::sessions() const {
+    std::vector<group::SessionFacts> all;
+    for (const auto& [id, session] : state_.sessions.all()) all.push_back(facts_of(session));
+    return all;
+}
+
+std::vector<group::Outcome> Applier::take_outcomes() {
     outcomes_.resize(settled_);
     settled_ = 0;
     return std::exchange(outcomes_, {});

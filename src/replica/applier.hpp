@@ -4,6 +4,7 @@
 #include "base/random.hpp"
 #include "consensus/entry.hpp"
 #include "group/command.hpp"
+#include "group/outcome.hpp"
 #include "group/state.hpp"
 
 #include <cluster/replica.hpp>
@@ -18,7 +19,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 namespace cluster::replica {
@@ -39,27 +39,6 @@ struct Event {
 }  // namespace cluster::detail
 
 namespace cluster::replica {
-
-// What has become of clients' wishes, in the order of the log.
-
-/// The session with that key is open; no `session`: there is no room for it.
-struct SessionOpened {
-    group::SessionKey key{};
-    std::uint64_t session = 0;
-};
-struct SessionReplied {
-    std::uint64_t session = 0;
-    group::Kept reply;
-};
-struct SessionPushed {
-    std::uint64_t session = 0;
-    group::Kept push;
-};
-struct SessionClosed {
-    std::uint64_t session = 0;
-    CloseReason reason{};
-};
-using Outcome = std::variant<SessionOpened, SessionReplied, SessionPushed, SessionClosed>;
 
 /// Gives services their events, and keeps the state that belongs to the library. Lets the exceptions of services pass.
 /// Used by the service thread. Lives shorter than its services.
@@ -112,8 +91,11 @@ public:
                                    const group::Received& received);
     void detach(std::uint64_t session) { attached_.erase(session); }
     void detach_all() { attached_.clear(); }
+    /// All that are open.
+    std::vector<group::SessionFacts> sessions() const;
+    bool has_outcomes() const noexcept { return settled_ != 0; }
     /// Of all events that were handled to their end.
-    std::vector<Outcome> take_outcomes();
+    std::vector<group::Outcome> take_outcomes();
 
 private:
     friend class cluster::Context;
@@ -155,7 +137,7 @@ private:
     std::uint64_t seeds_ = 0;
 
     std::set<std::uint64_t> attached_;
-    std::vector<Outcome> outcomes_;
+    std::vector<group::Outcome> outcomes_;
     std::size_t settled_ = 0;  ///< so many of them are of events that were handled to their end
 };
 

@@ -48,6 +48,8 @@ Machine::Machine(MachineOptions options, Time now)
                 options_.random),
       submissions_(options_.life, options_.raft.election_timeout / 2, options_.raft.max_append),
       shares_(options_.raft.max_uncommitted),
+      clients_({options_.group, options_.max_sessions, options_.max_message, options_.longest_session_timeout,
+                options_.authenticates}),
       remind_at_(now + reminder),
       now_(now) {
     if (options_.promise) {
@@ -382,22 +384,24 @@ void Machine::expire(Time now) {
     }
 }
 
-void Machine::applied(const LogId& last, std::span<const std::uint64_t> submissions, Duration wants_entry_at,
-                      Time now) {
+void Machine::applied(const Served& served, Time now) {
     now_ = now;
-    applied_ = last.index;
-    wants_entry_at_ = wants_entry_at;
-    for (const std::uint64_t number : submissions) submissions_.done(number, now);
+    applied_ = served.last;
+    wants_entry_at_ = served.wants_entry_at;
+    for (const std::uint64_t number : served.submissions) submissions_.done(number, now);
     if (halted_) return;
-    submissions_.applied(last.term, now);
+    for (const group::SessionChange& each : served.sessions) clients_.changed(each, now);
+    submissions_.applied(applied_.term, now);
     has_room_ = true;
-    raft_->applied(last.index, moment(now));
+    raft_->applied(applied_.index, moment(now));
 }
 
-void Machine::loaded(const LogId& last, Duration wants_entry_at, Time now) {
+void Machine::loaded(const LogId& last, Duration wants_entry_at, std::span<const group::SessionFacts> sessions,
+                     Time now) {
     now_ = now;
-    applied_ = last.index;
+    applied_ = last;
     wants_entry_at_ = wants_entry_at;
+    clients_.loaded(sessions, now);
     for (const std::uint64_t number : submissions_.skipped(last.term, now)) {
         emit(SubmitFailed{number, errc::outcome_unknown});
     }
@@ -406,7 +410,7 @@ void Machine::loaded(const LogId& last, Duration wants_entry_at, Time now) {
 
 /// When this leader is to append an entry for the services. Entries that are not applied yet may do.
 Time Machine::mark_at() const {
-    const bool idle = raft_ && !leaving_ && applied_ == raft_->log().last().index;
+    const bool idle = raft_ && !leaving_ && applied_.index == raft_->log().last().index;
     return idle ? raft_->mark_at(wants_entry_at_) : never;
 }
 
@@ -479,6 +483,7 @@ void Machine::carry_out(consensus::Effect&& effect, Time now) {
                        if (status.term != role_.term) {
                            origins_.clear();
                            shares_.clear();
+                           clients_.follow({});
                        }
                        role_ = status;
                        has_room_ = true;
@@ -594,6 +599,7 @@ void Machine::halt(errc error, std::string why, Time now) {
     held_.clear();
     hand_over_.reset();
     role_ = {consensus::Role::follower, role_.term, {}};
+    clients_.end();
     for (const auto& [peer, other] : peers_) say_farewell(peer);
     emit(*halted_);
     emit(StatusMayDiffer{});
@@ -605,7 +611,7 @@ Time Machine::deadline() const {
     if (halted_) return submissions_.deadline();
     Time next = std::min(submissions_.deadline(), all_met_ ? never : remind_at_);
     if (!raft_) return next;
-    next = std::min({next, raft_->deadline(), lament_at_, disk_deadline(), mark_at()});
+    next = std::min({next, raft_->deadline(), lament_at_, disk_deadline(), mark_at(), clients_.deadline()});
     if (hand_over_) next = std::min(next, hand_over_->deadline);
     return follows() ? std::min(next, submissions_.due()) : next;
 }
@@ -621,6 +627,9 @@ void Machine::tick(Time now) {
     look_at_disk(now);
     lament(now);
     remind(now);
+    take_raft(now);  // whether it still leads
+    look_whom_to_serve(now);
+    clients_.tick(now);
 }
 
 /// Asks those who have not been met who they are, and until there is a group, repeats what may be lost.
@@ -640,8 +649,15 @@ void Machine::remind(Time now) {
 
 bool Machine::take_output(Output& output) {
     output.effects.clear();
-    pass_on(now_);
-    take_raft(now_);
+    do {
+        pass_on(now_);
+        propose_for_clients(now_);
+        take_raft(now_);
+        look_whom_to_serve(now_);
+    } while (clients_.proposes(now_));
+    for (ClientEffect& each : clients_.take_effects()) {
+        std::visit([&](auto& effect) { emit(std::move(effect)); }, each);
+    }
     std::swap(output.effects, effects_);
     return !output.effects.empty();
 }

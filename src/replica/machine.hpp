@@ -7,6 +7,7 @@
 #include "consensus/raft.hpp"
 #include "consensus/shares.hpp"
 #include "consensus/submissions.hpp"
+#include "replica/clients.hpp"
 #include "value/log_line.hpp"
 #include "wire/replica_codec.hpp"
 
@@ -59,9 +60,10 @@ struct Halted {
     std::string why;
 };
 
-using Effect = std::variant<consensus::Write, Tell, consensus::Apply, consensus::Load, consensus::Fetch,
-                            consensus::FetchChunk, consensus::StoreChunk, Keep, SubmitFailed, TransferDone,
-                            consensus::StatusChanged, StatusMayDiffer, LeadershipLeft, Halted, LogLine>;
+using Effect =
+    std::variant<consensus::Write, Tell, consensus::Apply, consensus::Load, consensus::Fetch, consensus::FetchChunk,
+                 consensus::StoreChunk, Keep, SubmitFailed, TransferDone, consensus::StatusChanged, StatusMayDiffer,
+                 LeadershipLeft, Halted, LogLine, TellClient, AttachSession, DetachSession, Authenticate>;
 
 struct MachineOptions {
     std::string group;  ///< its name
@@ -76,6 +78,21 @@ struct MachineOptions {
     RandomSource random;
     std::function<Duration()> wall;  ///< the wall clock, since 1970
     std::uint64_t life = 0;          ///< of this process: drawn at its start
+    // Of clients.
+    std::uint64_t max_sessions = 10'000;
+    std::uint64_t max_message = std::uint64_t{1} << 20;
+    Duration longest_session_timeout = std::chrono::hours(1);
+    bool authenticates = false;  ///< the application says who clients are
+};
+
+/// What the services have done up to some entry.
+struct Served {
+    consensus::LogId last;
+    std::span<const std::uint64_t> submissions;  ///< of this process, since the last time
+    /// As long as nothing follows `last`, the leader appends an entry then, in the time of the log; `never`: none is
+    /// wanted.
+    Duration wants_entry_at = never;
+    std::span<const group::SessionChange> sessions;  ///< since the last time, in their order
 };
 
 /// One replica's decisions: founds its group or waits for that, then takes part in keeping the log; knows where the
@@ -111,12 +128,22 @@ public:
     void snapshot_taken(const consensus::SnapshotId& newest, const consensus::SnapshotId& base, Time now);
 
     // The service.
-    /// It has had all entries up to `last`, and among them those submissions. As long as nothing follows `last`, the
-    /// leader appends an entry when it is `wants_entry_at`, in the time of the log; `never`: none is wanted.
-    void applied(const consensus::LogId& last, std::span<const std::uint64_t> submissions, Duration wants_entry_at,
-                 Time now);
-    /// A snapshot has taken the place of all entries up to `last`.
-    void loaded(const consensus::LogId& last, Duration wants_entry_at, Time now);
+    void applied(const Served& served, Time now);
+    /// A snapshot has taken the place of all entries up to `last`. These sessions are open.
+    void loaded(const consensus::LogId& last, Duration wants_entry_at, std::span<const group::SessionFacts> sessions,
+                Time now);
+    /// The answer to an `AttachSession`: see `Clients::attached`.
+    bool session_attached(const client::Seat& seat, std::uint64_t session, std::optional<std::uint64_t> applied,
+                          Time now);
+    /// See `Clients::lost`.
+    void session_lost(std::uint64_t session, bool hopeless, Time now);
+
+    // Clients.
+    void client_said(const client::Seat& seat, client::ToNode&& message, Time now);
+    /// That peer is no client any more.
+    void client_gone(const PeerId& peer, Time now);
+    /// The answer to an `Authenticate`.
+    void authenticated(std::uint64_t ticket, const Verdict& verdict, Time now);
     /// What a snapshot of the state after that entry is called. Nothing if another one is about to take its place.
     std::optional<consensus::SnapshotId> snapshot_at(const consensus::LogId& id, Duration time) const;
 
@@ -136,7 +163,10 @@ public:
     // For a runner.
     Time deadline() const;
     void tick(Time now);
-    bool has_output() const { return !effects_.empty() || can_pass_on() || (raft_ && raft_->has_output()); }
+    bool has_output() const {
+        return !effects_.empty() || can_pass_on() || (raft_ && raft_->has_output()) || clients_.has_effects() ||
+               clients_.proposes(now_);
+    }
     bool take_output(Output& output);
 
 private:
@@ -209,6 +239,8 @@ private:
     static std::pair<errc, std::string> describe(const consensus::Hindrance& hindrance);
     std::pair<errc, std::string> trouble() const;
     Time mark_at() const;
+    void look_whom_to_serve(Time now);
+    void propose_for_clients(Time now);
 
     MachineOptions options_;
     std::vector<Effect> effects_;
@@ -223,11 +255,12 @@ private:
     consensus::Submissions submissions_;
     consensus::Origins origins_;
     consensus::Shares shares_;
+    Clients clients_;
     consensus::StatusChanged role_;
-    consensus::Index applied_ = 0;  ///< the service has had all up to there
+    consensus::LogId applied_;  ///< the services have had all up to there
     Duration wants_entry_at_ = never;
-    bool has_room_ = true;          ///< the last proposal here was not refused
-    bool all_met_ = false;          ///< nobody needs to be asked who it is
+    bool has_room_ = true;  ///< the last proposal here was not refused
+    bool all_met_ = false;  ///< nobody needs to be asked who it is
     Time remind_at_;
     int reminders_ = 0;
     consensus::Hindrance reported_;

@@ -152,7 +152,7 @@ ReplicaStatus Machine::status() const {
         status.appended = log.last().index;
         status.durable = log.durable();
         status.committed = raft_->commit();
-        status.applied = applied_;
+        status.applied = applied_.index;
         members.clear();
         for (const DiskId& disk : raft_->configuration().voters) {
             ReplicaStatus::Member member{name_of(disk), where_.contains(disk), 0};

@@ -10,6 +10,7 @@
 #include "support/may_wait.hpp"
 #include "support/waited.hpp"
 #include "value/log_line.hpp"
+#include "wire/client_codec.hpp"
 #include "wire/replica_codec.hpp"
 
 #include <algorithm>
@@ -77,6 +78,7 @@ ReplicaState::ReplicaState(std::shared_ptr<NodeState> node, std::vector<NamedSer
       services_(std::move(services)),
       options_(std::move(options)),
       life_(draw_number()),
+      tag_(wire::group_tag(options_.group)),
       disk_(options_.directory) {}
 
 std::shared_ptr<ReplicaState> ReplicaState::start(std::shared_ptr<NodeState> node, std::vector<NamedService> services,
@@ -177,6 +179,10 @@ replica::MachineOptions ReplicaState::machine_options() {
     machine.random = net::fill_random;
     machine.wall = wall_clock;
     machine.life = life_;
+    machine.max_sessions = options_.max_sessions;
+    machine.max_message = options_.max_message;
+    machine.longest_session_timeout = options_.max_session_timeout;
+    machine.authenticates = static_cast<bool>(options_.authenticate);
     consensus::RaftOptions& raft = machine.raft;
     raft.self = identity.disk;
     raft.seed = draw_number();
@@ -281,10 +287,12 @@ void ReplicaState::begin() {
 }
 
 void ReplicaState::came(const Peer& peer) {
+    addresses_[peer.id] = peer.addresses;
     runner_->serve([&](replica::Machine& machine, Time now) { machine.came(peer.id, peer.name, now); });
 }
 
 void ReplicaState::went(const Peer& peer, RemovalReason) {
+    addresses_.erase(peer.id);
     runner_->serve([&](replica::Machine& machine, Time now) { machine.went(peer.id, now); });
 }
 
@@ -350,6 +358,10 @@ void ReplicaState::carry_out(replica::Machine::Output& output) {
                 [&](replica::LeadershipLeft&) { left_.reach(); },
                 [&](replica::Halted& each) { halted(each); },
                 [&](LogLine& line) { node_->log(std::move(line)); },
+                [&](replica::TellClient& each) { tell(each); },
+                [&](replica::AttachSession& each) { serve([this, each] { attach(each); }); },
+                [&](replica::DetachSession& each) { serve([this, each] { detach(each); }); },
+                [&](replica::Authenticate& each) { authenticate(each); },
             },
             effect);
     }

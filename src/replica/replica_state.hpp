@@ -2,6 +2,8 @@
 
 #include "base/mutex.hpp"
 #include "base/origin.hpp"
+#include "client/message.hpp"
+#include "group/outcome.hpp"
 #include "net/runner.hpp"
 #include "node/node_replicas.hpp"
 #include "node/node_state.hpp"
@@ -22,6 +24,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -92,6 +95,8 @@ public:
     void came(const Peer& peer) override;
     void went(const Peer& peer, RemovalReason reason) override;
     void received(const PeerId& from, std::span<const Bytes> messages) override;
+    void client_received(const PeerId& from, std::span<const Bytes> messages) override;
+    void client_went(const PeerId& peer) override;
     void node_left() override;
 
 private:
@@ -117,6 +122,9 @@ private:
     // On the I/O thread.
     void carry_out(replica::Machine::Output& output);
     void tell(const replica::Tell& tell);
+    errc tell(const client::Seat& seat, client::ToClient message);
+    void tell(replica::TellClient& tell);
+    void authenticate(const replica::Authenticate& asked);
     void look_at_status();
     void halted(const replica::Halted& halted);
     void end_io();
@@ -132,6 +140,10 @@ private:
     void serve(std::function<void()> work);
     void pass_gathered(replica::Machine& machine, Time now);
     void pass_replies();
+    void pass_outcomes();
+    void attach(const replica::AttachSession& wanted);
+    void detach(const replica::DetachSession& over);
+    bool tell_session(std::uint64_t session, client::ToClient message);
     void apply(const std::vector<consensus::Entry>& entries);
     void load(const consensus::SnapshotId& id);
     void take_snapshot(std::shared_ptr<SnapshotOperation> operation);
@@ -151,6 +163,7 @@ private:
     const std::vector<NamedService> services_;
     const ReplicaOptions options_;
     const std::uint64_t life_;
+    const std::uint64_t tag_;  ///< of the group
 
     storage::SystemDisk disk_;
     std::unique_ptr<storage::Directory> directory_;  ///< null once it is closed
@@ -164,6 +177,8 @@ private:
     std::unique_ptr<replica::Worker> freezer_;
     std::vector<std::uint64_t> applied_here_;          ///< of the service thread
     bool slow_ = false;                                ///< of the service thread: what it did last took long
+    std::map<std::uint64_t, client::Seat> served_;     ///< of the service thread: clients that are told outcomes
+    std::vector<group::SessionChange> changes_;        ///< of the service thread
     std::vector<Reply> replies_;                       ///< of the service thread
     std::vector<Gathered> gathered_;                   ///< of the service thread
     Time gathered_since_{};                            ///< of the service thread
@@ -175,8 +190,9 @@ private:
     std::atomic<std::uint64_t> last_number_{0};
     std::shared_ptr<HandlerCalls> handler_calls_ = std::make_shared<HandlerCalls>();
 
-    bool look_due_ = false;   ///< of the I/O thread
-    consensus::Role role_{};  ///< of the I/O thread
+    bool look_due_ = false;                             ///< of the I/O thread
+    std::map<PeerId, std::vector<Address>> addresses_;  ///< of the I/O thread: where those in view can be dialled
+    consensus::Role role_{};                            ///< of the I/O thread
 
     Mutex mutex_;
     std::unordered_map<std::uint64_t, OpenSubmit> submits_ GUARDED_BY(mutex_);

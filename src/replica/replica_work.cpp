@@ -113,6 +113,7 @@ void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
         /// Callers get the replies that are there, even if the service throws at the next message.
         ~Applying() {
             state.pass_replies();
+            state.pass_outcomes();
             applies_ = nullptr;
         }
         ReplicaState& state;
@@ -125,20 +126,23 @@ void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
             applier_->apply(each);
             const Time now = net::Loop::now();
             const bool was_slow = std::exchange(slow_, now - std::exchange(before, now) > longest_gathering);
-            if (replies_.empty() && gathered_.empty()) continue;
+            if (replies_.empty() && gathered_.empty() && !applier_->has_outcomes()) continue;
             if (was_slow || now - gathered_since_ > longest_gathering) {
                 gathered_since_ = now;
                 pass_replies();
+                pass_outcomes();
                 runner_->with([&](replica::Machine& machine, Time at) { pass_gathered(machine, at); });
             }
         }
         pass_replies();
+        pass_outcomes();
         runner_->with([&](replica::Machine& machine, Time now) {
-            machine.applied(applier_->last(), applied_here_, applier_->wants_entry_at(), now);
+            machine.applied({applier_->last(), applied_here_, applier_->wants_entry_at(), changes_}, now);
             pass_gathered(machine, now);
         });
     }
     applied_here_.clear();
+    changes_.clear();
     if (applier_->bytes() >= options_.snapshot_every && has_snapshots_) take_snapshot(nullptr);
 }
 
@@ -174,8 +178,9 @@ void ReplicaState::load(const consensus::SnapshotId& id) {
         return halt(errc::storage_failed, "reading a snapshot in " + options_.directory + ": " + error.message());
     replica::StreamReader reader(*input);
     applier_->load(reader, reader.version(), input->facts().id);
+    served_.clear();
     runner_->with([&](replica::Machine& machine, Time now) {
-        machine.loaded(applier_->last(), applier_->wants_entry_at(), now);
+        machine.loaded(applier_->last(), applier_->wants_entry_at(), applier_->sessions(), now);
     });
 }
 

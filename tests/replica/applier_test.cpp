@@ -33,16 +33,16 @@ using cluster::group::Command;
 using cluster::group::OpenSession;
 using cluster::group::Received;
 using cluster::group::Session;
+using cluster::group::SessionClosed;
 using cluster::group::SessionCommand;
 using cluster::group::SessionKey;
+using cluster::group::SessionOpened;
+using cluster::group::SessionPushed;
+using cluster::group::SessionReplied;
 using cluster::group::Submitted;
 using cluster::replica::Applier;
 using cluster::replica::SectionReader;
 using cluster::replica::SectionWriter;
-using cluster::replica::SessionClosed;
-using cluster::replica::SessionOpened;
-using cluster::replica::SessionPushed;
-using cluster::replica::SessionReplied;
 
 namespace {
 
@@ -185,15 +185,18 @@ struct Replica {
     std::vector<std::string> outcomes() {
         std::vector<std::string> texts;
         for (const auto& each : applier->take_outcomes()) {
-            if (const auto* opened = std::get_if<SessionOpened>(&each))
-                texts.push_back("open " + std::to_string(opened->key[0]) + " " + std::to_string(opened->session));
+            const auto* change = std::get_if<cluster::group::SessionChange>(&each);
+            const auto* opened = change == nullptr ? nullptr : std::get_if<SessionOpened>(change);
+            const auto* closed = change == nullptr ? nullptr : std::get_if<SessionClosed>(change);
+            if (opened != nullptr)
+                texts.push_back("open " + std::to_string(opened->key[0]) + " " + std::to_string(opened->facts.session));
             if (const auto* replied = std::get_if<SessionReplied>(&each))
                 texts.push_back("reply " + std::to_string(replied->session) + " " +
                                 std::to_string(replied->reply.number) + " " + std::string(replied->reply.bytes.text()));
             if (const auto* pushed = std::get_if<SessionPushed>(&each))
                 texts.push_back("push " + std::to_string(pushed->session) + " " + std::to_string(pushed->push.number) +
                                 " " + std::string(pushed->push.bytes.text()));
-            if (const auto* closed = std::get_if<SessionClosed>(&each))
+            if (closed != nullptr)
                 texts.push_back("closed " + std::to_string(closed->session) + " " +
                                 std::string(to_string(closed->reason)));
         }

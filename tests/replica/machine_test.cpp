@@ -137,7 +137,7 @@ private:
                            member.last = apply.entries.back();
                            const bool fired = member.last.time >= member.wants_entry_at;
                            if (fired) member.wants_entry_at = never;
-                           machine.applied(member.last.id, {}, member.wants_entry_at, now);
+                           machine.applied({member.last.id, {}, member.wants_entry_at, {}}, now);
                        },
                        [&](replica::Tell& tell) {
                            if (loses(member, tell.message)) return;
@@ -444,7 +444,7 @@ TEST_CASE("machine: what a snapshot holds counts as applied when the service has
     Machine machine(std::move(options), 1s);
     CHECK(machine.status().committed == 17);
     CHECK(machine.status().applied == 0);
-    machine.loaded({3, 17}, never, 1s);
+    machine.loaded({3, 17}, never, {}, 1s);
     CHECK(machine.status().applied == 17);
 }
 
@@ -575,7 +575,7 @@ TEST_CASE("machine: when the service wants an entry at some time, the leader app
     const Duration at = group.leader()->last.time + 5s;
     for (const auto& each : group.members) {
         each->wants_entry_at = at;
-        each->machine->applied(each->last.id, {}, at, group.now);
+        each->machine->applied({each->last.id, {}, at, {}}, group.now);
     }
     const consensus::Index before = group.leader()->last.id.index;
     const Time begin = group.now;
@@ -594,7 +594,7 @@ TEST_CASE("machine: what the service wanted before a failover the next leader gi
     const Duration at = group.leader()->last.time + 2s;
     for (const auto& each : group.members) {
         each->wants_entry_at = at;
-        each->machine->applied(each->last.id, {}, at, group.now);
+        each->machine->applied({each->last.id, {}, at, {}}, group.now);
     }
     group.leader()->machine->halt(errc::storage_failed, "the disk is full", group.now);
     group.run(3s);

@@ -139,7 +139,8 @@ bool may_include(const File& file, const Include& include) {
     if (file.in("src/client/machine") || file.path == "src/client/message.hpp")
         return value || one_of(target, {"group", "client"});
     if (file.in("src/wire/"))
-        return value || include.name == "cluster/archive.hpp" || one_of(target, {"core", "consensus", "client", "wire"});
+        return value || include.name == "cluster/archive.hpp" ||
+               one_of(target, {"core", "consensus", "client", "wire"});
     if (file.path == "src/storage/system_disk.cpp" && target == "system") return true;
     if (file.in("src/storage/")) return value || one_of(target, {"consensus", "storage"});
     if (file.path == "src/net/asio.hpp") return target == "asio";

@@ -205,7 +205,7 @@ void Machines::carry_out(Place& place, replica::Effect& effect) {
             [&](Load& load) {
                 in_turn(place, place.service_until, [this, &place, id = load.snapshot](Machine& machine) {
                     restore(place, id);
-                    machine.loaded(id.last, never, now(place));
+                    machine.loaded(id.last, never, {}, now(place));
                 });
             },
             [&](Fetch& fetch) {
@@ -352,7 +352,7 @@ void Machines::serve(Place& place, Machine& machine, const std::vector<Entry>& e
         acknowledged_.insert(place.log.back());
         ++result_.commands;
     }
-    machine.applied(place.last, own, never, now(place));
+    machine.applied({place.last, own, never, {}}, now(place));
     if (chance_.below(40) == 0) save(place, machine);
 }
 

@@ -1,0 +1,145 @@
+#pragma once
+
+#include <cluster/error.hpp>
+#include <cluster/export.hpp>
+#include <cluster/log_level.hpp>
+#include <cluster/message.hpp>
+#include <cluster/node.hpp>
+#include <cluster/payload.hpp>
+#include <cluster/read.hpp>
+#include <cluster/runtime.hpp>
+#include <cluster/subscription.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+// Clients of a replicated service (<cluster/replica.hpp>): from outside of the cluster, or from inside of a node.
+
+namespace cluster {
+
+namespace detail {
+class ClientState;
+}
+
+/// How a client behaves. A plain value: fill in what matters, leave the rest. `Client` checks it as a whole, and throws
+/// `errc::invalid_options` with a text that names what is wrong.
+struct ClientOptions {
+    /// `host:port` of some nodes of the cluster, 1 to 64. One that lives is enough: it says who leads. A client inside
+    /// of a node needs none.
+    std::vector<std::string> addresses = {};
+    std::string group = "group";      ///< `ReplicaOptions::group`
+    std::string cluster = "cluster";  ///< `Options::cluster`
+    /// What the service and the log call this client, at most 64 bytes.
+    std::string name = {};
+    /// Shown to the leader when the session is opened, at most 16 KiB: `ReplicaOptions::authenticate`.
+    std::string credentials = {};
+    /// Answers to a challenge of the leader with at most 16 KiB. On the callback thread of the runtime. If it throws, or
+    /// there is none, the answer is empty.
+    std::function<std::string(std::string_view challenge)> respond = {};
+    /// How long the leader waits for a sign of this client before it closes the session; at least 100 ms. The client
+    /// gives one each third of that by itself. A new leader begins anew.
+    std::chrono::nanoseconds session_timeout = std::chrono::seconds(10);
+    /// After so long without a leader the client ends with `errc::no_leader`. 0: never; calls have their own timeouts.
+    std::chrono::nanoseconds give_up_after{0};
+    /// Commands that are sent and have no reply yet, 1 to 1024. Up to 65,536 or 64 MiB more wait for their turn.
+    std::size_t max_outstanding = 1024;
+    /// What `receive` has not taken yet. At the limit the service keeps the rest, as long as it may (`Context::send`).
+    std::size_t inbox_bytes = std::size_t{16} << 20;
+    /// The threads to run on; without it the client has its own. A client inside of a node uses those of its node.
+    std::optional<Runtime> runtime = {};
+    /// As `Options::log`. A client inside of a node writes to the log of its node.
+    std::function<void(LogLevel, std::string_view)> log = {};
+};
+
+/// How a client is doing, at one moment.
+struct ClientStatus {
+    enum class Phase : std::uint8_t {
+        connecting,  ///< there is no session yet
+        open,        ///< the leader serves it
+        seeking,     ///< there is a session, and whoever leads now is looked for
+        ended,       ///< there is no session any more, and this client gets no other one: make a new one
+    };
+    Phase phase = Phase::connecting;
+    /// Why it is not open. If it has ended: `closed` by `close`; `session_expired`; `closed_by_service`; `too_slow`;
+    /// `rejected`; `too_many_sessions`; `no_leader` after `give_up_after`.
+    std::error_code error;
+    std::string why;  ///< for people
+};
+
+CLUSTER_EXPORT std::string_view to_string(ClientStatus::Phase phase) noexcept;
+
+/// One session with a replicated service. It finds the leader from any node of the cluster and follows it, with all that
+/// is outstanding, through the failure of any minority, restarts of all nodes one after the other, and broken links.
+///
+/// While the session lives, each command takes effect once, in the order in which they were sent, and what the service
+/// sends comes once and in order. If the session ends, `on_status` says why before anything fails because of it.
+///
+/// Thread-safe: any function may be called from any thread and from any callback. On an I/O thread, a call that would
+/// have to wait fails with `errc::would_block`. Functions with a `std::error_code&` do not throw; the others throw
+/// `std::system_error`. The destructor closes.
+class CLUSTER_EXPORT Client {
+public:
+    /// From outside, over one link of its own to one node after the other. It is in nobody's view. Throws
+    /// `invalid_options`; `system_failure`.
+    explicit Client(ClientOptions options);
+    /// From inside, over the links that `node` has, or within it. The node should live longer: if it closes first, the
+    /// client ends with `closed`.
+    explicit Client(Node& node, ClientOptions options = {});
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+    ~Client();
+
+    /// A command, and the reply of the service. Asked again at the next leader if need be, as long as the time lasts.
+    ///
+    /// It fails in one of these ways:
+    /// - It has taken no effect, and never will: `no_leader` if nobody led in time, `overloaded` if the leader had no
+    ///   room in time, `message_too_large`, `too_many_requests`, `would_block`, and the end of the session before it was
+    ///   sent (see `ClientStatus::error`).
+    /// - It may have taken effect, or may do so later, once: `timed_out`, `closed`, `outcome_unknown` if the session
+    ///   ended.
+    Message call(Payload command, std::chrono::nanoseconds timeout);
+    Message call(Payload command, std::chrono::nanoseconds timeout, std::error_code& error);
+    /// The same without waiting. `handler` is called once, on the I/O thread, where it must not block, and never from
+    /// within this call. `close` waits until all handlers have run.
+    void call(Payload command, std::chrono::nanoseconds timeout,
+              std::function<void(std::error_code, const Message&)> handler);
+    /// A command whose reply nobody waits for. It takes effect once, in its turn, unless the session ends before. Fails
+    /// at once with `too_many_requests`, `message_too_large`, or the end of the session.
+    void send(Payload command);
+    void send(Payload command, std::error_code& error);
+
+    /// Asks `Service::on_query`, without an entry of the log. All errors are safe to try again.
+    Message read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options = {});
+    Message read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options, std::error_code& error);
+    void read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options,
+              std::function<void(std::error_code, const Message&)> handler);
+
+    /// The next message that the service has sent by itself (`Context::send`). Waits for it; empty when the session has
+    /// ended and all was taken.
+    std::optional<Message> receive();
+    /// The same, but for at most `duration`; empty, too, when that is over.
+    std::optional<Message> receive_for(std::chrono::nanoseconds duration);
+
+    ClientStatus status() const;
+    /// Called with the status at once, and after each change. On the callback thread of the runtime.
+    Subscription on_status(std::function<void(const ClientStatus&)> callback);
+    /// Waits until the session is open, or has ended. Whether it is open.
+    bool wait_until_open(std::chrono::nanoseconds timeout) const;
+
+    /// Ends the session, and tells the leader so that nothing is kept for it; waits at most 1 s for that. What has no
+    /// reply yet fails with `closed`.
+    void close();
+
+private:
+    std::shared_ptr<detail::ClientState> state_;
+};
+
+}  // namespace cluster
