@@ -118,9 +118,9 @@ public:
 
     /// Asks `Service::on_query`, without an entry of the log. All errors are safe to try again.
     Message read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options = {});
-    Message read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options, std::error_code& error);
-    void read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options,
-              std::function<void(std::error_code, const Message&)> handler);
+    Message read(Payload query, std::chrono::nanoseconds timeout, std::error_code& error, ReadOptions options = {});
+    void read(Payload query, std::chrono::nanoseconds timeout,
+              std::function<void(std::error_code, const Message&)> handler, ReadOptions options = {});
 
     /// The next message that the service has sent by itself (`Context::send`). Waits for it; empty when the session has
     /// ended and all was taken.

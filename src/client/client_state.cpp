@@ -1,0 +1,438 @@
+#include "client/client_state.hpp"
+
+#include "base/overloaded.hpp"
+#include "client/options_check.hpp"
+#include "net/system.hpp"
+#include "support/deadline.hpp"
+#include "support/handled_call.hpp"
+#include "support/may_wait.hpp"
+#include "support/waited.hpp"
+#include "value/log_line.hpp"
+#include "wire/client_codec.hpp"
+
+#include <array>
+#include <utility>
+#include <variant>
+
+namespace cluster::net {
+template class Runner<client::Machine>;
+}
+
+namespace cluster::detail {
+
+namespace {
+
+std::uint64_t draw_number() {
+    std::array<std::uint8_t, 8> bytes{};
+    net::fill_random(bytes);
+    std::uint64_t number = 0;
+    for (const std::uint8_t byte : bytes) number = number << 8 | byte;
+    return number;
+}
+
+/// Of the node that belongs to one client alone.
+Options node_options(const ClientOptions& client) {
+    Options options = Options::local();
+    options.cluster = client.cluster;
+    options.name = client.name;
+    options.runtime = client.runtime;
+    options.log = client.log;
+    options.max_peers = 8;
+    options.inbox_bytes = std::size_t{64} << 20;
+    return options;
+}
+
+}  // namespace
+
+ClientState::ClientState(std::shared_ptr<NodeState> node, bool outside, ClientOptions options)
+    : node_(std::move(node)),
+      outside_(outside),
+      loop_(node_->loop()),
+      options_(std::move(options)),
+      number_(draw_number()),
+      tag_(wire::group_tag(options_.group)),
+      calls_(std::size_t{256} << 20) {}
+
+std::shared_ptr<ClientState> ClientState::start(std::shared_ptr<NodeState> node, ClientOptions options) {
+    const bool outside = node == nullptr;
+    client::check(options, outside);
+    if (outside) node = NodeState::start_guest(node_options(options));
+    const std::shared_ptr<ClientState> state(new ClientState(std::move(node), outside, std::move(options)));
+    state->runner_ = std::make_unique<net::Runner<client::Machine>>(
+        state->loop_, [raw = state.get()](client::Machine::Output& output) { raw->carry_out(output); },
+        state->machine_options(), net::Loop::now());
+    if (state->node_->replicas()->add(state)) return state;
+    state->end_io();
+    throw std::system_error(make_error_code(errc::closed), "starting a client");
+}
+
+client::MachineOptions ClientState::machine_options() const {
+    client::MachineOptions machine;
+    machine.group = options_.group;
+    machine.name = options_.name;
+    machine.credentials = options_.credentials;
+    net::fill_random(machine.key);
+    if (outside_) {
+        for (const std::string& each : options_.addresses) machine.addresses.push_back(Address::parse(each));
+    }
+    machine.session_timeout = options_.session_timeout;
+    machine.give_up_after = options_.give_up_after;
+    machine.max_outstanding = options_.max_outstanding;
+    machine.inbox_bytes = options_.inbox_bytes;
+    machine.seed = draw_number();
+    return machine;
+}
+
+Message ClientState::message(const Bytes& bytes, std::uint64_t position) const {
+    BlockRef block = Block::copy(bytes.view());
+    const std::span<const std::byte> view(block->data(), bytes.size());
+    return {node_->id(), block.detach(), view, 0, nullptr, position};
+}
+
+void ClientState::handler_threw(std::string_view what) {
+    node_->handler_threw(what, " group=" + token(options_.group));
+}
+
+// The application.
+
+std::shared_ptr<RequestOperation> ClientState::handled(Handler handler) {
+    return std::make_shared<HandledCall>(std::move(handler), handler_calls_,
+                                         [self = weak_from_this()](std::string_view what) {
+                                             const auto alive = self.lock();
+                                             if (alive) alive->handler_threw(what);
+                                         });
+}
+
+/// `start(machine, ticket, bytes, now)` hands it to the machine, which ends it once.
+template <class Start>
+void ClientState::start_call(const std::shared_ptr<RequestOperation>& operation, Payload& payload, Start&& start) {
+    const std::uint64_t ticket = ++last_ticket_;
+    Bytes bytes(payload.view());
+    bool full = false;
+    {
+        const Lock lock(mutex_);
+        full = !calls_.add(ticket, operation, bytes);
+    }
+    if (!full) {
+        return runner_->with(
+            [&](client::Machine& machine, Time now) { start(machine, ticket, std::move(bytes), now); });
+    }
+    operation->error = errc::too_many_requests;
+    if (!loop_->call([operation] { operation->wake(); })) operation->wake();
+}
+
+Message ClientState::call(Payload& command, std::chrono::nanoseconds timeout, std::error_code& error) {
+    const Time deadline = deadline_after(timeout).time_since_epoch();
+    return wait_for_result<RequestOperation>(error, [&](const auto& operation) {
+        start_call(operation, command, [&](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
+            machine.call(ticket, std::move(bytes), deadline, now);
+        });
+    });
+}
+
+void ClientState::call(Payload& command, std::chrono::nanoseconds timeout, Handler handler) {
+    const Time deadline = deadline_after(timeout).time_since_epoch();
+    start_call(handled(std::move(handler)), command,
+               [&](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
+                   machine.call(ticket, std::move(bytes), deadline, now);
+               });
+}
+
+void ClientState::send(Payload& command, std::error_code& error) {
+    Bytes bytes(command.view());
+    error = to_code(runner_->with(
+        [&](client::Machine& machine, Time now) { return machine.cast(std::move(bytes), now); }));
+}
+
+Message ClientState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
+                          std::error_code& error) {
+    const Time deadline = deadline_after(timeout).time_since_epoch();
+    const bool linearizable = options.consistency == Consistency::linearizable;
+    return wait_for_result<RequestOperation>(error, [&](const auto& operation) {
+        start_call(operation, query, [&](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
+            machine.query(ticket, std::move(bytes), linearizable, options.at_least, deadline, now);
+        });
+    });
+}
+
+void ClientState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, Handler handler) {
+    const Time deadline = deadline_after(timeout).time_since_epoch();
+    const bool linearizable = options.consistency == Consistency::linearizable;
+    start_call(handled(std::move(handler)), query,
+               [&](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
+                   machine.query(ticket, std::move(bytes), linearizable, options.at_least, deadline, now);
+               });
+}
+
+std::optional<Message> ClientState::receive(std::chrono::nanoseconds duration) {
+    const Deadline deadline = deadline_after(duration);
+    for (bool late = false;;) {
+        const auto operation = std::make_shared<Waited<WaitOperation>>();
+        {
+            const Lock lock(mutex_);
+            if (!inbox_.empty()) {
+                Message first = std::move(inbox_.front());
+                inbox_.pop_front();
+                // Taken under the lock: otherwise the machine might be told in another order than it has told.
+                runner_->with(
+                    [&](client::Machine& machine, Time now) { machine.taken(1, first.data().size(), now); });
+                return first;
+            }
+            if (inbox_ended_ || late) return std::nullopt;
+            if (may_wait()) receives_.add(operation);
+        }
+        require_may_wait("a message of the service");
+        late = !operation->wait(deadline, [&] {
+            Woken woken;
+            const Lock lock(mutex_);
+            woken.add(receives_.end(*operation, errc::timed_out));
+        });
+    }
+}
+
+ClientStatus ClientState::status() const {
+    const Lock lock(mutex_);
+    return status_;
+}
+
+Subscription ClientState::on_status(std::function<void(const ClientStatus&)> function) {
+    std::shared_ptr<Callback<const ClientStatus&>> callback;
+    {
+        const Lock lock(mutex_);
+        callback = status_callbacks_.add(std::move(function));
+    }
+    loop_->call([self = shared_from_this(), weak = std::weak_ptr(callback)] {
+        const auto each = weak.lock();
+        if (!each) return;
+        each->call([&](std::string_view what) { self->handler_threw(what); }, self->status());
+    });
+    return Subscription(std::move(callback));
+}
+
+bool ClientState::wait_until_open(std::chrono::nanoseconds timeout) {
+    const auto operation = std::make_shared<Waited<WaitOperation>>();
+    const auto decided = [this] {
+        mutex_.assert_held();
+        return status_.phase == ClientStatus::Phase::open || status_.phase == ClientStatus::Phase::ended;
+    };
+    {
+        const Lock lock(mutex_);
+        if (decided() || timeout <= std::chrono::nanoseconds(0)) return status_.phase == ClientStatus::Phase::open;
+        if (may_wait()) opens_.add(operation);
+    }
+    require_may_wait("a session");
+    operation->wait(deadline_after(timeout), [&] {
+        Woken woken;
+        const Lock lock(mutex_);
+        woken.add(opens_.end(*operation, errc::timed_out));
+    });
+    const Lock lock(mutex_);
+    return status_.phase == ClientStatus::Phase::open;
+}
+
+void ClientState::close() {
+    if (!may_wait()) {
+        if (loop_->call([self = shared_from_this()] { self->close(); })) return;  // where one may wait
+    }
+    bool first = false;
+    {
+        const Lock lock(mutex_);
+        first = !std::exchange(closing_, true);
+    }
+    if (!first) {
+        if (may_wait()) closed_.wait();
+        return;
+    }
+    runner_->with([](client::Machine& machine, Time now) { machine.close(now); });
+    ended_.wait();
+    loop_->post([self = shared_from_this()] { self->end_io(); });
+    io_ended_.wait();
+    node_->replicas()->remove(*this);
+    if (outside_) {
+        const auto context = node_->shut_down();
+        static_cast<void>(context);
+    }
+    closed_.reach();
+    if (may_wait() && !loop_->on_callback_thread()) handler_calls_->wait_for_none();
+}
+
+void ClientState::end_callbacks() {
+    std::vector<CallbackList<const ClientStatus&>::Entry> all;
+    {
+        const Lock lock(mutex_);
+        all = status_callbacks_.all();
+    }
+    for (const auto& each : all) each->end();
+}
+
+// What nodes say.
+
+void ClientState::begin() {
+    runner_->start(weak_from_this());
+    if (outside_) return;
+    // A replica may run on the node itself.
+    const PeerId own = node_->id();
+    runner_->serve([&](client::Machine& machine, Time now) {
+        machine.prefer(own);
+        machine.came(own, {}, now);
+    });
+}
+
+void ClientState::came(const Peer& peer) {
+    runner_->serve([&](client::Machine& machine, Time now) { machine.came(peer.id, {}, now); });
+}
+
+void ClientState::went(const Peer& peer, RemovalReason) {
+    runner_->serve([&](client::Machine& machine, Time now) { machine.went(peer.id, now); });
+}
+
+bool ClientState::client_received(const PeerId& from, std::span<const Bytes> messages) {
+    std::vector<wire::NodeToClient> decoded;
+    for (const Bytes& each : messages) {
+        if (wire::client_of(each) != number_) continue;
+        if (auto message = wire::decode_to_client(each)) decoded.push_back(std::move(*message));
+    }
+    if (decoded.empty()) return false;
+    runner_->serve([&](client::Machine& machine, Time now) {
+        for (wire::NodeToClient& each : decoded) machine.received(from, std::move(each.body), now);
+    });
+    return true;
+}
+
+void ClientState::node_left() {
+    runner_->serve([](client::Machine& machine, Time now) { machine.close(now); });
+    end_io();
+}
+
+/// Nothing is carried out any more. What still waits ends.
+void ClientState::end_io() {
+    runner_->end();
+    std::vector<std::shared_ptr<RequestOperation>> open;
+    {
+        Woken woken;
+        const Lock lock(mutex_);
+        open = calls_.take_all();
+        inbox_ended_ = true;
+        if (status_.phase != ClientStatus::Phase::ended) {
+            status_ = {ClientStatus::Phase::ended, errc::closed, "its node has closed"};
+        }
+        woken.add(receives_.take_all());
+        woken.add(opens_.take_all());
+    }
+    for (const auto& each : open) {
+        each->error = errc::closed;
+        each->wake();
+    }
+    ended_.reach();
+    io_ended_.reach();
+}
+
+// What the machine wants.
+
+void ClientState::carry_out(client::Machine::Output& output) {
+    for (client::Effect& effect : output.effects) {
+        std::visit(Overloaded{
+                       [&](client::Dial& each) { dial(each.address); },
+                       [&](client::Drop& each) { node_->remove(each.peer); },
+                       [&](client::Tell& each) {
+                           const errc error = node_->send_on_client_channel(
+                               each.to,
+                               Block::adopt(wire::encode(wire::ClientToNode{tag_, number_, std::move(each.message)})));
+                           if (error == errc{}) return;
+                           runner_->with([&](client::Machine& machine, Time now) { machine.not_sent(each.to, now); });
+                       },
+                       [&](client::Replied& each) { end_call(each.ticket, {}, each.position, each.message); },
+                       [&](client::Failed& each) {
+                           end_call(each.ticket, each.error, 0, Bytes(std::string_view(each.why)));
+                       },
+                       [&](client::Pushed& each) { pushed(each); },
+                       [&](client::StateChanged& each) { changed(each); },
+                       [&](client::ChallengeCame& each) { challenged(each); },
+                       [](client::RoomFreed&) {},
+                       [&](client::Ended&) { ended_.reach(); },
+                       [&](LogLine& line) { node_->log(std::move(line)); },
+                   },
+                   effect);
+    }
+    output.effects.clear();
+}
+
+void ClientState::dial(const Address& address) {
+    class Dialling final : public AddOperation {
+    public:
+        Dialling(std::weak_ptr<ClientState> client, Address to) : client_(std::move(client)), to_(std::move(to)) {}
+        void wake() noexcept override {
+            const auto client = client_.lock();
+            if (!client) return;
+            client->runner_->with([&](client::Machine& machine, Time now) {
+                if (error) return machine.dial_failed(to_, now);
+                machine.came(result.id, to_, now);
+            });
+        }
+
+    private:
+        const std::weak_ptr<ClientState> client_;
+        const Address to_;
+    };
+    node_->start_add(address, std::make_shared<Dialling>(weak_from_this(), address));
+}
+
+void ClientState::end_call(std::uint64_t ticket, errc error, std::uint64_t position, const Bytes& bytes) {
+    std::shared_ptr<RequestOperation> operation;
+    {
+        const Lock lock(mutex_);
+        operation = calls_.take(ticket);
+    }
+    if (!operation) return;
+    operation->error = to_code(error);
+    operation->result = message(bytes, position);
+    operation->wake();
+}
+
+void ClientState::pushed(client::Pushed& push) {
+    Woken woken;
+    Message came = message(push.message, push.position);
+    const Lock lock(mutex_);
+    inbox_.push_back(std::move(came));
+    woken.add(receives_.take_first());
+}
+
+void ClientState::changed(const client::StateChanged& change) {
+    ClientStatus now;
+    now.phase = static_cast<ClientStatus::Phase>(change.state);
+    now.error = to_code(change.error);
+    now.why = change.why;
+    Woken woken;
+    const Lock lock(mutex_);
+    status_ = now;
+    if (change.state == client::State::ended) {
+        inbox_ended_ = true;
+        woken.add(receives_.take_all());
+    }
+    if (change.state == client::State::ended || change.state == client::State::attached) woken.add(opens_.take_all());
+    if (status_callbacks_.all().empty()) return;
+    // Each change is told, in its order.
+    loop_->call([self = shared_from_this(), now = std::move(now)] {
+        std::vector<CallbackList<const ClientStatus&>::Entry> all;
+        {
+            const Lock again(self->mutex_);
+            all = self->status_callbacks_.all();
+        }
+        for (const auto& each : all) each->call([&](std::string_view what) { self->handler_threw(what); }, now);
+    });
+}
+
+void ClientState::challenged(const client::ChallengeCame& challenge) {
+    loop_->call([self = shared_from_this(), challenge] {
+        std::string response;
+        const auto failed = [&](std::string_view what) { self->handler_threw(what); };
+        if (self->options_.respond) {
+            call_guarded(failed, [&] { response = self->options_.respond(challenge.challenge); });
+        }
+        self->runner_->with([&](client::Machine& machine, Time now) {
+            machine.respond(challenge.number, std::move(response), now);
+        });
+    });
+}
+
+}  // namespace cluster::detail
