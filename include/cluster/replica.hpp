@@ -69,6 +69,24 @@ struct ReplicaOptions {
     std::size_t max_uncommitted = std::size_t{64} << 20;
 };
 
+/// How new what a read sees has to be.
+enum class Consistency : std::uint8_t {
+    /// It sees everything that anybody was told before it began, at any replica: what `submit` has acknowledged, and
+    /// what other such reads have seen. The leader asks a majority whether it still leads. No disk is waited for.
+    linearizable,
+    /// It sees what this replica has applied, which may be old, as far as `at_least`. Nobody is asked, so it needs no
+    /// leader. One that begins when another has ended here sees no less. After a restart it waits for what this disk
+    /// knows to be committed.
+    stale,
+};
+
+struct ReadOptions {
+    Consistency consistency = Consistency::linearizable;
+    /// Of a stale read: it waits until this replica has applied so much. With the `Message::position` of a reply, from
+    /// any replica, one reads what one wrote, and never less than one has read.
+    std::uint64_t at_least = 0;
+};
+
 /// How a replica is doing, at one moment.
 struct ReplicaStatus {
     Role role = Role::follower;
@@ -137,6 +155,20 @@ public:
     /// changes. `close` waits until all handlers have run.
     void submit(Payload message, std::chrono::nanoseconds timeout,
                 std::function<void(std::error_code, const Message&)> handler);
+
+    /// Has the service answer a query (`Service::on_query`), here, and returns its reply. Nothing is put into the log.
+    /// It may be called on any replica. `Message::position` says what the reply reflects.
+    ///
+    /// A read changes nothing, so whatever error it fails with, it may be tried again: `no_leader` if it needs one and
+    /// nobody led in time, `timed_out`, `message_too_large` if the query is longer than `ReplicaOptions::max_message`,
+    /// `too_many_requests`, `would_block`, `closed`, `replica_stopped`. It fails with `unsupported` if the service
+    /// answers no queries, and with `service_failed` if it has thrown. Then the text of that exception is the text of
+    /// this one, or of the message that comes with the error.
+    Message read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options = {});
+    Message read(Payload query, std::chrono::nanoseconds timeout, std::error_code& error, ReadOptions options = {});
+    /// The same without waiting. `handler` is called as that of `submit`.
+    void read(Payload query, std::chrono::nanoseconds timeout,
+              std::function<void(std::error_code, const Message&)> handler, ReadOptions options = {});
 
     ReplicaStatus status() const;
     /// Called with the status at once, and after each change of its role, its term, its leader, or its error. On the

@@ -82,14 +82,17 @@ Refused Raft::propose(std::span<const Bytes> commands, LogId& first, Moment now)
     return Refused::no;
 }
 
-Refused Raft::read(std::uint64_t number, Moment now) {
+Refused Raft::read(std::uint64_t number, Moment now, const DiskId& asked_by) {
     auto* leading = std::get_if<Leadership>(&role_);
     if (leading == nullptr || stopped_) return Refused::not_leader;
     if (leading->reads.full() || leading->early_reads.size() >= Reads::most) return Refused::full;
     guarded(now, [&] {
+        const auto agrees = [&](const DiskId& voter) { return voter == options_.self || voter == asked_by; };
         // Only when an entry of its own is committed does a leader know what is.
         if (commit_ < leading->begin) {
             leading->early_reads.push_back(number);
+        } else if (asked_by && majority(configuration(), agrees)) {
+            emit(ReadReady{number, commit_});
         } else {
             leading->reads.add(number, commit_);
         }

@@ -8,6 +8,7 @@
 #include "replica/applier.hpp"
 #include "replica/files.hpp"
 #include "replica/machine.hpp"
+#include "replica/open_calls.hpp"
 #include "replica/worker.hpp"
 #include "storage/directory.hpp"
 #include "storage/system_disk.hpp"
@@ -28,7 +29,6 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <unordered_map>
 #include <vector>
 
 namespace cluster::net {
@@ -64,6 +64,13 @@ public:
         Bytes command;
         Time deadline;
     };
+    /// Of the service to a query.
+    struct Answered {
+        std::uint64_t number;
+        std::error_code error;
+        BlockRef reply;  ///< or more about the error
+        std::uint64_t position;
+    };
     using SnapshotOperation = ResultOperation<Snapshot>;
 
     /// Throws as the constructor of `Replica`.
@@ -75,6 +82,8 @@ public:
 
     Message submit(Payload& message, std::chrono::nanoseconds timeout, std::error_code& error);
     void submit(Payload& message, std::chrono::nanoseconds timeout, Handler handler);
+    Message read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, std::error_code& error);
+    void read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, Handler handler);
     ReplicaStatus status() const;
     Subscription on_status(std::function<void(const ReplicaStatus&)> function);
     bool wait_for_leader(std::chrono::nanoseconds timeout);
@@ -95,12 +104,6 @@ public:
     void node_left() override;
 
 private:
-    /// A call that waits for its reply.
-    struct OpenSubmit {
-        std::shared_ptr<RequestOperation> operation;
-        std::size_t bytes = 0;
-    };
-
     ReplicaState(std::shared_ptr<NodeState> node, Service& service, ReplicaOptions options);
 
     void open();
@@ -110,8 +113,12 @@ private:
 
     std::error_code start_submit(Payload& message, std::chrono::nanoseconds timeout,
                                  const std::shared_ptr<RequestOperation>& operation);
-    std::shared_ptr<RequestOperation> take_submit(std::uint64_t number) REQUIRES(mutex_);
     void fail_submit(std::uint64_t number, errc error);
+    std::error_code start_read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
+                               const std::shared_ptr<RequestOperation>& operation);
+    void fail_read(std::uint64_t number, errc error);
+    std::shared_ptr<RequestOperation> handled(Handler handler);
+    void call_end(const std::shared_ptr<RequestOperation>& operation, std::error_code error);
     void halt(errc error, const std::string& why);
 
     // On the I/O thread.
@@ -133,6 +140,8 @@ private:
     void pass_gathered(replica::Machine& machine, Time now);
     void pass_replies();
     void apply(const std::vector<consensus::Entry>& entries);
+    void serve_reads(const std::vector<std::uint64_t>& numbers);
+    void pass_answers(std::vector<Answered>& answers);
     void load(const consensus::SnapshotId& id);
     void take_snapshot(std::shared_ptr<SnapshotOperation> operation);
     void write_snapshot(std::shared_ptr<storage::SnapshotOutput> output, const consensus::SnapshotId& id,
@@ -179,8 +188,8 @@ private:
     consensus::Role role_{};  ///< of the I/O thread
 
     Mutex mutex_;
-    std::unordered_map<std::uint64_t, OpenSubmit> submits_ GUARDED_BY(mutex_);
-    std::size_t submitted_bytes_ GUARDED_BY(mutex_) = 0;  ///< of `submits_`
+    replica::OpenCalls submits_ GUARDED_BY(mutex_);
+    replica::OpenCalls reads_ GUARDED_BY(mutex_);
     WaitList<WaitOperation> leader_waits_ GUARDED_BY(mutex_);
     WaitList<WaitOperation, std::uint64_t> transfer_waits_ GUARDED_BY(mutex_);  ///< by the number of the call
     CallbackList<const ReplicaStatus&> status_callbacks_ GUARDED_BY(mutex_);
