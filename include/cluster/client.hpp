@@ -41,8 +41,8 @@ struct ClientOptions {
     std::string name = {};
     /// Shown to the leader when the session is opened, at most 16 KiB: `ReplicaOptions::authenticate`.
     std::string credentials = {};
-    /// Answers to a challenge of the leader with at most 16 KiB. On the callback thread of the runtime. If it throws, or
-    /// there is none, the answer is empty.
+    /// Answers to a challenge of the leader with at most 16 KiB. On the callback thread of the runtime. If it throws,
+    /// or there is none, the answer is empty.
     std::function<std::string(std::string_view challenge)> respond = {};
     /// How long the leader waits for a sign of this client before it closes the session; at least 100 ms. The client
     /// gives one each third of that by itself. A new leader begins anew.
@@ -76,8 +76,9 @@ struct ClientStatus {
 
 CLUSTER_EXPORT std::string_view to_string(ClientStatus::Phase phase) noexcept;
 
-/// One session with a replicated service. It finds the leader from any node of the cluster and follows it, with all that
-/// is outstanding, through the failure of any minority, restarts of all nodes one after the other, and broken links.
+/// One session with a replicated service. It finds the leader from any node of the cluster and follows it, with all
+/// that is outstanding, through the failure of any minority, restarts of all nodes one after the other, and broken
+/// links.
 ///
 /// While the session lives, each command takes effect once, in the order in which they were sent, and what the service
 /// sends comes once and in order. If the session ends, `on_status` says why before anything fails because of it.
@@ -101,8 +102,8 @@ public:
     ///
     /// It fails in one of these ways:
     /// - It has taken no effect, and never will: `no_leader` if nobody led in time, `overloaded` if the leader had no
-    ///   room in time, `message_too_large`, `too_many_requests`, `would_block`, and the end of the session before it was
-    ///   sent (see `ClientStatus::error`).
+    ///   room in time, `message_too_large`, `too_many_requests`, `would_block`, and the end of the session before it
+    ///   was sent (see `ClientStatus::error`).
     /// - It may have taken effect, or may do so later, once: `timed_out`, `closed`, `outcome_unknown` if the session
     ///   ended.
     Message call(Payload command, std::chrono::nanoseconds timeout);

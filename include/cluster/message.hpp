@@ -68,6 +68,10 @@ public:
     /// node out of view.
     std::uint64_t lost() const noexcept { return lost_; }
 
+    /// What a replica's `submit` or `read` has returned: how much of the log its service had applied when it replied.
+    /// Whoever reads with `ReadOptions::at_least` of that sees at least as much. 0 for any other message.
+    std::uint64_t position() const noexcept { return position_; }
+
     /// The sender waits for a reply (see `Node::request`).
     bool wants_reply() const noexcept { return question_ != nullptr; }
 
@@ -94,8 +98,14 @@ public:
     /// Takes over one reference to `block`, which must contain `bytes`, and one to `question`. For the library's own
     /// use.
     Message(const PeerId& from, detail::Block* block, std::span<const std::byte> bytes, std::uint64_t lost,
-            detail::Question* question = nullptr) noexcept
-        : from_(from), block_(block), data_(bytes.data()), size_(bytes.size()), lost_(lost), question_(question) {}
+            detail::Question* question = nullptr, std::uint64_t position = 0) noexcept
+        : from_(from),
+          block_(block),
+          data_(bytes.data()),
+          size_(bytes.size()),
+          lost_(lost),
+          position_(position),
+          question_(question) {}
 
 private:
     friend class detail::InboxReader;
@@ -105,6 +115,7 @@ private:
     const std::byte* data_ = nullptr;
     std::size_t size_ = 0;
     std::uint64_t lost_ = 0;
+    std::uint64_t position_ = 0;
     detail::Question* question_ = nullptr;
 };
 

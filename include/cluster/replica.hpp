@@ -5,6 +5,7 @@
 #include <cluster/message.hpp>
 #include <cluster/node.hpp>
 #include <cluster/payload.hpp>
+#include <cluster/read.hpp>
 #include <cluster/service.hpp>
 #include <cluster/subscription.hpp>
 
@@ -178,6 +179,20 @@ public:
     /// changes. `close` waits until all handlers have run.
     void submit(Payload message, std::chrono::nanoseconds timeout,
                 std::function<void(std::error_code, const Message&)> handler);
+
+    /// Has the service answer a query (`Service::on_query`), here, and returns its reply. Nothing is put into the log.
+    /// It may be called on any replica. `Message::position` says what the reply reflects.
+    ///
+    /// A read changes nothing, so whatever error it fails with, it may be tried again: `no_leader` if it needs one and
+    /// nobody led in time, `timed_out`, `message_too_large` if the query is longer than `ReplicaOptions::max_message`,
+    /// `too_many_requests`, `would_block`, `closed`, `replica_stopped`. It fails with `unsupported` if the service
+    /// answers no queries, and with `service_failed` if it has thrown. Then the text of that exception is the text of
+    /// this one, or of the message that comes with the error.
+    Message read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options = {});
+    Message read(Payload query, std::chrono::nanoseconds timeout, std::error_code& error, ReadOptions options = {});
+    /// The same without waiting. `handler` is called as that of `submit`.
+    void read(Payload query, std::chrono::nanoseconds timeout,
+              std::function<void(std::error_code, const Message&)> handler, ReadOptions options = {});
 
     ReplicaStatus status() const;
     /// Called with the status at once, and after each change of its role, its term, its leader, or its error. On the

@@ -137,6 +137,37 @@ private:
     detail::Event& event_;
 };
 
+/// What a service may know and do while it answers a query. Valid during that call.
+class QueryContext {
+public:
+    /// The time of the last event that the service has had; see `Context::time`. 0 before the first one.
+    std::chrono::nanoseconds time() const noexcept { return time_; }
+    /// So much of the log the service has had.
+    std::uint64_t position() const noexcept { return position_; }
+    /// Of the last entry that the service has had.
+    std::uint64_t term() const noexcept { return term_; }
+
+    /// What `Replica::read` returns. The last reply counts. Without one it returns an empty message.
+    void reply(Payload payload) {
+        if (payload.owner() == Payload::Owner::bytes) {
+            reply_ = payload.take_bytes();
+        } else {
+            reply_.assign(payload.view().begin(), payload.view().end());
+        }
+    }
+
+    /// For the library's own use.
+    QueryContext(std::chrono::nanoseconds time, std::uint64_t position, std::uint64_t term) noexcept
+        : time_(time), position_(position), term_(term) {}
+    std::vector<std::byte> take_reply() noexcept { return std::move(reply_); }
+
+private:
+    std::chrono::nanoseconds time_;
+    std::uint64_t position_;
+    std::uint64_t term_;
+    std::vector<std::byte> reply_;
+};
+
 /// A state that several replicas keep the same. The application derives from it; each process of the group has one.
 ///
 /// All functions are called on one thread of the replica, one at a time, under no lock. They must not wait for the
@@ -178,6 +209,10 @@ public:
 
     // These come when they happen, not at the same place everywhere. They must not change the state.
 
+    /// Somebody reads: see `Replica::read`. `query` is valid during the call. It comes between two events. If this
+    /// throws, that read fails, and nothing else happens. What this does by default is to throw `errc::unsupported`,
+    /// which says that the service answers no queries; if the replica has several, the next one is asked.
+    virtual void on_query(QueryContext& context, std::span<const std::byte> query) const;
     /// First of all.
     virtual void on_start() {}
     /// Last of all. It is called even if something went wrong.

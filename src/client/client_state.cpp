@@ -61,7 +61,7 @@ std::shared_ptr<ClientState> ClientState::start(std::shared_ptr<NodeState> node,
     state->runner_ = std::make_unique<net::Runner<client::Machine>>(
         state->loop_, [raw = state.get()](client::Machine::Output& output) { raw->carry_out(output); },
         state->machine_options(), net::Loop::now());
-    if (state->node_->replicas()->add(state)) return state;
+    if (state->node_->clients()->add(state)) return state;
     state->end_io();
     throw std::system_error(make_error_code(errc::closed), "starting a client");
 }
@@ -140,8 +140,8 @@ void ClientState::call(Payload& command, std::chrono::nanoseconds timeout, Handl
 
 void ClientState::send(Payload& command, std::error_code& error) {
     Bytes bytes(command.view());
-    error = to_code(runner_->with(
-        [&](client::Machine& machine, Time now) { return machine.cast(std::move(bytes), now); }));
+    error =
+        to_code(runner_->with([&](client::Machine& machine, Time now) { return machine.cast(std::move(bytes), now); }));
 }
 
 Message ClientState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
@@ -174,8 +174,7 @@ std::optional<Message> ClientState::receive(std::chrono::nanoseconds duration) {
                 Message first = std::move(inbox_.front());
                 inbox_.pop_front();
                 // Taken under the lock: otherwise the machine might be told in another order than it has told.
-                runner_->with(
-                    [&](client::Machine& machine, Time now) { machine.taken(1, first.data().size(), now); });
+                runner_->with([&](client::Machine& machine, Time now) { machine.taken(1, first.data().size(), now); });
                 return first;
             }
             if (inbox_ended_ || late) return std::nullopt;
@@ -247,7 +246,7 @@ void ClientState::close() {
     ended_.wait();
     loop_->post([self = shared_from_this()] { self->end_io(); });
     io_ended_.wait();
-    node_->replicas()->remove(*this);
+    node_->clients()->remove(*this);
     if (outside_) {
         const auto context = node_->shut_down();
         static_cast<void>(context);
@@ -286,17 +285,16 @@ void ClientState::went(const Peer& peer, RemovalReason) {
     runner_->serve([&](client::Machine& machine, Time now) { machine.went(peer.id, now); });
 }
 
-bool ClientState::client_received(const PeerId& from, std::span<const Bytes> messages) {
+void ClientState::client_received(const PeerId& from, std::span<const Bytes> messages) {
     std::vector<wire::NodeToClient> decoded;
     for (const Bytes& each : messages) {
         if (wire::client_of(each) != number_) continue;
         if (auto message = wire::decode_to_client(each)) decoded.push_back(std::move(*message));
     }
-    if (decoded.empty()) return false;
+    if (decoded.empty()) return;
     runner_->serve([&](client::Machine& machine, Time now) {
         for (wire::NodeToClient& each : decoded) machine.received(from, std::move(each.body), now);
     });
-    return true;
 }
 
 void ClientState::node_left() {
@@ -331,28 +329,27 @@ void ClientState::end_io() {
 
 void ClientState::carry_out(client::Machine::Output& output) {
     for (client::Effect& effect : output.effects) {
-        std::visit(Overloaded{
-                       [&](client::Dial& each) { dial(each.address); },
-                       [&](client::Drop& each) { node_->remove(each.peer); },
-                       [&](client::Tell& each) {
-                           const errc error = node_->send_on_client_channel(
-                               each.to,
-                               Block::adopt(wire::encode(wire::ClientToNode{tag_, number_, std::move(each.message)})));
-                           if (error == errc{}) return;
-                           runner_->with([&](client::Machine& machine, Time now) { machine.not_sent(each.to, now); });
-                       },
-                       [&](client::Replied& each) { end_call(each.ticket, {}, each.position, each.message); },
-                       [&](client::Failed& each) {
-                           end_call(each.ticket, each.error, 0, Bytes(std::string_view(each.why)));
-                       },
-                       [&](client::Pushed& each) { pushed(each); },
-                       [&](client::StateChanged& each) { changed(each); },
-                       [&](client::ChallengeCame& each) { challenged(each); },
-                       [](client::RoomFreed&) {},
-                       [&](client::Ended&) { ended_.reach(); },
-                       [&](LogLine& line) { node_->log(std::move(line)); },
-                   },
-                   effect);
+        std::visit(
+            Overloaded{
+                [&](client::Dial& each) { dial(each.address); },
+                [&](client::Drop& each) { node_->remove(each.peer); },
+                [&](client::Tell& each) {
+                    const errc error = node_->send_on_client_channel(
+                        each.to,
+                        Block::adopt(wire::encode(wire::ClientToNode{tag_, number_, std::move(each.message)})));
+                    if (error == errc{}) return;
+                    runner_->with([&](client::Machine& machine, Time now) { machine.not_sent(each.to, now); });
+                },
+                [&](client::Replied& each) { end_call(each.ticket, {}, each.position, each.message); },
+                [&](client::Failed& each) { end_call(each.ticket, each.error, 0, Bytes(std::string_view(each.why))); },
+                [&](client::Pushed& each) { pushed(each); },
+                [&](client::StateChanged& each) { changed(each); },
+                [&](client::ChallengeCame& each) { challenged(each); },
+                [](client::RoomFreed&) {},
+                [&](client::Ended&) { ended_.reach(); },
+                [&](LogLine& line) { node_->log(std::move(line)); },
+            },
+            effect);
     }
     output.effects.clear();
 }
@@ -429,9 +426,8 @@ void ClientState::challenged(const client::ChallengeCame& challenge) {
         if (self->options_.respond) {
             call_guarded(failed, [&] { response = self->options_.respond(challenge.challenge); });
         }
-        self->runner_->with([&](client::Machine& machine, Time now) {
-            machine.respond(challenge.number, std::move(response), now);
-        });
+        self->runner_->with(
+            [&](client::Machine& machine, Time now) { machine.respond(challenge.number, std::move(response), now); });
     });
 }
 

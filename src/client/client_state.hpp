@@ -4,7 +4,7 @@
 #include "base/origin.hpp"
 #include "client/machine.hpp"
 #include "net/runner.hpp"
-#include "node/node_replicas.hpp"
+#include "node/node_clients.hpp"
 #include "node/node_state.hpp"
 #include "support/callbacks.hpp"
 #include "support/milestone.hpp"
@@ -36,7 +36,7 @@ namespace cluster::detail {
 /// What a `Client` stands for: its machine, the node over which it speaks, and the calls that wait. Thread-safe. Kept
 /// alive by the client, by that node until it has left, and by work under way. The I/O thread of the node runs the
 /// machine.
-class ClientState final : public ReplicaHost, public std::enable_shared_from_this<ClientState> {
+class ClientState final : public ClientHost, public std::enable_shared_from_this<ClientState> {
 public:
     using Handler = std::function<void(std::error_code, const Message&)>;
 
@@ -59,12 +59,13 @@ public:
     /// No callback is called any more. Waits for one under way as `Registration::end` does.
     void end_callbacks();
 
-    // ReplicaHost.
+    // ClientHost.
     void begin() override;
     void came(const Peer& peer) override;
     void went(const Peer& peer, RemovalReason reason) override;
-    void received(const PeerId&, std::span<const Bytes>) override {}
-    bool client_received(const PeerId& from, std::span<const Bytes> messages) override;
+    void guest_came(const Peer&) override {}
+    void guest_went(const PeerId&) override {}
+    void client_received(const PeerId& from, std::span<const Bytes> messages) override;
     void node_left() override;
 
 private:

@@ -92,14 +92,17 @@ void Raft::mark_time(Duration time, Moment now) {
     guarded(now, [&] { append_own(EntryKind::empty, {}, time); });
 }
 
-Refused Raft::read(std::uint64_t number, Moment now) {
+Refused Raft::read(std::uint64_t number, Moment now, const DiskId& asked_by) {
     auto* leading = std::get_if<Leadership>(&role_);
     if (leading == nullptr || stopped_) return Refused::not_leader;
     if (leading->reads.full() || leading->early_reads.size() >= Reads::most) return Refused::full;
     guarded(now, [&] {
+        const auto agrees = [&](const DiskId& voter) { return voter == options_.self || voter == asked_by; };
         // Only when an entry of its own is committed does a leader know what is.
         if (commit_ < leading->begin) {
             leading->early_reads.push_back(number);
+        } else if (asked_by && majority(configuration(), agrees)) {
+            emit(ReadReady{number, commit_});
         } else {
             leading->reads.add(number, commit_);
         }

@@ -91,7 +91,8 @@ public:
     /// When an entry of this leader can carry that time; `never` if it appends none.
     Time mark_at(Duration time) const;
     /// The read with the caller's `number` ends with `ReadReady` or `ReadRefused`, unless it is refused at once.
-    Refused read(std::uint64_t number, Moment now);
+    /// `asked_by`: a voter that counts, and that was in this term when it asked for it, after it came.
+    Refused read(std::uint64_t number, Moment now, const DiskId& asked_by = {});
     /// Hands leadership over to that voter; to the one that has most, if none is named. Until `TransferEnded`, which
     /// takes one election timeout at most, nothing can be proposed.
     Refused transfer(const DiskId& to, Moment now);

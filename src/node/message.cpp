@@ -16,7 +16,8 @@ constexpr std::size_t shared_from = std::size_t{4} << 10;
 
 }  // namespace
 
-Message::Message(const Message& other) : from_(other.from_), lost_(other.lost_), question_(other.question_) {
+Message::Message(const Message& other)
+    : from_(other.from_), lost_(other.lost_), position_(other.position_), question_(other.question_) {
     if (question_ != nullptr) question_->retain();
     if (other.size_ == 0) return;
     if (other.size_ < shared_from) {
@@ -36,6 +37,7 @@ Message::Message(Message&& other) noexcept
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
       lost_(std::exchange(other.lost_, 0)),
+      position_(std::exchange(other.position_, 0)),
       question_(std::exchange(other.question_, nullptr)) {}
 
 Message& Message::operator=(const Message& other) {
@@ -50,6 +52,7 @@ Message& Message::operator=(Message&& other) noexcept {
     std::swap(data_, old.data_);
     std::swap(size_, old.size_);
     std::swap(lost_, old.lost_);
+    std::swap(position_, old.position_);
     std::swap(question_, old.question_);
     return *this;
 }

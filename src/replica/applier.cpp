@@ -65,6 +65,16 @@ void Applier::apply(const consensus::Entry& entry) {
     deliver_letters();
 }
 
+void Applier::query(QueryContext& context, std::span<const std::byte> query) const {
+    for (const NamedService& each : services_) {
+        try {
+            return each.service.on_query(context, query);
+        } catch (const std::system_error& error) {
+            if (error.code() != errc::unsupported || &each == &services_.back()) throw;
+        }
+    }
+}
+
 std::vector<std::byte> Applier::pass_message(group::Session* session, std::span<const std::byte> message) {
     reply_.clear();
     call_all(session, [&](Service& service, Context& context) { service.on_message(context, message); });

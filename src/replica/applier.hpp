@@ -60,6 +60,8 @@ public:
     void start();
     void role(Role role);
     void apply(const consensus::Entry& entry);
+    /// The first service that answers queries answers it.
+    void query(QueryContext& context, std::span<const std::byte> query) const;
     /// Takes over a state that `save` has written, in that version of the form. It stands at `id`.
     void load(SnapshotReader& in, std::uint32_t version, const consensus::SnapshotId& id);
     /// Writes the present state.

@@ -234,9 +234,7 @@ void Clients::on(const Seat& seat, client::Leave&&, Time now) {
 }
 
 void Clients::on(const Seat& seat, client::Query&& query, Time now) {
-    Known* const session = session_at(seat, now);
-    if (session == nullptr) return;
-    static_cast<void>(query);
+    if (session_at(seat, now) != nullptr) emit(AskService{seat, std::move(query)});
 }
 
 void Clients::leave_seat(std::uint64_t session, Known& at) {

@@ -48,7 +48,12 @@ struct Authenticate {
     std::string challenge;  ///< that was sent before; empty: none was
     std::string response;   ///< the answer to it
 };
-using ClientEffect = std::variant<TellClient, AttachSession, DetachSession, Authenticate>;
+/// A read: the answer goes to that client.
+struct AskService {
+    client::Seat seat;
+    client::Query query;
+};
+using ClientEffect = std::variant<TellClient, AttachSession, DetachSession, Authenticate, AskService>;
 
 /// What the application has found out.
 struct Verdict {

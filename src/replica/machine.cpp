@@ -23,6 +23,8 @@ using consensus::LogId;
 using consensus::Origins;
 using consensus::Promised;
 using consensus::Raft;
+using consensus::ReadIndex;
+using consensus::ReadIndexAnswer;
 using consensus::ReadReady;
 using consensus::ReadRefused;
 using consensus::Recovered;
@@ -48,6 +50,7 @@ Machine::Machine(MachineOptions options, Time now)
                 options_.random),
       submissions_(options_.life, options_.raft.election_timeout / 2, options_.raft.max_append),
       shares_(options_.raft.max_uncommitted),
+      questions_(options_.life, options_.raft.election_timeout / 2),
       clients_({options_.group, options_.max_sessions, options_.max_message, options_.longest_session_timeout,
                 options_.authenticates}),
       remind_at_(now + reminder),
@@ -168,6 +171,7 @@ void Machine::introduced(const PeerId& from, bool wants_answer, const Introducti
             // What was told to it before is lost.
             if (raft_) raft_->unreachable(other.disk, moment(now));
             submissions_.lost(role_.term);
+            questions_.lost();
         }
     }
     if (wants_answer) introduce(from, other.disk);
@@ -232,6 +236,7 @@ void Machine::begin(const GroupId& group, const Configuration& configuration, Ti
     } catch (const Broken& broken) {
         return halt(errc::directory_damaged, broken.what(), now);
     }
+    known_ = raft_->commit();
     log(LogLevel::info, "replica_begins position=" + std::to_string(raft_->log().last().index));
     look_who_leads(now);
     look_who_is_met();
@@ -263,7 +268,9 @@ void Machine::received(const PeerId& from, wire::ReplicaMessage&& message, Time 
 bool Machine::is_of_group(const wire::ReplicaMessage& message) const {
     const auto* raft = std::get_if<wire::RaftMessage>(&message);
     const auto* submit = std::get_if<wire::SubmitMessage>(&message);
-    return raft_ && ((raft != nullptr && raft->group == group_) || (submit != nullptr && submit->group == group_));
+    const auto* read = std::get_if<wire::ReadMessage>(&message);
+    return raft_ && ((raft != nullptr && raft->group == group_) || (submit != nullptr && submit->group == group_) ||
+                     (read != nullptr && read->group == group_));
 }
 
 void Machine::on(const PeerId& from, wire::FoundingMessage&& message, Time now) {
@@ -283,10 +290,23 @@ void Machine::on(const PeerId& from, wire::RaftMessage&& message, Time now) {
     raft_->receive(message.message, moment(now));
 }
 
+bool Machine::is_for_us(const PeerId& from, const auto& message) const {
+    return raft_ && message.group == group_ && message.to == options_.raft.self && is_at(message.from, from) &&
+           message.term == raft_->term();
+}
+
+void Machine::on(const PeerId& from, wire::ReadMessage&& message, Time now) {
+    if (!is_for_us(from, message)) return;
+    if (const auto* answer = std::get_if<ReadIndexAnswer>(&message.body)) {
+        return questions_.answered(*answer);
+    }
+    // If this replica does not lead, or has too much to do, it is asked again.
+    const ReadIndex& question = std::get<ReadIndex>(message.body);
+    raft_->read(askers_.asks(message.from, question), moment(now), question.counts ? message.from : DiskId());
+}
+
 void Machine::on(const PeerId& from, wire::SubmitMessage&& message, Time now) {
-    const bool for_us = raft_ && message.group == group_ && message.to == options_.raft.self &&
-                        is_at(message.from, from) && message.term == raft_->term();
-    if (!for_us) return;
+    if (!is_for_us(from, message)) return;
     if (const auto* answer = std::get_if<SubmitAnswer>(&message.body)) {
         return submissions_.answered(message.term, *answer, now);
     }
@@ -318,7 +338,9 @@ void Machine::not_sent(const PeerId& peer, Time now) {
     const auto found = peers_.find(peer);
     if (halted_ || !raft_ || found == peers_.end() || !found->second.disk) return;
     raft_->unreachable(*found->second.disk, moment(now));
-    if (found->second.disk == raft_->leader()) submissions_.not_sent(raft_->term(), now);
+    if (found->second.disk != raft_->leader()) return;
+    submissions_.not_sent(raft_->term(), now);
+    questions_.not_sent(now);
 }
 
 // Submissions.
@@ -484,7 +506,9 @@ void Machine::carry_out(consensus::Effect&& effect, Time now) {
                            origins_.clear();
                            shares_.clear();
                            clients_.follow({});
+                           askers_.clear();
                        }
+                       questions_.begin_anew();
                        role_ = status;
                        has_room_ = true;
                        look_who_leads(now);
@@ -503,9 +527,8 @@ void Machine::carry_out(consensus::Effect&& effect, Time now) {
                        hand_over_ended(now);
                        if (leaving_) emit(LeadershipLeft{});
                    },
-                   // Reads come from clients.
-                   [](ReadReady&) {},
-                   [](ReadRefused&) {},
+                   [&](ReadReady& ready) { answer_asker(ready); },
+                   [](ReadRefused&) {},  // who has asked asks the next leader
                    [&](Stopped& stopped) { halt(errc::replica_stopped, stopped.reason, now); },
                    [&](auto& other) { emit(std::move(other)); },
                },
@@ -608,17 +631,20 @@ void Machine::halt(errc error, std::string why, Time now) {
 // For a runner.
 
 Time Machine::deadline() const {
-    if (halted_) return submissions_.deadline();
-    Time next = std::min(submissions_.deadline(), all_met_ ? never : remind_at_);
+    const Time expires = std::min(submissions_.deadline(), questions_.deadline());
+    if (halted_) return expires;
+    Time next = std::min(expires, all_met_ ? never : remind_at_);
     if (!raft_) return next;
     next = std::min({next, raft_->deadline(), lament_at_, disk_deadline(), mark_at(), clients_.deadline()});
     if (hand_over_) next = std::min(next, hand_over_->deadline);
+    if (knows_whom_to_ask()) next = std::min(next, questions_.due());
     return follows() ? std::min(next, submissions_.due()) : next;
 }
 
 void Machine::tick(Time now) {
     now_ = now;
     expire(now);
+    expire_reads(now);
     if (halted_) return;
     if (!raft_) return remind(now);
     if (raft_->deadline() <= now) raft_->tick(moment(now));
@@ -651,10 +677,12 @@ bool Machine::take_output(Output& output) {
     output.effects.clear();
     do {
         pass_on(now_);
+        ask(now_);
         propose_for_clients(now_);
         take_raft(now_);
         look_whom_to_serve(now_);
     } while (clients_.proposes(now_));
+    if (can_serve()) emit(ReadsDue{questions_.take(applied_.index)});
     for (ClientEffect& each : clients_.take_effects()) {
         std::visit([&](auto& effect) { emit(std::move(effect)); }, each);
     }

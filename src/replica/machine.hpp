@@ -4,6 +4,7 @@
 #include "base/time.hpp"
 #include "consensus/effect.hpp"
 #include "consensus/founding.hpp"
+#include "consensus/questions.hpp"
 #include "consensus/raft.hpp"
 #include "consensus/shares.hpp"
 #include "consensus/submissions.hpp"
@@ -45,6 +46,15 @@ struct SubmitFailed {
     std::uint64_t number = 0;
     errc error{};
 };
+/// These reads may see what the service has now. `Machine::reads_done` says when they have.
+struct ReadsDue {
+    std::vector<std::uint64_t> numbers;
+};
+/// A read has failed. One that is being served may fail, too: its time is over.
+struct ReadFailed {
+    std::uint64_t number = 0;
+    errc error{};
+};
 /// `Machine::transfer` has ended; no error: the voter that was named leads, or any other one if none was.
 struct TransferDone {
     std::uint64_t number = 0;
@@ -60,10 +70,10 @@ struct Halted {
     std::string why;
 };
 
-using Effect =
-    std::variant<consensus::Write, Tell, consensus::Apply, consensus::Load, consensus::Fetch, consensus::FetchChunk,
-                 consensus::StoreChunk, Keep, SubmitFailed, TransferDone, consensus::StatusChanged, StatusMayDiffer,
-                 LeadershipLeft, Halted, LogLine, TellClient, AttachSession, DetachSession, Authenticate>;
+using Effect = std::variant<consensus::Write, Tell, consensus::Apply, consensus::Load, consensus::Fetch,
+                            consensus::FetchChunk, consensus::StoreChunk, Keep, SubmitFailed, ReadsDue, ReadFailed,
+                            TransferDone, consensus::StatusChanged, StatusMayDiffer, LeadershipLeft, Halted, LogLine,
+                            TellClient, AttachSession, DetachSession, Authenticate, AskService>;
 
 struct MachineOptions {
     std::string group;  ///< its name
@@ -150,6 +160,9 @@ public:
     // The application.
     /// A packed command. Ends by `applied` or with `SubmitFailed`. Numbers rise.
     void submit(std::uint64_t number, Bytes command, Time deadline, Time now);
+    /// Ends with `ReadFailed`, or with `ReadsDue` and then `reads_done`. A number stands for one read.
+    void read(std::uint64_t number, const ReadOptions& options, Time deadline, Time now);
+    void reads_done(std::span<const std::uint64_t> numbers, Time now);
     /// Ends with `TransferDone` if the result is no error, and not at all if this replica halts. Empty: to the one that
     /// has most. Joins one that is under way, unless that goes to another voter.
     errc transfer(std::uint64_t number, const std::string& to, Time now);
@@ -164,8 +177,8 @@ public:
     Time deadline() const;
     void tick(Time now);
     bool has_output() const {
-        return !effects_.empty() || can_pass_on() || (raft_ && raft_->has_output()) || clients_.has_effects() ||
-               clients_.proposes(now_);
+        return !effects_.empty() || can_pass_on() || can_ask() || can_serve() || (raft_ && raft_->has_output()) ||
+               clients_.has_effects() || clients_.proposes(now_);
     }
     bool take_output(Output& output);
 
@@ -220,6 +233,8 @@ private:
     void on(const PeerId& from, wire::FoundingMessage&& message, Time now);
     void on(const PeerId& from, wire::RaftMessage&& message, Time now);
     void on(const PeerId& from, wire::SubmitMessage&& message, Time now);
+    void on(const PeerId& from, wire::ReadMessage&& message, Time now);
+    bool is_for_us(const PeerId& from, const auto& message) const;
     bool is_at(const consensus::DiskId& disk, const PeerId& peer) const;
     void take_raft(Time now);
     void carry_out(consensus::Effect&& effect, Time now);
@@ -231,6 +246,13 @@ private:
                         Time now);
     void expire(Time now);
     void tell_submit(const consensus::DiskId& to, std::variant<consensus::Submit, consensus::SubmitAnswer> body);
+    bool knows_whom_to_ask() const;
+    bool can_ask() const { return questions_.due() <= now_ && knows_whom_to_ask(); }
+    void ask(Time now);
+    bool can_serve() const { return raft_ && !halted_ && applied_.index >= known_ && questions_.ready(applied_.index); }
+    void answer_asker(const consensus::ReadReady& ready);
+    void expire_reads(Time now);
+    void tell_read(const consensus::DiskId& to, std::variant<consensus::ReadIndex, consensus::ReadIndexAnswer> body);
     errc hand_over(const consensus::DiskId& to, Time now);
     void hand_over_ended(Time now);
     void look_who_took_over();
@@ -255,9 +277,12 @@ private:
     consensus::Submissions submissions_;
     consensus::Origins origins_;
     consensus::Shares shares_;
+    consensus::Questions questions_;
+    consensus::Askers askers_;
     Clients clients_;
     consensus::StatusChanged role_;
-    consensus::LogId applied_;  ///< the services have had all up to there
+    consensus::LogId applied_;    ///< the services have had all up to there
+    consensus::Index known_ = 0;  ///< was committed when this replica began: before that, its state is an old one
     Duration wants_entry_at_ = never;
     bool has_room_ = true;  ///< the last proposal here was not refused
     bool all_met_ = false;  ///< nobody needs to be asked who it is

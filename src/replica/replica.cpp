@@ -46,6 +46,22 @@ void Replica::submit(Payload message, std::chrono::nanoseconds timeout,
     state_->submit(message, timeout, std::move(handler));
 }
 
+Message Replica::read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options) {
+    std::error_code error;
+    Message reply = state_->read(query, timeout, options, error);
+    throw_if(error, reply.size() == 0 ? "reading" : std::string(reply.text()));
+    return reply;
+}
+
+Message Replica::read(Payload query, std::chrono::nanoseconds timeout, std::error_code& error, ReadOptions options) {
+    return state_->read(query, timeout, options, error);
+}
+
+void Replica::read(Payload query, std::chrono::nanoseconds timeout,
+                   std::function<void(std::error_code, const Message&)> handler, ReadOptions options) {
+    state_->read(query, timeout, options, std::move(handler));
+}
+
 ReplicaStatus Replica::status() const {
     return state_->status();
 }

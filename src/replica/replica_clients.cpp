@@ -12,6 +12,31 @@
 
 namespace cluster::detail {
 
+/// Hands on what comes on the client channel.
+class ReplicaState::Door final : public ClientHost {
+public:
+    explicit Door(std::weak_ptr<ReplicaState> replica) : replica_(std::move(replica)) {}
+
+    void came(const Peer&) override {}
+    void went(const Peer& peer, RemovalReason) override { guest_went(peer.id); }
+    void guest_came(const Peer&) override {}
+    void guest_went(const PeerId& guest) override {
+        if (const auto replica = replica_.lock()) replica->client_went(guest);
+    }
+    void client_received(const PeerId& from, std::span<const Bytes> messages) override {
+        if (const auto replica = replica_.lock()) replica->client_received(from, messages);
+    }
+    void node_left() override {}
+
+private:
+    const std::weak_ptr<ReplicaState> replica_;
+};
+
+void ReplicaState::open_door() {
+    door_ = std::make_shared<Door>(weak_from_this());
+    node_->clients()->add(door_);
+}
+
 // On the I/O thread.
 
 void ReplicaState::client_received(const PeerId& from, std::span<const Bytes> messages) {
@@ -33,7 +58,7 @@ void ReplicaState::client_went(const PeerId& peer) {
 void ReplicaState::tell(replica::TellClient& tell) {
     if (auto* elsewhere = std::get_if<client::NotLeader>(&tell.message)) {
         const auto found = addresses_.find(elsewhere->leader);
-        if (found != addresses_.end()) elsewhere->addresses = found->second;
+        if (found != addresses_.end() && found->second.port != 0) elsewhere->addresses = {found->second};
     }
     this->tell(tell.to, std::move(tell.message));
 }
@@ -50,6 +75,21 @@ void ReplicaState::authenticate(const replica::Authenticate& asked) {
             [&](replica::Machine& machine, Time now) { machine.authenticated(asked.ticket, verdict, now); });
     };
     loop_->call(ask);
+}
+
+/// As if it were read here. The client has a deadline of its own.
+void ReplicaState::ask_service(const replica::AskService& asked) {
+    constexpr auto longest = std::chrono::seconds(30);
+    ReadOptions options;
+    options.consistency = asked.query.linearizable ? Consistency::linearizable : Consistency::stale;
+    options.at_least = asked.query.at_least;
+    Payload query(asked.query.query.view());
+    read(query, longest, options,
+         [self = shared_from_this(), seat = asked.seat, number = asked.query.number](std::error_code error,
+                                                                                     const Message& reply) {
+             self->tell(seat, client::Answer{number, static_cast<std::uint32_t>(error.value()), reply.position(),
+                                             Bytes(reply.data())});
+         });
 }
 
 // On any thread.

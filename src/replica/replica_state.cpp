@@ -7,6 +7,7 @@
 #include "replica/options_check.hpp"
 #include "storage/fault.hpp"
 #include "support/deadline.hpp"
+#include "support/handled_call.hpp"
 #include "support/may_wait.hpp"
 #include "support/waited.hpp"
 #include "value/log_line.hpp"
@@ -26,9 +27,8 @@ namespace cluster::detail {
 
 namespace {
 
-/// Calls that wait for a reply, of one replica; and how much they may hold, as a multiple of `max_uncommitted`.
-constexpr std::size_t most_submits = 65536;
-constexpr std::size_t most_submitted = 4;
+/// How much submits that wait may hold, as a multiple of `max_uncommitted`. The same for reads.
+constexpr std::size_t most_held = 4;
 
 std::uint64_t draw_number() {
     std::array<std::uint8_t, 8> bytes{};
@@ -50,26 +50,6 @@ errc to_errc(const storage::DirectoryFinding& finding) {
     return errc::storage_failed;
 }
 
-/// A submit that calls a function. The function is the application's.
-class HandledSubmit final : public RequestOperation {
-public:
-    HandledSubmit(ReplicaState::Handler handler, std::shared_ptr<HandlerCalls> calls,
-                  std::function<void(std::string_view)> on_throw)
-        : handler_(std::move(handler)), calls_(std::move(calls)), on_throw_(std::move(on_throw)) {
-        calls_->begin();
-    }
-    void wake() noexcept override {
-        call_guarded(on_throw_, handler_, error, result);
-        handler_ = {};  // what it refers to may be gone when nobody waits any more
-        calls_->end();
-    }
-
-private:
-    ReplicaState::Handler handler_;
-    const std::shared_ptr<HandlerCalls> calls_;
-    const std::function<void(std::string_view)> on_throw_;
-};
-
 }  // namespace
 
 ReplicaState::ReplicaState(std::shared_ptr<NodeState> node, std::vector<NamedService> services, ReplicaOptions options)
@@ -79,7 +59,9 @@ ReplicaState::ReplicaState(std::shared_ptr<NodeState> node, std::vector<NamedSer
       options_(std::move(options)),
       life_(draw_number()),
       tag_(wire::group_tag(options_.group)),
-      disk_(options_.directory) {}
+      disk_(options_.directory),
+      submits_(most_held * options_.max_uncommitted),
+      reads_(most_held * options_.max_uncommitted) {}
 
 std::shared_ptr<ReplicaState> ReplicaState::start(std::shared_ptr<NodeState> node, std::vector<NamedService> services,
                                                   ReplicaOptions options) {
@@ -88,7 +70,10 @@ std::shared_ptr<ReplicaState> ReplicaState::start(std::shared_ptr<NodeState> nod
     replica::check(services);
     std::shared_ptr<ReplicaState> state(new ReplicaState(std::move(node), std::move(services), std::move(options)));
     state->open();
-    if (state->node_->replicas()->add(state)) return state;
+    if (state->node_->replicas()->add(state)) {
+        state->open_door();
+        return state;
+    }
     const bool closed = state->node_->replicas()->ended();
     state->end_io();
     state->close();
@@ -217,12 +202,7 @@ std::error_code ReplicaState::start_submit(Payload& message, std::chrono::nanose
         const Lock lock(mutex_);
         if (halted_) return errc::replica_stopped;
         if (closing_) return errc::closed;
-        const std::size_t bytes = packed.size();
-        const std::size_t most = most_submitted * options_.max_uncommitted;
-        const bool full = submitted_bytes_ != 0 && submitted_bytes_ + bytes > most;
-        if (full || submits_.size() >= most_submits) return errc::too_many_requests;
-        submits_.emplace(number, OpenSubmit{operation, bytes});
-        submitted_bytes_ += bytes;
+        if (!submits_.add(number, operation, packed)) return errc::too_many_requests;
     }
     const Deadline deadline = deadline_after(timeout);
     if (applies_ == this) {
@@ -245,31 +225,76 @@ Message ReplicaState::submit(Payload& message, std::chrono::nanoseconds timeout,
 }
 
 void ReplicaState::submit(Payload& message, std::chrono::nanoseconds timeout, Handler handler) {
-    const auto operation = std::make_shared<HandledSubmit>(std::move(handler), handler_calls_,
-                                                           [self = weak_from_this()](std::string_view what) {
-                                                               const auto alive = self.lock();
-                                                               if (alive) alive->handler_threw(what);
-                                                           });
+    const auto operation = handled(std::move(handler));
     const std::error_code error = start_submit(message, timeout, operation);
-    if (!error) return;
-    operation->error = error;
-    if (!loop_->call([operation] { operation->wake(); })) operation->wake();
+    if (error) call_end(operation, error);
 }
 
-std::shared_ptr<RequestOperation> ReplicaState::take_submit(std::uint64_t number) {
-    const auto found = submits_.find(number);
-    if (found == submits_.end()) return nullptr;
-    auto operation = std::move(found->second.operation);
-    submitted_bytes_ -= found->second.bytes;
-    submits_.erase(found);
-    return operation;
+/// An operation that calls this.
+std::shared_ptr<RequestOperation> ReplicaState::handled(Handler handler) {
+    return std::make_shared<HandledCall>(std::move(handler), handler_calls_,
+                                         [self = weak_from_this()](std::string_view what) {
+                                             const auto alive = self.lock();
+                                             if (alive) alive->handler_threw(what);
+                                         });
+}
+
+/// It was not started. Its handler hears that later, as it would hear anything else.
+void ReplicaState::call_end(const std::shared_ptr<RequestOperation>& operation, std::error_code error) {
+    operation->error = error;
+    if (!loop_->call([operation] { operation->wake(); })) operation->wake();
 }
 
 void ReplicaState::fail_submit(std::uint64_t number, errc error) {
     std::shared_ptr<RequestOperation> operation;
     {
         const Lock lock(mutex_);
-        operation = take_submit(number);
+        operation = submits_.take(number);
+    }
+    if (!operation) return;
+    operation->error = error;
+    operation->wake();
+}
+
+// Reading.
+
+std::error_code ReplicaState::start_read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
+                                         const std::shared_ptr<RequestOperation>& operation) {
+    const std::uint64_t number = ++last_number_;
+    if (query.view().size() > options_.max_message) return errc::message_too_large;
+    {
+        const Lock lock(mutex_);
+        if (halted_) return errc::replica_stopped;
+        if (closing_) return errc::closed;
+        if (!reads_.add(number, operation, Bytes(query.view()))) return errc::too_many_requests;
+    }
+    const Deadline deadline = deadline_after(timeout);
+    runner_->with(
+        [&](replica::Machine& machine, Time now) { machine.read(number, options, deadline.time_since_epoch(), now); });
+    return {};
+}
+
+Message ReplicaState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
+                           std::error_code& error) {
+    return wait_for_result<RequestOperation>(error, [&](const auto& operation) {
+        const std::error_code refused = start_read(query, timeout, options, operation);
+        if (!refused) return;
+        operation->error = refused;
+        operation->wake();
+    });
+}
+
+void ReplicaState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, Handler handler) {
+    const auto operation = handled(std::move(handler));
+    const std::error_code error = start_read(query, timeout, options, operation);
+    if (error) call_end(operation, error);
+}
+
+void ReplicaState::fail_read(std::uint64_t number, errc error) {
+    std::shared_ptr<RequestOperation> operation;
+    {
+        const Lock lock(mutex_);
+        operation = reads_.take(number);
     }
     if (!operation) return;
     operation->error = error;
@@ -287,7 +312,7 @@ void ReplicaState::begin() {
 }
 
 void ReplicaState::came(const Peer& peer) {
-    addresses_[peer.id] = peer.addresses;
+    addresses_[peer.id] = peer.address;
     runner_->serve([&](replica::Machine& machine, Time now) { machine.came(peer.id, peer.name, now); });
 }
 
@@ -341,6 +366,10 @@ void ReplicaState::carry_out(replica::Machine::Output& output) {
                 },
                 [&](replica::Keep& each) { file_thread_->post([this, what = std::move(each)] { keep(what); }); },
                 [&](replica::SubmitFailed& each) { fail_submit(each.number, each.error); },
+                [&](replica::ReadsDue& each) {
+                    serve([this, numbers = std::move(each.numbers)] { serve_reads(numbers); });
+                },
+                [&](replica::ReadFailed& each) { fail_read(each.number, each.error); },
                 [&](replica::TransferDone& each) {
                     Woken woken;
                     const Lock lock(mutex_);
@@ -362,6 +391,7 @@ void ReplicaState::carry_out(replica::Machine::Output& output) {
                 [&](replica::AttachSession& each) { serve([this, each] { attach(each); }); },
                 [&](replica::DetachSession& each) { serve([this, each] { detach(each); }); },
                 [&](replica::Authenticate& each) { authenticate(each); },
+                [&](replica::AskService& each) { ask_service(each); },
             },
             effect);
     }
@@ -379,19 +409,19 @@ void ReplicaState::tell(const replica::Tell& tell) {
 }
 
 void ReplicaState::halted(const replica::Halted& halted) {
-    std::vector<std::shared_ptr<RequestOperation>> submits;
+    std::vector<std::shared_ptr<RequestOperation>> calls;
     {
         Woken woken;
         const Lock lock(mutex_);
         if (std::exchange(halted_, true)) return;
-        for (auto& [number, each] : submits_) submits.push_back(std::move(each.operation));
-        submits_.clear();
-        submitted_bytes_ = 0;
+        calls = submits_.take_all();
+        const auto reads = reads_.take_all();
+        calls.insert(calls.end(), reads.begin(), reads.end());
         woken.add(transfer_waits_.end_all(errc::replica_stopped));
         woken.add(leader_waits_.take_all());
     }
     left_.reach();
-    for (const auto& each : submits) {
+    for (const auto& each : calls) {
         each->error = halted.error == errc::closed ? errc::closed : errc::replica_stopped;
         each->wake();
     }
@@ -546,6 +576,7 @@ void ReplicaState::shut_down() {
     loop_->post([self = shared_from_this()] { self->end_io(); });
     io_ended_.wait();
     node_->replicas()->remove(*this);
+    if (door_) node_->clients()->remove(*door_);
     halted({errc::closed, "it was closed"});
     service_thread_->finish();
     freezer_->finish();

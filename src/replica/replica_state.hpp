@@ -16,6 +16,7 @@
 #include "storage/writer.hpp"
 #include "support/callbacks.hpp"
 #include "support/milestone.hpp"
+#include "support/open_calls.hpp"
 #include "support/wait_list.hpp"
 
 #include <cluster/replica.hpp>
@@ -31,7 +32,6 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <unordered_map>
 #include <vector>
 
 namespace cluster::net {
@@ -67,6 +67,13 @@ public:
         Bytes command;
         Time deadline;
     };
+    /// Of the service to a query.
+    struct Answered {
+        std::uint64_t number;
+        std::error_code error;
+        BlockRef reply;  ///< or more about the error
+        std::uint64_t position;
+    };
     using SnapshotOperation = ResultOperation<Snapshot>;
 
     /// Throws as the constructor of `Replica`.
@@ -78,6 +85,8 @@ public:
 
     Message submit(Payload& message, std::chrono::nanoseconds timeout, std::error_code& error);
     void submit(Payload& message, std::chrono::nanoseconds timeout, Handler handler);
+    Message read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, std::error_code& error);
+    void read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, Handler handler);
     ReplicaStatus status() const;
     Subscription on_status(std::function<void(const ReplicaStatus&)> function);
     bool wait_for_leader(std::chrono::nanoseconds timeout);
@@ -95,36 +104,38 @@ public:
     void came(const Peer& peer) override;
     void went(const Peer& peer, RemovalReason reason) override;
     void received(const PeerId& from, std::span<const Bytes> messages) override;
-    void client_received(const PeerId& from, std::span<const Bytes> messages) override;
-    void client_went(const PeerId& peer) override;
     void node_left() override;
 
 private:
-    /// A call that waits for its reply.
-    struct OpenSubmit {
-        std::shared_ptr<RequestOperation> operation;
-        std::size_t bytes = 0;
-    };
+    class Door;
 
     ReplicaState(std::shared_ptr<NodeState> node, std::vector<NamedService> services, ReplicaOptions options);
 
     void open();
+    void open_door();
     replica::MachineOptions machine_options();
     void log(LogLevel level, std::string text);
     void handler_threw(std::string_view what);
 
     std::error_code start_submit(Payload& message, std::chrono::nanoseconds timeout,
                                  const std::shared_ptr<RequestOperation>& operation);
-    std::shared_ptr<RequestOperation> take_submit(std::uint64_t number) REQUIRES(mutex_);
     void fail_submit(std::uint64_t number, errc error);
+    std::error_code start_read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
+                               const std::shared_ptr<RequestOperation>& operation);
+    void fail_read(std::uint64_t number, errc error);
+    std::shared_ptr<RequestOperation> handled(Handler handler);
+    void call_end(const std::shared_ptr<RequestOperation>& operation, std::error_code error);
     void halt(errc error, const std::string& why);
 
     // On the I/O thread.
+    void client_received(const PeerId& from, std::span<const Bytes> messages);
+    void client_went(const PeerId& peer);
     void carry_out(replica::Machine::Output& output);
     void tell(const replica::Tell& tell);
     errc tell(const client::Seat& seat, client::ToClient message);
     void tell(replica::TellClient& tell);
     void authenticate(const replica::Authenticate& asked);
+    void ask_service(const replica::AskService& asked);
     void look_at_status();
     void halted(const replica::Halted& halted);
     void end_io();
@@ -145,6 +156,8 @@ private:
     void detach(const replica::DetachSession& over);
     bool tell_session(std::uint64_t session, client::ToClient message);
     void apply(const std::vector<consensus::Entry>& entries);
+    void serve_reads(const std::vector<std::uint64_t>& numbers);
+    void pass_answers(std::vector<Answered>& answers);
     void load(const consensus::SnapshotId& id);
     void take_snapshot(std::shared_ptr<SnapshotOperation> operation);
     void write_snapshot(std::shared_ptr<storage::SnapshotOutput> output, const consensus::SnapshotId& id,
@@ -169,6 +182,7 @@ private:
     std::unique_ptr<storage::Directory> directory_;  ///< null once it is closed
     consensus::DiskId disk_id_;
     std::unique_ptr<net::Runner<replica::Machine>> runner_;
+    std::shared_ptr<ClientHost> door_;  ///< through which clients come
     std::unique_ptr<storage::Writer> writer_;
     std::unique_ptr<replica::Files> files_;  ///< of the file thread
     std::unique_ptr<replica::Applier> applier_;
@@ -190,13 +204,13 @@ private:
     std::atomic<std::uint64_t> last_number_{0};
     std::shared_ptr<HandlerCalls> handler_calls_ = std::make_shared<HandlerCalls>();
 
-    bool look_due_ = false;                             ///< of the I/O thread
-    std::map<PeerId, std::vector<Address>> addresses_;  ///< of the I/O thread: where those in view can be dialled
-    consensus::Role role_{};                            ///< of the I/O thread
+    bool look_due_ = false;                ///< of the I/O thread
+    std::map<PeerId, Address> addresses_;  ///< of the I/O thread: where those in view can be dialled
+    consensus::Role role_{};               ///< of the I/O thread
 
     Mutex mutex_;
-    std::unordered_map<std::uint64_t, OpenSubmit> submits_ GUARDED_BY(mutex_);
-    std::size_t submitted_bytes_ GUARDED_BY(mutex_) = 0;  ///< of `submits_`
+    OpenCalls submits_ GUARDED_BY(mutex_);
+    OpenCalls reads_ GUARDED_BY(mutex_);
     WaitList<WaitOperation> leader_waits_ GUARDED_BY(mutex_);
     WaitList<WaitOperation, std::uint64_t> transfer_waits_ GUARDED_BY(mutex_);  ///< by the number of the call
     CallbackList<const ReplicaStatus&> status_callbacks_ GUARDED_BY(mutex_);

@@ -6,6 +6,8 @@
 
 #include <chrono>
 #include <exception>
+#include <optional>
+#include <span>
 #include <utility>
 
 // What a replica does on its own threads: the file thread, the service thread and the freezer.
@@ -152,7 +154,7 @@ void ReplicaState::pass_replies() {
     operations.reserve(replies_.size());
     {
         const Lock lock(mutex_);
-        for (const Reply& each : replies_) operations.push_back(take_submit(each.number));
+        for (const Reply& each : replies_) operations.push_back(submits_.take(each.number));
     }
     replied_up_to_ = replies_.back().index;
     for (std::size_t i = 0; i < replies_.size(); ++i) {
@@ -160,7 +162,7 @@ void ReplicaState::pass_replies() {
         if (!operations[i]) continue;  // its time was over
         BlockRef block = Block::adopt(std::move(replies_[i].bytes));
         const std::span<const std::byte> bytes(block->data(), block->size());
-        operations[i]->result = Message(node_->id(), block.detach(), bytes, 0);
+        operations[i]->result = Message(node_->id(), block.detach(), bytes, 0, nullptr, replies_[i].index);
         operations[i]->wake();
     }
     replies_.clear();
@@ -169,6 +171,66 @@ void ReplicaState::pass_replies() {
 void ReplicaState::pass_gathered(replica::Machine& machine, Time now) {
     for (Gathered& each : gathered_) machine.submit(each.number, std::move(each.command), each.deadline, now);
     gathered_.clear();
+}
+
+/// Each query has its answer as soon as it is there if the service takes long for it, else together with others. A read
+/// whose time is over meanwhile gets none.
+void ReplicaState::serve_reads(const std::vector<std::uint64_t>& numbers) {
+    std::vector<std::optional<Bytes>> queries;
+    queries.reserve(numbers.size());
+    {
+        const Lock lock(mutex_);
+        for (const std::uint64_t each : numbers) queries.push_back(reads_.bytes(each));
+    }
+    std::vector<Answered> answers;
+    Time since = net::Loop::now();
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        if (ends_) return pass_answers(answers);
+        if (!queries[i]) continue;
+        const consensus::LogId& last = applier_->last();
+        QueryContext context(applier_->time(), last.index, last.term);
+        Answered answer{numbers[i], {}, {}, last.index};
+        std::string text;
+        try {
+            applier_->query(context, queries[i]->view());
+            answer.reply = Block::adopt(context.take_reply());
+        } catch (const std::system_error& exception) {
+            answer.error = exception.code() == errc::unsupported ? errc::unsupported : errc::service_failed;
+            text = exception.what();
+        } catch (const std::exception& exception) {
+            answer.error = errc::service_failed;
+            text = exception.what();
+        } catch (...) {
+            answer.error = errc::service_failed;
+            text = "the service has thrown something that is no std::exception";
+        }
+        if (answer.error) answer.reply = Block::copy(std::as_bytes(std::span(text)));
+        answers.push_back(std::move(answer));
+        const Time now = net::Loop::now();
+        if (now - since <= longest_gathering) continue;
+        since = now;
+        pass_answers(answers);
+    }
+    pass_answers(answers);
+    runner_->with([&](replica::Machine& machine, Time now) { machine.reads_done(numbers, now); });
+}
+
+void ReplicaState::pass_answers(std::vector<Answered>& answers) {
+    std::vector<std::shared_ptr<RequestOperation>> operations;
+    operations.reserve(answers.size());
+    {
+        const Lock lock(mutex_);
+        for (const Answered& each : answers) operations.push_back(reads_.take(each.number));
+    }
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+        if (!operations[i]) continue;  // its time was over
+        Answered& answer = answers[i];
+        const std::span<const std::byte> bytes(answer.reply->data(), answer.reply->size());
+        operations[i]->error = answer.error;
+        operations[i]->result = Message(node_->id(), answer.reply.detach(), bytes, 0, nullptr, answer.position);
+        operations[i]->wake();
+    }
+    answers.clear();
 }
 
 void ReplicaState::load(const consensus::SnapshotId& id) {

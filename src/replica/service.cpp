@@ -47,6 +47,10 @@ void Service::load(SnapshotReader&) {
     throw std::system_error(make_error_code(errc::unsupported), "the service does not override Service::load");
 }
 
+void Service::on_query(QueryContext&, std::span<const std::byte>) const {
+    throw std::system_error(make_error_code(errc::unsupported), "the service does not override Service::on_query");
+}
+
 std::function<void(SnapshotWriter&)> Service::freeze() const {
     return {};
 }

@@ -37,6 +37,8 @@ enum class Kind : std::uint8_t {
     chunk_answer,
     submit = 32,
     submit_answer,
+    read_index,
+    read_index_answer,
 };
 static_assert(std::variant_size_v<Body> ==
               static_cast<int>(Kind::chunk_answer) - static_cast<int>(Kind::vote_request) + 1);
@@ -311,6 +313,12 @@ void field(Io& io, T& value) {
     } else if constexpr (std::is_same_v<Type, SubmitAnswer>) {
         drawn(io, value.life);
         fields(io, value.expected, value.full);
+    } else if constexpr (std::is_same_v<Type, ReadIndex>) {
+        drawn(io, value.life);
+        fields(io, value.number, value.counts);
+    } else if constexpr (std::is_same_v<Type, ReadIndexAnswer>) {
+        drawn(io, value.life);
+        fields(io, value.number, value.index);
     } else {
         static_assert(std::is_same_v<Type, Appoint> || std::is_same_v<Type, Farewell>);
     }
@@ -359,7 +367,7 @@ void head(Io& io, auto& message) {
     using Type = std::remove_cvref_t<decltype(message)>;
     if constexpr (std::is_same_v<Type, RaftMessage>) {
         fields(io, message.group, message.message.from, message.message.to, message.message.term);
-    } else if constexpr (std::is_same_v<Type, SubmitMessage>) {
+    } else if constexpr (std::is_same_v<Type, SubmitMessage> || std::is_same_v<Type, ReadMessage>) {
         fields(io, message.group, message.from, message.to, message.term);
     } else {
         fields(io, message.group, message.from, message.to);
@@ -383,15 +391,16 @@ bool accepts(FoundingMessage& founding) {
     if (auto* introduction = std::get_if<Introduction>(&founding.body)) introduction->disk = founding.from;
     return true;
 }
-bool accepts(const SubmitMessage& submit) {
-    return static_cast<bool>(submit.from);
+bool accepts(const auto& message) {
+    return static_cast<bool>(message.from);
 }
 
 /// Of the messages of one struct, the first.
 template <class Message>
 constexpr auto first_kind = static_cast<std::size_t>(std::is_same_v<Message, FoundingMessage> ? Kind::introduction
                                                      : std::is_same_v<Message, RaftMessage>   ? Kind::vote_request
-                                                                                              : Kind::submit);
+                                                     : std::is_same_v<Message, SubmitMessage> ? Kind::submit
+                                                                                              : Kind::read_index);
 
 template <class Message>
 std::optional<ReplicaMessage> read(MessageReader& reader, std::size_t kind) {
@@ -428,6 +437,7 @@ std::optional<ReplicaMessage> decode(const Bytes& bytes) {
     MessageReader reader(bytes);
     std::uint8_t kind = 0;
     field(reader, kind);
+    if (kind >= first_kind<ReadMessage>) return read<ReadMessage>(reader, kind);
     if (kind >= first_kind<SubmitMessage>) return read<SubmitMessage>(reader, kind);
     if (kind >= first_kind<RaftMessage>) return read<RaftMessage>(reader, kind);
     return read<FoundingMessage>(reader, kind);

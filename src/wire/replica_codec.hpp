@@ -3,6 +3,7 @@
 #include "base/bytes.hpp"
 #include "consensus/founding.hpp"
 #include "consensus/message.hpp"
+#include "consensus/questions.hpp"
 #include "consensus/submissions.hpp"
 
 #include <cstddef>
@@ -39,7 +40,15 @@ struct SubmitMessage {
     std::variant<consensus::Submit, consensus::SubmitAnswer> body;
 };
 
-using ReplicaMessage = std::variant<FoundingMessage, RaftMessage, SubmitMessage>;
+struct ReadMessage {
+    consensus::GroupId group;
+    consensus::DiskId from;
+    consensus::DiskId to;
+    consensus::Term term = 0;  ///< in which one of them leads, or is taken to lead
+    std::variant<consensus::ReadIndex, consensus::ReadIndexAnswer> body;
+};
+
+using ReplicaMessage = std::variant<FoundingMessage, RaftMessage, SubmitMessage, ReadMessage>;
 
 /// Appends the whole message.
 void encode(const ReplicaMessage& message, std::vector<std::byte>& out);

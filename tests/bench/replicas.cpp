@@ -1,6 +1,6 @@
 // Three replicas in a process each, on loopback and on one disk: how long a message takes until it is applied where it
-// was submitted, how many can be kept in a second, how long nobody replies when the leader fails or leaves, what a
-// restart takes, and what a group costs in memory and when it has nothing to do.
+// was submitted, how many can be kept in a second, how long a read takes, how long nobody replies when the leader fails
+// or leaves, what a restart takes, and what a group costs in memory and when it has nothing to do.
 //
 // The bare program is the floor: the same messages over plain sockets to a leader and two followers, each of which
 // writes and calls `fdatasync`. If etcd is installed, it is measured beside them, by way of its JSON gateway.
@@ -73,14 +73,14 @@ struct Way {
 };
 
 const std::vector<Way> ways = {
-    {"one after the other, from the leader's process", true, "threads 1", 1, 0, 0},
-    {"one after the other, from a follower's process", false, "threads 1", 1, 0, 0},
-    {"64 outstanding, from the leader's process", true, "chains 64", 64, 40'000, 0},
-    {"64 outstanding, from a follower's process", false, "chains 64", 64, 40'000, 0},
-    {"1,024 outstanding, from the leader's process", true, "chains 1024", 1024, 80'000, 0},
-    {"1,024 outstanding, from a follower's process", false, "chains 1024", 1024, 80'000, 0},
-    {"64 threads, each one after the other, in the leader's process", true, "threads 64", 64, 25'000, 2.5},
-    {"64 threads, each one after the other, in a follower's process", false, "threads 64", 64, 25'000, 2.5},
+    {"one after the other, from the leader's process", true, "threads 1 256", 1, 0, 0},
+    {"one after the other, from a follower's process", false, "threads 1 256", 1, 0, 0},
+    {"64 outstanding, from the leader's process", true, "chains 64 256", 64, 40'000, 0},
+    {"64 outstanding, from a follower's process", false, "chains 64 256", 64, 40'000, 0},
+    {"1,024 outstanding, from the leader's process", true, "chains 1024 256", 1024, 80'000, 0},
+    {"1,024 outstanding, from a follower's process", false, "chains 1024 256", 1024, 80'000, 0},
+    {"64 threads, each one after the other, in the leader's process", true, "threads 64 256", 64, 25'000, 2.5},
+    {"64 threads, each one after the other, in a follower's process", false, "threads 64 256", 64, 25'000, 2.5},
 };
 
 Load run_way(const Way& way, Group& group, double seconds) {
@@ -88,7 +88,7 @@ Load run_way(const Way& way, Group& group, double seconds) {
     Voter& leader = group.settled();
     Voter& voter = way.of_leader ? leader : group.follower();
     const auto before = group.processor();
-    Load load = Load::parse(voter.ask(way.command + " 256 " + std::to_string(seconds)));
+    Load load = Load::parse(voter.ask(way.command + " " + std::to_string(seconds)));
     const auto after = group.processor();
     for (std::size_t i = 0; i < before.size(); ++i) load.cpu += (after[i] - before[i]) * 1e6 / (load.rate * seconds);
     return load;
@@ -139,6 +139,46 @@ void measure_messages(const bench::Folder& folder, const Extent& extent) {
     for (std::size_t i = 0; i < ways.size(); ++i) {
         const auto& show = ways[i].outstanding == 1 ? print_serial : print_rate;
         show(ways[i], of_ways[i], of_floor[ways[i].outstanding]);
+    }
+}
+
+// Reads, which put nothing into the log.
+
+void measure_reads(const bench::Folder& folder, const Extent& extent) {
+    struct Read {
+        std::string what;
+        bool of_leader;
+        std::string kind;
+        std::size_t threads;
+        double slowest;  ///< p50, in microseconds
+        Loads loads = {};
+    };
+    std::vector<Read> reads = {
+        {"linearizable, one client at a time, at the leader", true, "linearizable", 1, 120},
+        {"linearizable, one client at a time, at a follower", false, "linearizable", 1, 120},
+        {"linearizable, 64 threads at the leader", true, "linearizable", 64, 0},
+        {"linearizable, 64 threads at a follower", false, "linearizable", 64, 0},
+        {"stale, one client at a time, at a follower", false, "stale", 1, 0},
+        {"stale, 64 threads at a follower", false, "stale", 64, 0},
+    };
+    Group group(folder, "reads", three);
+    group.settled().ask("threads 1 256 0.1");
+    for (std::size_t round = 0; round <= extent.rounds; ++round) {
+        const double seconds = round == 0 ? std::min(0.3, extent.seconds) : extent.seconds;
+        for (Read& each : reads) {
+            Way way{each.what, each.of_leader, "readers " + each.kind + " " + std::to_string(each.threads)};
+            const Load load = run_way(way, group, seconds);
+            if (round != 0) each.loads.add(load);
+        }
+    }
+    for (const Read& each : reads) {
+        const Loads& loads = each.loads;
+        std::optional<Bar> bar;
+        if (each.slowest != 0) bar = Bar{"≤ " + number(each.slowest) + " µs", loads.p50.median() <= each.slowest};
+        print("reads, " + each.what + ", p50 / p99 and rate", "µs", loads.p50,
+              number(loads.p50.median()) + " / " + number(loads.p99.median()) + " µs, " + number(loads.rate.median()) +
+                  "/s, processor of all three " + number(loads.cpu.median()) + " µs each",
+              "", bar);
     }
 }
 
@@ -371,9 +411,9 @@ void measure(std::span<char*> arguments) {
     const bench::Folder folder;
     bench::write_line("replicas: the files are in " + folder.path().string() + ", " + folder.disk());
     const std::vector<std::pair<std::string, void (*)(const bench::Folder&, const Extent&)>> parts = {
-        {"messages", measure_messages}, {"kills", measure_kills},   {"leaves", measure_leaves},
-        {"restart", measure_restart},   {"memory", measure_memory}, {"idle", measure_idle},
-        {"etcd", measure_etcd}};
+        {"messages", measure_messages}, {"reads", measure_reads},     {"kills", measure_kills},
+        {"leaves", measure_leaves},     {"restart", measure_restart}, {"memory", measure_memory},
+        {"idle", measure_idle},         {"etcd", measure_etcd}};
     const bool all = std::none_of(arguments.begin(), arguments.end(),
                                   [](std::string_view each) { return each.starts_with("--only="); });
     std::string failed;

@@ -32,6 +32,9 @@ public:
         for (const std::byte each : message) sum_ += static_cast<std::uint64_t>(each);
         context.reply(std::as_bytes(std::span(&count_, 1)));
     }
+    void on_query(cluster::QueryContext& context, std::span<const std::byte>) const override {
+        context.reply(std::as_bytes(std::span(&count_, 1)));
+    }
     void save(cluster::SnapshotWriter& out) const override {
         out.write(count_);
         out.write(sum_);
@@ -46,7 +49,7 @@ private:
     std::uint64_t sum_ = 0;
 };
 
-/// Callers that each submit one message after the other, until the time is over.
+/// Callers that each submit one message after the other, or read, until the time is over.
 class Callers {
 public:
     Callers(cluster::Replica& replica, std::size_t count, std::size_t size, double seconds)
@@ -65,14 +68,23 @@ public:
     }
     /// Each is a thread that waits.
     Load as_threads() {
+        return in_threads([this](std::error_code& error) { replica_.submit(message_, patience, error); });
+    }
+    /// Each is a thread that reads.
+    Load as_readers(const cluster::ReadOptions& options) {
+        return in_threads([&](std::error_code& error) { replica_.read(message_, patience, error, options); });
+    }
+
+private:
+    Load in_threads(const std::function<void(std::error_code&)>& call) {
         begin_ = Clock::now();
         std::vector<std::thread> threads;
         for (Caller& each : callers_) {
-            threads.emplace_back([this, &each] {
+            threads.emplace_back([&] {
                 while (seconds_since(begin_) < seconds_) {
                     each.begun = Clock::now();
                     std::error_code error;
-                    replica_.submit(message_, patience, error);
+                    call(error);
                     came(each, error);
                 }
             });
@@ -81,7 +93,6 @@ public:
         return result();
     }
 
-private:
     struct Caller {
         Clock::time_point begun;
         std::vector<double> times;
@@ -109,7 +120,7 @@ private:
         for (const Caller& each : callers_) {
             times.insert(times.end(), each.times.begin(), each.times.end());
             for (const auto& [text, count] : each.errors)
-                fail("submit: " + text + ", " + std::to_string(count) + " times");
+                fail("a call: " + text + ", " + std::to_string(count) + " times");
         }
         return Load::of(times, passed);
     }
@@ -243,7 +254,7 @@ public:
 private:
     void open() { replica_ = std::make_unique<cluster::Replica>(*node_, service_.emplace(), replica_options_); }
 
-    std::string answer(const std::string& word, std::istream& in) {
+    std::string answer(std::string word, std::istream& in) {
         std::size_t count = 0;
         std::size_t size = 0;
         double seconds = 0;
@@ -258,6 +269,11 @@ private:
         }
         if (word == "threads" && in >> count >> size >> seconds) {
             return Callers(*replica_, count, size, seconds).as_threads().to_string();
+        }
+        if (word == "readers" && in >> word >> count >> seconds) {
+            cluster::ReadOptions options;
+            if (word == "stale") options.consistency = cluster::Consistency::stale;
+            return Callers(*replica_, count, 8, seconds).as_readers(options).to_string();
         }
         if (word == "fill" && in >> count) return fill(count);
         if (word == "stream") {

@@ -47,47 +47,45 @@ std::string shown(const std::vector<Entry>& entries) {
 std::string shown(const Message& message) {
     const std::string term = " (term " + std::to_string(message.term) + ")";
     return std::string{name_of(message.from), '-', '>', name_of(message.to), ' '} +
-           std::visit(Overloaded{
-                          [](const VoteRequest& each) {
-                              return std::string(each.trial != 0 ? "would you vote" : "vote") +
-                                     " for me? my last entry is " + shown(each.last) +
-                                     (each.appointed ? ", the leader names me" : "");
-                          },
-                          [](const VoteAnswer& each) {
-                              if (each.trial != 0) return std::string(each.granted ? "I would" : "I would not");
-                              return std::string(each.granted ? "vote: yes" : "vote: no");
-                          },
-                          [](const Append& each) {
-                              return "behind " + shown(each.before) + ":" +
-                                     (each.entries.empty() ? " nothing" : shown(each.entries)) + "; committed " +
-                                     std::to_string(each.commit);
-                          },
-                          [](const AppendAnswer& each) {
-                              return (each.rejected == 0 ? "I have up to " + std::to_string(each.matched)
-                                                         : "I lack " + std::to_string(each.rejected) +
-                                                               ", try behind " + shown(each.hint)) +
-                                     (each.counts ? "" : ", but do not count me");
-                          },
-                          [](const Heartbeat& each) {
-                              return "I lead, question " + std::to_string(each.round) + "; committed " +
-                                     std::to_string(each.commit);
-                          },
-                          [](const HeartbeatAnswer& each) {
-                              return "answer " + std::to_string(each.round) +
-                                     (each.counts ? "" : ", but do not count me");
-                          },
-                          [](const Appoint&) { return std::string("become a candidate"); },
-                          [](const Chunk& each) {
-                              return "snapshot " + shown(each.snapshot.last) + " from byte " +
-                                     std::to_string(each.offset) + ": " + std::to_string(each.bytes.size()) + " of " +
-                                     std::to_string(each.size);
-                          },
-                          [](const ChunkAnswer& each) {
-                              return "snapshot " + shown(each.snapshot) +
-                                     (each.installed ? " installed" : " up to byte " + std::to_string(each.next));
-                          },
-                      },
-                      message.body) +
+           std::visit(
+               Overloaded{
+                   [](const VoteRequest& each) {
+                       return std::string(each.trial != 0 ? "would you vote" : "vote") + " for me? my last entry is " +
+                              shown(each.last) + (each.appointed ? ", the leader names me" : "");
+                   },
+                   [](const VoteAnswer& each) {
+                       if (each.trial != 0) return std::string(each.granted ? "I would" : "I would not");
+                       return std::string(each.granted ? "vote: yes" : "vote: no");
+                   },
+                   [](const Append& each) {
+                       return "behind " + shown(each.before) + ":" +
+                              (each.entries.empty() ? " nothing" : shown(each.entries)) + "; committed " +
+                              std::to_string(each.commit);
+                   },
+                   [](const AppendAnswer& each) {
+                       return (each.rejected == 0
+                                   ? "I have up to " + std::to_string(each.matched)
+                                   : "I lack " + std::to_string(each.rejected) + ", try behind " + shown(each.hint)) +
+                              (each.counts ? "" : ", but do not count me");
+                   },
+                   [](const Heartbeat& each) {
+                       return "I lead, question " + std::to_string(each.round) + "; committed " +
+                              std::to_string(each.commit);
+                   },
+                   [](const HeartbeatAnswer& each) {
+                       return "answer " + std::to_string(each.round) + (each.counts ? "" : ", but do not count me");
+                   },
+                   [](const Appoint&) { return std::string("become a candidate"); },
+                   [](const Chunk& each) {
+                       return "snapshot " + shown(each.snapshot.last) + " from byte " + std::to_string(each.offset) +
+                              ": " + std::to_string(each.bytes.size()) + " of " + std::to_string(each.size);
+                   },
+                   [](const ChunkAnswer& each) {
+                       return "snapshot " + shown(each.snapshot) +
+                              (each.installed ? " installed" : " up to byte " + std::to_string(each.next));
+                   },
+               },
+               message.body) +
            term;
 }
 
@@ -198,7 +196,8 @@ std::string Transcript::run(const std::string& command) {
         take(replica);
     } else if (verb == "read") {
         Replica& replica = named(word(0));
-        refused(replica, replica.raft->read(number_in(word(1)), now(replica)));
+        const DiskId asked_by = words.size() > 2 ? disk_of(words[2][0]) : DiskId();
+        refused(replica, replica.raft->read(number_in(word(1)), now(replica), asked_by));
         take(replica);
     } else if (verb == "transfer") {
         Replica& replica = named(word(0));
@@ -301,9 +300,9 @@ void Transcript::group(const Words& words) {
         const std::size_t equals = word.find('=');
         if (equals != std::string::npos) {
             const std::map<std::string, std::size_t RaftOptions::*> sizes{
-                {"max_append", &RaftOptions::max_append},   {"max_in_flight", &RaftOptions::max_in_flight},
-                {"memory", &RaftOptions::memory},           {"max_applying", &RaftOptions::max_applying},
-                {"chunk", &RaftOptions::chunk},             {"max_uncommitted", &RaftOptions::max_uncommitted},
+                {"max_append", &RaftOptions::max_append}, {"max_in_flight", &RaftOptions::max_in_flight},
+                {"memory", &RaftOptions::memory},         {"max_applying", &RaftOptions::max_applying},
+                {"chunk", &RaftOptions::chunk},           {"max_uncommitted", &RaftOptions::max_uncommitted},
             };
             const auto found = sizes.find(word.substr(0, equals));
             if (found == sizes.end()) throw std::invalid_argument("no such option: " + word);
@@ -543,8 +542,8 @@ void Transcript::carry_out(Replica& replica, Effect&& effect) {
                        replica.applying.clear();
                    },
                    [&](const Fetch& each) {
-                       say(replica) << "read from disk for " << name_of(each.reader) << ": entries from "
-                                    << each.from << '\n';
+                       say(replica) << "read from disk for " << name_of(each.reader) << ": entries from " << each.from
+                                    << '\n';
                        replica.fetches.push_back(each);
                    },
                    [&](const FetchChunk& each) {

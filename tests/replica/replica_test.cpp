@@ -283,7 +283,9 @@ public:
         const bool transfers = error != errc::would_block;
         replica->snapshot(error);
         const bool takes = error != errc::would_block;
-        context.reply(submits || transfers || takes ? "waits" : "would block");
+        replica->read("what", 1s, error);
+        const bool reads = error != errc::would_block;
+        context.reply(submits || transfers || takes || reads ? "waits" : "would block");
     }
     Replica* replica = nullptr;
 };
@@ -363,9 +365,12 @@ TEST_CASE("replica: on an I/O thread, calls that would wait fail, and closing on
         std::error_code error;
         replica.submit("x", patience, error);
         errors.put(error);
+        replica.read("x", patience, error);
+        errors.put(error);
         replica.close();
     });
     other.send(lone.node->id(), "go");
+    CHECK(errors.take() == errc::would_block);
     CHECK(errors.take() == errc::would_block);
     replica.wait_until_stopped();
     CHECK(replica.status().error == errc::closed);

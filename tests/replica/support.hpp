@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -36,6 +37,16 @@ public:
         names_[std::string(text)] += 1;
         context.reply(std::to_string(count_) + " " + std::string(text));
         publish();
+    }
+    /// The reply is how many messages there were, and the query.
+    void on_query(QueryContext& context, std::span<const std::byte> query) const override {
+        const std::string_view text(reinterpret_cast<const char*>(query.data()), query.size());
+        if (text == "throw") throw std::runtime_error("the ledger does not say");
+        if (text == "hang") {
+            ++hanging;
+            while (hangs) std::this_thread::yield();
+        }
+        context.reply(std::to_string(count_) + " " + std::string(text));
     }
     void save(SnapshotWriter& out) const override {
         ++saved;
@@ -75,6 +86,8 @@ public:
     std::uint64_t count() const { return shown_count_; }
     std::uint64_t hash() const { return shown_hash_; }
     std::atomic<bool> breaks{false};  ///< this one alone throws at the next message
+    std::atomic<bool> hangs{false};   ///< a query "hang" does not end before this is false
+    mutable std::atomic<int> hanging{0};
     mutable std::atomic<int> saved{0};
     std::atomic<int> loaded{0};
     std::atomic<int> started{0};

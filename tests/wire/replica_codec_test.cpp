@@ -77,6 +77,8 @@ std::vector<ReplicaMessage> samples() {
         wire::SubmitMessage{GroupId{{1}}, disk(1), disk(2), 5,
                             Submit{6, 3, 4, {cluster::Bytes(std::string_view("one")), cluster::Bytes()}}},
         wire::SubmitMessage{GroupId{{1}}, disk(2), disk(1), 5, SubmitAnswer{6, 4, true}},
+        wire::ReadMessage{GroupId{{1}}, disk(1), disk(2), 5, ReadIndex{~std::uint64_t{0}, 3, false}},
+        wire::ReadMessage{GroupId{{1}}, disk(2), disk(1), 5, ReadIndexAnswer{~std::uint64_t{0}, 3, 17}},
     };
 }
 
@@ -102,14 +104,49 @@ TEST_CASE("replica codec: the layout") {
     const std::string eight = "08080808080808080808080808080808";
     const std::string group = "01020300000000000000000000000000";
     const std::string head = group + seven + eight + "0500000000000000";
-    CHECK(hex(encoded(raft(VoteRequest{{4, 9}, 3, false}))) ==
-          "10" + head + "0400000000000000" "0900000000000000" "0300000000000000" "00");
-    CHECK(hex(encoded(raft(Append{{4, 9}, 8, {entry(10, 4, "hi")}}))) ==
-          "12" + head + "0400000000000000" "0900000000000000" "0800000000000000" "01000000"
-          "0400000000000000" "0a00000000000000" "02" "00e43ca530ca0c00" "02000000" "6869");
+    CHECK(hex(encoded(raft(VoteRequest{{4, 9}, 3, false}))) == "10" + head +
+                                                                   "0400000000000000"
+                                                                   "0900000000000000"
+                                                                   "0300000000000000"
+                                                                   "00");
+    CHECK(hex(encoded(raft(Append{{4, 9}, 8, {entry(10, 4, "hi")}}))) == "12" + head +
+                                                                             "0400000000000000"
+                                                                             "0900000000000000"
+                                                                             "0800000000000000"
+                                                                             "01000000"
+                                                                             "0400000000000000"
+                                                                             "0a00000000000000"
+                                                                             "02"
+                                                                             "00e43ca530ca0c00"
+                                                                             "02000000"
+                                                                             "6869");
     CHECK(hex(encoded(FoundingMessage{"g", disk(7), {}, Introduction{disk(7), "ann", {"ann"}, {}, false}})) ==
-          "01" "01000000" "67" + seven + id + "03000000" "616e6e" "01000000" "03000000" "616e6e" "00" "00");
-    CHECK(hex(encoded(FoundingMessage{"g", disk(7), {}, Farewell{}})) == "04" "01000000" "67" + seven + id);
+          "01"
+          "01000000"
+          "67" +
+              seven + id +
+              "03000000"
+              "616e6e"
+              "01000000"
+              "03000000"
+              "616e6e"
+              "00"
+              "00");
+    CHECK(hex(encoded(FoundingMessage{"g", disk(7), {}, Farewell{}})) ==
+          "04"
+          "01000000"
+          "67" +
+              seven + id);
+    CHECK(hex(encoded(wire::ReadMessage{GroupId{{1, 2, 3}}, disk(7), disk(8), 5, ReadIndex{6, 9, true}})) ==
+          "22" + head +
+              "0600000000000000"
+              "0900000000000000"
+              "01");
+    CHECK(hex(encoded(wire::ReadMessage{GroupId{{1, 2, 3}}, disk(7), disk(8), 5, ReadIndexAnswer{6, 9, 10}})) ==
+          "23" + head +
+              "0600000000000000"
+              "0900000000000000"
+              "0a00000000000000");
     CHECK(encoded(raft(Append{{4, 9}, 8, {}})).size() == wire::append_header);
     CHECK(encoded(raft(Append{{4, 9}, 8, {entry(10, 4, "")}})).size() == wire::append_header + wire::entry_header);
 }
@@ -144,6 +181,15 @@ TEST_CASE("replica codec: what would break a replica that believed it is no mess
     RaftMessage nobody = raft(Heartbeat{1, 0});
     nobody.message.from = {};
     CHECK_FALSE(decode(encoded(nobody)).has_value());
+    using wire::ReadMessage;
+    constexpr std::uint64_t too_much = std::uint64_t{1} << 62;
+    CHECK_FALSE(decode(encoded(ReadMessage{GroupId{{1}}, {}, disk(2), 5, ReadIndex{1, 2, true}})).has_value());
+    CHECK_FALSE(
+        decode(encoded(ReadMessage{GroupId{{1}}, disk(1), disk(2), 5, ReadIndex{1, too_much, true}})).has_value());
+    CHECK_FALSE(
+        decode(encoded(ReadMessage{GroupId{{1}}, disk(1), disk(2), 5, ReadIndexAnswer{1, 2, too_much}})).has_value());
+    CHECK_FALSE(
+        decode(encoded(ReadMessage{GroupId{{1}}, disk(1), disk(2), too_much, ReadIndex{1, 2, true}})).has_value());
 }
 
 TEST_CASE("replica codec: whatever comes, it is read as what it writes, or not at all") {

@@ -102,6 +102,7 @@ void EngineWorld::load() {
     later(place, {}, [this, &place](Machine&) {
         const std::size_t many = 1 + chance_.below(8);
         submit(place, many, chance_.between(20ms, 4s), false);
+        read(place, chance_.below(6), chance_.between(20ms, 4s), false);
     });
     nodes_.at(chance_.around(50ms), [this] { load(); });
 }
@@ -148,7 +149,10 @@ bool EngineWorld::well(std::string* why) {
     if (!std::exchange(asked_, true)) {
         for (const Place* each : together) {
             Place& place = *places_[each->index];
-            later(place, {}, [this, &place](Machine&) { submit(place, 20, 30s, true); });
+            later(place, {}, [this, &place](Machine&) {
+                submit(place, 20, 30s, true);
+                read(place, 20, 30s, true);
+            });
         }
         return *why = "the machines have something to do", false;
     }

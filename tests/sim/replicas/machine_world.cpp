@@ -172,6 +172,7 @@ void MachineWorld::load(Place& place) {
         const bool late = now_ >= well_at;
         const std::size_t many = 1 + chance_.below(late ? 30 : 8);
         submit(place, many, late ? Duration(4s) : chance_.between(20ms, 2s), late);
+        read(place, chance_.below(6), late ? Duration(4s) : chance_.between(20ms, 2s), late);
         settle(place);
     });
 }
@@ -208,6 +209,8 @@ void MachineWorld::forge(const Place& from, const PeerId& to, wire::ReplicaMessa
     } else if (auto* submit = std::get_if<wire::SubmitMessage>(&message)) {
         if (auto* taken = std::get_if<Submit>(&submit->body)) taken->first = taken->oldest += 1;
         if (auto* answer = std::get_if<SubmitAnswer>(&submit->body)) answer->expected = 0;
+    } else if (auto* read = std::get_if<wire::ReadMessage>(&message)) {
+        if (auto* answer = std::get_if<ReadIndexAnswer>(&read->body)) answer->index = 0;
     } else if (auto* founding = std::get_if<wire::FoundingMessage>(&message)) {
         if (std::holds_alternative<Introduction>(founding->body)) introductions_[founding->from] = *founding;
         if (const auto* asked = std::get_if<AskPromise>(&founding->body)) {
@@ -221,6 +224,7 @@ void MachineWorld::forge(const Place& from, const PeerId& to, wire::ReplicaMessa
 
 void MachineWorld::finish() {
     check(open_.empty(), "a submission has no end");
+    check(reads_.empty(), "a read has no end");
     std::vector<const Place*> all;
     for (const auto& each : places_) all.push_back(each.get());
     std::string why;

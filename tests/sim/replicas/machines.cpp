@@ -84,7 +84,7 @@ void Machines::begin(Place& place, const PeerId& peer) {
     place.log.clear();
     place.last = {};
     place.leads = 0;
-    place.commit = 0;
+    place.commit = place.read = 0;
     place.writing = place.saving = false;
     place.ticks_at = never;
     place.service_until = place.files_until = {};
@@ -121,6 +121,7 @@ void Machines::forget_calls(const Place& place) {
     const auto behind = open_.lower_bound({place.life + 1, 0});
     result_.unknown += static_cast<std::uint64_t>(std::distance(first, behind));
     open_.erase(first, behind);
+    reads_.erase(reads_.lower_bound({place.life, 0}), reads_.lower_bound({place.life + 1, 0}));
 }
 
 void Machines::in_turn(Place& place, Time& busy_until, Work work) {
@@ -229,6 +230,12 @@ void Machines::carry_out(Place& place, replica::Effect& effect) {
                 });
             },
             [&](replica::SubmitFailed& ended) { failed(place, ended); },
+            [&](replica::ReadsDue& due) {
+                in_turn(place, place.service_until, [this, &place, numbers = std::move(due.numbers)](Machine& machine) {
+                    serve_reads(place, machine, numbers);
+                });
+            },
+            [&](replica::ReadFailed& ended) { failed(place, ended); },
             [&](replica::Halted& halted) {
                 if (!place.may_halt) throw Violation(place.name + " stops: " + halted.why);
                 place.halted = halted.error;
@@ -270,11 +277,13 @@ void Machines::tell(Place& from, const replica::Tell& tell) {
     if (const auto* founding = std::get_if<wire::FoundingMessage>(&tell.message)) check_founding(from, *founding);
     const auto* raft = std::get_if<wire::RaftMessage>(&tell.message);
     const auto* submits = std::get_if<wire::SubmitMessage>(&tell.message);
+    const auto* reads = std::get_if<wire::ReadMessage>(&tell.message);
     if (raft != nullptr && votes(from)) invariants_->sent(from.index, raft->message, raft_options(from.id, 0));
     note(5, tell.message.index(), [&] {
         return from.name + "  says " +
                (raft != nullptr      ? text(raft->message)
                 : submits != nullptr ? "what it submits"
+                : reads != nullptr   ? "how far a read must see"
                                      : "how it is founded");
     });
     send(from, tell.to, tell.message);
@@ -350,10 +359,54 @@ void Machines::serve(Place& place, Machine& machine, const std::vector<Entry>& e
         own.push_back(command->number);
         if (open_.erase(place.log.back()) == 0) continue;
         acknowledged_.insert(place.log.back());
+        told_ = std::max(told_, entry.id.index);
         ++result_.commands;
     }
     machine.applied({place.last, own, never, {}}, now(place));
     if (chance_.below(40) == 0) save(place, machine);
+}
+
+void Machines::read(Place& place, std::size_t many, Duration patience, bool sure) {
+    for (; many != 0; --many) {
+        const std::uint64_t number = ++place.last_number;
+        ReadOptions options;
+        Read read{chance_.coin(), told_};
+        if (read.stale) {
+            options.consistency = Consistency::stale;
+            // What one was told of; what this replica may never have.
+            if (chance_.coin()) options.at_least = told_;
+            if (!sure && chance_.below(10) == 0) options.at_least = place.last.index + chance_.below(10);
+            read.least = std::max(place.read, options.at_least);
+        }
+        reads_.emplace(Call{place.life, number}, read);
+        if (sure) sure_reads_.insert({place.life, number});
+        place.machine->read(number, options, now(place) + patience, now(place));
+    }
+}
+
+/// What was acknowledged anywhere before a read began, and what other reads had seen by then, it sees.
+void Machines::serve_reads(Place& place, Machine& machine, const std::vector<std::uint64_t>& numbers) {
+    if (machine.halted()) return;
+    for (const std::uint64_t number : numbers) {
+        const auto found = reads_.find({place.life, number});
+        if (found == reads_.end()) continue;  // its time was over
+        const Read read = found->second;
+        reads_.erase(found);
+        sure_reads_.erase({place.life, number});
+        ++result_.reads;
+        check(place.last.index >= read.least,
+              read.stale ? "a stale read sees less than it must" : "a read does not see what was known when it began");
+        place.read = std::max(place.read, place.last.index);
+        if (!read.stale) told_ = std::max(told_, place.last.index);
+    }
+    machine.reads_done(numbers, now(place));
+}
+
+void Machines::failed(const Place& place, const replica::ReadFailed& failed) {
+    if (place.machine->halted()) return;  // its callers are forgotten
+    check(reads_.erase({place.life, failed.number}) == 1, "a read ends twice");
+    check(failed.error == errc::no_leader || failed.error == errc::timed_out,
+          "a read ends with an error that it cannot have");
 }
 
 void Machines::save(Place& place, Machine& machine) {
@@ -389,6 +442,7 @@ bool Machines::agree(const std::vector<const Place*>& places, std::string& why) 
     for (const Call& call : sure_) {
         if (!acknowledged_.contains(call)) return why = "all is well, and a submission does not get through", false;
     }
+    if (!sure_reads_.empty()) return why = "all is well, and a read does not get through", false;
     return true;
 }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -51,6 +52,7 @@ protected:
         Duration time{};
         consensus::Term leads = 0;  ///< in which it leads
         consensus::Index commit = 0;
+        consensus::Index read = 0;  ///< so much of the log a read here has seen
         bool writing = false;
         bool saving = false;
         Time ticks_at = never;
@@ -58,6 +60,11 @@ protected:
         Time files_until{};
         std::optional<errc> halted;
         bool may_halt = false;
+    };
+
+    struct Read {
+        bool stale = false;
+        consensus::Index least = 0;  ///< so much of the log it must see
     };
 
     explicit Machines(const Plan& plan);
@@ -91,6 +98,8 @@ protected:
     void forget_calls(const Place& place);
     /// Many callers at once. Those that are `sure` must get through.
     void submit(Place& place, std::size_t many, Duration patience, bool sure);
+    /// The same for reads, of both kinds.
+    void read(Place& place, std::size_t many, Duration patience, bool sure);
     /// Carries out what the machine wants.
     void settle(Place& place);
     void received(Place& place, const PeerId& from, const Bytes& message);
@@ -104,6 +113,7 @@ protected:
     Result result_;
     std::vector<std::unique_ptr<Place>> places_;
     std::set<Call> open_;
+    std::map<Call, Read> reads_;  ///< that are open
     std::optional<consensus::GroupId> group_;
 
 private:
@@ -113,6 +123,8 @@ private:
     void in_turn(Place& place, Time& busy_until, Work work);
     void failed(const Place& place, const replica::SubmitFailed& failed);
     void serve(Place& place, Machine& machine, const std::vector<consensus::Entry>& entries);
+    void serve_reads(Place& place, Machine& machine, const std::vector<std::uint64_t>& numbers);
+    void failed(const Place& place, const replica::ReadFailed& failed);
     void save(Place& place, Machine& machine);
     void restore(Place& place, const consensus::SnapshotId& id);
     void check_effects(Place& place, const std::vector<replica::Effect>& effects);
@@ -129,6 +141,8 @@ private:
     std::set<Call> acknowledged_;
     std::set<Call> never_;  ///< the caller was told that they are not in the log
     std::set<Call> sure_;
+    std::set<Call> sure_reads_;
+    consensus::Index told_ = 0;  ///< so much of the log somebody was told of: acknowledged, or seen by a read
 };
 
 }  // namespace cluster::sim::replicas
