@@ -88,7 +88,7 @@ enum class errc {
     /// This node has enrolled 65,536 members, or their data would take more than 64 MiB. Nothing was changed: a member
     /// keeps the data it had.
     too_many_members,
-    /// This node waits for 65,536 replies already. Nothing was queued.
+    /// This node or client waits for as many replies as it may: 65,536, of queries 1024. Nothing was queued.
     too_many_requests,
     /// `Message::reply` or `reply_error` to a message that is no request. Nothing was queued.
     not_a_request,
@@ -101,12 +101,16 @@ enum class errc {
     /// The peer has published no address that can be dialled from here. A node that listens on loopback is such a peer
     /// for other hosts. It has to dial this node, or to set `Options::listen` or `advertise`. See `Peer::why`.
     no_address,
-    /// Nobody leads the group, or nobody who does can be reached. Nothing was put into the log.
+    /// Nobody leads the group, or nobody who does can be reached. Nothing was put into the log. A client ends with it
+    /// when that has lasted for too long.
     no_leader,
-    /// The leader holds as much as it may that no majority has on disk. Nothing was put into the log.
+    /// The leader holds as much as it may that no majority has on disk, or owes a client as many replies as it may.
+    /// Nothing was put into the log.
     overloaded,
-    /// This replica was so far behind that it got a snapshot in place of the messages. Yours may or may not be among
-    /// them.
+    /// It may or may not have taken effect.
+    /// - `Replica::submit`: this replica was so far behind that it got a snapshot in place of the messages, of which
+    ///   yours may be one.
+    /// - A client's `call`: the session has ended after it was sent and before its reply came.
     outcome_unknown,
     /// The replica does nothing any more; `ReplicaStatus::why` says why. What waited may or may not have taken effect.
     replica_stopped,
@@ -140,6 +144,21 @@ enum class errc {
     disk_hangs,
     /// The service has thrown an exception. The replica has stopped; a failed snapshot changes nothing.
     service_failed,
+    /// The group does not accept the credentials of this client. It has no session, and has ended.
+    rejected,
+    /// The group has as many sessions as it may have, `ReplicaOptions::max_sessions`. The client has no session, and
+    /// has
+    /// ended.
+    too_many_sessions,
+    /// The group has closed the session of this client, because it heard nothing from it for the session timeout, or
+    /// the
+    /// group does not know the session any more. The client has ended.
+    session_expired,
+    /// The service has closed the session of this client with `Context::close`. The client has ended.
+    closed_by_service,
+    /// The group has closed the session of this client, because it did not take what was sent to it and the room for
+    /// that was full. The client has ended.
+    too_slow,
     /// The system refused something that none of the above describes, such as memory. If the library did it by itself,
     /// the log has the text.
     system_failure,

@@ -51,7 +51,7 @@ public:
             case errc::no_address: return "the peer tells of no address that can be dialled from here";
             case errc::no_leader: return "nobody who can be reached leads the group";
             case errc::overloaded: return "the leader has no room now for more that no majority has on disk";
-            case errc::outcome_unknown: return "a snapshot took the place of messages, and this may be one of them";
+            case errc::outcome_unknown: return "it may or may not have taken effect";
             case errc::replica_stopped: return "the replica has stopped; its status says why";
             case errc::not_leader: return "only the leader can do that";
             case errc::unknown_voter: return "no other voter has that name";
@@ -67,6 +67,11 @@ public:
             case errc::storage_failed: return "the disk is full, read-only, or failed";
             case errc::disk_hangs: return "the disk has not done a write for too long";
             case errc::service_failed: return "the service has thrown an exception";
+            case errc::rejected: return "the group does not accept the credentials of the client";
+            case errc::too_many_sessions: return "the group has as many sessions as it may have";
+            case errc::session_expired: return "the group has closed the session, or does not know it any more";
+            case errc::closed_by_service: return "the service has closed the session";
+            case errc::too_slow: return "the client did not take what was sent to it, so its session was closed";
             case errc::system_failure: return "the system refused";
         }
         return "unknown error " + std::to_string(value);
