@@ -51,8 +51,8 @@ std::vector<Address> advertised(const Options& options, const net::Interfaces& h
 /// Whether the application gave a name that leads here only on this machine. The machine's own name often does.
 bool is_loopback_in_disguise(const Options& options, const net::Interfaces& here) {
     const Address listen = Address::parse(options.listen);
-    return options.advertise.empty() && core::is_loopback(here.addresses.front().host) &&
-           !net::to_endpoint(listen) && listen.host.find("localhost") == std::string::npos;
+    return options.advertise.empty() && core::is_loopback(here.addresses.front().host) && !net::to_endpoint(listen) &&
+           listen.host.find("localhost") == std::string::npos;
 }
 
 /// Where peers were in a former run. Not those that are dialled anyway, nor this node itself.
@@ -125,11 +125,12 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     state->log_alarm_.emplace(state->loop_, [raw = state.get()] { raw->flush_log(); });
     const std::weak_ptr<NodeState> weak = state;
     if (!options.peers_file.empty()) {
-        state->peers_file_ = std::make_shared<net::PeersFile>(
-            options.peers_file, options.cluster, options.forget_after, state->loop_,
-            [weak](LogLevel level, const std::string& text) {
-                if (const auto self_again = weak.lock()) self_again->log({level, text});
-            });
+        state->peers_file_ =
+            std::make_shared<net::PeersFile>(options.peers_file, options.cluster, options.forget_after, state->loop_,
+                                             [weak](LogLevel level, const std::string& text) {
+                                                 if (const auto self_again = weak.lock())
+                                                     self_again->log({level, text});
+                                             });
     }
 
     auto acceptor = net::listen(state->loop_->io(), Address::parse(options.listen));
@@ -138,10 +139,9 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     const Address alone = wildcard ? Address{"127.0.0.1", local.port()} : net::to_address(local);
     net::Interfaces here = net::listening(acceptor).value_or(net::Interfaces{{alone}, {}});
     if (is_loopback_in_disguise(options, here)) {
-        state->log_.write(LogLevel::warning, "listens_on_loopback address=" +
-                                                       token(here.addresses.front()) + " listen=" +
-                                                       token(options.listen) + " why=" +
-                                                       quoted(core::loopback_advice));
+        state->log_.write(LogLevel::warning, "listens_on_loopback address=" + token(here.addresses.front()) +
+                                                 " listen=" + token(options.listen) +
+                                                 " why=" + quoted(core::loopback_advice));
     }
     core::Facts self{.id = state->id_,
                      .version = 1,
@@ -206,13 +206,11 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             if (const auto self_again = weak.lock()) self_again->log_no_room(outcome);
         },
         options.send_timeout, options.total_outbox_bytes);
-    state->requests_ = std::make_shared<NodeRequests>(state->loop_, state->sends_, state->handler_calls_,
-                                                      state->on_throw_);
+    state->requests_ =
+        std::make_shared<NodeRequests>(state->loop_, state->sends_, state->handler_calls_, state->on_throw_);
     state->callbacks_ = std::make_shared<Callbacks>(
         [loop = state->loop_](std::function<void()> work) { return loop->call(std::move(work)); }, state->on_throw_,
-        [driver = state->driver_] {
-            return driver->with_engine([](Engine& engine, Time) { return engine.peers(); });
-        });
+        [driver = state->driver_] { return driver->with_engine([](Engine& engine, Time) { return engine.peers(); }); });
     if (state->peers_file_) {
         state->peers_file_->start([driver = state->driver_] {
             return driver->with_engine([](Engine& engine, Time) { return engine.whereabouts(); });
@@ -225,32 +223,33 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
 // What the engine wants done.
 
 void NodeState::carry_out(core::NodeAction&& action) {
-    std::visit(
-        Overloaded{
-            [&](core::Deliver& each) { deliver(std::move(each)); },
-            [&](core::PeerAdded& each) {
-                callbacks_->peer_added(each.peer);
-                replicas_->peer_added(each.peer);
-                peer_came();
-            },
-            [&](core::PeerRemoved& each) { peer_gone(each.peer, each.reason); },
-            [&](core::PeersChanged&) {
-                callbacks_->peers_changed();
-                if (peers_file_) peers_file_->changed();  // comes with everything that the file shows
-            },
-            [&](core::Surrender& each) {
-                callbacks_->given_up({each.peer, each.messages, each.bytes, each.reason});
-            },
-            [&](core::AddDone& each) { answered(std::move(each)); },
-            [&](core::RoomFreed&) { sends_->serve(); },
-            [&](core::Settled&) { settled(); },
-            [&](core::MembersChanged& each) { members_->changed(std::move(each)); },
-            [&](core::MembersInDoubt& each) { members_->in_doubt(each.owner, each.suspect); },
-            [&](core::MembersSeenByMore&) { members_->seen_by_more(); },
-            [&](core::LeaveDone& each) { left(each); },
-            [&](LogLine& each) { log(std::move(each)); },
-        },
-        action);
+    std::visit(Overloaded{
+                   [&](core::Deliver& each) { deliver(std::move(each)); },
+                   [&](core::PeerAdded& each) {
+                       callbacks_->peer_added(each.peer);
+                       replicas_->peer_added(each.peer);
+                       peer_came();
+                   },
+                   [&](core::PeerRemoved& each) { peer_gone(each.peer, each.reason); },
+                   [&](core::GuestCame&) {},
+                   [&](core::GuestWent&) {},
+                   [&](core::PeersChanged&) {
+                       callbacks_->peers_changed();
+                       if (peers_file_) peers_file_->changed();  // comes with everything that the file shows
+                   },
+                   [&](core::Surrender& each) {
+                       callbacks_->given_up({each.peer, each.messages, each.bytes, each.reason});
+                   },
+                   [&](core::AddDone& each) { answered(std::move(each)); },
+                   [&](core::RoomFreed&) { sends_->serve(); },
+                   [&](core::Settled&) { settled(); },
+                   [&](core::MembersChanged& each) { members_->changed(std::move(each)); },
+                   [&](core::MembersInDoubt& each) { members_->in_doubt(each.owner, each.suspect); },
+                   [&](core::MembersSeenByMore&) { members_->seen_by_more(); },
+                   [&](core::LeaveDone& each) { left(each); },
+                   [&](LogLine& each) { log(std::move(each)); },
+               },
+               action);
 }
 
 void NodeState::peer_gone(const Peer& peer, RemovalReason reason) {
@@ -259,8 +258,8 @@ void NodeState::peer_gone(const Peer& peer, RemovalReason reason) {
     return_credit();  // the messages taken of a session that has ended may be too few for readers to report
     members_->in_doubt(peer.id, false);
     requests_->peer_gone(peer.id);
-    const bool parted = reason == RemovalReason::left || reason == RemovalReason::removed ||
-                        reason == RemovalReason::refused;
+    const bool parted =
+        reason == RemovalReason::left || reason == RemovalReason::removed || reason == RemovalReason::refused;
     if (peers_file_ && parted) peers_file_->departed(peer.id);
 }
 
@@ -272,6 +271,7 @@ void NodeState::deliver(core::Deliver&& deliver) {
             break;
         case core::Receiver::calls: requests_->replied(deliver.batch); break;
         case core::Receiver::replicas: replicas_->deliver(deliver.batch); break;
+        case core::Receiver::clients: break;
     }
 }
 
@@ -405,9 +405,8 @@ void NodeState::start_wait(std::optional<std::size_t> count, std::shared_ptr<Wai
     Woken woken;
     const Lock lock(mutex_);
     const bool left = left_.has_value();
-    const bool there = driver_->with_engine([&](Engine& engine, Time) {
-        return count ? engine.peer_count() >= *count : !left && engine.settled();
-    });
+    const bool there = driver_->with_engine(
+        [&](Engine& engine, Time) { return count ? engine.peer_count() >= *count : !left && engine.settled(); });
     if (!there && !left) return waits_.add(std::move(operation), count);
     if (!there) operation->error = errc::closed;
     woken.add(std::move(operation));
