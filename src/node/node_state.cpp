@@ -66,12 +66,14 @@ std::vector<Address> remembered(const Options& options, const net::PeersFile* fi
 
 using Awaits = std::function<bool(const PeerId&, std::uint64_t call)>;
 
-core::EngineOptions engine_options(const Options& options, core::Facts self, std::vector<Address> remembered,
-                                   net::Interfaces here, bool wildcard, Awaits awaits) {
+core::EngineOptions engine_options(const Options& options, bool guest, core::Facts self,
+                                   std::vector<Address> remembered, net::Interfaces here, bool wildcard,
+                                   Awaits awaits) {
     return {
         .cluster = options.cluster,
         .self = std::move(self),
         .observer = options.observer,
+        .guest = guest,
         .listening = std::move(here.addresses),
         .publish_observed = wildcard && options.advertise.empty(),
         .zones = std::move(here.zones),
@@ -93,6 +95,7 @@ core::EngineOptions engine_options(const Options& options, core::Facts self, std
         .total_outbox_bytes = options.total_outbox_bytes,
         .max_message = options.max_message,
         .max_peers = options.max_peers,
+        .max_guests = options.max_guests,
         .members_bytes = options.members_bytes,
         .awaits = std::move(awaits),
         .random = net::fill_random,
@@ -117,7 +120,8 @@ NodeState::NodeState(const Options& options, const PeerId& id)
       log_(options.log ? options.log : net::log_to_standard_error(), name_,
            options.log ? LogLevel::debug : LogLevel::warning) {}
 
-std::shared_ptr<NodeState> NodeState::start(Options options) {
+std::shared_ptr<NodeState> NodeState::start(Options options, bool guest) {
+    if (guest) options.peers_file.clear();
     check(options);
     const std::shared_ptr<NodeState> state(new NodeState(options, draw_id()));
     state->context_ = options.runtime ? options.runtime->context() : std::make_shared<net::Context>();
@@ -133,20 +137,27 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
                                              });
     }
 
-    auto acceptor = net::listen(state->loop_->io(), Address::parse(options.listen));
-    const auto local = acceptor.local_endpoint();
-    const bool wildcard = local.address().is_unspecified();
-    const Address alone = wildcard ? Address{"127.0.0.1", local.port()} : net::to_address(local);
-    net::Interfaces here = net::listening(acceptor).value_or(net::Interfaces{{alone}, {}});
-    if (is_loopback_in_disguise(options, here)) {
-        state->log_.write(LogLevel::warning, "listens_on_loopback address=" + token(here.addresses.front()) +
-                                                 " listen=" + token(options.listen) +
-                                                 " why=" + quoted(core::loopback_advice));
+    asio::ip::tcp::acceptor acceptor(state->loop_->io());
+    net::Interfaces here;
+    bool wildcard = false;
+    if (guest) {
+        if (auto all = net::interfaces(0, false)) here.zones = std::move(all->zones);
+    } else {
+        acceptor = net::listen(state->loop_->io(), Address::parse(options.listen));
+        const auto local = acceptor.local_endpoint();
+        wildcard = local.address().is_unspecified();
+        const Address alone = wildcard ? Address{"127.0.0.1", local.port()} : net::to_address(local);
+        here = net::listening(acceptor).value_or(net::Interfaces{{alone}, {}});
+        if (is_loopback_in_disguise(options, here)) {
+            state->log_.write(LogLevel::warning, "listens_on_loopback address=" + token(here.addresses.front()) +
+                                                     " listen=" + token(options.listen) +
+                                                     " why=" + quoted(core::loopback_advice));
+        }
     }
     core::Facts self{.id = state->id_,
                      .version = 1,
                      .name = state->name_,
-                     .addresses = advertised(options, here),
+                     .addresses = guest ? std::vector<Address>() : advertised(options, here),
                      .tags = options.tags};
     auto known = remembered(options, state->peers_file_.get(), here.addresses);
     const auto awaits = [weak](const PeerId& from, std::uint64_t call) {
@@ -155,7 +166,7 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     };
     state->driver_ = std::make_shared<net::Driver>(
         state->loop_, std::move(acceptor),
-        engine_options(options, std::move(self), std::move(known), std::move(here), wildcard, awaits),
+        engine_options(options, guest, std::move(self), std::move(known), std::move(here), wildcard, awaits),
         options.keep_warm);
 
     state->on_throw_ = [weak](std::string_view what) {
@@ -194,6 +205,7 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     state->members_ = std::make_shared<NodeMembers>(state->id_, options.max_member_data, state->driver_,
                                                     std::make_shared<MembersState>(call_back, state->on_throw_));
     state->replicas_ = std::make_shared<NodeReplicas>(state->loop_);
+    state->clients_ = std::make_shared<NodeClients>(state->loop_);
     state->sends_ = std::make_shared<SendQueue>(
         state->loop_,
         [weak](const SendQueue::Receivers& to, const Engine::Body& body, bool last) {
@@ -228,11 +240,12 @@ void NodeState::carry_out(core::NodeAction&& action) {
                    [&](core::PeerAdded& each) {
                        callbacks_->peer_added(each.peer);
                        replicas_->peer_added(each.peer);
+                       clients_->peer_added(each.peer);
                        peer_came();
                    },
                    [&](core::PeerRemoved& each) { peer_gone(each.peer, each.reason); },
-                   [&](core::GuestCame&) {},
-                   [&](core::GuestWent&) {},
+                   [&](core::GuestCame& each) { clients_->guest_came(each.guest); },
+                   [&](core::GuestWent& each) { clients_->guest_went(each.guest); },
                    [&](core::PeersChanged&) {
                        callbacks_->peers_changed();
                        if (peers_file_) peers_file_->changed();  // comes with everything that the file shows
@@ -255,6 +268,7 @@ void NodeState::carry_out(core::NodeAction&& action) {
 void NodeState::peer_gone(const Peer& peer, RemovalReason reason) {
     callbacks_->peer_removed(peer, reason);
     replicas_->peer_removed(peer, reason);
+    clients_->peer_removed(peer, reason);
     return_credit();  // the messages taken of a session that has ended may be too few for readers to report
     members_->in_doubt(peer.id, false);
     requests_->peer_gone(peer.id);
@@ -271,7 +285,7 @@ void NodeState::deliver(core::Deliver&& deliver) {
             break;
         case core::Receiver::calls: requests_->replied(deliver.batch); break;
         case core::Receiver::replicas: replicas_->deliver(deliver.batch); break;
-        case core::Receiver::clients: break;
+        case core::Receiver::clients: clients_->deliver(deliver.batch); break;
     }
 }
 
@@ -321,6 +335,7 @@ void NodeState::left(const core::LeaveDone& done) {
     inbox_->detach();
     members_->end();
     replicas_->end();
+    clients_->end();
     requests_->end();
     sends_->end();
     const Unacknowledged unacknowledged{done.messages, done.bytes, done.peers};
@@ -480,6 +495,7 @@ Stats NodeState::stats() const {
     driver_->with_engine([&](Engine& engine, Time) {
         const core::Counters& counters = engine.counters();
         stats.peers = engine.peer_count();
+        stats.guests = engine.guest_count();
         stats.suspects = engine.suspect_count();
         stats.links = engine.link_count();
         stats.messages_sent = counters.messages_sent;
