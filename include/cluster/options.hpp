@@ -154,7 +154,8 @@ struct CLUSTER_EXPORT Options {
     /// say to each other may also take as much again, and at least 4 MiB.
     std::size_t outbox_bytes = std::size_t{32} << 20;
     /// The same over all peers. A message to several peers counts once. Replies may take `outbox_bytes` more. What
-    /// replicas say to each other does not count. At least `outbox_bytes`.
+    /// replicas say to each other does not count. What is on its way to clients may take as much again. At least
+    /// `outbox_bytes`.
     std::size_t total_outbox_bytes = std::size_t{256} << 20;
     /// The longest message, in either direction; 64 KiB to 512 MiB. Every peer learns it.
     std::size_t max_message = std::size_t{16} << 20;
@@ -164,6 +165,11 @@ struct CLUSTER_EXPORT Options {
     /// Connections that have not become a session count apart. There may be 64 more of them than this, at most half of
     /// them from one host. The oldest is closed for the next.
     std::size_t max_peers = 256;
+    /// Guests: programs outside of the cluster that use what is served on its nodes, such as clients of replicated
+    /// services. At most 100,000; 0: none. Those beyond it are refused, unless another has lost its link: whoever has
+    /// been without one for longest then has to begin anew. Guests count against no other limit. An idle one takes
+    /// about 8 KiB, and a descriptor (see `raise_descriptor_limit`).
+    std::size_t max_guests = 10000;
     /// The longest data of one member that this node enrols (see <cluster/membership.hpp>), at most 64 KiB. A node
     /// keeps the members of other nodes whatever the length of their data.
     std::size_t max_member_data = std::size_t{64} << 10;

@@ -31,6 +31,8 @@ struct Stats {
     /// Gauges: peers in view, and of them those suspected.
     std::uint64_t peers = 0;
     std::uint64_t suspects = 0;
+    /// Gauge: guests that have a session; see `Options::max_guests`. They are no peers.
+    std::uint64_t guests = 0;
     /// Gauge: peers out of view from which others still hear.
     std::uint64_t unreachable = 0;
     /// Gauge: 0 to 8, how often this node itself has run late recently. It waits 1 + this times as long for everything.
@@ -67,7 +69,7 @@ struct Stats {
     /// Handlers of the application that threw.
     std::uint64_t handler_exceptions = 0;
     /// Gauges: memory held by messages not yet acknowledged, and by messages not yet taken. The first includes what
-    /// replicas say to each other, though no number of messages does.
+    /// replicas say to each other and what goes to clients, though no number of messages does.
     std::uint64_t outbox_bytes = 0;
     std::uint64_t inbox_bytes = 0;
     /// By peer in view, sorted by id.

@@ -57,6 +57,16 @@ struct PeerRemoved {
     RemovalReason reason;
 };
 
+/// A guest has a session here. Its address is the one from which it dials.
+struct GuestCame {
+    Peer guest;
+};
+
+/// Its session has ended, and what was queued for it is given up. If it comes again, its session is another one.
+struct GuestWent {
+    PeerId guest;
+};
+
 /// The state or the tags of a peer have changed, or the set of peers.
 struct PeersChanged {};
 
@@ -104,8 +114,9 @@ struct LeaveDone {
 };
 
 /// What the node carries out.
-using NodeAction = std::variant<Deliver, PeerAdded, PeerRemoved, PeersChanged, Surrender, AddDone, RoomFreed, Settled,
-                                MembersChanged, MembersInDoubt, MembersSeenByMore, LeaveDone, LogLine>;
+using NodeAction =
+    std::variant<Deliver, PeerAdded, PeerRemoved, GuestCame, GuestWent, PeersChanged, Surrender, AddDone, RoomFreed,
+                 Settled, MembersChanged, MembersInDoubt, MembersSeenByMore, LeaveDone, LogLine>;
 /// What the network carries out, and what it hands on to the node.
 using Action = std::variant<Dial, Resolve, Close, NodeAction>;
 

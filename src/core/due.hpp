@@ -33,6 +33,7 @@ struct Due {
     std::vector<Gap> gaps;     ///< before the goodbye
     std::optional<Goodbye> goodbye;
     std::optional<Refuse> refuse;
+    bool of_others = true;  ///< if not, nothing is written about other nodes, whatever was asked for
 
     void inquire(const PeerId& id, bool wants_answer) {
         const auto found =
@@ -74,6 +75,12 @@ struct Due {
         if (std::exchange(ack, false) || author.owes_ack()) sink.frame(author.ack());
         if (pong) sink.frame(Pong{*std::exchange(pong, std::nullopt)});
         if (std::exchange(ping, false)) sink.frame(author.ping());
+        if (!of_others) {
+            inquiries_.clear();
+            findings_.clear();
+            news.clear();
+            list = false;
+        }
         for (const Inquiry& inquiry : std::exchange(inquiries_, {})) sink.frame(inquiry);
         for (const Finding& finding : std::exchange(findings_, {})) sink.frame(finding);
         if (std::exchange(list, false)) {

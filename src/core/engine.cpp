@@ -89,8 +89,17 @@ void Engine::taken(std::uint64_t session, std::uint64_t bytes, Time now) {
     serve_waiting(now);
 }
 
+/// Only messages of the application live on the memory of the inbox.
+void Engine::grow_credit(Pair& pair, bool active) {
+    if (pair.are_peers()) credit_.grow(pair.session->share(), pair.session->user().in, active);
+}
+
+void Engine::release_credit(Pair& pair) {
+    if (pair.are_peers()) credit_.release(pair.session->share(), pair.session->user().in);
+}
+
 void Engine::give_credit(Pair& pair, bool active, Time now) {
-    credit_.grow(pair.session->share(), pair.session->user().in, active);
+    grow_credit(pair, active);
     if (Link* link = peers_.attached_link(pair)) after_data(pair, *link, now);
 }
 
@@ -117,6 +126,7 @@ void Engine::leave(Time now) {
     std::vector<PeerId> kept;
     for (const Pair* pair : peers_.view) kept.push_back(pair->id);
     plan_.keep_only(kept);
+    leave_guests(now);
     drop_strangers(false, now);  // the other end of a link that is attaching may have this node in view already
     departure_.begin(now);
     queue_goodbyes(now);
@@ -272,9 +282,13 @@ void Engine::fire(EngineTimers::Key key, Time now) {
             if (Pair* pair = pair_of_timer()) suspicions_.verify(*pair, now);
             conclude(now);
             break;
+        case Timer::guest:
+            if (Pair* pair = pair_of_timer()) watch_guest(*pair, now);
+            break;
         case Timer::resume:
             if (Pair* pair = pair_of_timer();
                 pair != nullptr && pair->session && peers_.attached_link(*pair) == nullptr) {
+                if (pair->is_guest()) return end_guest(*pair, "resume_for", now);
                 // R21: what was queued is given up. The session stays, but it no longer keeps others from the id.
                 sending_.surrender(*pair, errc::timed_out);
                 pair->session->stop_defending();

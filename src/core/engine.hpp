@@ -8,6 +8,7 @@
 #include "core/dialling.hpp"
 #include "core/forgotten.hpp"
 #include "core/gossip.hpp"
+#include "core/guests.hpp"
 #include "core/joins.hpp"
 #include "core/member_exchange.hpp"
 #include "core/part.hpp"
@@ -58,6 +59,8 @@ public:
     Outcome broadcast(const Body& body, Skip skip, std::optional<Time> now = std::nullopt) {
         return sending_.broadcast(body, skip, now);
     }
+    /// On the client channel the receiver may also be a guest that is here, whether it has a link or not. There each
+    /// message that is taken comes, in order, unless the session ends before.
     Outcome send(const PeerId& to, const Body& body, Skip skip, std::optional<Time> now = std::nullopt) {
         return sending_.send(to, body, skip, now);
     }
@@ -142,6 +145,7 @@ public:
     std::vector<Peer> audience() const { return peers_.describe(peers_.audience); }
     std::optional<Peer> peer(const PeerId& id) const;
     std::size_t peer_count() const noexcept { return peers_.view.size(); }
+    std::size_t guest_count() const noexcept { return guests_.count(); }
     std::size_t suspect_count() const noexcept { return peers_.suspect_count(); }
     std::size_t unreachable_count() const noexcept { return peers_.unreachable_count(); }
     /// Of all in view. Nothing once the node leaves, because its view then means nothing.
@@ -161,6 +165,8 @@ private:
     struct Author;
 
     // engine.cpp: credit, leaving, the clock
+    void grow_credit(Pair& pair, bool active);
+    void release_credit(Pair& pair);
     void give_credit(Pair& pair, bool active, Time now);
     void serve_waiting(Time now);
     /// Links of peers that are not in view and that do not end by themselves. `attaching`: those that are attaching,
@@ -178,6 +184,7 @@ private:
     void enter(Pair& pair, Link& link, Time now);
     void leave_view(Pair& pair, RemovalReason reason, Time now);
     void take_over_addresses(const Pair& pair, Time now);
+    void agree(Pair& pair, const Hello& hello) const;
     void believe(Pair& pair, const Hello& hello, const Link& link, Time now);
     void on(Link& link, const PeerList& list, Time now);
     void learn(const Pair& speaker, const Facts& facts, Time now);
@@ -187,17 +194,25 @@ private:
     void log(LogLevel level, const Link& link, std::string_view event, const std::string& why);
     void greet(Link& link, Time now);
     void on(Link& link, Hello&& hello, Time now);
-    std::optional<Refusal> objection(const Link& link, const Hello& hello);
+    struct Objection {
+        Refusal reason = Refusal::duplicate;
+        std::string_view text = {};  ///< a literal, for the people at the other end
+    };
+    std::optional<Objection> objection(const Link& link, const Hello& hello);
+    std::optional<Refusal> no_place(const Pair& pair);
     bool full(const Pair* pair) const;
     bool crowded(std::size_t more) const;
     std::size_t unattached(bool accepted_only) const;
     void admit(const std::string& host, Time now);
     bool just_attached(const Pair* pair, Refusal reason, Time now) const;
     /// `details`: what the log adds to the reason.
-    void refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof = std::nullopt,
+    void refuse(Link& link, const Objection& objection, Time now, std::optional<Proof> proof = std::nullopt,
                 const std::string& details = {});
+    void refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof = std::nullopt) {
+        refuse(link, Objection{reason}, now, proof);
+    }
     void on(Link& link, const Refuse& refuse, Time now);
-    bool usable(Link& link, Time now);
+    bool usable(Link& link, const Control& frame, Time now);
     void break_rule(Link& link, Rule rule, Time now);
     void dial_came_to_nothing(Link& link, errc error, Time now);
     void unlink(Link& link, Time now);
@@ -205,6 +220,15 @@ private:
     void close(Link& link);
     void cancel_timers(const Pair& pair);
     void sweep();
+
+    // engine_guests.cpp: programs outside of the cluster
+    std::optional<Objection> objection_to_guest(const Link& link, const PeerId& id);
+    Pair& place_for_guest(const PeerId& id, Time now);
+    void welcome(Pair& pair, const Hello& hello, Link& link, Time now);
+    void end_guest(Pair& pair, const std::string& why, Time now);
+    void watch_guest(Pair& pair, Time now);
+    bool within_limits(Pair& pair, Time now);
+    void leave_guests(Time now);
 
     // engine_sessions.cpp: a session, from OFFER to GOODBYE
     void on(Link& link, Offer&& offer, Time now);
@@ -217,6 +241,7 @@ private:
     void attach(Link& link, Time now);
     void completed(Link& link, Time now);
     void make_session(Pair& pair);
+    ForgottenSessions& forgotten(const Pair& pair) noexcept { return pair.is_guest() ? forgotten_guests_ : forgotten_; }
     void drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc given_up, Time now);
     void begin_anew(Pair& pair, LinkId keep, Time now);
     void discard_parts(Pair& pair, Time now);
@@ -238,12 +263,14 @@ private:
     Suspicions suspicions_{*this, patience_, checks_, members_};
     Dialling dialling_{*this, joins_, suspicions_, patience_};
     Gossip gossip_{*this};
+    Guests guests_{*this};
     Sending sending_{*this};
     Departure departure_{*this};
     CreditPool credit_;
     ForgottenSessions forgotten_;
-    std::vector<Batch> batches_;  ///< of one run, kept for its memory
-    std::vector<PeerId> idle_;    ///< pairs that may have become needless
+    ForgottenSessions forgotten_guests_;  ///< apart, so that they do not take the place of peers
+    std::vector<Batch> batches_;          ///< of one run, kept for its memory
+    std::vector<std::uint64_t> idle_;     ///< numbers of pairs that may have become needless
 };
 
 }  // namespace cluster::core

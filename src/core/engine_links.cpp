@@ -24,6 +24,7 @@ errc error_of(Refusal reason) {
         case Refusal::version: return errc::wrong_version;
         case Refusal::full: return errc::too_many_peers;
         case Refusal::leaving: return errc::leaving;
+        case Refusal::unsupported: return errc::unsupported;
     }
     return errc::connection_refused;  // a reason of a later version
 }
@@ -40,6 +41,7 @@ std::string_view to_string(Refusal reason) {
         case Refusal::version: return "version";
         case Refusal::full: return "full";
         case Refusal::leaving: return "leaving";
+        case Refusal::unsupported: return "unsupported";
     }
     return "unknown";
 }
@@ -52,8 +54,11 @@ bool belongs_to_session(const Control& frame) {
            !std::holds_alternative<Attached>(frame) && !std::holds_alternative<Goodbye>(frame);
 }
 
-bool carries_no_session(const Link& link) {
-    return link.state != LinkState::attached && link.state != LinkState::parting;
+/// Whether the frame says something about the cluster, which is said between its nodes only.
+bool concerns_cluster(const Control& frame) {
+    return std::holds_alternative<PeerList>(frame) || std::holds_alternative<Inquiry>(frame) ||
+           std::holds_alternative<Finding>(frame) || std::holds_alternative<MemberList>(frame) ||
+           std::holds_alternative<MembersSeen>(frame);
 }
 
 /// The refusals that are part of the normal course of things.
@@ -72,10 +77,9 @@ void Engine::log(LogLevel level, const Link& link, std::string_view event, const
 
 /// How many links carry no session: those that others made, and also ours unless `accepted_only`.
 std::size_t Engine::unattached(bool accepted_only) const {
-    return static_cast<std::size_t>(std::count_if(peers_.links.begin(), peers_.links.end(), [&](const auto& entry) {
-        const Link& link = entry.second;
-        return carries_no_session(link) && !(accepted_only && link.dialled);
-    }));
+    if (!accepted_only) return peers_.strangers.size();
+    return static_cast<std::size_t>(std::count_if(peers_.strangers.begin(), peers_.strangers.end(),
+                                                  [&](LinkId id) { return !peers_.links.at(id).dialled; }));
 }
 
 /// Makes room for one more link that is not attached, from `host`. Links that are attached count apart. There may be as
@@ -84,15 +88,16 @@ std::size_t Engine::unattached(bool accepted_only) const {
 /// over by then.
 void Engine::admit(const std::string& host, Time now) {
     const std::size_t most = options_.max_peers + 64;
-    if (peers_.links.size() < most / 2 || unattached(true) < most / 2) return;
+    if (peers_.strangers.size() < most / 2 || unattached(true) < most / 2) return;
     struct Host {
         std::size_t links = 0;
         LinkId oldest = 0;
     };
     std::map<std::string_view, Host> hosts;
     std::size_t all = 0;
-    for (const auto& [id, link] : peers_.links) {
-        if (link.dialled || !carries_no_session(link)) continue;
+    for (const LinkId id : peers_.strangers) {
+        const Link& link = peers_.links.at(id);
+        if (link.dialled) continue;
         Host& each = hosts[link.remote.host];
         each.oldest = each.links++ == 0 ? id : std::min(each.oldest, id);
         ++all;
@@ -116,7 +121,7 @@ void Engine::admit(const std::string& host, Time now) {
 }
 
 LinkId Engine::accepted(const Address& remote, Time now) {
-    if (departure_.left()) return 0;
+    if (departure_.left() || options_.guest) return 0;
     admit(remote.host, now);
     Link& link = peers_.open(remote);
     ++counters_.links_accepted;
@@ -157,7 +162,7 @@ void Engine::close(Link& link) {
     const LinkId id = link.id;
     timers_.cancel({Timer::link, id});
     actions_.push_back(Close{id, false});
-    peers_.links.erase(id);
+    peers_.close(id);
 }
 
 /// Ends a link from this side.
@@ -165,8 +170,13 @@ void Engine::drop(LinkId id, std::string_view why, errc error, Time now) {
     Link* link = peers_.find(id);
     if (link == nullptr) return;
     if (!why.empty()) {
-        log(link->state == LinkState::attached && why != "replaced" ? LogLevel::warning : LogLevel::info, *link,
-            "link_closed", "why=" + std::string(why));
+        // Clients come and go, and how they end is their own affair.
+        const bool of_guest = link->pair != nullptr && link->pair->is_guest();
+        const bool lost = link->state == LinkState::attached && why != "replaced";
+        log(of_guest ? LogLevel::debug
+            : lost   ? LogLevel::warning
+                     : LogLevel::info,
+            *link, "link_closed", "why=" + std::string(why));
     }
     if (link->pair != nullptr) link->pair->trouble = error;
     dial_came_to_nothing(*link, error, now);
@@ -227,13 +237,14 @@ void Engine::unlink(Link& link, Time now) {
             if (!timers_.pending({Timer::resume, pair->number})) {
                 timers_.set({Timer::resume, pair->number}, now + pair->resume_for);
             }
+            if (pair->is_guest()) guests_.lost_link(*pair, now);
             suspicions_.lost_link(*pair, now);
             conclude(now);
         }
     }
     if (pair->links.empty()) {
-        plan_.released(pair->id, pair->in_view, now);
-        idle_.push_back(pair->id);
+        if (!pair->is_guest()) plan_.released(pair->id, pair->in_view, now);
+        idle_.push_back(pair->number);
         dialling_.may_be_settled();
     }
     if (was_attaching) decide_waiting(*pair, now);
@@ -241,22 +252,24 @@ void Engine::unlink(Link& link, Time now) {
 
 /// Forgets pairs that never came to anything and have no link any more.
 void Engine::sweep() {
-    for (const PeerId& id : std::exchange(idle_, {})) {
-        const auto found = peers_.pairs.find(id);
-        if (found == peers_.pairs.end()) continue;
-        Pair& pair = found->second;
+    for (const std::uint64_t number : std::exchange(idle_, {})) {
+        Pair* const idle = peers_.numbered(number);
+        if (idle == nullptr) continue;
+        Pair& pair = *idle;
         if (!pair.links.empty() || pair.in_view || timers_.pending({Timer::forget, pair.number})) continue;
         if (pair.session && pair.session->token()) {
             // R15: the peer may hold this token; it is kept until it is forgotten on both sides.
             continue;
         }
         if (pair.session) {
-            credit_.release(pair.session->share(), pair.session->user().in);
+            release_credit(pair);
             peers_.end_session(pair);
         }
-        plan_.drop(id);
-        roster_.forget(id);
-        peers_.forget(found);
+        if (!pair.is_guest()) {
+            plan_.drop(pair.id);
+            roster_.forget(pair.id);
+        }
+        peers_.forget(pair);
     }
 }
 
@@ -270,37 +283,35 @@ bool Engine::received(LinkId id, Control&& frame, Time now) {
         suspicions_.heard(*link->pair, now);
         if (!link->completed) completed(*link, now);
     }
-    if (belongs_to_session(frame) && !usable(*link, now)) return peers_.links.contains(id);
-    std::visit(Overloaded{[&](Hello& each) { on(*link, std::move(each), now); },
-                          [&](Refuse& each) { on(*link, each, now); },
-                          [&](Offer& each) { on(*link, std::move(each), now); },
-                          [&](Attach& each) { on(*link, each, now); },
-                          [&](Attached& each) { on(*link, each, now); },
-                          [&](Goodbye& each) { on(*link, each, now); },
-                          [&](Gap& each) { on(*link, each, now); },
-                          [&](Ack& each) { on(*link, each, now); },
-                          [&](PeerList& each) { on(*link, each, now); },
-                          [&](Ping& each) {
-                              link->due.pong = each.sequence;
-                              gossip_.on(*link, each, now);
-                          },
-                          [&](Pong& each) { Suspicions::on(*link, each, now); },
-                          [&](Inquiry& each) { suspicions_.on(*link, each, now); },
-                          [&](Finding& each) { suspicions_.on(*link, each, now); },
-                          [&](MemberList& each) {
-                              for (const LinkId offender : members_.on(*link, std::move(each))) {
-                                  violated(offender, Rule::too_many_members, now);
-                              }
-                          },
-                          [&](MembersSeen& each) { members_.on(*link, each, now); }},
-               frame);
+    if (belongs_to_session(frame) && !usable(*link, frame, now)) return peers_.links.contains(id);
+    std::visit(
+        Overloaded{[&](Hello& each) { on(*link, std::move(each), now); }, [&](Refuse& each) { on(*link, each, now); },
+                   [&](Offer& each) { on(*link, std::move(each), now); }, [&](Attach& each) { on(*link, each, now); },
+                   [&](Attached& each) { on(*link, each, now); }, [&](Goodbye& each) { on(*link, each, now); },
+                   [&](Gap& each) { on(*link, each, now); }, [&](Ack& each) { on(*link, each, now); },
+                   [&](PeerList& each) { on(*link, each, now); },
+                   [&](Ping& each) {
+                       link->due.pong = each.sequence;
+                       gossip_.on(*link, each, now);
+                   },
+                   [&](Pong& each) { Suspicions::on(*link, each, now); },
+                   [&](Inquiry& each) { suspicions_.on(*link, each, now); },
+                   [&](Finding& each) { suspicions_.on(*link, each, now); },
+                   [&](MemberList& each) {
+                       for (const LinkId offender : members_.on(*link, std::move(each))) {
+                           violated(offender, Rule::too_many_members, now);
+                       }
+                   },
+                   [&](MembersSeen& each) { members_.on(*link, each, now); }},
+        frame);
     conclude(now);
     return peers_.links.contains(id);
 }
 
 /// Whether a frame that belongs to an attached session is to be processed.
-bool Engine::usable(Link& link, Time now) {
-    if (link.state == LinkState::attached) return true;
+bool Engine::usable(Link& link, const Control& frame, Time now) {
+    const bool attached = link.state == LinkState::attached;
+    if (attached && (link.pair->are_peers() || !concerns_cluster(frame))) return true;
     if (link.state != LinkState::parting) break_rule(link, Rule::unexpected_frame, now);
     return false;
 }
@@ -319,33 +330,34 @@ void Engine::break_rule(Link& link, Rule rule, Time now) {
 void Engine::on(Link& link, Hello&& hello, Time now) {
     if (link.state != LinkState::greeting) return break_rule(link, Rule::unexpected_frame, now);
     if (link.dialled) suspicions_.leads_to(link.wanted, hello.self.id, now);
-    if (const auto reason = objection(link, hello)) {
+    if (const auto problem = objection(link, hello)) {
         std::optional<Proof> proof;
         if (Roster::Parted* parted = roster_.parted(hello.self.id);
-            *reason == Refusal::removed && parted != nullptr && parted->token && !parted->told) {
+            problem->reason == Refusal::removed && parted != nullptr && parted->token && !parted->told) {
             proof = prove(*parted->token, link.our_nonce, hello.nonce, ProofUse::removed);
         }
         std::string details = " name=" + quoted(hello.self.name);
-        if (*reason == Refusal::cluster) {
+        if (problem->reason == Refusal::cluster) {
             details += " ours=" + quoted(options_.cluster) + " theirs=" + quoted(hello.cluster);
-        } else if (*reason == Refusal::version) {
+        } else if (problem->reason == Refusal::version) {
             details += " ours=" + std::to_string(protocol_version) + " theirs=" + std::to_string(hello.version_min) +
                        '-' + std::to_string(hello.version_max);
         }
-        return refuse(link, *reason, now, proof, details);
+        return refuse(link, *problem, now, proof, details);
     }
     if (joins_.await(link.target)) {
         roster_.unblock(hello.self.id);
         roster_.unblock(hello.self.addresses);
     }
     const PeerId id = hello.self.id;
-    Pair& pair = peers_.pair_of(id);
+    const bool guest = (hello.features & feature_guest) != 0;
+    Pair& pair = guest ? place_for_guest(id, now) : peers_.pair_of(id);
     if (dialling_.finds_linked(link, pair, now)) return close(link);
     link.pair = &pair;
     link.peer_nonce = hello.nonce;
     link.hello = std::make_unique<Hello>(std::move(hello));  // believed once it is attached
     pair.links.push_back(link.id);
-    if (pair.links.size() == 1) plan_.engaged(id);
+    if (pair.links.size() == 1 && !guest) plan_.engaged(id);
     dialling_.reached(link, pair, now);
     conclude(now);
     timers_.set({Timer::link, link.id}, now + patience_.with(link));
@@ -358,19 +370,34 @@ void Engine::on(Link& link, Hello&& hello, Time now) {
     }
 }
 
-std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello) {
-    if (hello.version_min > protocol_version || hello.version_max < protocol_version) return Refusal::version;
-    if (hello.cluster != options_.cluster) return Refusal::cluster;
-    const PeerId& id = hello.self.id;
-    if (id == self().id) return Refusal::self;
-    if (roster_.departed(id)) return Refusal::over;
-    if (!joins_.await(link.target)) {
-        if (roster_.parted(id) != nullptr) return Refusal::removed;
-        if (!peers_.met(id) && roster_.blocked(hello.self.addresses)) return Refusal::removed;
+std::optional<Engine::Objection> Engine::objection(const Link& link, const Hello& hello) {
+    if (hello.version_min > protocol_version || hello.version_max < protocol_version) {
+        return Objection{Refusal::version};
     }
-    const auto found = peers_.pairs.find(id);
-    if (leaving_ && !(found != peers_.pairs.end() && found->second.in_view)) return Refusal::leaving;
-    if (full(found == peers_.pairs.end() ? nullptr : &found->second)) return Refusal::full;
+    if (hello.cluster != options_.cluster) return Objection{Refusal::cluster};
+    const PeerId& id = hello.self.id;
+    if (id == self().id) return Objection{Refusal::self};
+    if ((hello.features & feature_guest) != 0) return objection_to_guest(link, id);
+    if (options_.guest && (hello.features & feature_clients) == 0) {
+        return Objection{Refusal::unsupported, "this is a guest, and a node of your version does not take guests"};
+    }
+    if (roster_.departed(id)) return Objection{Refusal::over};
+    if (!joins_.await(link.target)) {
+        if (roster_.parted(id) != nullptr) return Objection{Refusal::removed};
+        if (!peers_.met(id) && roster_.blocked(hello.self.addresses)) return Objection{Refusal::removed};
+    }
+    const Pair* known = peers_.find(id);
+    if (leaving_ && !(known != nullptr && known->in_view)) return Objection{Refusal::leaving};
+    if (full(known)) return Objection{Refusal::full};
+    return std::nullopt;
+}
+
+/// Why the pair cannot be attached, whatever session it has.
+std::optional<Refusal> Engine::no_place(const Pair& pair) {
+    // An id is that of a guest or of a node, not of both.
+    const Pair* other = peers_.namesake(pair);
+    if (other != nullptr && other->session && other->session->token()) return Refusal::id_in_use;
+    if (!pair.is_guest() && full(&pair)) return Refusal::full;
     return std::nullopt;
 }
 
@@ -379,9 +406,10 @@ std::optional<Refusal> Engine::objection(const Link& link, const Hello& hello) {
 bool Engine::full(const Pair* pair) const {
     if (pair != nullptr && (pair->in_view || (pair->session && pair->session->token()))) return false;
     std::size_t taken = peers_.view.size();
-    if (taken + peers_.links.size() < options_.max_peers) return false;
-    for (const auto& [id, link] : peers_.links) {
-        if (link.state == LinkState::attaching && !link.pair->in_view) ++taken;
+    if (taken + peers_.strangers.size() < options_.max_peers) return false;
+    for (const LinkId id : peers_.strangers) {
+        const Link& link = peers_.links.at(id);
+        if (link.state == LinkState::attaching && !link.pair->in_view && !link.pair->is_guest()) ++taken;
     }
     return taken >= options_.max_peers;
 }
@@ -412,13 +440,13 @@ bool Engine::forget_one(Time now) {
     if (token || pair.outstanding != 0) forgotten_.remember(pair.id, {token, pair.outstanding, pair.known});
     plan_.drop(pair.id);
     roster_.forget(pair.id);
-    peers_.forget(least);
+    peers_.forget(pair);
     return true;
 }
 
 void Engine::cancel_timers(const Pair& pair) {
     for (const Timer kind :
-         {Timer::ack, Timer::watch, Timer::inquiry, Timer::resume, Timer::forget, Timer::reach}) {
+         {Timer::ack, Timer::watch, Timer::inquiry, Timer::guest, Timer::resume, Timer::forget, Timer::reach}) {
         timers_.cancel({kind, pair.number});
     }
 }
@@ -431,11 +459,13 @@ bool Engine::just_attached(const Pair* pair, Refusal reason, Time now) const {
            pair->attachments <= 1 && now - pair->entered < options_.handshake_timeout;
 }
 
-void Engine::refuse(Link& link, Refusal reason, Time now, std::optional<Proof> proof, const std::string& details) {
+void Engine::refuse(Link& link, const Objection& objection, Time now, std::optional<Proof> proof,
+                    const std::string& details) {
+    const Refusal reason = objection.reason;
     ++counters_.refusals_sent;
     log(quiet(reason) || just_attached(link.pair, reason, now) ? LogLevel::debug : LogLevel::warning, link,
         "link_refused", "reason=" + std::string(to_string(reason)) + details);
-    link.due.refuse = Refuse{reason, proof, {}};
+    link.due.refuse = Refuse{reason, proof, std::string(objection.text)};
     if (link.pair != nullptr) link.pair->trouble = error_of(reason);
     dial_came_to_nothing(link, error_of(reason), now);
     link.state = LinkState::refusing;

@@ -22,6 +22,9 @@ struct EngineOptions {
     Facts self;
     /// It gets no broadcasts.
     bool observer = false;
+    /// It is a guest of each node that it dials, and no node of the cluster: nobody has it in view, and only the client
+    /// channel joins it with others. It dials what it is told, and takes no link from anybody.
+    bool guest = false;
     /// Where the node listens, as the system says, the most likely address first. Empty: at the addresses of `self`.
     std::vector<Address> listening = {};
     /// Publish the addresses where the node listens, in the order in which peers see it there, and not those of `self`.
@@ -48,6 +51,8 @@ struct EngineOptions {
     std::size_t total_outbox_bytes = 0;
     std::size_t max_message = 0;
     std::size_t max_peers = 0;
+    /// Guests that this node takes; see `cluster::Options`.
+    std::size_t max_guests = 0;
     /// Limit for the members of others; each counts as its data and `Registry::member_cost`.
     std::size_t members_bytes = std::size_t{256} << 20;
     /// Whether this node waits for a reply of this peer to this call. If not, a reply that comes in parts is not kept.

@@ -57,11 +57,12 @@ Hello Engine::Author::hello() const {
     Hello hello;
     hello.cluster = options.cluster;
     hello.nonce = link.our_nonce;
-    hello.resume_for_ms = static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(options.resume_for).count());
+    hello.resume_for_ms =
+        static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(options.resume_for).count());
     hello.max_message = options.max_message;
-    hello.features = feature_members | feature_calls | feature_errors | feature_replicas |
-                     (options.observer ? feature_observer : 0);
+    hello.features = options.guest ? feature_clients | feature_guest
+                                   : feature_members | feature_calls | feature_errors | feature_replicas |
+                                         feature_clients | (options.observer ? feature_observer : 0);
     hello.observed = {without_zone(link.remote.host), link.remote.port};
     hello.self = Gossip::visible(engine.self(), link);
     return hello;
@@ -72,7 +73,7 @@ Offer Engine::Author::offer() const {
     Offer offer;
     if (!pair.session || !pair.session->token()) {
         // With epoch 0, which no session has accepted, it proves what was forgotten.
-        const auto* gone = engine.forgotten_.find(pair.id);
+        const auto* gone = engine.forgotten(pair).find(pair.id);
         if (gone != nullptr && gone->token) {
             offer.proof = prove(*gone->token, link.our_nonce, link.peer_nonce, ProofUse::offer);
         }
@@ -104,7 +105,7 @@ Ack Engine::Author::ack() const {
 
 Ping Engine::Author::ping() const {
     link.ping_sent = now;
-    return {++link.ping_sequence, engine.peers_.digest()};
+    return {++link.ping_sequence, link.pair->are_peers() ? engine.peers_.digest() : 0};
 }
 
 }  // namespace cluster::core

@@ -38,16 +38,16 @@ void Engine::decide(Link& link, Time now) {
     };
     const bool proof_holds = token && proves(*token);
     if (proof_holds && link.offer.epoch > pair.session->epoch()) return break_rule(link, Rule::wrong_epoch, now);
-    const bool forgotten = link.offer.epoch == 0 && !link.offer.defended;  // no session has accepted that epoch
-    if (proof_holds && forgotten) {
+    const bool has_forgotten = link.offer.epoch == 0 && !link.offer.defended;  // no session has accepted that epoch
+    if (proof_holds && has_forgotten) {
         link.offer.proof.reset();
         begin_anew(pair, link.id, now);
         if (leaving_) return refuse(link, Refusal::leaving, now);
         make_session(pair);
         return decide(link, now);
     }
-    if (const auto* gone = forgotten_.find(pair.id);
-        gone != nullptr && gone->token && !proof_holds && !forgotten && proves(*gone->token)) {
+    if (const auto* gone = forgotten(pair).find(pair.id);
+        gone != nullptr && gone->token && !proof_holds && !has_forgotten && proves(*gone->token)) {
         const Proof proof = prove(*gone->token, link.our_nonce, link.peer_nonce, ProofUse::forgotten);
         return refuse(link, Refusal::unknown_session, now, proof);
     }
@@ -59,7 +59,7 @@ void Engine::decide(Link& link, Time now) {
     }
     const Session::Judgement judgement = pair.session->judge(link.offer, proof_holds);
     const bool accepted = judgement.verdict == Session::Judgement::Verdict::accept;
-    if (accepted && full(&pair)) return refuse(link, Refusal::full, now);
+    if (const auto reason = no_place(pair); accepted && reason) return refuse(link, *reason, now);
     switch (judgement.verdict) {
         case Session::Judgement::Verdict::refuse: refuse(link, judgement.reason, now); break;
         case Session::Judgement::Verdict::wait: link.state = LinkState::waiting; break;
@@ -84,7 +84,8 @@ void Engine::fence(Pair& pair, Time now) {
     std::erase(pair.links, old->id);
     timers_.cancel({Timer::ack, pair.number});
     pair.known += now - pair.entered;
-    log(LogLevel::info, "link_replaced " + peers_.who(pair) + " address=" + token(old->remote));
+    log(pair.is_guest() ? LogLevel::debug : LogLevel::info,
+        "link_replaced " + peers_.who(pair) + " address=" + token(old->remote));
     close(*old);
 }
 
@@ -96,7 +97,7 @@ void Engine::begin_attach(Link& link, Time now) {
         Token token;
         options_.random(token);
         pair.session->set_token(token);
-        timers_.set({Timer::forget, pair.number}, now + options_.forget_after);
+        if (!pair.is_guest()) timers_.set({Timer::forget, pair.number}, now + options_.forget_after);
     }
     pair.session->next_epoch();
     pair.session->begin(link.id);
@@ -138,13 +139,13 @@ void Engine::on(Link& link, const Attach& attach, Time now) {
         drop_session(pair, link.id, RemovalReason::replaced, errc::id_in_use, now);
         make_session(pair);
     }
-    const auto* gone = forgotten_.find(pair.id);
+    const auto* gone = forgotten(pair).find(pair.id);
     if (!pair.session->token() && gone != nullptr && attach.first && gone->token == attach.token) {
         return refuse(link, Refusal::unknown_session, now);  // what was forgotten is never taken up again
     }
     const Session::Judgement judgement = pair.session->judge(attach, holds());
     if (judgement.verdict != Session::Judgement::Verdict::accept) return refuse(link, judgement.reason, now);
-    if (full(&pair)) return refuse(link, Refusal::full, now);
+    if (const auto reason = no_place(pair)) return refuse(link, *reason, now);
 
     fence(pair, now);
     const bool fresh = !pair.session->token();
@@ -165,23 +166,26 @@ void Engine::on(Link& link, const Attach& attach, Time now) {
 void Engine::make_session(Pair& pair) {
     assert(!pair.session);
     const bool decides = self().id < pair.id;
-    peers_.begin_session(
-        pair, std::make_unique<Session>(peers_.next_number(), decides, options_.max_message, blocks_));
-    credit_.grow(pair.session->share(), pair.session->user().in, false);
+    const auto rows = pair.are_peers() ? std::span<const ChannelRow>(channel_table) : guest_channels;
+    peers_.begin_session(pair,
+                         std::make_unique<Session>(peers_.next_number(), decides, options_.max_message, blocks_, rows));
+    grow_credit(pair, false);
 }
 
 /// R22: the session goes, and every link of the pair but `keep`.
 void Engine::drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc given_up, Time now) {
     if (pair.session) {
-        const std::uint64_t open = pair.session->user().out.outstanding();
+        // Only messages of the application are counted.
+        const std::uint64_t open = pair.are_peers() ? pair.session->user().out.outstanding() : 0;
         pair.outstanding = std::min(add_saturated(pair.outstanding, open), max_outstanding);
         sending_.surrender(pair, given_up);
     }
     const bool parted = reason == RemovalReason::removed || reason == RemovalReason::refused;
-    if (parted) plan_.drop_added(pair.id);
+    if (parted && !pair.is_guest()) plan_.drop_added(pair.id);
+    if (pair.is_guest()) guests_.ended(pair);
     leave_view(pair, reason, now);
     if (pair.session) {
-        credit_.release(pair.session->share(), pair.session->user().in);
+        release_credit(pair);
         peers_.end_session(pair);
     }
     cancel_timers(pair);
@@ -193,13 +197,14 @@ void Engine::drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc gi
     for (const LinkId id : links) {
         if (id != keep) drop(id, "session_ended", errc::connection_lost, now);
     }
-    idle_.push_back(pair.id);
+    idle_.push_back(pair.number);
 }
 
 /// The peer has proved that it has forgotten the session: both begin anew.
 void Engine::begin_anew(Pair& pair, LinkId keep, Time now) {
     log(LogLevel::info, "session_forgotten_by " + peers_.who(pair));
     drop_session(pair, keep, RemovalReason::replaced, errc::connection_lost, now);
+    if (pair.is_guest()) return;
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);  // it is sought on
 }
 
@@ -225,20 +230,21 @@ void Engine::discard_unawaited() {
     if (!options_.awaits) return;
     for (auto& [id, pair] : peers_.pairs) {
         if (!pair.session) continue;
-        Intake& replies = pair.session->channel(reply_channel)->in;
-        if (replies.kept() && !options_.awaits(id, replies.partial_call())) replies.discard(false);
+        Session::Channel* const replies = pair.session->channel(reply_channel);
+        if (replies == nullptr) continue;
+        if (replies->in.kept() && !options_.awaits(id, replies->in.partial_call())) replies->in.discard(false);
     }
 }
 
 /// What this node has forgotten of the pair's former session is reported in the next one.
 void Engine::take_over_outstanding(Pair& pair) {
-    const std::uint64_t forgotten = forgotten_.take_outstanding(pair.id);
-    pair.outstanding = std::min(add_saturated(pair.outstanding, forgotten), max_outstanding);
+    const std::uint64_t more = forgotten(pair).take_outstanding(pair.id);
+    pair.outstanding = std::min(add_saturated(pair.outstanding, more), max_outstanding);
 }
 
 /// The peer's former session ended with messages of which nobody knows whether they have arrived.
 void Engine::report_outstanding(Pair& pair, std::uint64_t messages) {
-    if (messages == 0) return;
+    if (messages == 0 || !pair.are_peers()) return;
     counters_.messages_lost = add_saturated(counters_.messages_lost, messages);
     Batch gap = stamp(pair);
     gap.lost = messages;
@@ -248,11 +254,17 @@ void Engine::report_outstanding(Pair& pair, std::uint64_t messages) {
 void Engine::attach(Link& link, Time now) {
     Pair& pair = *link.pair;
     pair.session->attach(link.id);
-    link.state = LinkState::attached;
+    peers_.attached(link);
     sending_.room_freed();  // the offsets just stated acknowledge, too
-    believe(pair, *std::exchange(link.hello, nullptr), link, now);
-    enter(pair, link, now);
-    credit_.grow(pair.session->share(), pair.session->user().in, false);
+    const std::unique_ptr<Hello> hello = std::exchange(link.hello, nullptr);
+    agree(pair, *hello);
+    if (pair.is_guest()) {
+        welcome(pair, *hello, link, now);
+    } else {
+        believe(pair, *hello, link, now);
+        enter(pair, link, now);
+    }
+    grow_credit(pair, false);
     if (pair.session->has_output()) peers_.ready(link);
 }
 
@@ -261,7 +273,9 @@ void Engine::completed(Link& link, Time now) {
     link.completed = true;
     link.pair->outstanding = 0;
     joins_.completed(link.pair->id);
-    if (leaving_) queue_goodbyes(now);
+    if (!leaving_) return;
+    if (link.pair->is_guest()) return say_goodbye(link, Farewell::leaving, now);
+    queue_goodbyes(now);
 }
 
 // Frames of an attached session.
@@ -290,6 +304,7 @@ bool Engine::received(LinkId id, const DataRun& run, Time now) {
     }
     pair.bytes_received += run.frames.size();
     Session::renew(*channel, batches_);
+    if (pair.is_guest() && !within_limits(pair, now)) return false;
     // The number of the call stands in the first part.
     if (channel->row.receiver == Receiver::calls && !parts && channel->in.kept() && options_.awaits &&
         !options_.awaits(pair.id, channel->in.partial_call())) {
@@ -336,6 +351,7 @@ void Engine::on(Link& link, const Gap& gap, Time now) {
     if (channel == nullptr) return break_rule(link, Rule::unknown_channel, now);
     batches_.clear();
     if (const auto rule = channel->in.skip(gap, stamp(pair), batches_)) return break_rule(link, *rule, now);
+    if (pair.is_guest()) guests_.hold_too_much(pair);  // less than before
     if (channel->row.counted) counters_.messages_lost = add_saturated(counters_.messages_lost, gap.messages);
     if (channel->row.gaps) {
         for (Batch& batch : batches_) actions_.push_back(Deliver{channel->row.receiver, std::move(batch)});
@@ -413,10 +429,16 @@ void Engine::session_over(Pair& pair, Time now) {
         if (peers_.find(each)->state == LinkState::parting) parting = each;
     }
     if (pair.in_view) log(LogLevel::info, "peer_left " + peers_.who(pair));
-    plan_.drop(id);
+    if (!pair.is_guest()) plan_.drop(id);
     drop_session(pair, parting, RemovalReason::left, errc::leaving, now);
-    roster_.bury(id, now + options_.forget_after);
-    timers_.set_no_later({Timer::expiry, 0}, now + options_.forget_after);
+    // A guest seeks its answer for as long as it has a session.
+    const Time until = now + (pair.is_guest() ? pair.resume_for : options_.forget_after);
+    if (pair.is_guest()) {
+        roster_.bury_guest(id, until);
+    } else {
+        roster_.bury(id, until);
+    }
+    timers_.set_no_later({Timer::expiry, 0}, until);
     departure_.look_later();
 }
 

@@ -14,6 +14,7 @@ enum class Timer : std::uint8_t {
     inquiry,  ///< of a pair: the peers that were asked about it have had their time
     resume,   ///< of a pair
     forget,   ///< of a pair
+    guest,    ///< of a guest: look whether it is silent
     reach,    ///< of a pair: say that it is out of reach, if it is
     join,     ///< of a pending add
     news,     ///< tell others which peers we met

@@ -28,7 +28,8 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     pair.entered = now;
     dialling_.may_be_settled();
     ++pair.attachments;
-    while (crowded(0) && forget_one(now)) {}
+    while (crowded(0) && forget_one(now)) {
+    }
     if (pair.attachments > 1) ++counters_.sessions_resumed;
     if (link.dialled) {
         pair.reached = link.remote;
@@ -50,10 +51,10 @@ void Engine::enter(Pair& pair, Link& link, Time now) {
     link.list_sent = now;
     members_.attached(pair, link);
     peers_.ready(link);
+    if (!pair.are_peers()) pair.listed = true;  // it tells nothing
     if (pair.in_view) return;
     peers_.show(pair, now);
-    // Broadcasts are not for observers.
-    if ((pair.features & feature_observer) == 0) pair.session->come_back(sending_.broadcasts());
+    if (pair.hears_broadcasts()) pair.session->come_back(sending_.broadcasts());
     pair.state = PeerState::alive;
     members_.entered();  // first, so that nobody who meets it takes the known members for all
     if (!leaving_) actions_.push_back(PeerAdded{peers_.describe(pair)});
@@ -75,8 +76,7 @@ void Engine::leave_view(Pair& pair, RemovalReason reason, Time now) {
                  : reason == RemovalReason::unreachable ? PeerState::unreachable
                                                         : PeerState::failed;
     if (pair.session) {
-        // Broadcasts are never for observers.
-        if ((pair.features & feature_observer) == 0) pair.session->depart(sending_.broadcasts());
+        if (pair.hears_broadcasts()) pair.session->depart(sending_.broadcasts());
         credit_.lend(pair.session->share(), pair.session->user().in);
     }
     serve_waiting(now);
@@ -110,16 +110,20 @@ void Engine::take_over_addresses(const Pair& pair, Time now) {
     }
 }
 
-/// The peer is now known to be the one that it claims to be: takes over what it said in its HELLO.
+/// The other end is now known to be the one that it claims to be: what both said in their HELLO is in force.
+void Engine::agree(Pair& pair, const Hello& hello) const {
+    pair.features = pair.features_of(hello);
+    constexpr std::uint64_t longest = std::uint64_t{1} << 40;
+    pair.max_message = std::max<std::uint64_t>(hello.max_message, max_chunk);  // everybody takes a single chunk
+    pair.resume_for =
+        std::min<Duration>(options_.resume_for, std::chrono::milliseconds(std::min(hello.resume_for_ms, longest)));
+}
+
+/// Takes over what the peer said in its HELLO about itself.
 void Engine::believe(Pair& pair, const Hello& hello, const Link& link, Time now) {
     if (roster_.find(pair.id) == nullptr) pair.first_hand = true;
     if (roster_.state(hello.self) && pair.in_view) actions_.push_back(PeersChanged{});
-    pair.features = hello.features;
     peers_.update_audience(pair);
-    constexpr std::uint64_t longest = std::uint64_t{1} << 40;
-    pair.max_message = std::max<std::uint64_t>(hello.max_message, max_chunk);  // everybody takes a single chunk
-    pair.resume_for = std::min<Duration>(options_.resume_for,
-                                         std::chrono::milliseconds(std::min(hello.resume_for_ms, longest)));
     if (options_.publish_observed) own_.observed(pair.id, link.remote.host, hello.observed.host);
     gossip_.publish_own(now);
 }

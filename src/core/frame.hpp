@@ -87,7 +87,7 @@ struct FrameHeader {
 };
 
 // Limits of the protocol, the same for every node.
-inline constexpr std::size_t max_chunk = std::size_t{64} << 10;         ///< body of one DATA frame
+inline constexpr std::size_t max_chunk = std::size_t{64} << 10;  ///< body of one DATA frame
 inline constexpr std::size_t max_data_frame = max_chunk + FrameHeader::size;
 inline constexpr std::size_t max_control_body = std::size_t{64} << 10;  ///< body of any other frame
 inline constexpr std::size_t max_hello_body = std::size_t{16} << 10;    ///< body of any frame before the HELLO was read
@@ -107,8 +107,8 @@ inline constexpr std::size_t max_member_bytes = std::size_t{64} << 20;  ///< the
 inline constexpr std::size_t max_listed_members = 1024;                 ///< entries of one MEMBERS frame
 inline constexpr std::size_t max_members_body = max_member_data + 1024;
 
-inline constexpr std::uint64_t max_offset = std::uint64_t{1} << 62;     ///< so that no sum of two overflows
-inline constexpr std::uint64_t max_gap_end = std::uint64_t{1} << 61;    ///< so that credit beyond it is an offset, too
+inline constexpr std::uint64_t max_offset = std::uint64_t{1} << 62;   ///< so that no sum of two overflows
+inline constexpr std::uint64_t max_gap_end = std::uint64_t{1} << 61;  ///< so that credit beyond it is an offset, too
 /// Each message takes at least a header, so no more fit before the end of a gap. `outstanding` is limited likewise.
 inline constexpr std::uint64_t max_outstanding = max_gap_end / FrameHeader::size;
 
@@ -125,10 +125,15 @@ inline constexpr std::uint64_t feature_errors = 0x04;
 inline constexpr std::uint64_t feature_observer = 0x08;
 /// In `Hello::features`: what replicas say is read on the replica channel.
 inline constexpr std::uint64_t feature_replicas = 0x10;
+/// In `Hello::features`: the client channel is read.
+inline constexpr std::uint64_t feature_clients = 0x20;
+/// In `Hello::features`: a guest. It is no node of the cluster, and only the client channel joins it with one.
+inline constexpr std::uint64_t feature_guest = 0x40;
 
 inline constexpr std::uint16_t user_channel = 0;
 inline constexpr std::uint16_t reply_channel = 1;
 inline constexpr std::uint16_t replica_channel = 3;
+inline constexpr std::uint16_t client_channel = 4;
 
 inline constexpr std::size_t call_size = 8;  ///< of the number that a message with `flag_call` begins with
 
@@ -318,6 +323,7 @@ enum class Refusal : std::uint8_t {
     version = 8,
     full = 9,
     leaving = 10,
+    unsupported = 11,
 };
 
 struct Refuse {
@@ -485,7 +491,7 @@ constexpr std::string_view to_string(Rule rule) noexcept {
 
 /// Complete DATA frames without MORE, one after the other on one channel; or a single frame with MORE.
 struct DataRun {
-    detail::BlockRef block;                     ///< holds the frames
+    detail::BlockRef block;             ///< holds the frames
     std::span<const std::byte> frames;  ///< headers included
     std::uint64_t messages = 0;         ///< how many frames
     std::uint16_t channel = 0;

@@ -2,6 +2,7 @@
 
 #include "base/time.hpp"
 #include "core/detector.hpp"
+#include "core/frame.hpp"
 #include "core/outbox.hpp"
 #include "core/session.hpp"
 
@@ -11,14 +12,33 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace cluster::core {
+
+/// What this node and another are to each other.
+enum class Relation : std::uint8_t {
+    peers,  ///< both are nodes of the cluster
+    host,   ///< this one is a guest of the other
+    guest,  ///< the other is a guest of this one
+};
+
+/// What this node knows of a guest and of nobody else.
+struct Guest {
+    std::string name;
+    bool here = false;             ///< a GuestCame was the last that was said of it
+    Time away = never;             ///< since when its session has had no link
+    Time probed{};                 ///< when it was last asked for a sign of life
+    std::uint64_t unfinished = 0;  ///< bytes of a message of which a part has come
+};
 
 /// This node and one other, met or only heard of. Not thread-safe; the engine forgets it when it has no use for it.
 struct Pair {
     PeerId id;
     std::uint64_t number = 0;
+    Relation relation = Relation::peers;
+    Guest guest;
     std::unique_ptr<Session> session;
     std::vector<LinkId> links;
     bool in_view = false;
@@ -50,6 +70,17 @@ struct Pair {
     std::uint64_t bytes_sent = 0;
     std::uint64_t bytes_received = 0;
     Duration round_trip{};
+
+    /// Whether lists, members, questions about others and the messages of the application pass between the two. If not,
+    /// nothing joins them but the client channel.
+    bool are_peers() const noexcept { return relation == Relation::peers; }
+    bool is_guest() const noexcept { return relation == Relation::guest; }
+    /// Whether broadcasts go to it while it is in view.
+    bool hears_broadcasts() const noexcept { return are_peers() && (features & feature_observer) == 0; }
+    /// Of the features in its HELLO, those that count between the two.
+    std::uint64_t features_of(const Hello& hello) const noexcept {
+        return are_peers() ? hello.features : hello.features & (feature_clients | feature_guest);
+    }
 };
 
 }  // namespace cluster::core

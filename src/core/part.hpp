@@ -37,7 +37,8 @@ struct Shared {
     DialPlan plan_;
     Detector detector_;
     Arena arena_;               ///< what the application has queued for peers lies in it
-    Arena library_arena_;       ///< and in this, what the library has: it takes no room from the application
+    Arena replica_arena_;       ///< and in this, what replicas say: it takes no room from the application
+    Arena client_arena_;        ///< and in this, what goes to clients or comes from one
     detail::BlockPool blocks_;  ///< and in these, messages that come from them in parts
     Peers peers_;
     EngineTimers timers_;

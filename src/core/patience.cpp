@@ -64,6 +64,8 @@ void Patience::was_late(Duration lag, Time now) {
             if (const Link* link = peers_.find(key.id)) most = now + with(*link);
         } else if (key.kind == Timer::resume) {
             if (const Pair* pair = peers_.numbered(key.id)) most = now + pair->resume_for;
+        } else if (key.kind == Timer::guest) {
+            most = now + options_.suspicion;
         } else if (key.kind == Timer::join) {
             most = now + options_.connect_timeout;
         }

@@ -59,19 +59,45 @@ std::optional<PeerId> Peers::attached_to(LinkId link) const {
 
 // Changing.
 
+Pair* Peers::namesake(const Pair& pair) {
+    auto& others = pair.is_guest() ? pairs : guests;
+    const auto found = others.find(pair.id);
+    return found == others.end() ? nullptr : &found->second;
+}
+
+Pair* Peers::receiver(const PeerId& id, std::uint16_t channel) {
+    if (Pair* pair = find(id); pair != nullptr && pair->in_view) return pair;
+    if (channel != client_channel) return nullptr;
+    const auto found = guests.find(id);
+    return found == guests.end() || !found->second.guest.here ? nullptr : &found->second;
+}
+
 Link& Peers::open(const Address& remote) {
     const LinkId id = next_number();
     Link& link = links[id];
+    strangers.insert(id);
     link.id = id;
     link.remote = remote;
     options_.random(link.our_nonce);
     return link;
 }
 
-Pair& Peers::pair_of(const PeerId& id) {
-    const auto [found, fresh] = pairs.try_emplace(id);
+void Peers::attached(Link& link) {
+    link.state = LinkState::attached;
+    link.due.of_others = link.pair->are_peers();
+    strangers.erase(link.id);
+}
+
+void Peers::close(LinkId link) {
+    strangers.erase(link);
+    links.erase(link);
+}
+
+Pair& Peers::pair_in(std::map<PeerId, Pair>& some, const PeerId& id, Relation relation) {
+    const auto [found, fresh] = some.try_emplace(id);
     if (fresh) {
         found->second.id = id;
+        found->second.relation = relation;
         found->second.number = next_number();
         found->second.resume_for = options_.resume_for;
         numbered_[found->second.number] = &found->second;
@@ -79,9 +105,10 @@ Pair& Peers::pair_of(const PeerId& id) {
     return found->second;
 }
 
-void Peers::forget(std::map<PeerId, Pair>::iterator pair) {
-    numbered_.erase(pair->second.number);
-    pairs.erase(pair);
+void Peers::forget(Pair& pair) {
+    numbered_.erase(pair.number);
+    const PeerId id = pair.id;
+    (pair.is_guest() ? guests : pairs).erase(id);
 }
 
 void Peers::begin_session(Pair& pair, std::unique_ptr<Session> session) {
@@ -110,7 +137,7 @@ void Peers::hide(Pair& pair) {
 }
 
 void Peers::update_audience(Pair& pair) {
-    const bool listens = pair.in_view && (pair.features & feature_observer) == 0;
+    const bool listens = pair.in_view && pair.hears_broadcasts();
     const auto place = std::lower_bound(audience.begin(), audience.end(), pair.id, is_before);
     const bool there = place != audience.end() && *place == &pair;
     if (listens && !there) audience.insert(place, &pair);
@@ -197,6 +224,9 @@ errc Peers::why_out_of_view(const Pair& pair) const {
 }
 
 std::string Peers::who(const Pair& pair) const {
+    if (pair.is_guest()) {
+        return "guest=" + pair.id.to_string() + (pair.guest.here ? " name=" + quoted(pair.guest.name) : "");
+    }
     const Facts* facts = roster_.find(pair.id);
     std::string text = "peer=" + pair.id.to_string();
     if (facts != nullptr) text += " name=" + quoted(facts->name);
@@ -211,7 +241,7 @@ std::string Peers::who(const PeerId& id) const {
 /// The peer at the other end of a link, as far as the link has said it; with a space before it.
 std::string Peers::who(const Link& link) const {
     if (link.pair == nullptr) return {};
-    const bool known = roster_.find(link.pair->id) != nullptr;
+    const bool known = link.pair->is_guest() ? link.pair->guest.here : roster_.find(link.pair->id) != nullptr;
     return ' ' + who(*link.pair) + (known || !link.hello ? "" : " name=" + quoted(link.hello->self.name));
 }
 

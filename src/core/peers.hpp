@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -48,9 +49,14 @@ struct Peers {
         : zones(options.zones), options_(options), roster_(roster), own_(own) {}
 
     std::unordered_map<LinkId, Link> links;
+    /// Of these, those that do not carry a session yet, in the order in which they began. There are not many, however
+    /// many peers and guests there are.
+    std::set<LinkId> strangers;
     std::map<PeerId, Pair> pairs;
+    /// Apart from all others: what goes over `pairs` or `view` does not find them.
+    std::map<PeerId, Pair> guests;
     std::vector<Pair*> view;
-    std::vector<Pair*> audience;     ///< those in view that are no observers: broadcasts go to them
+    std::vector<Pair*> audience;     ///< those in view to which broadcasts go
     Time last_shown{};               ///< when a peer last came into view
     std::vector<std::string> zones;  ///< interfaces over which link-local IPv6 addresses can be dialled
 
@@ -58,7 +64,12 @@ struct Peers {
     Link* find(LinkId id);
     Pair* find(const PeerId& id);
     const Pair* find(const PeerId& id) const;
-    /// The pair that has this number; null if it is forgotten.
+    /// Another pair with the id of this one, of which one is a guest; null if there is none.
+    Pair* namesake(const Pair& pair);
+    /// To whom a message of `channel` can be queued under this id: a peer in view. On the client channel also a guest
+    /// that is here. Null if there is none.
+    Pair* receiver(const PeerId& id, std::uint16_t channel);
+    /// The pair that has this number; null if it is forgotten. It may be a guest.
     Pair* numbered(std::uint64_t number) const;
     /// The pair whose session has this number, if that has not ended.
     Pair* with_session(std::uint64_t session) const;
@@ -73,8 +84,13 @@ struct Peers {
     /// A new link, with a new nonce.
     Link& open(const Address& remote);
     /// The pair with `id`, which is made if there is none.
-    Pair& pair_of(const PeerId& id);
-    void forget(std::map<PeerId, Pair>::iterator pair);
+    Pair& pair_of(const PeerId& id) { return pair_in(pairs, id, options_.guest ? Relation::host : Relation::peers); }
+    /// The same for a guest.
+    Pair& guest_of(const PeerId& id) { return pair_in(guests, id, Relation::guest); }
+    void forget(Pair& pair);
+    /// The link carries a session from here on.
+    void attached(Link& link);
+    void close(LinkId link);
     void begin_session(Pair& pair, std::unique_ptr<Session> session);
     void end_session(Pair& pair);
     void show(Pair& pair, Time now);
@@ -125,6 +141,7 @@ struct Peers {
     std::size_t unreachable_count() const noexcept;
 
 private:
+    Pair& pair_in(std::map<PeerId, Pair>& some, const PeerId& id, Relation relation);
     std::string who(const Link& link) const;
 
     const EngineOptions& options_;

@@ -49,26 +49,19 @@ void Roster::forget(const PeerId& id) {
 
 void Roster::bury(const PeerId& id, Time until) {
     forget(id);
-    if (!departed_.try_emplace(id, until).second) return;
-    graves_.emplace(until, id);
-    if (graves_.size() > max_departed) {
-        departed_.erase(graves_.begin()->second);
-        graves_.erase(graves_.begin());
-    }
+    departed_.add(id, until);
 }
 
 void Roster::expire(Time now) {
-    while (!graves_.empty() && graves_.begin()->first <= now) {
-        departed_.erase(graves_.begin()->second);
-        graves_.erase(graves_.begin());
-    }
+    departed_.expire(now);
+    departed_guests_.expire(now);
     for (auto& [id, parted] : parted_) {
         if (parted.token_until <= now) parted.token.reset();
     }
 }
 
 Time Roster::next_expiry() const noexcept {
-    Time next = graves_.empty() ? never : graves_.begin()->first;
+    Time next = std::min(departed_.next_expiry(), departed_guests_.next_expiry());
     for (const auto& [id, parted] : parted_) {
         if (parted.token) next = std::min(next, parted.token_until);
     }

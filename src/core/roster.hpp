@@ -2,6 +2,7 @@
 
 #include "base/time.hpp"
 #include "core/frame.hpp"
+#include "core/graves.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -22,6 +23,8 @@ class Roster {
 public:
     /// How many departed ids are remembered; beyond that the oldest is forgotten first.
     static constexpr std::size_t max_departed = std::size_t{1} << 16;
+    /// And how many ids of guests.
+    static constexpr std::size_t max_departed_guests = std::size_t{1} << 14;
 
     explicit Roster(Facts self) : self_(std::move(self)) {}
 
@@ -38,7 +41,9 @@ public:
     void forget(const PeerId& id);
 
     void bury(const PeerId& id, Time until);
-    bool departed(const PeerId& id) const { return departed_.contains(id); }
+    /// The same for a guest. However many guests come and go, they do not take the place of peers.
+    void bury_guest(const PeerId& id, Time until) { departed_guests_.add(id, until); }
+    bool departed(const PeerId& id) const { return departed_.contains(id) || departed_guests_.contains(id); }
     void expire(Time now);
     Time next_expiry() const noexcept;
 
@@ -80,8 +85,8 @@ private:
     std::uint64_t changes_ = 0;
     // Peers choose their ids, so nothing here is hashed by them.
     std::map<PeerId, Facts> known_;
-    std::map<PeerId, Time> departed_;
-    std::multimap<Time, PeerId> graves_;
+    Graves departed_{max_departed};
+    Graves departed_guests_{max_departed_guests};
     std::map<PeerId, Parted> parted_;
 };
 

@@ -11,9 +11,36 @@ namespace cluster::core {
 
 // Queueing.
 
-/// How many bytes one outbox of a channel may hold.
-std::size_t Sending::most_held(const ChannelRow& row) const {
-    return row.counted ? options_.outbox_bytes : std::max<std::size_t>(options_.outbox_bytes, row.window);
+Arena& Sending::arena_of(const ChannelRow& row) noexcept {
+    switch (row.store) {
+        case Store::replicas: return replica_arena_;
+        case Store::clients: return client_arena_;
+        case Store::application: break;
+    }
+    return arena_;
+}
+
+/// Whether an outbox that holds `held` bytes may get `size` more.
+bool Sending::fits(const ChannelRow& row, std::size_t held, std::size_t size) const {
+    switch (row.store) {
+        case Store::replicas: return held + size <= std::max<std::size_t>(options_.outbox_bytes, row.window);
+        case Store::clients: return held == 0 || held + size <= row.window;
+        case Store::application: break;
+    }
+    return held + size <= options_.outbox_bytes;
+}
+
+/// Whether all outboxes of its kind together have room for `body`.
+bool Sending::fits_in_total(const Body& body) {
+    const ChannelRow& row = row_of(body.channel);
+    if (row.store == Store::replicas) return true;  // there are as many of these outboxes as peers
+    // The segment that is being filled does not count, so that even an idle node has room for a longest message.
+    // Messages leave room for replies; without it two nodes might wait for each other.
+    const std::size_t most =
+        options_.total_outbox_bytes + Arena::segment_size + (body.is_reply() ? options_.outbox_bytes : 0);
+    Arena& arena = arena_of(row);
+    if (arena.pinned() + body.framed_size() > most && arena.wasteful()) compact();
+    return arena.pinned() + body.framed_size() <= most;
 }
 
 /// Whether all of `pairs` can take `body`. On success `error` is zero, and `full` has those to be skipped.
@@ -29,10 +56,12 @@ Sending::Outcome Sending::room(std::span<Pair* const> pairs, const Body& body, S
     for (Pair* pair : pairs) {
         if (body.size() > pair->max_message) outcome.error = errc::message_too_large;
         if ((body.features() & ~pair->features) != 0) outcome.error = errc::unsupported;
+        Session::Channel* const found = pair->session->channel(body.channel);
+        if (found == nullptr) outcome.error = errc::unsupported;  // only the client channel leads to it
         if (outcome.error != errc{}) return outcome;
-        Session::Channel& channel = *pair->session->channel(body.channel);
+        Session::Channel& channel = *found;
         const std::size_t held = channel.out.size();
-        const bool fits = held + size <= most_held(row);
+        const bool fits = this->fits(row, held, size);
         if (skip == Skip::nobody || !row.counted) {
             if (!fits) outcome.full.push_back(pair->id);
             continue;
@@ -47,19 +76,10 @@ Sending::Outcome Sending::room(std::span<Pair* const> pairs, const Body& body, S
             outcome.again = std::min(outcome.again, filled == never ? never : filled + options_.send_timeout);
         }
     }
-    if (!row.counted) {
-        if (!outcome.full.empty()) outcome.error = errc::outbox_full;
-        return outcome;
-    }
-    // The segment that is being filled does not count, so that even an idle node has room for a longest message.
-    // Messages leave room for replies; without it two nodes might wait for each other.
-    const std::size_t most =
-        options_.total_outbox_bytes + Arena::segment_size + (body.is_reply() ? options_.outbox_bytes : 0);
-    if (arena_.pinned() + size > most && arena_.wasteful()) compact();
-    const bool total_full = arena_.pinned() + size > most;
+    const bool total_full = !fits_in_total(body);
     if (!outcome.full.empty() || total_full) {
         outcome.error = errc::outbox_full;
-        room_wanted_ = true;
+        if (row.counted) room_wanted_ = true;
     }
     if (total_full) outcome.full.clear();
     if (outcome.error == errc{}) outcome.full = std::move(skipped);
@@ -72,9 +92,8 @@ void Sending::enqueue(std::span<Pair* const> pairs, const Body& body, std::span<
         return !skipped.empty() && std::find(skipped.begin(), skipped.end(), pair->id) != skipped.end();
     };
     Arena& arena = arena_of(row_of(body.channel));
-    const Span whole = body.owner && body.bytes.size() == body.owner->size() && !body.bytes.empty()
-                           ? arena.adopt(body.owner)
-                           : Span();
+    const Span whole =
+        body.owner && body.bytes.size() == body.owner->size() && !body.bytes.empty() ? arena.adopt(body.owner) : Span();
     const auto out = [&](Pair* pair) -> Outbox& { return pair->session->channel(body.channel)->out; };
     std::size_t at = 0;
     std::uint64_t size = 0;
@@ -134,8 +153,8 @@ Sending::Outcome Sending::broadcast(const Body& body, Skip skip, std::optional<T
 
 Sending::Outcome Sending::send(const PeerId& to, const Body& body, Skip skip, std::optional<Time> now) {
     if (leaving_) return {errc::closed, 0, {}, never};
-    Pair* const pair = peers_.find(to);
-    if (pair == nullptr || !pair->in_view) return {errc::not_in_view, 0, {}, never};
+    Pair* const pair = peers_.receiver(to, body.channel);
+    if (pair == nullptr) return {errc::not_in_view, 0, {}, never};
     return queue({&pair, 1}, body, skip, now);
 }
 
@@ -144,8 +163,8 @@ Sending::Outcome Sending::send(std::span<const PeerId> to, const Body& body, Ski
     if (leaving_) return {errc::closed, 0, {}, never};
     std::vector<Pair*> pairs;
     for (const PeerId& id : to) {
-        Pair* const pair = peers_.find(id);
-        if (pair == nullptr || !pair->in_view) return {errc::not_in_view, 0, {}, never};
+        Pair* const pair = peers_.receiver(id, body.channel);
+        if (pair == nullptr) return {errc::not_in_view, 0, {}, never};
         pairs.push_back(pair);
     }
     std::sort(pairs.begin(), pairs.end(), [](const Pair* a, const Pair* b) { return a->id < b->id; });
@@ -160,14 +179,18 @@ void Sending::room_freed() {
 }
 
 void Sending::tidy() {
-    if (arena_.wasteful() || library_arena_.wasteful()) compact();
+    if (arena_.wasteful() || replica_arena_.wasteful() || client_arena_.wasteful()) compact();
 }
 
 void Sending::compact() {
-    for (auto& [id, pair] : peers_.pairs) {
-        if (!pair.session) continue;
+    const bool clients = client_arena_.wasteful();
+    const auto compact = [this](Pair& pair) {
+        if (!pair.session) return;
         for (Session::Channel& channel : pair.session->channels()) channel.out.compact(arena_of(channel.row));
-    }
+    };
+    for (auto& [id, pair] : peers_.pairs) compact(pair);
+    if (!clients) return;  // guests have nothing in the other arenas
+    for (auto& [id, pair] : peers_.guests) compact(pair);
 }
 
 // Giving up.

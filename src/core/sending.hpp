@@ -26,7 +26,10 @@ namespace cluster::core {
 class Sending : private Part {
 public:
     explicit Sending(Shared& shared) noexcept
-        : Part(shared), arena_(shared.arena_), library_arena_(shared.library_arena_) {}
+        : Part(shared),
+          arena_(shared.arena_),
+          replica_arena_(shared.replica_arena_),
+          client_arena_(shared.client_arena_) {}
 
     /// A message. `owner` is set if the bytes may be kept instead of copied.
     struct Body {
@@ -69,7 +72,7 @@ public:
 
     /// Callers that wait for room in an outbox may try again.
     void room_freed();
-    std::size_t pinned() const noexcept { return arena_.pinned() + library_arena_.pinned(); }
+    std::size_t pinned() const noexcept { return arena_.pinned() + replica_arena_.pinned() + client_arena_.pinned(); }
     /// What has been acknowledged leaves holes: moves the rest together if that is worth it.
     void tidy();
 
@@ -88,11 +91,13 @@ private:
     Outcome queue(std::span<Pair* const> pairs, const Body& body, Skip skip, std::optional<Time> now);
     void enqueue(std::span<Pair* const> pairs, const Body& body, std::span<const PeerId> skipped);
     void compact();
-    std::size_t most_held(const ChannelRow& row) const;
-    Arena& arena_of(const ChannelRow& row) noexcept { return row.counted ? arena_ : library_arena_; }
+    bool fits(const ChannelRow& row, std::size_t held, std::size_t size) const;
+    bool fits_in_total(const Body& body);
+    Arena& arena_of(const ChannelRow& row) noexcept;
 
     Arena& arena_;
-    Arena& library_arena_;
+    Arena& replica_arena_;
+    Arena& client_arena_;
     std::vector<Pair*> skipped_;  ///< pairs in view with skipped messages to report
     Outbox::Amount broadcasts_;
     LeaveDone given_up_;  ///< since this node began to leave

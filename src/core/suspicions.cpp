@@ -197,7 +197,8 @@ void Suspicions::ask(Pair& pair, std::size_t how_many, Time now) {
     pair.heard_elsewhere = false;
     std::vector<Pair*> others;
     for (Pair* other : peers_.view) {
-        if (other != &pair && other->state == PeerState::alive && peers_.attached_link(*other) != nullptr) {
+        const bool answers = other->are_peers() && other->state == PeerState::alive;
+        if (other != &pair && answers && peers_.attached_link(*other) != nullptr) {
             others.push_back(other);
         }
     }
@@ -321,7 +322,8 @@ Time Suspicions::tried_by(const Pair& pair, const Address& address) const {
     if (contains(pair.refused, address) || contains(pair.barren, address) || peers_.occupied(pair.id, address))
         return {};
     Time first = never;
-    for (const auto& [id, link] : peers_.links) {
+    for (const LinkId id : peers_.strangers) {
+        const Link& link = peers_.links.at(id);
         if (link.target == 0 || link.wanted != address || link.begun < pair.watch.suspected) continue;
         first = std::min<Time>(first, link.begun + Detector::hearing);
     }

@@ -76,6 +76,7 @@ Listener::Listener(tcp::acceptor acceptor, Accepted accepted, Moved moved, Faile
       interfaces_timer_(acceptor_.get_executor()) {}
 
 void Listener::start(std::weak_ptr<const void> owner) {
+    if (!acceptor_.is_open()) return;
     owner_ = std::move(owner);
     wait();
     watch_interfaces();

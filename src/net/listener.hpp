@@ -28,8 +28,8 @@ public:
     using Moved = std::function<void(const Interfaces&)>;
     using Failed = std::function<void(const std::error_code&)>;
 
-    /// `moved`: the interfaces are now these. `failed`: nothing can be accepted. That is tried again all the time, and
-    /// reported once until it succeeds.
+    /// With an acceptor that is not open it does nothing. `moved`: the interfaces are now these. `failed`: nothing can
+    /// be accepted. That is tried again all the time, and reported once until it succeeds.
     Listener(asio::ip::tcp::acceptor acceptor, Accepted accepted, Moved moved, Failed failed);
 
     void start(std::weak_ptr<const void> owner);

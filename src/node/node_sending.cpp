@@ -52,11 +52,9 @@ Engine::Body NodeState::body_of(Payload& payload) const {
     return {bytes, std::move(block)};
 }
 
-Engine::Outcome NodeState::attempt(const To& to, const Engine::Body& body, Engine::Skip skip,
-                                   std::optional<Time> now) {
-    return driver_->enqueue([&](Engine& engine) {
-        return to ? engine.send(*to, body, skip, now) : engine.broadcast(body, skip, now);
-    });
+Engine::Outcome NodeState::attempt(const To& to, const Engine::Body& body, Engine::Skip skip, std::optional<Time> now) {
+    return driver_->enqueue(
+        [&](Engine& engine) { return to ? engine.send(*to, body, skip, now) : engine.broadcast(body, skip, now); });
 }
 
 std::size_t NodeState::queue(const To& to, const Engine::Body& body, std::error_code& error, std::string* full) {
@@ -125,9 +123,8 @@ void NodeState::start_request(const PeerId& to, const Outgoing& payload, std::ch
 
 Message NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout,
                            std::error_code& error) {
-    return wait_for_result<RequestOperation>(error, [&](const auto& operation) {
-        requests_->start(to, *hand_over(payload), timeout, operation);
-    });
+    return wait_for_result<RequestOperation>(
+        error, [&](const auto& operation) { requests_->start(to, *hand_over(payload), timeout, operation); });
 }
 
 void NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanoseconds timeout,
@@ -136,9 +133,8 @@ void NodeState::request(const PeerId& to, Payload& payload, std::chrono::nanosec
 }
 
 std::vector<Answer> NodeState::request_all(Payload& payload, std::chrono::nanoseconds timeout, std::error_code& error) {
-    return wait_for_result<RequestAllOperation>(error, [&](const auto& operation) {
-        start_request_all(*hand_over(payload), timeout, operation);
-    });
+    return wait_for_result<RequestAllOperation>(
+        error, [&](const auto& operation) { start_request_all(*hand_over(payload), timeout, operation); });
 }
 
 void NodeState::start_request_all(const Outgoing& payload, std::chrono::nanoseconds timeout,
@@ -181,10 +177,10 @@ void NodeState::dropped(const PeerId& to, std::uint64_t call) {
     attempt(std::span(&to, 1), body, Engine::Skip::nobody);
 }
 
-errc NodeState::send_on_replica_channel(const PeerId& to, const BlockRef& block) {
+errc NodeState::send_for_library(std::uint16_t channel, const PeerId& to, const BlockRef& block) {
     const Engine::Body body{.bytes = {block->data(), block->size()},
                             .owner = block->size() >= adopt_from ? block : BlockRef(),
-                            .channel = core::replica_channel};
+                            .channel = channel};
     return driver_->enqueue([&](Engine& engine) { return engine.send(to, body, Engine::Skip::nobody); }).error;
 }
 

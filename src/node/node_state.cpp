@@ -51,8 +51,8 @@ std::vector<Address> advertised(const Options& options, const net::Interfaces& h
 /// Whether the application gave a name that leads here only on this machine. The machine's own name often does.
 bool is_loopback_in_disguise(const Options& options, const net::Interfaces& here) {
     const Address listen = Address::parse(options.listen);
-    return options.advertise.empty() && core::is_loopback(here.addresses.front().host) &&
-           !net::to_endpoint(listen) && listen.host.find("localhost") == std::string::npos;
+    return options.advertise.empty() && core::is_loopback(here.addresses.front().host) && !net::to_endpoint(listen) &&
+           listen.host.find("localhost") == std::string::npos;
 }
 
 /// Where peers were in a former run. Not those that are dialled anyway, nor this node itself.
@@ -66,12 +66,14 @@ std::vector<Address> remembered(const Options& options, const net::PeersFile* fi
 
 using Awaits = std::function<bool(const PeerId&, std::uint64_t call)>;
 
-core::EngineOptions engine_options(const Options& options, core::Facts self, std::vector<Address> remembered,
-                                   net::Interfaces here, bool wildcard, Awaits awaits) {
+core::EngineOptions engine_options(const Options& options, bool guest, core::Facts self,
+                                   std::vector<Address> remembered, net::Interfaces here, bool wildcard,
+                                   Awaits awaits) {
     return {
         .cluster = options.cluster,
         .self = std::move(self),
         .observer = options.observer,
+        .guest = guest,
         .listening = std::move(here.addresses),
         .publish_observed = wildcard && options.advertise.empty(),
         .zones = std::move(here.zones),
@@ -93,6 +95,7 @@ core::EngineOptions engine_options(const Options& options, core::Facts self, std
         .total_outbox_bytes = options.total_outbox_bytes,
         .max_message = options.max_message,
         .max_peers = options.max_peers,
+        .max_guests = options.max_guests,
         .members_bytes = options.members_bytes,
         .awaits = std::move(awaits),
         .random = net::fill_random,
@@ -117,7 +120,8 @@ NodeState::NodeState(const Options& options, const PeerId& id)
       log_(options.log ? options.log : net::log_to_standard_error(), name_,
            options.log ? LogLevel::debug : LogLevel::warning) {}
 
-std::shared_ptr<NodeState> NodeState::start(Options options) {
+std::shared_ptr<NodeState> NodeState::start(Options options, bool guest) {
+    if (guest) options.peers_file.clear();
     check(options);
     const std::shared_ptr<NodeState> state(new NodeState(options, draw_id()));
     state->context_ = options.runtime ? options.runtime->context() : std::make_shared<net::Context>();
@@ -125,28 +129,35 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     state->log_alarm_.emplace(state->loop_, [raw = state.get()] { raw->flush_log(); });
     const std::weak_ptr<NodeState> weak = state;
     if (!options.peers_file.empty()) {
-        state->peers_file_ = std::make_shared<net::PeersFile>(
-            options.peers_file, options.cluster, options.forget_after, state->loop_,
-            [weak](LogLevel level, const std::string& text) {
-                if (const auto self_again = weak.lock()) self_again->log({level, text});
-            });
+        state->peers_file_ =
+            std::make_shared<net::PeersFile>(options.peers_file, options.cluster, options.forget_after, state->loop_,
+                                             [weak](LogLevel level, const std::string& text) {
+                                                 if (const auto self_again = weak.lock())
+                                                     self_again->log({level, text});
+                                             });
     }
 
-    auto acceptor = net::listen(state->loop_->io(), Address::parse(options.listen));
-    const auto local = acceptor.local_endpoint();
-    const bool wildcard = local.address().is_unspecified();
-    const Address alone = wildcard ? Address{"127.0.0.1", local.port()} : net::to_address(local);
-    net::Interfaces here = net::listening(acceptor).value_or(net::Interfaces{{alone}, {}});
-    if (is_loopback_in_disguise(options, here)) {
-        state->log_.write(LogLevel::warning, "listens_on_loopback address=" +
-                                                       token(here.addresses.front()) + " listen=" +
-                                                       token(options.listen) + " why=" +
-                                                       quoted(core::loopback_advice));
+    asio::ip::tcp::acceptor acceptor(state->loop_->io());
+    net::Interfaces here;
+    bool wildcard = false;
+    if (guest) {
+        if (auto all = net::interfaces(0, false)) here.zones = std::move(all->zones);
+    } else {
+        acceptor = net::listen(state->loop_->io(), Address::parse(options.listen));
+        const auto local = acceptor.local_endpoint();
+        wildcard = local.address().is_unspecified();
+        const Address alone = wildcard ? Address{"127.0.0.1", local.port()} : net::to_address(local);
+        here = net::listening(acceptor).value_or(net::Interfaces{{alone}, {}});
+        if (is_loopback_in_disguise(options, here)) {
+            state->log_.write(LogLevel::warning, "listens_on_loopback address=" + token(here.addresses.front()) +
+                                                     " listen=" + token(options.listen) +
+                                                     " why=" + quoted(core::loopback_advice));
+        }
     }
     core::Facts self{.id = state->id_,
                      .version = 1,
                      .name = state->name_,
-                     .addresses = advertised(options, here),
+                     .addresses = guest ? std::vector<Address>() : advertised(options, here),
                      .tags = options.tags};
     auto known = remembered(options, state->peers_file_.get(), here.addresses);
     const auto awaits = [weak](const PeerId& from, std::uint64_t call) {
@@ -155,7 +166,7 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     };
     state->driver_ = std::make_shared<net::Driver>(
         state->loop_, std::move(acceptor),
-        engine_options(options, std::move(self), std::move(known), std::move(here), wildcard, awaits),
+        engine_options(options, guest, std::move(self), std::move(known), std::move(here), wildcard, awaits),
         options.keep_warm);
 
     state->on_throw_ = [weak](std::string_view what) {
@@ -194,6 +205,7 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
     state->members_ = std::make_shared<NodeMembers>(state->id_, options.max_member_data, state->driver_,
                                                     std::make_shared<MembersState>(call_back, state->on_throw_));
     state->replicas_ = std::make_shared<NodeReplicas>(state->loop_);
+    state->clients_ = std::make_shared<NodeClients>(state->loop_);
     state->sends_ = std::make_shared<SendQueue>(
         state->loop_,
         [weak](const SendQueue::Receivers& to, const Engine::Body& body, bool last) {
@@ -206,13 +218,11 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
             if (const auto self_again = weak.lock()) self_again->log_no_room(outcome);
         },
         options.send_timeout, options.total_outbox_bytes);
-    state->requests_ = std::make_shared<NodeRequests>(state->loop_, state->sends_, state->handler_calls_,
-                                                      state->on_throw_);
+    state->requests_ =
+        std::make_shared<NodeRequests>(state->loop_, state->sends_, state->handler_calls_, state->on_throw_);
     state->callbacks_ = std::make_shared<Callbacks>(
         [loop = state->loop_](std::function<void()> work) { return loop->call(std::move(work)); }, state->on_throw_,
-        [driver = state->driver_] {
-            return driver->with_engine([](Engine& engine, Time) { return engine.peers(); });
-        });
+        [driver = state->driver_] { return driver->with_engine([](Engine& engine, Time) { return engine.peers(); }); });
     if (state->peers_file_) {
         state->peers_file_->start([driver = state->driver_] {
             return driver->with_engine([](Engine& engine, Time) { return engine.whereabouts(); });
@@ -225,42 +235,45 @@ std::shared_ptr<NodeState> NodeState::start(Options options) {
 // What the engine wants done.
 
 void NodeState::carry_out(core::NodeAction&& action) {
-    std::visit(
-        Overloaded{
-            [&](core::Deliver& each) { deliver(std::move(each)); },
-            [&](core::PeerAdded& each) {
-                callbacks_->peer_added(each.peer);
-                replicas_->peer_added(each.peer);
-                peer_came();
-            },
-            [&](core::PeerRemoved& each) { peer_gone(each.peer, each.reason); },
-            [&](core::PeersChanged&) {
-                callbacks_->peers_changed();
-                if (peers_file_) peers_file_->changed();  // comes with everything that the file shows
-            },
-            [&](core::Surrender& each) {
-                callbacks_->given_up({each.peer, each.messages, each.bytes, each.reason});
-            },
-            [&](core::AddDone& each) { answered(std::move(each)); },
-            [&](core::RoomFreed&) { sends_->serve(); },
-            [&](core::Settled&) { settled(); },
-            [&](core::MembersChanged& each) { members_->changed(std::move(each)); },
-            [&](core::MembersInDoubt& each) { members_->in_doubt(each.owner, each.suspect); },
-            [&](core::MembersSeenByMore&) { members_->seen_by_more(); },
-            [&](core::LeaveDone& each) { left(each); },
-            [&](LogLine& each) { log(std::move(each)); },
-        },
-        action);
+    std::visit(Overloaded{
+                   [&](core::Deliver& each) { deliver(std::move(each)); },
+                   [&](core::PeerAdded& each) {
+                       callbacks_->peer_added(each.peer);
+                       replicas_->peer_added(each.peer);
+                       clients_->peer_added(each.peer);
+                       peer_came();
+                   },
+                   [&](core::PeerRemoved& each) { peer_gone(each.peer, each.reason); },
+                   [&](core::GuestCame& each) { clients_->guest_came(each.guest); },
+                   [&](core::GuestWent& each) { clients_->guest_went(each.guest); },
+                   [&](core::PeersChanged&) {
+                       callbacks_->peers_changed();
+                       if (peers_file_) peers_file_->changed();  // comes with everything that the file shows
+                   },
+                   [&](core::Surrender& each) {
+                       callbacks_->given_up({each.peer, each.messages, each.bytes, each.reason});
+                   },
+                   [&](core::AddDone& each) { answered(std::move(each)); },
+                   [&](core::RoomFreed&) { sends_->serve(); },
+                   [&](core::Settled&) { settled(); },
+                   [&](core::MembersChanged& each) { members_->changed(std::move(each)); },
+                   [&](core::MembersInDoubt& each) { members_->in_doubt(each.owner, each.suspect); },
+                   [&](core::MembersSeenByMore&) { members_->seen_by_more(); },
+                   [&](core::LeaveDone& each) { left(each); },
+                   [&](LogLine& each) { log(std::move(each)); },
+               },
+               action);
 }
 
 void NodeState::peer_gone(const Peer& peer, RemovalReason reason) {
     callbacks_->peer_removed(peer, reason);
     replicas_->peer_removed(peer, reason);
+    clients_->peer_removed(peer, reason);
     return_credit();  // the messages taken of a session that has ended may be too few for readers to report
     members_->in_doubt(peer.id, false);
     requests_->peer_gone(peer.id);
-    const bool parted = reason == RemovalReason::left || reason == RemovalReason::removed ||
-                        reason == RemovalReason::refused;
+    const bool parted =
+        reason == RemovalReason::left || reason == RemovalReason::removed || reason == RemovalReason::refused;
     if (peers_file_ && parted) peers_file_->departed(peer.id);
 }
 
@@ -272,6 +285,7 @@ void NodeState::deliver(core::Deliver&& deliver) {
             break;
         case core::Receiver::calls: requests_->replied(deliver.batch); break;
         case core::Receiver::replicas: replicas_->deliver(deliver.batch); break;
+        case core::Receiver::clients: clients_->deliver(deliver.batch); break;
     }
 }
 
@@ -321,6 +335,7 @@ void NodeState::left(const core::LeaveDone& done) {
     inbox_->detach();
     members_->end();
     replicas_->end();
+    clients_->end();
     requests_->end();
     sends_->end();
     const Unacknowledged unacknowledged{done.messages, done.bytes, done.peers};
@@ -405,9 +420,8 @@ void NodeState::start_wait(std::optional<std::size_t> count, std::shared_ptr<Wai
     Woken woken;
     const Lock lock(mutex_);
     const bool left = left_.has_value();
-    const bool there = driver_->with_engine([&](Engine& engine, Time) {
-        return count ? engine.peer_count() >= *count : !left && engine.settled();
-    });
+    const bool there = driver_->with_engine(
+        [&](Engine& engine, Time) { return count ? engine.peer_count() >= *count : !left && engine.settled(); });
     if (!there && !left) return waits_.add(std::move(operation), count);
     if (!there) operation->error = errc::closed;
     woken.add(std::move(operation));
@@ -481,6 +495,7 @@ Stats NodeState::stats() const {
     driver_->with_engine([&](Engine& engine, Time) {
         const core::Counters& counters = engine.counters();
         stats.peers = engine.peer_count();
+        stats.guests = engine.guest_count();
         stats.suspects = engine.suspect_count();
         stats.links = engine.link_count();
         stats.messages_sent = counters.messages_sent;

@@ -8,6 +8,7 @@
 #include "net/peers_file.hpp"
 #include "node/inbox_state.hpp"
 #include "node/message_handler.hpp"
+#include "node/node_clients.hpp"
 #include "node/node_members.hpp"
 #include "node/node_replicas.hpp"
 #include "node/node_requests.hpp"
@@ -43,7 +44,11 @@ inline std::error_code to_code(errc error) {
 class NodeState final : public net::Observer, public std::enable_shared_from_this<NodeState> {
 public:
     /// When it returns, the node listens.
-    static std::shared_ptr<NodeState> start(Options options);
+    static std::shared_ptr<NodeState> start(Options options) { return start(std::move(options), false); }
+    /// Not a node but a guest: it listens nowhere, has no file of peers, and nobody has it in view. Seeds and addresses
+    /// that are added lead to nodes that take guests, which are then its peers. Of what a node does it can only add and
+    /// remove peers, use the client channel, and close.
+    static std::shared_ptr<NodeState> start_guest(Options options) { return start(std::move(options), true); }
 
     /// False in a child made by `fork`, where only the destructor of `Node` may be called.
     bool is_here() const noexcept { return origin_.is_here(); }
@@ -96,7 +101,18 @@ public:
     /// All of `block` becomes one message to the replicas of a peer; its bytes do not change any more. Does not wait.
     /// The result is zero, `errc::outbox_full`, `not_in_view`, `message_too_large`, `unsupported` or `closed`. What was
     /// taken may still be given up, in silence.
-    errc send_on_replica_channel(const PeerId& to, const BlockRef& block);
+    errc send_on_replica_channel(const PeerId& to, const BlockRef& block) {
+        return send_for_library(core::replica_channel, to, block);
+    }
+
+    // For what serves clients on this node, and for a client.
+    const std::shared_ptr<NodeClients>& clients() const noexcept { return clients_; }
+    /// The same as `send_on_replica_channel`, but on the client channel, and to a peer or a guest. What was taken comes
+    /// in order, unless that peer goes out of view, or that guest goes. `outbox_full`: 1 MiB is on its way to it, or
+    /// `total_outbox_bytes` to all. Nobody is told when there is room again.
+    errc send_on_client_channel(const PeerId& to, const BlockRef& block) {
+        return send_for_library(core::client_channel, to, block);
+    }
     const std::shared_ptr<net::Loop>& loop() const noexcept { return loop_; }
     std::size_t max_message() const noexcept { return max_message_; }
     void log(LogLine line);
@@ -112,6 +128,8 @@ public:
 
 private:
     NodeState(const Options& options, const PeerId& id);
+    static std::shared_ptr<NodeState> start(Options options, bool guest);
+    errc send_for_library(std::uint16_t channel, const PeerId& to, const BlockRef& block);
 
     void carry_out(core::NodeAction&& action) override;
     void deliver(core::Deliver&& deliver);
@@ -152,13 +170,14 @@ private:
     std::shared_ptr<Callbacks> callbacks_;
     std::shared_ptr<NodeMembers> members_;
     std::shared_ptr<NodeReplicas> replicas_;
+    std::shared_ptr<NodeClients> clients_;
     std::shared_ptr<SendQueue> sends_;
     std::shared_ptr<NodeRequests> requests_;
     std::shared_ptr<HandlerCalls> handler_calls_ = std::make_shared<HandlerCalls>();
     MessageHandler handler_;
     MessageHandler::OnThrow on_throw_;
     std::vector<InboxState::Taken> taken_;  ///< of the I/O thread
-    std::optional<net::Alarm> log_alarm_;  ///< from `start` on
+    std::optional<net::Alarm> log_alarm_;   ///< from `start` on
     std::atomic<std::uint64_t> handler_exceptions_{0};
 
     Mutex mutex_;

@@ -25,6 +25,7 @@ constexpr nanoseconds warm_longest = std::chrono::hours(9);  // what Linux takes
 constexpr std::size_t max_seeds = 64;
 constexpr std::size_t max_path = 4000;
 constexpr std::uint64_t most_peers = 4096;
+constexpr std::uint64_t most_guests = 100000;
 constexpr std::uint64_t inbox_per_peer = 256 * kib;
 constexpr std::uint64_t outbox_for_headers = 64 * kib;
 
@@ -116,6 +117,8 @@ void check_sizes(const Options& options) {
             "max_message is " + text_of(options.max_message) + "; use 64 KiB to 512 MiB");
     require(options.max_peers >= 1 && options.max_peers <= most_peers,
             "max_peers is " + std::to_string(options.max_peers) + "; use 1 to 4096");
+    require(options.max_guests <= most_guests,
+            "max_guests is " + std::to_string(options.max_guests) + "; use at most 100000");
     require(options.max_member_data <= core::max_member_data,
             "max_member_data is " + text_of(options.max_member_data) + "; use at most 64 KiB");
     require(options.members_bytes >= 64 * kib,

@@ -69,6 +69,7 @@ struct NodeMetric {
 constexpr NodeMetric node_metrics[] = {
     {"peers", Type::gauge, &Stats::peers, "Peers in view."},
     {"suspects", Type::gauge, &Stats::suspects, "Peers in view that are suspected."},
+    {"guests", Type::gauge, &Stats::guests, "Clients outside of the cluster that have a session."},
     {"unreachable", Type::gauge, &Stats::unreachable, "Peers out of view from which others still hear."},
     {"slowness", Type::gauge, &Stats::slowness, "How often lately this node ran late itself, 0 to 8."},
     {"links", Type::gauge, &Stats::links, "Open connections, attached or greeting."},

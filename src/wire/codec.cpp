@@ -20,9 +20,9 @@ using detail::Reader;
 using detail::TooLong;
 
 /// In the order of the alternatives of `core::Control`.
-constexpr FrameKind kinds[] = {FrameKind::hello, FrameKind::offer, FrameKind::attach,  FrameKind::attached,
-                               FrameKind::gap,   FrameKind::ack,   FrameKind::goodbye, FrameKind::refuse,
-                               FrameKind::peers, FrameKind::ping,  FrameKind::pong,    FrameKind::inquiry,
+constexpr FrameKind kinds[] = {FrameKind::hello,   FrameKind::offer,   FrameKind::attach,      FrameKind::attached,
+                               FrameKind::gap,     FrameKind::ack,     FrameKind::goodbye,     FrameKind::refuse,
+                               FrameKind::peers,   FrameKind::ping,    FrameKind::pong,        FrameKind::inquiry,
                                FrameKind::finding, FrameKind::members, FrameKind::members_seen};
 static_assert(std::size(kinds) == std::variant_size_v<core::Control>);
 
@@ -245,7 +245,8 @@ std::optional<Rule> check(const FrameHeader& header, bool greeted) noexcept {
         if ((header.flags & ~(core::flag_more | core::flag_call | core::flag_error)) != 0) return Rule::wrong_flags;
         const bool call = (header.flags & core::flag_call) != 0;
         if (!call && header.channel == core::reply_channel) return Rule::wrong_flags;
-        if (call && header.channel == core::replica_channel) return Rule::wrong_flags;
+        const bool of_library = header.channel == core::replica_channel || header.channel == core::client_channel;
+        if (call && of_library) return Rule::wrong_flags;
         const bool more = (header.flags & core::flag_more) != 0;
         if ((header.flags & core::flag_error) != 0 && (more || header.channel != core::reply_channel)) {
             return Rule::wrong_flags;

@@ -65,12 +65,23 @@ TEST_CASE("channels: a session has those of its table, and none between them") {
         CHECK(&session.channel(row.id)->row == &row);
     }
     CHECK(&session.user() == session.channel(user_channel));
-    for (const std::uint16_t unknown : {std::uint16_t{2}, std::uint16_t{4}, std::uint16_t{0xffff}}) {
+    for (const std::uint16_t unknown : {std::uint16_t{2}, std::uint16_t{5}, std::uint16_t{0xffff}}) {
         CHECK(session.channel(unknown) == nullptr);
         const Offset nothing{unknown, 0, 1000};
         CHECK(session.acknowledge({&nothing, 1}) == std::nullopt);
         const Offset something{unknown, 8, 1000};
         CHECK(session.acknowledge({&something, 1}) == Rule::offset_beyond_sent);
+    }
+}
+
+TEST_CASE("channels: between a node and a guest there is that of clients and no other") {
+    REQUIRE(guest_channels.size() == 1);
+    CHECK(&guest_channels.front() == &row_of(client_channel));
+    detail::BlockPool blocks;
+    Session session(1, true, 1000, blocks, guest_channels);
+    CHECK(session.state_offsets() == std::vector<Offset>{{client_channel, 0, client_window}});
+    for (const std::uint16_t other : {user_channel, reply_channel, replica_channel}) {
+        CHECK(session.channel(other) == nullptr);
     }
 }
 

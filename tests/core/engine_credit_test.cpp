@@ -149,8 +149,9 @@ TEST_CASE("sessions that never come to anything leave no credit behind") {
     peer.lead({});
     REQUIRE(node.sees(peer.id));
     const std::vector<Offset>& offsets = peer.last<Attached>().offsets;
-    REQUIRE(offsets.size() == 3);
+    REQUIRE(offsets.size() == 4);
     CHECK(offsets[0].limit == CreditPool::base_window);
     CHECK(offsets[1] == Offset{reply_channel, 0, reply_window});
     CHECK(offsets[2] == Offset{replica_channel, 0, replica_window});
+    CHECK(offsets[3] == Offset{client_channel, 0, client_window});
 }

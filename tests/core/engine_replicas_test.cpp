@@ -110,7 +110,7 @@ TEST_CASE("replicas: a message that came in part when its link ended is thrown a
     REQUIRE(ann.sees(again.id));
     const std::vector<Offset>& offsets = again.last<Attach>().offsets;
     REQUIRE(offsets.size() == channel_table.size());
-    CHECK(offsets.back() == Offset{replica_channel, begun, begun + replica_window});
+    CHECK(offsets[2] == Offset{replica_channel, begun, begun + replica_window});
     again.say(Gap{replica_channel, begun + 500, 1});
     again.say_data(on_channel(replica_channel, "anew"));
     CHECK(ann.replica_messages == Texts{"anew"});
@@ -262,7 +262,7 @@ TEST_CASE("replicas: a peer of an older version is told nothing, and what is sta
     // Of a channel that it does not have, `received` must be 0.
     const std::vector<Offset>& offsets = old.last<Attach>().offsets;
     REQUIRE(offsets.size() == channel_table.size());
-    CHECK(offsets.back() == Offset{replica_channel, 0, replica_window});
+    CHECK(offsets[2] == Offset{replica_channel, 0, replica_window});
     CHECK(std::is_sorted(offsets.begin(), offsets.end(),
                          [](const Offset& a, const Offset& b) { return a.channel < b.channel; }));
     old.say_data("one");
@@ -273,7 +273,7 @@ TEST_CASE("replicas: a peer of an older version is told nothing, and what is sta
     lab.settle();
     const std::vector<FinalOffset>& ends = old.last<Goodbye>().offsets;
     REQUIRE(ends.size() == channel_table.size());
-    CHECK(ends.back() == FinalOffset{replica_channel, 0, 0});
+    CHECK(ends[2] == FinalOffset{replica_channel, 0, 0});
 }
 
 TEST_CASE("replicas: a node that leaves does not wait for what they said to be acknowledged, and does not count it") {
@@ -354,7 +354,7 @@ TEST_CASE("replicas: a peer that is silent and owes an acknowledgement for what 
 }
 
 TEST_CASE("a channel that does not exist breaks a rule, also between those that do") {
-    for (const std::uint16_t channel : {std::uint16_t{2}, std::uint16_t{4}, std::uint16_t{0xffff}}) {
+    for (const std::uint16_t channel : {std::uint16_t{2}, std::uint16_t{5}, std::uint16_t{0xffff}}) {
         CAPTURE(channel);
         for (const bool gap : {false, true}) {
             Lab lab;

@@ -42,8 +42,11 @@ struct Node {
     std::vector<std::string> inbox;
     std::vector<std::string> replies;  ///< "7: text" for the reply to call 7, "7! 42 text" for error 42 instead of one
     std::vector<std::string> replica_messages;
+    std::vector<std::string> client_messages;
     std::deque<Batch> unread;
-    std::vector<std::string> news;   ///< "added", "removed left" and so on, each with the first byte of the peer's id
+    /// "added", "left" and so on, "guest" and "gone" of guests, each with the first byte of the id.
+    std::vector<std::string> news;
+    std::vector<Peer> guests;  ///< that came
     std::vector<Surrender> surrendered;
     std::map<std::uint64_t, AddDone> answers;
     std::vector<std::string> lines;  ///< what was logged
@@ -70,6 +73,7 @@ struct Node {
     Engine::Outcome reply(const PeerId& to, std::uint64_t call, std::string_view text);
     Engine::Outcome reply_error(const PeerId& to, std::uint64_t call, std::int32_t code, std::string_view text);
     Engine::Outcome tell_replica(const PeerId& to, std::string_view text);
+    Engine::Outcome tell_client(const PeerId& to, std::string_view text);
     errc enroll(const MemberId& member, std::string_view data);
     void withdraw(const MemberId& member);
 };
@@ -95,6 +99,8 @@ public:
 
     void say(Control frame);
     void say_hello() { say(hello); }
+    /// What it says from here on is said by a guest.
+    void be_guest();
     /// One DATA frame.
     void say_data(std::string_view payload, bool more = false);
     void say_data(std::vector<std::byte> frames);
@@ -144,6 +150,7 @@ public:
 
 private:
     friend class Lab;
+    Offset start() const;
     bool closed_ = false;
     bool finished_ = false;
     bool draining_ = false;
@@ -180,11 +187,13 @@ public:
     Lab();
     /// How often `address` has been dialled.
     std::size_t dials_of(const Address& address) const {
-        return static_cast<std::size_t>(std::count_if(
-            dialled.begin(), dialled.end(), [&](const Pending& dial) { return dial.address == address; }));
+        return static_cast<std::size_t>(std::count_if(dialled.begin(), dialled.end(),
+                                                      [&](const Pending& dial) { return dial.address == address; }));
     }
     /// A node whose id starts with `first`, at 10.0.0.`first`:7000.
     Node& start(std::uint8_t first);
+    /// The same with a guest, which listens nowhere.
+    Node& start_guest(std::uint8_t first);
     void kill(Node& node);
     /// Somebody connects to `node` and plays the peer `first`.
     Puppet& puppet(Node& node, std::uint8_t first);

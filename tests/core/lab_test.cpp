@@ -44,9 +44,9 @@ PeerId id_of(std::uint8_t first) {
 }
 
 std::string name_of(const Control& frame) {
-    static constexpr const char* names[] = {"HELLO", "OFFER",   "ATTACH", "ATTACHED", "GAP", "ACK",
-                                            "GOODBYE", "REFUSE", "PEERS",  "PING",     "PONG",
-                                            "INQUIRY", "FINDING", "MEMBERS", "MEMBERS_SEEN"};
+    static constexpr const char* names[] = {"HELLO", "OFFER",   "ATTACH",  "ATTACHED", "GAP",
+                                            "ACK",   "GOODBYE", "REFUSE",  "PEERS",    "PING",
+                                            "PONG",  "INQUIRY", "FINDING", "MEMBERS",  "MEMBERS_SEEN"};
     return names[frame.index()];
 }
 
@@ -154,6 +154,13 @@ Engine::Outcome Node::tell_replica(const PeerId& to, std::string_view text) {
     return outcome;
 }
 
+Engine::Outcome Node::tell_client(const PeerId& to, std::string_view text) {
+    const Engine::Body body{.bytes = std::as_bytes(std::span(text)), .owner = {}, .channel = client_channel};
+    const auto outcome = engine->send(to, body, Engine::Skip::nobody);
+    lab->settle();
+    return outcome;
+}
+
 errc Node::enroll(const MemberId& member, std::string_view data) {
     detail::MemberRecord record{member, id, std::vector<std::byte>(data.size())};
     std::memcpy(record.data.data(), data.data(), data.size());
@@ -222,12 +229,21 @@ std::vector<std::string> Puppet::payloads() const {
     return found;
 }
 
+void Puppet::be_guest() {
+    hello.features = feature_clients | feature_guest;
+    hello.self.addresses.clear();
+}
+
+Offset Puppet::start() const {
+    return {(hello.features & feature_guest) != 0 ? client_channel : user_channel, 0, 1 << 20};
+}
+
 void Puppet::join() {
     say_hello();
     say(Offer{});
     const Attach attach = last<Attach>();
     token = attach.token;
-    say(Attached{attach.epoch, {{user_channel, 0, 1 << 20}}, 0});
+    say(Attached{attach.epoch, {start()}, 0});
 }
 
 void Puppet::resume(const Token& known, std::vector<Offset> offsets) {
@@ -239,7 +255,7 @@ void Puppet::resume(const Token& known, std::vector<Offset> offsets) {
 void Puppet::lead(const Token& drawn, std::uint64_t epoch) {
     token = drawn;
     say_hello();
-    say(Attach{drawn, true, epoch, {{user_channel, 0, 1 << 20}}, 0});
+    say(Attach{drawn, true, epoch, {start()}, 0});
     say(Ack{});
 }
 
@@ -267,6 +283,7 @@ Lab::Lab() {
     options.total_outbox_bytes = 4 << 20;
     options.max_message = 512 << 10;
     options.max_peers = 8;
+    options.max_guests = 4;
     options.random = [this](std::span<std::uint8_t> bytes) {
         for (auto& byte : bytes) byte = static_cast<std::uint8_t>(dice_.next());
     };
@@ -278,12 +295,19 @@ Node& Lab::start(std::uint8_t first) {
     node.id = id_of(first);
     node.address = {"10.0.0." + std::to_string(first), 7000};
     EngineOptions own = options;
-    if (own.self.addresses.empty()) own.self.addresses = {node.address};
+    if (own.self.addresses.empty() && !own.guest) own.self.addresses = {node.address};
     own.self.id = node.id;
     own.self.version = 1;
     own.self.name = "node " + std::to_string(first);
     node.engine = std::make_unique<Engine>(std::move(own), now);
     settle();
+    return node;
+}
+
+Node& Lab::start_guest(std::uint8_t first) {
+    options.guest = true;
+    Node& node = start(first);
+    options.guest = false;
     return node;
 }
 
@@ -367,8 +391,7 @@ void Lab::advance(Duration by) {
 }
 
 void Lab::carry_out(Node& node, Action& action) {
-    std::visit(Overloaded{[&](Dial& each) { dial(node, each); },
-                          [&](Resolve& each) { resolve(node, each); },
+    std::visit(Overloaded{[&](Dial& each) { dial(node, each); }, [&](Resolve& each) { resolve(node, each); },
                           [&](Close& each) { close(node, each.link, each.drain); },
                           [&](NodeAction& each) { carry_out(node, each); }},
                action);
@@ -396,41 +419,46 @@ void Lab::resolve(Node& node, const Resolve& action) {
 }
 
 void Lab::carry_out(Node& node, NodeAction& action) {
-    std::visit(
-        Overloaded{
-            [&](Deliver& each) {
-                switch (each.receiver) {
-                    case Receiver::inbox:
-                        node.unread.push_back(std::move(each.batch));
-                        if (node.reads) node.read();
-                        break;
-                    case Receiver::calls: append_messages(each.batch, node.replies); break;
-                    case Receiver::replicas: append_messages(each.batch, node.replica_messages); break;
-                }
-            },
-            [&](PeerAdded& each) { node.news.push_back("added " + first_byte(each.peer.id)); },
-            [&](PeerRemoved& each) {
-                node.news.push_back(std::string(to_string(each.reason)) + " " + first_byte(each.peer.id));
-                const bool outlived = !node.members[each.peer.id].empty();
-                if (outlived) node.member_news.push_back("outlive " + first_byte(each.peer.id));
-            },
-            [&](PeersChanged&) {},
-            [&](Surrender& each) { node.surrendered.push_back(each); },
-            [&](AddDone& each) { node.answers[each.number] = each; },
-            [&](RoomFreed&) { ++node.room_freed; },
-            [&](Settled&) { ++node.settled; },
-            [&](MembersChanged& each) { members_changed(node, each); },
-            [&](MembersInDoubt& each) {
-                node.member_news.push_back((each.suspect ? "doubts " : "trusts ") + first_byte(each.owner));
-            },
-            [&](MembersSeenByMore&) { node.member_news.push_back("seen"); },
-            [&](LeaveDone& each) { node.left = each; },
-            [&](LogLine& each) {
-                node.lines.push_back(each.text);
-                node.log.push_back(each);
-            },
-        },
-        action);
+    std::visit(Overloaded{
+                   [&](Deliver& each) {
+                       switch (each.receiver) {
+                           case Receiver::inbox:
+                               node.unread.push_back(std::move(each.batch));
+                               if (node.reads) node.read();
+                               break;
+                           case Receiver::calls: append_messages(each.batch, node.replies); break;
+                           case Receiver::replicas: append_messages(each.batch, node.replica_messages); break;
+                           case Receiver::clients: append_messages(each.batch, node.client_messages); break;
+                       }
+                   },
+                   [&](PeerAdded& each) { node.news.push_back("added " + first_byte(each.peer.id)); },
+                   [&](PeerRemoved& each) {
+                       node.news.push_back(std::string(to_string(each.reason)) + " " + first_byte(each.peer.id));
+                       const bool outlived = !node.members[each.peer.id].empty();
+                       if (outlived) node.member_news.push_back("outlive " + first_byte(each.peer.id));
+                   },
+                   [&](GuestCame& each) {
+                       node.news.push_back("guest " + first_byte(each.guest.id));
+                       node.guests.push_back(each.guest);
+                   },
+                   [&](GuestWent& each) { node.news.push_back("gone " + first_byte(each.guest)); },
+                   [&](PeersChanged&) {},
+                   [&](Surrender& each) { node.surrendered.push_back(each); },
+                   [&](AddDone& each) { node.answers[each.number] = each; },
+                   [&](RoomFreed&) { ++node.room_freed; },
+                   [&](Settled&) { ++node.settled; },
+                   [&](MembersChanged& each) { members_changed(node, each); },
+                   [&](MembersInDoubt& each) {
+                       node.member_news.push_back((each.suspect ? "doubts " : "trusts ") + first_byte(each.owner));
+                   },
+                   [&](MembersSeenByMore&) { node.member_news.push_back("seen"); },
+                   [&](LeaveDone& each) { node.left = each; },
+                   [&](LogLine& each) {
+                       node.lines.push_back(each.text);
+                       node.log.push_back(each);
+                   },
+               },
+               action);
 }
 
 void Lab::members_changed(Node& node, const MembersChanged& action) {
@@ -450,8 +478,7 @@ void Lab::members_changed(Node& node, const MembersChanged& action) {
 void Lab::complete(const Pending& dial) {
     if (!dial.node->alive) return;
     if (const auto played = played_.find(dial.address.to_string()); played != played_.end()) {
-        puppets_.push_back(
-            std::make_unique<Puppet>(*this, *dial.node, id_of(played->second), dial.address, dial.link));
+        puppets_.push_back(std::make_unique<Puppet>(*this, *dial.node, id_of(played->second), dial.address, dial.link));
         dial.node->engine->connected(dial.link, dial.address, now);
         return;
     }
@@ -487,7 +514,8 @@ void Lab::write(Node& node, LinkId link) {
     Puppet* puppet = puppet_of(node, link);
     const auto [wire, side] = place(node, link);
     Collector collector;
-    while (node.engine->pull(link, 64 << 10, collector, now)) {}
+    while (node.engine->pull(link, 64 << 10, collector, now)) {
+    }
     for (Packet& packet : collector.packets) {
         if (puppet != nullptr) {
             puppet->heard.push_back(std::move(packet));

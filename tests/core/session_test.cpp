@@ -149,12 +149,12 @@ TEST_CASE("the proofs are those that the protocol gives as examples") {
     ann.fill(0x11);
     Nonce bob;
     bob.fill(0x22);
-    CHECK(prove(token, bob, ann, ProofUse::offer) == Proof{0x1d, 0xa6, 0x7b, 0x09, 0x8c, 0xee, 0xe3, 0x3f, 0xf0, 0x71,
-                                                          0x0b, 0x81, 0x4f, 0x86, 0x96, 0x9c});
-    CHECK(prove(token, ann, bob, ProofUse::attach) == Proof{0x8b, 0x76, 0x8b, 0x2f, 0x7c, 0xa5, 0xd8, 0xa0, 0x76, 0x44,
-                                                           0x60, 0xe9, 0x8d, 0x2b, 0x87, 0x3c});
-    CHECK(prove(token, ann, bob, ProofUse::removed) == Proof{0x0a, 0xed, 0x4c, 0xed, 0x2f, 0xf3, 0x0f, 0x5a, 0xe0,
-                                                            0xcc, 0x0c, 0x12, 0xf2, 0x4c, 0xd5, 0x79});
+    CHECK(prove(token, bob, ann, ProofUse::offer) ==
+          Proof{0x1d, 0xa6, 0x7b, 0x09, 0x8c, 0xee, 0xe3, 0x3f, 0xf0, 0x71, 0x0b, 0x81, 0x4f, 0x86, 0x96, 0x9c});
+    CHECK(prove(token, ann, bob, ProofUse::attach) ==
+          Proof{0x8b, 0x76, 0x8b, 0x2f, 0x7c, 0xa5, 0xd8, 0xa0, 0x76, 0x44, 0x60, 0xe9, 0x8d, 0x2b, 0x87, 0x3c});
+    CHECK(prove(token, ann, bob, ProofUse::removed) ==
+          Proof{0x0a, 0xed, 0x4c, 0xed, 0x2f, 0xf3, 0x0f, 0x5a, 0xe0, 0xcc, 0x0c, 0x12, 0xf2, 0x4c, 0xd5, 0x79});
 }
 
 TEST_CASE("a proof serves one use, one speaker, one link and one token") {
@@ -244,12 +244,13 @@ TEST_CASE("an attach states all channels, an acknowledgement those that have cha
     CHECK(session.acknowledgement_due());
     const Offset replies{reply_channel, 0, reply_window};
     const Offset replicas{replica_channel, 0, replica_window};
-    CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 500}, replies, replicas});
+    const Offset clients{client_channel, 0, client_window};
+    CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 500}, replies, replicas, clients});
     CHECK_FALSE(session.acknowledgement_due());
     CHECK(session.changed_offsets().empty());
     session.user().in.allow(600);
     CHECK(session.acknowledgement_due());
     CHECK(session.changed_offsets() == std::vector<Offset>{{user_channel, 0, 600}});
     CHECK(session.changed_offsets().empty());
-    CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 600}, replies, replicas});
+    CHECK(session.state_offsets() == std::vector<Offset>{{user_channel, 0, 600}, replies, replicas, clients});
 }

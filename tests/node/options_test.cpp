@@ -115,6 +115,8 @@ TEST_CASE("options on the edge of a contradiction are accepted") {
     });
     check_accepted([](Options& o) { o.max_message = 64 * kib; });
     check_accepted([](Options& o) { o.max_peers = 1; });
+    check_accepted([](Options& o) { o.max_guests = 0; });
+    check_accepted([](Options& o) { o.max_guests = 100000; });
 }
 
 TEST_CASE("a duration out of range is refused by name") {
@@ -158,6 +160,7 @@ TEST_CASE("a size out of range is refused by name") {
         {[](Options& o) { o.max_message = 512 * mib + 1; }, {"max_message is 536870913", "512 MiB"}},
         {[](Options& o) { o.max_message = std::numeric_limits<std::size_t>::max(); }, {"max_message is "}},
         {[](Options& o) { o.max_peers = 0; }, {"max_peers is 0", "4096"}},
+        {[](Options& o) { o.max_guests = 100001; }, {"max_guests is 100001", "100000"}},
         {[](Options& o) { o.max_peers = 4097; }, {"max_peers is 4097", "4096"}},
         {[](Options& o) { o.members_bytes = 64 * kib - 1; }, {"members_bytes is 65535 bytes", "64 KiB"}},
         {[](Options& o) { o.max_peers = std::numeric_limits<std::size_t>::max(); }, {"max_peers is "}},
@@ -196,10 +199,18 @@ TEST_CASE("an address option that nobody can use is refused by name and place") 
     const Row rows[] = {
         {[](Options& o) { o.listen = "7000"; }, {"listen: \"7000\" has no port"}, wrong},
         {[](Options& o) { o.listen = "::1:7000"; }, {"listen: ", "[::1]:7000"}, wrong},
-        {[](Options& o) { o.advertise = {"a:1", "b"}; }, {"advertise[1]: \"b\" has no port"}, wrong},
+        {[](Options& o) {
+             o.advertise = {"a:1", "b"};
+         },
+         {"advertise[1]: \"b\" has no port"},
+         wrong},
         {[](Options& o) { o.advertise = {"0.0.0.0:1"}; }, {"advertise[0]: ", "0.0.0.0:1"}, wrong},
         {[](Options& o) { o.advertise = {"[::]:1"}; }, {"advertise[0]: ", "[::]:1"}, wrong},
-        {[](Options& o) { o.seeds = {"a:1", "b:2", ":3"}; }, {"seeds[2]: \":3\" has no host"}, wrong},
+        {[](Options& o) {
+             o.seeds = {"a:1", "b:2", ":3"};
+         },
+         {"seeds[2]: \":3\" has no host"},
+         wrong},
         {[](Options& o) { o.seeds = {"a:0"}; }, {"seeds[0]: a:0 has port 0"}, wrong},
         {[](Options& o) { o.seeds = {"0.0.0.0:7000"}; }, {"seeds[0]: ", "0.0.0.0:7000"}, wrong},
         {[](Options& o) { o.seeds = {"[0::0]:7000"}; }, {"seeds[0]: ", "0::0"}, wrong},

@@ -55,7 +55,7 @@ TEST_CASE("the text for a scraper holds every value of the node and of each peer
     CHECK(samples.at("cluster_outbox_bytes") == "4096");
     CHECK(samples.at("cluster_peer_sent_bytes_total" + ann_label) == "123456789");
     CHECK(samples.at("cluster_peer_inbox_bytes" + bob_label) == "77");
-    CHECK(samples.size() == 25 + 2 * 5 + 1);
+    CHECK(samples.size() == 26 + 2 * 5 + 1);
 }
 
 TEST_CASE("a peer whose round trip was never measured has no sample of it") {
@@ -103,5 +103,5 @@ TEST_CASE("a name can neither end its label nor its line, and what it hides is s
 TEST_CASE("a node without peers still names every metric") {
     const std::string text = cluster::to_prometheus(Stats{});
     CHECK(text.find("# TYPE cluster_peer_round_trip_seconds gauge\n") != std::string::npos);
-    CHECK(samples_of(text).size() == 25);
+    CHECK(samples_of(text).size() == 26);
 }

@@ -270,6 +270,7 @@ void World::carry_out(Node& node, core::NodeAction& action) {
                     case core::Receiver::inbox: receive(node, std::move(each.batch)); break;
                     case core::Receiver::calls: replied(node, each.batch); break;
                     case core::Receiver::replicas: hand_over(node, each.batch); break;
+                    case core::Receiver::clients: fail(who + "hears from a client"); break;
                 }
             },
             [&](core::PeerAdded& each) {
@@ -280,6 +281,8 @@ void World::carry_out(Node& node, core::NodeAction& action) {
                 removed(node, each);
                 if (passengers_ != nullptr) passengers_->went(node.index, each.peer.id);
             },
+            [&](core::GuestCame&) { fail(who + "has a guest"); },
+            [&](core::GuestWent&) {},
             [&](core::PeersChanged&) {},
             [&](core::Surrender& each) {
                 note(who + "gives up " + std::to_string(each.messages) + " to " + short_id(each.peer.id));

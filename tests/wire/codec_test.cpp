@@ -140,9 +140,15 @@ std::vector<Example> examples() {
     observer.self.id.bytes.fill(0x77);
     observer.self.version = 1;
     observer.self.name = "top";
+    core::Hello guest = observer;
+    guest.features = core::feature_clients | core::feature_guest;
+    guest.nonce.fill(0x33);
+    guest.self.id.bytes.fill(0x88);
+    guest.self.name = "gus";
     return {
         {"hello", some_hello()},
         {"hello-observer", observer},
+        {"hello-guest", guest},
         {"offer", core::Offer{}},
         {"offer-again", core::Offer{from_hex("1da67b098ceee33ff0710b814f86969c"), 1, false, true}},
         {"attach", core::Attach{token, true, 1, {{0, 0, 131'072}}, 0}},

@@ -298,10 +298,12 @@ TEST_SUITE("parser") {
             CHECK(reply(core::flag_error) == core::Rule::wrong_flags);
             CHECK(reply(core::flag_call | core::flag_error, core::user_channel) == core::Rule::wrong_flags);
             CHECK(reply(core::flag_call | core::flag_error).has_value() == (more != 0));
-            CHECK_FALSE(reply(0, core::replica_channel));
-            CHECK(reply(core::flag_call, core::replica_channel) == core::Rule::wrong_flags);
-            CHECK(reply(core::flag_error, core::replica_channel) == core::Rule::wrong_flags);
-            CHECK(reply(core::flag_call | core::flag_error, core::replica_channel) == core::Rule::wrong_flags);
+            for (const std::uint16_t channel : {core::replica_channel, core::client_channel}) {
+                CHECK_FALSE(reply(0, channel));
+                CHECK(reply(core::flag_call, channel) == core::Rule::wrong_flags);
+                CHECK(reply(core::flag_error, channel) == core::Rule::wrong_flags);
+                CHECK(reply(core::flag_call | core::flag_error, channel) == core::Rule::wrong_flags);
+            }
         }
     }
 
