@@ -238,6 +238,7 @@ public:
     auto async_close(Token&& token);
 
 private:
+    friend class Client;
     friend class Replica;
     using State = std::shared_ptr<detail::NodeState>;
     using Outgoing = std::shared_ptr<const detail::Outgoing>;

@@ -174,7 +174,7 @@ std::optional<Message> ClientState::receive(std::chrono::nanoseconds duration) {
                 Message first = std::move(inbox_.front());
                 inbox_.pop_front();
                 // Taken under the lock: otherwise the machine might be told in another order than it has told.
-                runner_->with([&](client::Machine& machine, Time now) { machine.taken(1, first.data().size(), now); });
+                runner_->with([&](client::Machine& machine, Time now) { machine.taken(1, first.bytes().size(), now); });
                 return first;
             }
             if (inbox_ended_ || late) return std::nullopt;

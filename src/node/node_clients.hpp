@@ -3,7 +3,9 @@
 #include "node/node_hosts.hpp"
 
 #include <map>
+#include <memory>
 #include <span>
+#include <utility>
 
 namespace cluster::detail {
 
@@ -34,6 +36,17 @@ public:
 class NodeClients final : public NodeHosts<ClientHost> {
 public:
     using NodeHosts::NodeHosts;
+
+    /// A message of this node to itself: a client is here, and so is who serves it. False if the node has left.
+    bool loop_back(const PeerId& self, Bytes message) {
+        if (ended()) return false;
+        loop()->post([weak = weak_from_this(), self, message = std::move(message)] {
+            const auto hosts = std::static_pointer_cast<NodeClients>(weak.lock());
+            if (!hosts) return;
+            hosts->tell([&](ClientHost& host) { host.client_received(self, std::span(&message, 1)); });
+        });
+        return true;
+    }
 
     // On the I/O thread, as the engine wants it.
     void guest_came(const Peer& guest) {

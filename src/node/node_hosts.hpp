@@ -80,6 +80,7 @@ public:
 protected:
     using Ref = std::shared_ptr<Host>;
 
+    const std::shared_ptr<net::Loop>& loop() const noexcept { return loop_; }
     bool has_in_view(const PeerId& id) const { return view_.contains(id); }
     bool is_registered(const Host& host) {
         const Lock lock(mutex_);

@@ -88,7 +88,7 @@ void ReplicaState::ask_service(const replica::AskService& asked) {
          [self = shared_from_this(), seat = asked.seat, number = asked.query.number](std::error_code error,
                                                                                      const Message& reply) {
              self->tell(seat, client::Answer{number, static_cast<std::uint32_t>(error.value()), reply.position(),
-                                             Bytes(reply.data())});
+                                             Bytes(reply.bytes())});
          });
 }
 

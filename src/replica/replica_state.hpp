@@ -5,6 +5,7 @@
 #include "client/message.hpp"
 #include "group/outcome.hpp"
 #include "net/runner.hpp"
+#include "node/node_clients.hpp"
 #include "node/node_replicas.hpp"
 #include "node/node_state.hpp"
 #include "replica/applier.hpp"
