@@ -142,6 +142,9 @@ enum class errc {
     /// The disk of the replica has not done a write for longer than an election timeout. Until it does, this replica
     /// neither leads nor votes. It only appears in `ReplicaStatus::error`.
     disk_hangs,
+    /// The state of this replica is not that of a majority: its service depends on something else than the log, or memory
+    /// has changed by itself. The replica has stopped. Delete its directory only when the service is mended.
+    state_diverged,
     /// The service has thrown an exception. The replica has stopped; a failed snapshot changes nothing.
     service_failed,
     /// The group does not accept the credentials of this client. It has no session, and has ended.

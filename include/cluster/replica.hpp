@@ -91,6 +91,10 @@ struct ReplicaOptions {
     /// long as their messages have no more than four times as much.
     std::size_t max_uncommitted = std::size_t{64} << 20;
 
+    /// The states of all replicas are compared when so many bytes of messages have come since the last time
+    /// (`Service::state_hash`); 0: never. One that is alone with its state stops with `errc::state_diverged`.
+    std::size_t compare_every = std::size_t{64} << 20;
+
     /// Clients that have a session at the same time: up to 1,048,576. Each takes less than 2 KiB, and what is kept for
     /// it until it has it: up to 16 MiB.
     std::size_t max_sessions = 10'000;

@@ -204,6 +204,12 @@ public:
     /// is called on another thread, while messages go on. By default there is none, and `save` is called.
     virtual std::function<void(SnapshotWriter&)> freeze() const;
 
+    /// What tells this state from others. Replicas compare theirs from time to time (`ReplicaOptions::compare_every`);
+    /// whichever is alone with its own has computed wrongly, and stops. By default all that `save` writes: then equal
+    /// states must be written as equal bytes, whatever has led to them. A `std::unordered_map`, say, must be written in
+    /// order. Or nothing, if there are no snapshots.
+    virtual std::uint64_t state_hash() const;
+
     /// A new leader begins. Every replica has this event at the same place.
     virtual void on_term(Context&) {}
 

@@ -73,6 +73,7 @@ Bytes pack(const Command& command) {
             [&](const Acknowledge& each) {
                 out.number(each.session).number(each.received.replies).number(each.received.pushes);
             },
+            [](const CheckState&) {},
         },
         command);
     return join(out.bytes(), message);
@@ -121,13 +122,14 @@ std::optional<Command> unpack(std::span<const std::byte> body) {
             command = each;
             return in.good() ? std::optional(command) : std::nullopt;
         }
-        default: {
+        case 4: {
             Acknowledge each;
             each.session = in.number<std::uint64_t>();
             each.received = unpack_received(in);
             command = each;
             break;
         }
+        default: command = CheckState{}; break;
     }
     if (!in.good() || !in.at_end()) return std::nullopt;
     return command;

@@ -83,7 +83,12 @@ struct Acknowledge {
     friend bool operator==(const Acknowledge&, const Acknowledge&) = default;
 };
 
-using Command = std::variant<Submitted, OpenSession, CloseSession, SessionCommand, Acknowledge>;
+/// All replicas say what their state is here.
+struct CheckState {
+    friend bool operator==(const CheckState&, const CheckState&) = default;
+};
+
+using Command = std::variant<Submitted, OpenSession, CloseSession, SessionCommand, Acknowledge, CheckState>;
 
 /// The most bytes that a principal may have.
 inline constexpr std::size_t max_principal = 4096;

@@ -1,5 +1,6 @@
 #include "replica/applier.hpp"
 
+#include "replica/hash_writer.hpp"
 #include "replica/snapshot_stream.hpp"
 
 #include <algorithm>
@@ -50,6 +51,7 @@ void Applier::apply(const consensus::Entry& entry) {
     last_ = entry.id;
     time_ = entry.time;
     bytes_ += entry.cost();
+    unchecked_ += entry.cost();
     seeds_ = 0;
     if (new_term) {
         call_all(nullptr, [](Service& service, Context& context) { service.on_term(context); });
@@ -115,6 +117,15 @@ void Applier::on(const group::SessionCommand& command) {
 void Applier::on(const group::Acknowledge& command) {
     group::Session* session = state_.sessions.find(command.session);
     if (session != nullptr) session->received(command.received);
+}
+
+/// The first place where all have the same entries behind them.
+void Applier::on(const group::CheckState&) {
+    HashWriter writer;
+    state_.save(writer);
+    for (const NamedService& each : services_) writer.write(each.service.state_hash());
+    checked_.push_back({last_.index, writer.hash()});
+    unchecked_ = 0;
 }
 
 void Applier::fire_timers() {

@@ -6,6 +6,7 @@
 #include "group/command.hpp"
 #include "group/outcome.hpp"
 #include "group/state.hpp"
+#include "wire/replica_codec.hpp"
 
 #include <cluster/replica.hpp>
 #include <cluster/service.hpp>
@@ -74,6 +75,9 @@ public:
     /// Of entries since the last snapshot.
     std::uint64_t bytes() const noexcept { return bytes_; }
     void snapshot_begun() noexcept { bytes_ = 0; }
+    /// Of entries since the states of all were compared last.
+    std::uint64_t unchecked() const noexcept { return unchecked_; }
+    std::vector<wire::StateHash> take_checked() { return std::exchange(checked_, {}); }
     /// When the next timer is due, in the time of the log. The past, if something waits for the next entry already.
     Duration wants_entry_at() const;
     const std::vector<NamedService>& services() const noexcept { return services_; }
@@ -112,6 +116,7 @@ private:
     void on(const group::CloseSession& command);
     void on(const group::SessionCommand& command);
     void on(const group::Acknowledge& command);
+    void on(const group::CheckState& command);
     void fire_timers();
     void deliver_letters();
     void end_session(std::uint64_t session, CloseReason reason);
@@ -131,6 +136,8 @@ private:
     consensus::LogId last_;
     Duration time_{};
     std::uint64_t bytes_ = 0;
+    std::uint64_t unchecked_ = 0;
+    std::vector<wire::StateHash> checked_;
 
     // Of the entry that is being applied.
     std::uint32_t calling_ = 0;

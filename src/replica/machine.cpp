@@ -53,6 +53,7 @@ Machine::Machine(MachineOptions options, Time now)
       questions_(options_.life, options_.raft.election_timeout / 2),
       clients_({options_.group, options_.max_sessions, options_.max_message, options_.longest_session_timeout,
                 options_.authenticates}),
+      states_(options_.raft.self),
       remind_at_(now + reminder),
       now_(now) {
     if (options_.promise) {
@@ -413,6 +414,10 @@ void Machine::applied(const Served& served, Time now) {
     for (const std::uint64_t number : served.submissions) submissions_.done(number, now);
     if (halted_) return;
     for (const group::SessionChange& each : served.sessions) clients_.changed(each, now);
+    for (const wire::StateHash& each : served.checked) checked(each);
+    if (!served.checked.empty()) compare_states(now);
+    if (halted_) return;
+    if (served.wants_check) log_check(now);
     submissions_.applied(applied_.term, now);
     has_room_ = true;
     raft_->applied(applied_.index, moment(now));

@@ -9,6 +9,7 @@
 #include "consensus/shares.hpp"
 #include "consensus/submissions.hpp"
 #include "replica/clients.hpp"
+#include "replica/state_hashes.hpp"
 #include "value/log_line.hpp"
 #include "wire/replica_codec.hpp"
 
@@ -103,6 +104,8 @@ struct Served {
     /// wanted.
     Duration wants_entry_at = never;
     std::span<const group::SessionChange> sessions;  ///< since the last time, in their order
+    std::span<const wire::StateHash> checked = {};   ///< since the last time
+    bool wants_check = false;                        ///< the states should be compared
 };
 
 /// One replica's decisions: founds its group or waits for that, then takes part in keeping the log; knows where the
@@ -262,6 +265,10 @@ private:
     std::pair<errc, std::string> trouble() const;
     Time mark_at() const;
     void look_whom_to_serve(Time now);
+    void on(const PeerId& from, wire::StateMessage&& message, Time now);
+    void checked(const wire::StateHash& state);
+    void compare_states(Time now);
+    void log_check(Time now);
     void propose_for_clients(Time now);
 
     MachineOptions options_;
@@ -280,6 +287,8 @@ private:
     consensus::Questions questions_;
     consensus::Askers askers_;
     Clients clients_;
+    StateHashes states_;
+    consensus::Term check_logged_ = 0;  ///< in this term the log asks for a comparison that has not come yet
     consensus::StatusChanged role_;
     consensus::LogId applied_;    ///< the services have had all up to there
     consensus::Index known_ = 0;  ///< was committed when this replica began: before that, its state is an old one

@@ -1,5 +1,7 @@
 #include "replica/machine.hpp"
 
+#include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -51,6 +53,45 @@ void Machine::client_gone(const PeerId& peer, Time now) {
 void Machine::authenticated(std::uint64_t ticket, const Verdict& verdict, Time now) {
     now_ = now;
     clients_.authenticated(ticket, verdict, now);
+}
+
+// Comparing states.
+
+/// The leader puts it into the log, once.
+void Machine::log_check(Time now) {
+    const bool leads = raft_->role() == consensus::Role::leader && applied_.term == raft_->term();
+    if (!leads || check_logged_ == raft_->term()) return;
+    const Bytes command = group::pack(group::CheckState{});
+    consensus::LogId first;
+    if (propose(options_.raft.self, std::span(&command, 1), first, now) == 1) check_logged_ = first.term;
+}
+
+/// This replica's state at that place.
+void Machine::checked(const wire::StateHash& state) {
+    check_logged_ = 0;
+    states_.note(options_.raft.self, state.index, state.hash);
+    for (const auto& [disk, peer] : where_) {
+        emit(Tell{peer, wire::StateMessage{group_, options_.raft.self, disk, raft_->term(), state}});
+    }
+}
+
+void Machine::on(const PeerId& from, wire::StateMessage&& message, Time now) {
+    if (!raft_ || message.group != group_ || message.to != options_.raft.self || !is_at(message.from, from)) return;
+    const wire::StateHash& state = std::get<wire::StateHash>(message.body);
+    states_.note(message.from, state.index, state.hash);
+    compare_states(now);
+}
+
+void Machine::compare_states(Time now) {
+    if (const auto place = states_.alone(raft_->configuration())) {
+        return halt(errc::state_diverged,
+                    "its state at position " + std::to_string(*place) +
+                        " is not that of the others: the service depends on something else than the log",
+                    now);
+    }
+    if (const auto place = states_.take_split(raft_->configuration())) {
+        log(LogLevel::error, "replica_states_differ position=" + std::to_string(*place));
+    }
 }
 
 }  // namespace cluster::replica

@@ -54,6 +54,8 @@ void check(const ReplicaOptions& options, const std::string& node, std::size_t m
         "max_message must be at most " + std::to_string(most) + ": 8 MiB, and 4 KiB less than Options::max_message");
     require(options.max_uncommitted >= std::size_t{1} << 20 && options.max_uncommitted <= std::size_t{1} << 40,
             "max_uncommitted must be between 1 MiB and 1 TiB");
+    require(options.compare_every == 0 || options.compare_every >= std::size_t{1} << 10,
+            "compare_every must be at least 1 KiB; 0 is never");
     require(options.max_sessions <= std::size_t{1} << 20, "max_sessions must be at most 1,048,576");
     require(options.max_session_timeout >= 100ms && options.max_session_timeout <= 24h * 365,
             "max_session_timeout must be between 100 ms and a year");

@@ -138,8 +138,11 @@ void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
         }
         pass_replies();
         pass_outcomes();
+        const std::vector<wire::StateHash> checked = applier_->take_checked();
+        const bool wants_check = options_.compare_every != 0 && applier_->unchecked() >= options_.compare_every;
         runner_->with([&](replica::Machine& machine, Time now) {
-            machine.applied({applier_->last(), applied_here_, applier_->wants_entry_at(), changes_}, now);
+            machine.applied(
+                {applier_->last(), applied_here_, applier_->wants_entry_at(), changes_, checked, wants_check}, now);
             pass_gathered(machine, now);
         });
     }

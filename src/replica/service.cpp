@@ -1,5 +1,7 @@
 #include <cluster/service.hpp>
 
+#include "replica/hash_writer.hpp"
+
 #include <cluster/error.hpp>
 
 #include <algorithm>
@@ -49,6 +51,16 @@ void Service::load(SnapshotReader&) {
 
 void Service::on_query(QueryContext&, std::span<const std::byte>) const {
     throw std::system_error(make_error_code(errc::unsupported), "the service does not override Service::on_query");
+}
+
+std::uint64_t Service::state_hash() const {
+    replica::HashWriter writer;
+    try {
+        save(writer);
+    } catch (const std::system_error& error) {
+        if (error.code() != errc::unsupported) throw;
+    }
+    return writer.hash();
 }
 
 std::function<void(SnapshotWriter&)> Service::freeze() const {

@@ -22,10 +22,10 @@ constexpr std::uint8_t first_to_node = 1;
 constexpr std::uint8_t first_to_client = 64;
 
 /// No position or number reaches 2^62, so adding to it is safe.
-class Reader {
+class ClientReader {
 public:
     static constexpr bool reads = true;
-    explicit Reader(const Bytes& from) : from_(from), in_(from.view()) {}
+    explicit ClientReader(const Bytes& from) : from_(from), in_(from.view()) {}
 
     template <class T>
     void number(T& value) {
@@ -52,7 +52,7 @@ private:
     bool good_ = true;
 };
 
-class Writer {
+class ClientWriter {
 public:
     static constexpr bool reads = false;
 
@@ -169,13 +169,13 @@ void body(Io& io, T& value) {
 
 /// Makes the alternative of that number, if there is one.
 template <class Variant, std::size_t... each>
-bool choose(Variant& variant, std::size_t number, std::index_sequence<each...>) {
+bool make_alternative(Variant& variant, std::size_t number, std::index_sequence<each...>) {
     return ((number == each && (variant.template emplace<each>(), true)) || ...);
 }
 
 template <class Variant>
-bool read_body(Reader& io, Variant& variant, std::size_t number) {
-    if (!choose(variant, number, std::make_index_sequence<std::variant_size_v<Variant>>())) return false;
+bool read_body(ClientReader& io, Variant& variant, std::size_t number) {
+    if (!make_alternative(variant, number, std::make_index_sequence<std::variant_size_v<Variant>>())) return false;
     std::visit([&](auto& each) { body(io, each); }, variant);
     return io.complete();
 }
@@ -191,7 +191,7 @@ std::uint64_t group_tag(std::string_view group) {
 }
 
 std::vector<std::byte> encode(const ClientToNode& message) {
-    Writer io;
+    ClientWriter io;
     io.number(static_cast<std::uint8_t>(first_to_node + message.body.index()));
     io.drawn(message.group);
     io.drawn(message.client);
@@ -200,7 +200,7 @@ std::vector<std::byte> encode(const ClientToNode& message) {
 }
 
 std::vector<std::byte> encode(const NodeToClient& message) {
-    Writer io;
+    ClientWriter io;
     io.number(static_cast<std::uint8_t>(first_to_client + message.body.index()));
     io.drawn(message.client);
     std::visit([&](const auto& each) { body(io, each); }, message.body);
@@ -208,7 +208,7 @@ std::vector<std::byte> encode(const NodeToClient& message) {
 }
 
 std::optional<ClientToNode> decode_to_node(const Bytes& bytes) {
-    Reader io(bytes);
+    ClientReader io(bytes);
     ClientToNode message;
     std::uint8_t kind = 0;
     io.number(kind);
@@ -220,7 +220,7 @@ std::optional<ClientToNode> decode_to_node(const Bytes& bytes) {
 }
 
 std::optional<NodeToClient> decode_to_client(const Bytes& bytes) {
-    Reader io(bytes);
+    ClientReader io(bytes);
     NodeToClient message;
     std::uint8_t kind = 0;
     io.number(kind);

@@ -39,6 +39,7 @@ enum class Kind : std::uint8_t {
     submit_answer,
     read_index,
     read_index_answer,
+    state_hash,
 };
 static_assert(std::variant_size_v<Body> ==
               static_cast<int>(Kind::chunk_answer) - static_cast<int>(Kind::vote_request) + 1);
@@ -319,6 +320,9 @@ void field(Io& io, T& value) {
     } else if constexpr (std::is_same_v<Type, ReadIndexAnswer>) {
         drawn(io, value.life);
         fields(io, value.number, value.index);
+    } else if constexpr (std::is_same_v<Type, StateHash>) {
+        field(io, value.index);
+        drawn(io, value.hash);
     } else {
         static_assert(std::is_same_v<Type, Appoint> || std::is_same_v<Type, Farewell>);
     }
@@ -367,7 +371,8 @@ void head(Io& io, auto& message) {
     using Type = std::remove_cvref_t<decltype(message)>;
     if constexpr (std::is_same_v<Type, RaftMessage>) {
         fields(io, message.group, message.message.from, message.message.to, message.message.term);
-    } else if constexpr (std::is_same_v<Type, SubmitMessage> || std::is_same_v<Type, ReadMessage>) {
+    } else if constexpr (std::is_same_v<Type, SubmitMessage> || std::is_same_v<Type, ReadMessage> ||
+                         std::is_same_v<Type, StateMessage>) {
         fields(io, message.group, message.from, message.to, message.term);
     } else {
         fields(io, message.group, message.from, message.to);
@@ -400,7 +405,8 @@ template <class Message>
 constexpr auto first_kind = static_cast<std::size_t>(std::is_same_v<Message, FoundingMessage> ? Kind::introduction
                                                      : std::is_same_v<Message, RaftMessage>   ? Kind::vote_request
                                                      : std::is_same_v<Message, SubmitMessage> ? Kind::submit
-                                                                                              : Kind::read_index);
+                                                     : std::is_same_v<Message, ReadMessage>   ? Kind::read_index
+                                                                                              : Kind::state_hash);
 
 template <class Message>
 std::optional<ReplicaMessage> read(MessageReader& reader, std::size_t kind) {
@@ -437,6 +443,7 @@ std::optional<ReplicaMessage> decode(const Bytes& bytes) {
     MessageReader reader(bytes);
     std::uint8_t kind = 0;
     field(reader, kind);
+    if (kind >= first_kind<StateMessage>) return read<StateMessage>(reader, kind);
     if (kind >= first_kind<ReadMessage>) return read<ReadMessage>(reader, kind);
     if (kind >= first_kind<SubmitMessage>) return read<SubmitMessage>(reader, kind);
     if (kind >= first_kind<RaftMessage>) return read<RaftMessage>(reader, kind);

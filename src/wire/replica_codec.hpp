@@ -48,7 +48,22 @@ struct ReadMessage {
     std::variant<consensus::ReadIndex, consensus::ReadIndexAnswer> body;
 };
 
-using ReplicaMessage = std::variant<FoundingMessage, RaftMessage, SubmitMessage, ReadMessage>;
+/// "My state behind that entry is this." The log asks for it.
+struct StateHash {
+    consensus::Index index = 0;
+    std::uint64_t hash = 0;
+    friend bool operator==(const StateHash&, const StateHash&) = default;
+};
+
+struct StateMessage {
+    consensus::GroupId group;
+    consensus::DiskId from;
+    consensus::DiskId to;
+    consensus::Term term = 0;
+    std::variant<StateHash> body;
+};
+
+using ReplicaMessage = std::variant<FoundingMessage, RaftMessage, SubmitMessage, ReadMessage, StateMessage>;
 
 /// Appends the whole message.
 void encode(const ReplicaMessage& message, std::vector<std::byte>& out);

@@ -498,6 +498,25 @@ TEST_CASE("applier: a snapshot of other services is refused, and one from before
     CHECK(replica.seen() == former.seen());
 }
 
+TEST_CASE("applier: equal states have equal hashes, and a byte more or less makes another one") {
+    const auto hash = [](const std::vector<std::string>& messages) {
+        Replica replica;
+        for (const std::string& each : messages) replica.submit(each);
+        replica.apply(cluster::group::CheckState{});
+        return replica.applier->take_checked().at(0).hash;
+    };
+    CHECK(hash({"a", "b"}) == hash({"a", "b"}));
+    CHECK(hash({"a", "b"}) != hash({"a", "c"}));
+    CHECK(hash({"a", "timer 1 900"}) != hash({"a", "timer 1 901"}));
+    Replica whole;
+    whole.submit("a");
+    Replica restored;
+    restored.load(whole);
+    for (Replica* each : {&whole, &restored}) each->apply(cluster::group::CheckState{});
+    CHECK(whole.applier->take_checked() == restored.applier->take_checked());
+    CHECK(whole.applier->unchecked() == 0);
+}
+
 TEST_CASE("applier: an entry that it does not know stops it") {
     Replica replica;
     Entry entry;
@@ -513,6 +532,7 @@ TEST_CASE("commands: what is packed is unpacked, and anything shorter is nothing
         CloseSession{8, CloseReason::slow},
         SessionCommand{9, 10, {11, 12}, bytes_of("world")},
         Acknowledge{13, {14, 15}},
+        cluster::group::CheckState{},
     };
     for (const Command& command : commands) {
         const Bytes packed = pack(command);

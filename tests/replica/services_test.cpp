@@ -116,3 +116,37 @@ TEST_CASE(
         CHECK(each.clock.fits);
     }
 }
+
+TEST_CASE("replica: one whose state is not that of the others stops and says so, and they go on") {
+    ReplicaOptions options;
+    options.compare_every = 4096;
+    Group group({"ann", "bob", "eve"}, options);
+    group.start();
+    Voter& leader = group.leader();
+    const auto submit_many = [](Voter& at, int many) {
+        for (int i = 0; i < many; ++i) at.replica->submit("message", patience);
+    };
+    submit_many(leader, 300);
+    for (const auto& each : group.members) CHECK_FALSE(each->replica->status().stopped);
+    Voter& wrong = group.follower();
+    wrong.service->errs = true;
+    submit_many(leader, 300);
+    wrong.replica->wait_until_stopped();
+    CHECK(wrong.replica->status().error == errc::state_diverged);
+    submit_many(leader, 100);
+    CHECK_FALSE(leader.replica->status().stopped);
+}
+
+TEST_CASE("replica: a leader whose state is not that of the others stops, and another one leads") {
+    ReplicaOptions options;
+    options.compare_every = 4096;
+    Group group({"ann", "bob", "eve"}, options);
+    group.start();
+    Voter& wrong = group.leader();
+    wrong.service->errs = true;
+    Voter& other = group.follower();
+    for (int i = 0; i < 300; ++i) other.replica->submit("message", patience);
+    wrong.replica->wait_until_stopped();
+    CHECK(wrong.replica->status().error == errc::state_diverged);
+    other.replica->submit("message", patience);
+}

@@ -33,6 +33,7 @@ public:
         const std::string_view text(reinterpret_cast<const char*>(message.data()), message.size());
         ++count_;
         hash_ = (hash_ ^ std::hash<std::string_view>{}(text)) * 0x100000001b3 + context.position();
+        if (errs) ++hash_;
         if (text == "throw" || breaks) throw std::runtime_error("the ledger refuses");
         names_[std::string(text)] += 1;
         context.reply(std::to_string(count_) + " " + std::string(text));
@@ -88,6 +89,7 @@ public:
     std::atomic<bool> breaks{false};  ///< this one alone throws at the next message
     std::atomic<bool> hangs{false};   ///< a query "hang" does not end before this is false
     mutable std::atomic<int> hanging{0};
+    std::atomic<bool> errs{false};    ///< this one alone computes something else
     mutable std::atomic<int> saved{0};
     std::atomic<int> loaded{0};
     std::atomic<int> started{0};
