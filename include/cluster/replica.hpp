@@ -116,6 +116,12 @@ struct ReplicaStatus {
     std::string why;
 };
 
+/// One of several services of a replica. Its name is part of every snapshot: 1 to 64 bytes.
+struct NamedService {
+    std::string name;
+    Service& service;
+};
+
 /// This node's part in a replicated service. It keeps the log together with the other voters, and gives each message to
 /// the service, in the same order as all others do.
 ///
@@ -134,6 +140,9 @@ public:
     /// if the disk is full, read-only or cannot put files on disk when asked; `closed` if the node is; `would_block`.
     /// The text says what to do, and so does the line `replica_refused` of the node's log. Nothing is running then.
     Replica(Node& node, Service& service, ReplicaOptions options);
+    /// With 1 to 16 services on one log. All voters must be started with the same names in the same order, for ever:
+    /// a snapshot with others is refused (`ReplicaStatus::why`).
+    Replica(Node& node, std::vector<NamedService> services, ReplicaOptions options);
     Replica(const Replica&) = delete;
     Replica& operator=(const Replica&) = delete;
     ~Replica();

@@ -2,6 +2,7 @@
 
 #include <cluster/export.hpp>
 #include <cluster/payload.hpp>
+#include <cluster/session.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -73,38 +74,67 @@ protected:
     ~SnapshotReader() = default;
 };
 
+namespace detail {
+struct Event;
+}
+
 /// What a service may know and do while it handles one event. Valid during that call. What it says is the same on every
-/// replica, so a service that uses nothing else has the same state everywhere.
-class Context {
+/// replica, so a service that uses nothing else has the same state everywhere. What is done here is done on every
+/// replica and is part of every snapshot, so no failure of one loses it or does it twice.
+class CLUSTER_EXPORT Context {
 public:
     /// The time of the event, in nanoseconds since 1970, as the group counts it. It never goes back. It follows the
     /// middle one of the voters' clocks, at most 1 % faster or slower than real time.
-    std::chrono::nanoseconds time() const noexcept { return time_; }
-    /// The place of the event in the log. Each event has a greater one than that before, but not always by one.
-    std::uint64_t position() const noexcept { return position_; }
+    std::chrono::nanoseconds time() const noexcept;
+    /// The place of the event in the log. It never goes back. What happens at the same place has the same one.
+    std::uint64_t position() const noexcept;
     /// Rises with each election.
-    std::uint64_t term() const noexcept { return term_; }
+    std::uint64_t term() const noexcept;
+    /// The name of this service in its replica.
+    std::string_view service() const noexcept;
 
-    /// What `Replica::submit` returns to the one who submitted this message. The last reply counts. Without one it gets
-    /// an empty message.
-    void reply(Payload payload) {
-        if (payload.owner() == Payload::Owner::bytes) {
-            reply_ = payload.take_bytes();
-        } else {
-            reply_.assign(payload.view().begin(), payload.view().end());
-        }
-    }
+    /// The client that sent this message, or that comes or goes; null if the event is no client's. Valid during the
+    /// call.
+    const ClientSession* session() const noexcept;
+    /// The service of this replica that sent this message with `submit`; empty if nobody did.
+    std::string_view from_service() const noexcept;
+    /// All that are open, oldest first.
+    std::vector<ClientSession> sessions() const;
+    /// Null if it is not open. Valid during the call.
+    const ClientSession* find_session(std::uint64_t session) const noexcept;
+
+    /// What `Replica::submit` or `Client::call` returns to the one who sent this message. The last reply counts,
+    /// whichever service it comes from. Without one it gets an empty message. Nobody gets it for other events.
+    void reply(Payload payload);
+    /// To the inbox of that client: all of it in order, once, as long as the session is open. Kept until the client
+    /// has it; a client that leaves more than 16 MiB or 65,536 messages untaken is closed (`CloseReason::slow`). False
+    /// if the session is not open.
+    bool send(std::uint64_t session, Payload payload);
+    /// It is over when this event is. False if it is not open.
+    bool close(std::uint64_t session);
+
+    /// `Service::on_timer` is called with this number once the time of the log has reached `at`: as part of the first
+    /// entry that is as late. If there is such a timer already, it is moved. Each service has numbers of its own. False
+    /// if the group has 1,048,576 timers.
+    [[nodiscard]] bool schedule(std::uint64_t timer, std::chrono::nanoseconds at);
+    /// Whether there was such a timer. It does not fire any more.
+    bool cancel(std::uint64_t timer);
+
+    /// A message to another service of this replica, or to this one. It is handled after this event, in the order of
+    /// all of them: 64 with one entry of the log, the rest with the next one. False if there is no such service, or if
+    /// 65,536 or 64 MiB wait already.
+    [[nodiscard]] bool submit(Payload payload, std::string_view to_service);
+
+    /// A number by chance, the same on every replica. Not secret: whoever knows the log can work it out.
+    std::uint64_t random() noexcept;
 
     /// For the library's own use.
-    Context(std::chrono::nanoseconds time, std::uint64_t position, std::uint64_t term) noexcept
-        : time_(time), position_(position), term_(term) {}
-    std::vector<std::byte> take_reply() noexcept { return std::move(reply_); }
+    explicit Context(detail::Event& event) noexcept : event_(event) {}
+    Context(const Context&) = delete;
+    Context& operator=(const Context&) = delete;
 
 private:
-    std::chrono::nanoseconds time_;
-    std::uint64_t position_;
-    std::uint64_t term_;
-    std::vector<std::byte> reply_;
+    detail::Event& event_;
 };
 
 /// What a service may know and do while it answers a query. Valid during that call.
@@ -117,7 +147,8 @@ public:
     /// Of the last entry that the service has had.
     std::uint64_t term() const noexcept { return term_; }
 
-    /// What `Replica::read` returns. The last reply counts. Without one it returns an empty message.
+    /// What `Replica::read` returns. The last reply counts, whichever service it comes from. Without one it returns an
+    /// empty message.
     void reply(Payload payload) {
         if (payload.owner() == Payload::Owner::bytes) {
             reply_ = payload.take_bytes();
@@ -143,10 +174,10 @@ private:
 /// All functions are called on one thread of the replica, one at a time, under no lock. They must not wait for the
 /// replica, for its node or for other replicas; a call that would have to fails with `errc::would_block`.
 ///
-/// The events `on_message` and `on_term` come in the same order on every replica. What they do to the state must depend
-/// on the state, the message and the `Context` alone: not on clocks, random numbers, addresses or other processes. If
-/// one of them, or `load`, throws, this replica stops, and `ReplicaStatus::why` says so. The others would throw, too:
-/// mend the service and start it again, and it goes on from the same place.
+/// The functions that get a `Context` are called in the same order on every replica. What they do to the state must
+/// depend on the state, the arguments and the `Context` alone: not on clocks, random numbers, addresses or other
+/// processes. If one of them, or `load`, throws, this replica stops, and `ReplicaStatus::why` says so. The others would
+/// throw, too: mend the service and start it again, and it goes on from the same place.
 ///
 /// After a restart the replica gives the newest snapshot to `load`. Then it repeats all events behind that. So a state
 /// that lives in memory alone survives.
@@ -154,8 +185,16 @@ class CLUSTER_EXPORT Service {
 public:
     virtual ~Service() = default;
 
-    /// A message that a majority has on disk. `message` is valid during the call.
+    /// A message that a majority has on disk: of a client, of `Replica::submit`, or of a service. If a replica has
+    /// several services, each gets those of the first two kinds, in the order in which it was given them. `message` is
+    /// valid during the call.
     virtual void on_message(Context& context, std::span<const std::byte> message) = 0;
+    /// A client has opened a session: `Context::session`.
+    virtual void on_session_open(Context&) {}
+    /// It is over. What it was sent and has not taken is lost.
+    virtual void on_session_close(Context&, CloseReason) {}
+    /// A timer of this service is due. It is one no more.
+    virtual void on_timer(Context&, std::uint64_t /*timer*/) {}
 
     /// Writes the whole state. Without snapshots the log grows for ever, and a restart repeats all of it. What this
     /// does by default is to throw `errc::unsupported`, which says that the service has no snapshots.
@@ -173,7 +212,7 @@ public:
 
     /// Somebody reads: see `Replica::read`. `query` is valid during the call. It comes between two events. If this
     /// throws, that read fails, and nothing else happens. What this does by default is to throw `errc::unsupported`,
-    /// which says that the service answers no queries.
+    /// which says that the service answers no queries: of several services the others are asked.
     virtual void on_query(QueryContext& context, std::span<const std::byte> query) const;
     /// First of all.
     virtual void on_start() {}

@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace cluster {
 
@@ -22,6 +23,14 @@ public:
     explicit Bytes(std::string_view text) : Bytes(std::as_bytes(std::span(text))) {}
     /// `view` lies in `owner`.
     Bytes(detail::BlockRef owner, std::span<const std::byte> view) : owner_(std::move(owner)), view_(view) {}
+
+    /// Without a copy.
+    static Bytes adopt(std::vector<std::byte>&& bytes) {
+        if (bytes.empty()) return {};
+        detail::BlockRef block = detail::Block::adopt(std::move(bytes));
+        const std::span<const std::byte> view(block->data(), block->size());
+        return {std::move(block), view};
+    }
 
     /// `part` lies within `view`.
     Bytes part(std::span<const std::byte> part) const { return {owner_, part}; }

@@ -6,7 +6,7 @@
 
 namespace cluster::consensus {
 
-Duration ClusterTime::next(const std::set<DiskId>& voters, Time now) {
+Duration ClusterTime::next(const std::set<DiskId>& voters, Time now, Duration least) {
     const Duration passed = std::max(now - at_, Duration());
     at_ = now;
     value_ += passed;
@@ -15,7 +15,7 @@ Duration ClusterTime::next(const std::set<DiskId>& voters, Time now) {
         const bool jumps = std::exchange(may_jump_, false) && *late > jump;
         value_ += jumps ? *late : std::clamp(*late, -most, most);
     }
-    last_ = std::max(last_, value_);
+    last_ = std::max({last_, value_, least});
     return last_;
 }
 

@@ -3,6 +3,7 @@
 #include "base/time.hpp"
 #include "consensus/entry.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <optional>
@@ -26,8 +27,10 @@ public:
 
     /// The wall clock of one voter.
     void sample(const DiskId& voter, Duration wall, Time now) { ahead_[voter] = wall - now; }
-    /// The time for the next entry: never less than the one before.
-    Duration next(const std::set<DiskId>& voters, Time now);
+    /// The time for the next entry: never less than the one before, nor than `least`.
+    Duration next(const std::set<DiskId>& voters, Time now, Duration least = {});
+    /// When it will be that time, but for corrections.
+    Time when(Duration time) const noexcept { return at_ + std::max(time - value_, Duration()); }
 
 private:
     /// How far behind the voters' clocks it is. Nothing before a majority is known.

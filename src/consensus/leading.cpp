@@ -57,9 +57,9 @@ void Raft::tick_leader() {
     dirty_ = true;
 }
 
-void Raft::append_own(EntryKind kind, Bytes body) {
+void Raft::append_own(EntryKind kind, Bytes body, Duration least) {
     auto& leading = std::get<Leadership>(role_);
-    const Duration time = leading.time.next(configuration().voters, now_);
+    const Duration time = leading.time.next(configuration().voters, now_, least);
     Entry entry{{term_, log_.last().index + 1}, kind, time, std::move(body)};
     leading.uncommitted.add(entry);
     append(std::move(entry));
@@ -80,6 +80,16 @@ Refused Raft::propose(std::span<const Bytes> commands, LogId& first, Moment now)
         for (const Bytes& command : commands) append_own(EntryKind::command, command);
     });
     return Refused::no;
+}
+
+Time Raft::mark_at(Duration time) const {
+    const auto* leading = std::get_if<Leadership>(&role_);
+    return leading == nullptr || leading->transfer || time == never ? never : leading->time.when(time);
+}
+
+void Raft::mark_time(Duration time, Moment now) {
+    if (mark_at(time) > now.steady) return;
+    guarded(now, [&] { append_own(EntryKind::empty, {}, time); });
 }
 
 Refused Raft::read(std::uint64_t number, Moment now, const DiskId& asked_by) {

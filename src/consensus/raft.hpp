@@ -86,6 +86,10 @@ public:
     void tick(Moment now);
     /// Appends commands. They are committed if they are applied at these places: from `first` on, with its term.
     Refused propose(std::span<const Bytes> commands, LogId& first, Moment now);
+    /// Appends an entry that only carries time: at least that one, and it must be `mark_at` by now.
+    void mark_time(Duration time, Moment now);
+    /// When an entry of this leader can carry that time; `never` if it appends none.
+    Time mark_at(Duration time) const;
     /// The read with the caller's `number` ends with `ReadReady` or `ReadRefused`, unless it is refused at once.
     /// `asked_by`: a voter that counts, and that was in this term when it asked for it, after it came.
     Refused read(std::uint64_t number, Moment now, const DiskId& asked_by = {});
@@ -207,7 +211,7 @@ private:
     void stop_leading();
     Progress* member(const DiskId& disk);
     void tick_leader();
-    void append_own(EntryKind kind, Bytes body);
+    void append_own(EntryKind kind, Bytes body, Duration least = {});
     void ask_members();
     void advance();
     void serve_reads();

@@ -404,9 +404,11 @@ void Machine::expire(Time now) {
     }
 }
 
-void Machine::applied(const LogId& last, std::span<const std::uint64_t> submissions, Time now) {
+void Machine::applied(const LogId& last, std::span<const std::uint64_t> submissions, Duration wants_entry_at,
+                      Time now) {
     now_ = now;
     applied_ = last.index;
+    wants_entry_at_ = wants_entry_at;
     for (const std::uint64_t number : submissions) submissions_.done(number, now);
     if (halted_) return;
     submissions_.applied(last.term, now);
@@ -414,13 +416,20 @@ void Machine::applied(const LogId& last, std::span<const std::uint64_t> submissi
     raft_->applied(last.index, moment(now));
 }
 
-void Machine::loaded(const LogId& last, Time now) {
+void Machine::loaded(const LogId& last, Duration wants_entry_at, Time now) {
     now_ = now;
     applied_ = last.index;
+    wants_entry_at_ = wants_entry_at;
     for (const std::uint64_t number : submissions_.skipped(last.term, now)) {
         emit(SubmitFailed{number, errc::outcome_unknown});
     }
     if (!halted_) raft_->applied(last.index, moment(now));
+}
+
+/// When this leader is to append an entry for the services. Entries that are not applied yet may do.
+Time Machine::mark_at() const {
+    const bool idle = raft_ && !leaving_ && applied_ == raft_->log().last().index;
+    return idle ? raft_->mark_at(wants_entry_at_) : never;
 }
 
 // The disk.
@@ -620,7 +629,7 @@ Time Machine::deadline() const {
     if (halted_) return expires;
     Time next = std::min(expires, all_met_ ? never : remind_at_);
     if (!raft_) return next;
-    next = std::min({next, raft_->deadline(), lament_at_, disk_deadline()});
+    next = std::min({next, raft_->deadline(), lament_at_, disk_deadline(), mark_at()});
     if (hand_over_) next = std::min(next, hand_over_->deadline);
     if (knows_whom_to_ask()) next = std::min(next, questions_.due());
     return follows() ? std::min(next, submissions_.due()) : next;
@@ -633,6 +642,7 @@ void Machine::tick(Time now) {
     if (halted_) return;
     if (!raft_) return remind(now);
     if (raft_->deadline() <= now) raft_->tick(moment(now));
+    if (mark_at() <= now) raft_->mark_time(wants_entry_at_, moment(now));
     if (hand_over_ && hand_over_->deadline <= now) end_hand_over(errc::timed_out, errc::timed_out);
     look_at_disk(now);
     lament(now);

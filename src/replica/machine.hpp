@@ -121,10 +121,12 @@ public:
     void snapshot_taken(const consensus::SnapshotId& newest, const consensus::SnapshotId& base, Time now);
 
     // The service.
-    /// It has had all entries up to `last`, and among them those submissions.
-    void applied(const consensus::LogId& last, std::span<const std::uint64_t> submissions, Time now);
+    /// It has had all entries up to `last`, and among them those submissions. As long as nothing follows `last`, the
+    /// leader appends an entry when it is `wants_entry_at`, in the time of the log; `never`: none is wanted.
+    void applied(const consensus::LogId& last, std::span<const std::uint64_t> submissions, Duration wants_entry_at,
+                 Time now);
     /// A snapshot has taken the place of all entries up to `last`.
-    void loaded(const consensus::LogId& last, Time now);
+    void loaded(const consensus::LogId& last, Duration wants_entry_at, Time now);
     /// What a snapshot of the state after that entry is called. Nothing if another one is about to take its place.
     std::optional<consensus::SnapshotId> snapshot_at(const consensus::LogId& id, Duration time) const;
 
@@ -230,6 +232,7 @@ private:
     std::string name_of(const consensus::DiskId& disk) const;
     static std::pair<errc, std::string> describe(const consensus::Hindrance& hindrance);
     std::pair<errc, std::string> trouble() const;
+    Time mark_at() const;
 
     MachineOptions options_;
     std::vector<Effect> effects_;
@@ -249,8 +252,9 @@ private:
     consensus::StatusChanged role_;
     consensus::Index applied_ = 0;  ///< the service has had all up to there
     consensus::Index known_ = 0;    ///< was committed when this replica began: before that, its state is an old one
-    bool has_room_ = true;          ///< the last proposal here was not refused
-    bool all_met_ = false;          ///< nobody needs to be asked who it is
+    Duration wants_entry_at_ = never;
+    bool has_room_ = true;  ///< the last proposal here was not refused
+    bool all_met_ = false;  ///< nobody needs to be asked who it is
     Time remind_at_;
     int reminders_ = 0;
     consensus::Hindrance reported_;

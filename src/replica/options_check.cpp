@@ -14,6 +14,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t most_voters = 64;
+constexpr std::size_t most_services = 16;
 constexpr std::size_t longest_message = std::size_t{8} << 20;
 /// What stands around a message on its way to another replica, and more.
 constexpr std::size_t around = std::size_t{4} << 10;
@@ -53,6 +54,18 @@ void check(const ReplicaOptions& options, const std::string& node, std::size_t m
         "max_message must be at most " + std::to_string(most) + ": 8 MiB, and 4 KiB less than Options::max_message");
     require(options.max_uncommitted >= std::size_t{1} << 20 && options.max_uncommitted <= std::size_t{1} << 40,
             "max_uncommitted must be between 1 MiB and 1 TiB");
+}
+
+void check(const std::vector<NamedService>& services) {
+    const auto require_services = [](bool holds, const std::string& text) {
+        if (!holds) throw std::system_error(make_error_code(errc::invalid_options), "the services of a replica" + text);
+    };
+    require_services(!services.empty() && services.size() <= most_services, " must be 1 to 16");
+    std::set<std::string> names;
+    for (const NamedService& each : services) {
+        require_services(!each.name.empty() && each.name.size() <= core::max_name, ": a name must have 1 to 64 bytes");
+        require_services(names.insert(each.name).second, " have the name \"" + each.name + "\" twice");
+    }
 }
 
 }  // namespace cluster::replica

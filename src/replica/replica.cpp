@@ -16,7 +16,10 @@ void throw_if(const std::error_code& error, const std::string& doing) {
 }  // namespace
 
 Replica::Replica(Node& node, Service& service, ReplicaOptions options)
-    : state_(detail::ReplicaState::start(node.state_, service, std::move(options))) {}
+    : Replica(node, {{"service", service}}, std::move(options)) {}
+
+Replica::Replica(Node& node, std::vector<NamedService> services, ReplicaOptions options)
+    : state_(detail::ReplicaState::start(node.state_, std::move(services), std::move(options))) {}
 
 Replica::~Replica() {
     if (!state_->is_here()) {

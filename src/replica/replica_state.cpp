@@ -2,8 +2,8 @@
 
 #include "base/overloaded.hpp"
 #include "base/thread_kind.hpp"
+#include "group/command.hpp"
 #include "net/system.hpp"
-#include "replica/command.hpp"
 #include "replica/options_check.hpp"
 #include "storage/fault.hpp"
 #include "support/deadline.hpp"
@@ -70,21 +70,22 @@ private:
 
 }  // namespace
 
-ReplicaState::ReplicaState(std::shared_ptr<NodeState> node, Service& service, ReplicaOptions options)
+ReplicaState::ReplicaState(std::shared_ptr<NodeState> node, std::vector<NamedService> services, ReplicaOptions options)
     : node_(std::move(node)),
       loop_(node_->loop()),
-      service_(service),
+      services_(std::move(services)),
       options_(std::move(options)),
       life_(draw_number()),
       disk_(options_.directory),
       submits_(most_held * options_.max_uncommitted),
       reads_(most_held * options_.max_uncommitted) {}
 
-std::shared_ptr<ReplicaState> ReplicaState::start(std::shared_ptr<NodeState> node, Service& service,
+std::shared_ptr<ReplicaState> ReplicaState::start(std::shared_ptr<NodeState> node, std::vector<NamedService> services,
                                                   ReplicaOptions options) {
     require_may_wait("the directory of a replica");
     replica::check(options, node->name(), node->max_message());
-    std::shared_ptr<ReplicaState> state(new ReplicaState(std::move(node), service, std::move(options)));
+    replica::check(services);
+    std::shared_ptr<ReplicaState> state(new ReplicaState(std::move(node), std::move(services), std::move(options)));
     state->open();
     if (state->node_->replicas()->add(state)) return state;
     const bool closed = state->node_->replicas()->ended();
@@ -122,7 +123,7 @@ void ReplicaState::open() {
     disk_id_ = directory_->identity().value().disk;
     try {
         applier_ = std::make_unique<replica::Applier>(
-            service_, disk_id_, life_, [this](std::uint64_t number, std::vector<std::byte> reply) {
+            services_, disk_id_, life_, [this](std::uint64_t number, std::vector<std::byte> reply) {
                 replies_.push_back({number, applier_->last().index, std::move(reply)});
             });
         files_ = std::make_unique<replica::Files>(*directory_);
@@ -155,7 +156,7 @@ void ReplicaState::open() {
         throw std::system_error(make_error_code(errc::system_failure),
                                 std::string("starting a replica: ") + error.what());
     }
-    serve([this] { service_.on_start(); });
+    serve([this] { applier_->start(); });
 }
 
 replica::MachineOptions ReplicaState::machine_options() {
@@ -206,8 +207,7 @@ std::error_code ReplicaState::start_submit(Payload& message, std::chrono::nanose
                                            const std::shared_ptr<RequestOperation>& operation) {
     const std::uint64_t number = ++last_number_;
     if (message.view().size() > options_.max_message) return errc::message_too_large;
-    const replica::Command command{disk_id_, life_, number, message.view()};
-    Bytes packed = command.pack();
+    Bytes packed = group::pack(group::Submitted{disk_id_, life_, number, message.view()});
     {
         const Lock lock(mutex_);
         if (halted_) return errc::replica_stopped;
@@ -389,7 +389,7 @@ void ReplicaState::carry_out(replica::Machine::Output& output) {
                 },
                 [&](consensus::StatusChanged& each) {
                     if (std::exchange(role_, each.role) == each.role) return;
-                    serve([this, role = static_cast<Role>(each.role)] { service_.on_role(role); });
+                    serve([this, role = static_cast<Role>(each.role)] { applier_->role(role); });
                 },
                 [&](replica::StatusMayDiffer&) { look_due_ = true; },
                 [&](replica::LeadershipLeft&) { left_.reach(); },

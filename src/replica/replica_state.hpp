@@ -64,17 +64,12 @@ public:
         Bytes command;
         Time deadline;
     };
-    /// Of the service to a query.
-    struct Answered {
-        std::uint64_t number;
-        std::error_code error;
-        BlockRef reply;  ///< or more about the error
-        std::uint64_t position;
-    };
+    /// To the read with that number.
+    using Answer = std::pair<std::uint64_t, replica::Answered>;
     using SnapshotOperation = ResultOperation<Snapshot>;
 
     /// Throws as the constructor of `Replica`.
-    static std::shared_ptr<ReplicaState> start(std::shared_ptr<NodeState> node, Service& service,
+    static std::shared_ptr<ReplicaState> start(std::shared_ptr<NodeState> node, std::vector<NamedService> services,
                                                ReplicaOptions options);
     ~ReplicaState() override;
 
@@ -104,7 +99,7 @@ public:
     void node_left() override;
 
 private:
-    ReplicaState(std::shared_ptr<NodeState> node, Service& service, ReplicaOptions options);
+    ReplicaState(std::shared_ptr<NodeState> node, std::vector<NamedService> services, ReplicaOptions options);
 
     void open();
     replica::MachineOptions machine_options();
@@ -141,7 +136,7 @@ private:
     void pass_replies();
     void apply(const std::vector<consensus::Entry>& entries);
     void serve_reads(const std::vector<std::uint64_t>& numbers);
-    void pass_answers(std::vector<Answered>& answers);
+    void pass_answers(std::vector<Answer>& answers);
     void load(const consensus::SnapshotId& id);
     void take_snapshot(std::shared_ptr<SnapshotOperation> operation);
     void write_snapshot(std::shared_ptr<storage::SnapshotOutput> output, const consensus::SnapshotId& id,
@@ -157,7 +152,7 @@ private:
     const Origin origin_;
     const std::shared_ptr<NodeState> node_;
     const std::shared_ptr<net::Loop> loop_;
-    Service& service_;
+    const std::vector<NamedService> services_;
     const ReplicaOptions options_;
     const std::uint64_t life_;
 

@@ -96,7 +96,9 @@ void ReplicaState::serve(std::function<void()> work) {
         } catch (...) {
         }
         ends_ = true;
-        halt(errc::service_failed, "the service has thrown: " + why);
+        const std::string& name = applier_->called().name;
+        halt(errc::service_failed,
+             "the service " + (services_.size() > 1 ? quoted(name) + " " : "") + "has thrown: " + why);
     });
 }
 
@@ -134,7 +136,7 @@ void ReplicaState::apply(const std::vector<consensus::Entry>& entries) {
         }
         pass_replies();
         runner_->with([&](replica::Machine& machine, Time now) {
-            machine.applied(applier_->last(), applied_here_, now);
+            machine.applied(applier_->last(), applied_here_, applier_->wants_entry_at(), now);
             pass_gathered(machine, now);
         });
     }
@@ -176,30 +178,12 @@ void ReplicaState::serve_reads(const std::vector<std::uint64_t>& numbers) {
         const Lock lock(mutex_);
         for (const std::uint64_t each : numbers) queries.push_back(reads_.bytes(each));
     }
-    std::vector<Answered> answers;
+    std::vector<Answer> answers;
     Time since = net::Loop::now();
     for (std::size_t i = 0; i < numbers.size(); ++i) {
         if (ends_) return pass_answers(answers);
         if (!queries[i]) continue;
-        const consensus::LogId& last = applier_->last();
-        QueryContext context(applier_->time(), last.index, last.term);
-        Answered answer{numbers[i], {}, {}, last.index};
-        std::string text;
-        try {
-            service_.on_query(context, queries[i]->view());
-            answer.reply = Block::adopt(context.take_reply());
-        } catch (const std::system_error& exception) {
-            answer.error = exception.code() == errc::unsupported ? errc::unsupported : errc::service_failed;
-            text = exception.what();
-        } catch (const std::exception& exception) {
-            answer.error = errc::service_failed;
-            text = exception.what();
-        } catch (...) {
-            answer.error = errc::service_failed;
-            text = "the service has thrown something that is no std::exception";
-        }
-        if (answer.error) answer.reply = Block::copy(std::as_bytes(std::span(text)));
-        answers.push_back(std::move(answer));
+        answers.emplace_back(numbers[i], applier_->query(queries[i]->view()));
         const Time now = net::Loop::now();
         if (now - since <= longest_gathering) continue;
         since = now;
@@ -209,19 +193,20 @@ void ReplicaState::serve_reads(const std::vector<std::uint64_t>& numbers) {
     runner_->with([&](replica::Machine& machine, Time now) { machine.reads_done(numbers, now); });
 }
 
-void ReplicaState::pass_answers(std::vector<Answered>& answers) {
+void ReplicaState::pass_answers(std::vector<Answer>& answers) {
     std::vector<std::shared_ptr<RequestOperation>> operations;
     operations.reserve(answers.size());
     {
         const Lock lock(mutex_);
-        for (const Answered& each : answers) operations.push_back(reads_.take(each.number));
+        for (const Answer& each : answers) operations.push_back(reads_.take(each.first));
     }
     for (std::size_t i = 0; i < answers.size(); ++i) {
         if (!operations[i]) continue;  // its time was over
-        Answered& answer = answers[i];
-        const std::span<const std::byte> bytes(answer.reply->data(), answer.reply->size());
+        replica::Answered& answer = answers[i].second;
+        BlockRef block = Block::adopt(std::move(answer.bytes));
+        const std::span<const std::byte> bytes(block->data(), block->size());
         operations[i]->error = answer.error;
-        operations[i]->result = Message(node_->id(), answer.reply.detach(), bytes, 0, nullptr, answer.position);
+        operations[i]->result = Message(node_->id(), block.detach(), bytes, 0, nullptr, answer.position);
         operations[i]->wake();
     }
     answers.clear();
@@ -232,8 +217,11 @@ void ReplicaState::load(const consensus::SnapshotId& id) {
     const auto input = directory_->snapshots().read(id.last, error);
     if (!input)
         return halt(errc::storage_failed, "reading a snapshot in " + options_.directory + ": " + error.message());
-    applier_->load(*input);
-    runner_->with([&](replica::Machine& machine, Time now) { machine.loaded(applier_->last(), now); });
+    replica::StreamReader reader(*input);
+    applier_->load(reader, reader.version(), input->facts().id);
+    runner_->with([&](replica::Machine& machine, Time now) {
+        machine.loaded(applier_->last(), applier_->wants_entry_at(), now);
+    });
 }
 
 /// `operation`: who waits for it, if anybody does.
@@ -280,9 +268,9 @@ void ReplicaState::take_snapshot(std::shared_ptr<SnapshotOperation> operation) {
         return;
     }
     applier_->snapshot_begun();
-    std::function<void(SnapshotWriter&)> write = [this](SnapshotWriter& out) { service_.save(out); };
+    std::function<void(SnapshotWriter&)> write = [this](SnapshotWriter& out) { applier_->save(out); };
     try {
-        if (auto frozen = service_.freeze()) {
+        if (auto frozen = applier_->freeze()) {
             freezer_->post([this, output, id = *id, frozen = std::move(frozen), operation] {
                 write_snapshot(output, id, frozen, operation);
             });
@@ -357,12 +345,14 @@ void ReplicaState::note_snapshot(std::uint64_t index) {
 }
 
 void ReplicaState::end_service() {
-    try {
-        service_.on_stop();
-    } catch (const std::exception& exception) {
-        log(LogLevel::error, "replica_service_threw in=on_stop text=" + quoted(exception.what()));
-    } catch (...) {
-        log(LogLevel::error, "replica_service_threw in=on_stop text=unknown");
+    for (const NamedService& each : services_) {
+        try {
+            each.service.on_stop();
+        } catch (const std::exception& exception) {
+            log(LogLevel::error, "replica_service_threw in=on_stop text=" + quoted(exception.what()));
+        } catch (...) {
+            log(LogLevel::error, "replica_service_threw in=on_stop text=unknown");
+        }
     }
     stopped_.reach();
 }

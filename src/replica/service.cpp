@@ -16,6 +16,16 @@ std::string_view to_string(Role role) noexcept {
     return "unknown";
 }
 
+std::string_view to_string(CloseReason reason) noexcept {
+    switch (reason) {
+        case CloseReason::client: return "client";
+        case CloseReason::service: return "service";
+        case CloseReason::timed_out: return "timed out";
+        case CloseReason::slow: return "slow";
+    }
+    return "unknown";
+}
+
 void SnapshotReader::read(std::string& text) {
     std::uint32_t size = 0;
     read(size);

@@ -2,7 +2,7 @@
 
 #include "storage/crc32c.hpp"
 #include "storage/fault.hpp"
-#include "storage/packing.hpp"
+#include "base/packing.hpp"
 
 #include <string_view>
 #include <utility>

@@ -1,7 +1,7 @@
 #include "storage/log.hpp"
 
 #include "storage/fault.hpp"
-#include "storage/packing.hpp"
+#include "base/packing.hpp"
 
 #include <algorithm>
 #include <iterator>

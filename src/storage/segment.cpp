@@ -1,7 +1,7 @@
 #include "storage/segment.hpp"
 
 #include "storage/crc32c.hpp"
-#include "storage/packing.hpp"
+#include "base/packing.hpp"
 
 namespace cluster::storage {
 

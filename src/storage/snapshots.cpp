@@ -2,7 +2,7 @@
 
 #include "storage/crc32c.hpp"
 #include "storage/fault.hpp"
-#include "storage/packing.hpp"
+#include "base/packing.hpp"
 #include "storage/segment.hpp"
 
 #include <algorithm>
@@ -159,7 +159,7 @@ std::error_code SnapshotInput::load(std::uint64_t block) {
     const std::size_t count = file_->read(begin_ + block * (Snapshots::block_bytes + trailer), block_, error);
     if (error) return error;
     if (count != block_.size()) return Fault::damaged;
-    const auto checksum = storage::load<std::uint32_t>(block_.data() + size);
+    const auto checksum = cluster::load<std::uint32_t>(block_.data() + size);
     block_.resize(size);
     if (block_checksum(block_, block) != checksum) return Fault::damaged;
     loaded_ = block;

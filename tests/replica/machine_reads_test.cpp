@@ -120,7 +120,7 @@ TEST_CASE("machine: a read waits until the service has had what it must see") {
     follows.machine->read(3, stale(committed), group.now + 10s, group.now);
     group.run(100ms);
     CHECK(follows.served == Numbers{2});
-    follows.machine->applied({follows.machine->status().term, committed}, {}, group.now);
+    follows.machine->applied({follows.machine->status().term, committed}, {}, never, group.now);
     group.settle();
     CHECK(follows.served == Numbers{2, 1, 3});
 }

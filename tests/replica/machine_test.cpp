@@ -251,7 +251,7 @@ TEST_CASE("machine: what a snapshot holds counts as applied when the service has
     Machine machine(std::move(options), 1s);
     CHECK(machine.status().committed == 17);
     CHECK(machine.status().applied == 0);
-    machine.loaded({3, 17}, 1s);
+    machine.loaded({3, 17}, never, 1s);
     CHECK(machine.status().applied == 17);
 }
 
@@ -375,4 +375,37 @@ TEST_CASE("machine: a copy of a directory whose replica says farewell stands in 
     Machines::meet(*group.members[0], *group.members[1], group.now);
     group.run(3s);
     CHECK(group.members[1]->machine->status().founded);
+}
+
+TEST_CASE("machine: when the service wants an entry at some time, the leader appends one, and no follower does") {
+    Founded group;
+    const Duration at = group.leader()->last.time + 5s;
+    for (const auto& each : group.members) {
+        each->wants_entry_at = at;
+        each->machine->applied(each->last.id, {}, at, group.now);
+    }
+    const consensus::Index before = group.leader()->last.id.index;
+    const Time begin = group.now;
+    while (group.leader()->last.id.index == before && group.now < begin + 10s) group.run(10ms);
+    for (const auto& each : group.members) {
+        CHECK(each->last.id.index == before + 1);
+        CHECK(each->last.time >= at);
+        CHECK(each->last.time < at + 100ms);
+    }
+    group.run(5s);
+    CHECK(group.leader()->last.id.index == before + 1);
+}
+
+TEST_CASE("machine: what the service wanted before a failover the next leader gives it") {
+    Founded group;
+    const Duration at = group.leader()->last.time + 2s;
+    for (const auto& each : group.members) {
+        each->wants_entry_at = at;
+        each->machine->applied(each->last.id, {}, at, group.now);
+    }
+    group.leader()->machine->halt(errc::storage_failed, "the disk is full", group.now);
+    group.run(3s);
+    REQUIRE(group.leader() != nullptr);
+    CHECK(group.leader()->last.time >= at);
+    CHECK(group.leader()->wants_entry_at == never);
 }

@@ -33,7 +33,9 @@ struct Place {
     std::uint8_t disk = 0;
     std::optional<consensus::Promise> promise;  ///< on its disk, which keeps no log
     std::vector<errc> halted;
-    std::string applied;  ///< the first letters of all commands
+    std::string applied;              ///< the first letters of all commands
+    consensus::Entry last;            ///< that was applied
+    Duration wants_entry_at = never;  ///< its service
     std::vector<std::string> lines;
     std::vector<std::pair<std::uint64_t, errc>> transfers;  ///< that have ended
     std::vector<std::uint64_t> served;                      ///< reads
@@ -141,7 +143,10 @@ private:
                            for (const consensus::Entry& each : apply.entries) {
                                if (!each.body.view().empty()) member.applied += each.body.text().front();
                            }
-                           machine.applied(apply.entries.back().id, {}, now);
+                           member.last = apply.entries.back();
+                           const bool fired = member.last.time >= member.wants_entry_at;
+                           if (fired) member.wants_entry_at = never;
+                           machine.applied(member.last.id, {}, member.wants_entry_at, now);
                        },
                        [&](replica::Tell& tell) {
                            if (loses(member, tell.message)) return;

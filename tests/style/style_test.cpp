@@ -128,14 +128,18 @@ bool may_include(const File& file, const Include& include) {
     }
     const bool value_header =
         one_of(include.name, {"cluster/address.hpp", "cluster/error.hpp", "cluster/export.hpp", "cluster/log_level.hpp",
-                              "cluster/member.hpp", "cluster/peer.hpp"});
+                              "cluster/member.hpp", "cluster/peer.hpp", "cluster/session.hpp"});
     const bool value = value_header || one_of(target, {"base", "value"});
     if (file.in("src/base/")) return target == "base";
     if (file.in("src/value/")) return value;
     if (file.in("src/core/")) return value || target == "core";
     if (file.in("src/consensus/")) return one_of(target, {"base", "consensus"});
+    if (file.in("src/group/"))
+        return value || include.name == "cluster/service.hpp" || one_of(target, {"consensus", "group"});
+    if (file.in("src/client/machine") || file.path == "src/client/message.hpp")
+        return value || one_of(target, {"group", "client"});
     if (file.in("src/wire/"))
-        return value || include.name == "cluster/archive.hpp" || one_of(target, {"core", "consensus", "wire"});
+        return value || include.name == "cluster/archive.hpp" || one_of(target, {"core", "consensus", "client", "wire"});
     if (file.path == "src/storage/system_disk.cpp" && target == "system") return true;
     if (file.in("src/storage/")) return value || one_of(target, {"consensus", "storage"});
     if (file.path == "src/net/asio.hpp") return target == "asio";
@@ -144,8 +148,8 @@ bool may_include(const File& file, const Include& include) {
     if (file.in("src/node/") || file.in("src/membership/"))
         return one_of(target, {"public", "base", "value", "core", "wire", "net", "support", "node", "membership"});
     if (file.in("src/replica/"))
-        return one_of(target, {"public", "base", "value", "core", "consensus", "wire", "net", "storage", "support",
-                               "node", "replica"});
+        return one_of(target, {"public", "base", "value", "core", "consensus", "group", "wire", "net", "storage",
+                               "support", "node", "replica"});
     return false;  // a file of src in no room
 }
 

@@ -1,7 +1,7 @@
 #include "sim/replicas/machines.hpp"
 
 #include "base/overloaded.hpp"
-#include "replica/command.hpp"
+#include "group/command.hpp"
 #include "sim/replicas/text.hpp"
 #include "sim/replicas/violation.hpp"
 
@@ -206,7 +206,7 @@ void Machines::carry_out(Place& place, replica::Effect& effect) {
             [&](Load& load) {
                 in_turn(place, place.service_until, [this, &place, id = load.snapshot](Machine& machine) {
                     restore(place, id);
-                    machine.loaded(id.last, now(place));
+                    machine.loaded(id.last, never, now(place));
                 });
             },
             [&](Fetch& fetch) {
@@ -324,10 +324,10 @@ void Machines::submit(Place& place, std::size_t many, Duration patience, bool su
     for (; many != 0; --many) {
         const std::uint64_t number = ++place.last_number;
         const std::vector<std::byte> message(chance_.below(200));
-        const replica::Command command{place.id, place.life, number, message};
+        const group::Submitted command{place.id, place.life, number, message};
         open_.insert({place.life, number});
         if (sure) sure_.insert({place.life, number});
-        place.machine->submit(number, command.pack(), now(place) + patience, now(place));
+        place.machine->submit(number, group::pack(command), now(place) + patience, now(place));
     }
 }
 
@@ -350,8 +350,9 @@ void Machines::serve(Place& place, Machine& machine, const std::vector<Entry>& e
         place.last = entry.id;
         place.time = entry.time;
         if (entry.kind != EntryKind::command) continue;
-        const auto command = replica::Command::unpack(entry.body.view());
-        check(command.has_value(), "a command in the log cannot be read");
+        const auto unpacked = group::unpack(entry.body.view());
+        const auto* command = unpacked ? std::get_if<group::Submitted>(&*unpacked) : nullptr;
+        check(command != nullptr, "a command in the log cannot be read");
         place.log.push_back({command->life, command->number});
         check(!never_.contains(place.log.back()), "what the caller was told to be nowhere is in the log");
         if (command->life != place.life || command->disk != place.id) continue;
@@ -361,7 +362,7 @@ void Machines::serve(Place& place, Machine& machine, const std::vector<Entry>& e
         told_ = std::max(told_, entry.id.index);
         ++result_.commands;
     }
-    machine.applied(place.last, own, now(place));
+    machine.applied(place.last, own, never, now(place));
     if (chance_.below(40) == 0) save(place, machine);
 }
 

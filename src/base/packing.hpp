@@ -12,7 +12,7 @@
 
 // Numbers as bytes, little endian.
 
-namespace cluster::storage {
+namespace cluster {
 
 template <std::unsigned_integral T>
 void store(std::byte* at, T value) noexcept {
@@ -84,6 +84,7 @@ public:
         rest_ = rest_.subspan(count);
         return bytes;
     }
+    std::span<const std::byte> rest() { return take(rest_.size()); }
     bool good() const noexcept { return good_; }
     bool at_end() const noexcept { return rest_.empty(); }
 
@@ -92,4 +93,4 @@ private:
     bool good_ = true;
 };
 
-}  // namespace cluster::storage
+}  // namespace cluster
