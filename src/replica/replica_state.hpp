@@ -74,11 +74,16 @@ public:
     ~ReplicaState() override;
 
     bool is_here() const noexcept { return origin_.is_here(); }
+    NodeState& node() const noexcept { return *node_; }
 
     Message submit(Payload& message, std::chrono::nanoseconds timeout, std::error_code& error);
     void submit(Payload& message, std::chrono::nanoseconds timeout, Handler handler);
+    /// One that may be cancelled.
+    void submit(Payload& message, std::chrono::nanoseconds timeout, std::shared_ptr<RequestOperation> operation);
     Message read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, std::error_code& error);
     void read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, Handler handler);
+    void read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
+              std::shared_ptr<RequestOperation> operation);
     ReplicaStatus status() const;
     Subscription on_status(std::function<void(const ReplicaStatus&)> function);
     bool wait_for_leader(std::chrono::nanoseconds timeout);
@@ -106,13 +111,15 @@ private:
     void log(LogLevel level, std::string text);
     void handler_threw(std::string_view what);
 
-    std::error_code start_submit(Payload& message, std::chrono::nanoseconds timeout,
+    std::error_code start_submit(std::uint64_t number, Payload& message, std::chrono::nanoseconds timeout,
                                  const std::shared_ptr<RequestOperation>& operation);
     void fail_submit(std::uint64_t number, errc error);
-    std::error_code start_read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
-                               const std::shared_ptr<RequestOperation>& operation);
+    std::error_code start_read(std::uint64_t number, Payload& query, std::chrono::nanoseconds timeout,
+                               const ReadOptions& options, const std::shared_ptr<RequestOperation>& operation);
     void fail_read(std::uint64_t number, errc error);
     std::shared_ptr<RequestOperation> handled(Handler handler);
+    void make_cancellable(std::uint64_t number, RequestOperation& operation);
+    void cancel(std::uint64_t number);
     void call_end(const std::shared_ptr<RequestOperation>& operation, std::error_code error);
     void halt(errc error, const std::string& why);
 
