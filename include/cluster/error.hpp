@@ -23,7 +23,7 @@ enum class errc {
     ///   accepted us.
     /// - `broadcast` and `send`: there was no room within `send_timeout`. Nothing was queued for anyone.
     /// - `enroll` and `withdraw`: it has been done, but some peers may not know of it yet.
-    /// - `request`: no reply came. The request may or may not have been carried out, and may still be.
+    /// - `request`, `submit`: no reply came. It may have been done, and may still be. `read`: nothing was changed.
     timed_out,
     /// Another socket listens on that port. The node was not created.
     address_in_use,
@@ -88,12 +88,12 @@ enum class errc {
     /// This node has enrolled 65,536 members, or their data would take more than 64 MiB. Nothing was changed: a member
     /// keeps the data it had.
     too_many_members,
-    /// This node waits for 65,536 replies already. Nothing was queued.
+    /// This node or replica waits for 65,536 replies already, or for too many bytes of them. Nothing was queued.
     too_many_requests,
     /// `Message::reply` or `reply_error` to a message that is no request. Nothing was queued.
     not_a_request,
     /// The peer runs a version of this library that does not know requests or, for `reply_error`, such replies. Nothing
-    /// was queued.
+    /// was queued. Or the service of a replica has no snapshots, or answers no queries.
     unsupported,
     /// The peer has dropped the request without a reply: its `Message` is gone, or its handler threw. The request may
     /// have been carried out in part.
@@ -138,7 +138,7 @@ enum class errc {
     /// The disk of the replica has not done a write for longer than an election timeout. Until it does, this replica
     /// neither leads nor votes. It only appears in `ReplicaStatus::error`.
     disk_hangs,
-    /// The service has thrown an exception. The replica has stopped; a failed snapshot changes nothing.
+    /// The service has thrown an exception. The replica has stopped. A snapshot or a read that fails changes nothing.
     service_failed,
     /// The system refused something that none of the above describes, such as memory. If the library did it by itself,
     /// the log has the text.
