@@ -4,6 +4,7 @@
 #include <cluster/membership.hpp>
 #include <cluster/node.hpp>
 #include <cluster/operation.hpp>
+#include <cluster/replica.hpp>
 
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
@@ -30,9 +31,10 @@
 #include <utility>
 #include <vector>
 
-// What a node, its inbox and its members offer to programs that use Asio (without Boost), for any completion token:
-// `async_receive`, `async_receive_for`, `async_next`, `async_add`, `async_wait_for_peers`, `async_wait_until_settled`,
-// `async_send`, `async_broadcast`, `async_request`, `async_request_all` and `async_close`.
+// What a node, its inbox, its members and its replicas offer to programs that use Asio (without Boost), for any
+// completion token: `async_receive`, `async_receive_for`, `async_next`, `async_add`, `async_wait_for_peers`,
+// `async_wait_until_settled`, `async_send`, `async_broadcast`, `async_request`, `async_request_all`, `async_submit`,
+// `async_read` and `async_close`.
 //
 //     inbox.async_receive([](std::error_code error, cluster::Message message) { ... });        // a callback
 //     std::future<cluster::Message> next = inbox.async_receive(asio::use_future);              // a future
@@ -48,11 +50,12 @@
 // completes with `asio::error::operation_aborted`. It has either its whole effect and its result, or neither: no
 // message and no update is lost, none is half sent. The exceptions are:
 // - `async_add` may have linked the nodes although it was cancelled.
-// - A request may be carried out although `async_request` was cancelled.
+// - A request may be carried out although `async_request` was cancelled, and so may what was submitted.
 // - `async_close` cannot be cancelled.
 //
 // Lifetimes:
-// - Node, inbox, watch and payload may go while an operation waits. A closed node completes it with `errc::closed`.
+// - Node, inbox, watch, replica and payload may go while an operation waits. A closed node or replica completes it with
+//   `errc::closed`.
 // - ~Node waits until handlers without an executor have run, except on the callback thread and on an I/O thread.
 // - If the execution context of the handler goes first, the operation is cancelled. The handler is destroyed and not
 //   called, as Asio does it with operations of its own. A message that it might have got goes to the next reader.
@@ -133,8 +136,7 @@ class Bound : public Base,
               public Abandonable,
               public std::enable_shared_from_this<Bound<Base, Source, Handler, in_place>> {
 public:
-    Bound(Source source, Handler&& handler)
-        : source_(std::move(source)), call_(std::in_place, std::move(handler)) {}
+    Bound(Source source, Handler&& handler) : source_(std::move(source)), call_(std::in_place, std::move(handler)) {}
 
     ~Bound() override {
         if (waiters_) waiters_->remove(this);
@@ -491,6 +493,38 @@ template <class Token>
 auto Node::async_close(Token&& token) {
     return initiate<detail::CloseOperation, void(std::error_code, Unacknowledged)>(
         [state = state_](auto operation) { start_close(state, std::move(operation)); }, token);
+}
+
+template <class Start, class Token>
+auto Replica::initiate(Start start, Token& token) const {
+    constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
+    return asio::async_initiate<Token, void(std::error_code, Message)>(
+        detail::Initiation{[inbox = inbox(), start = std::move(start)](auto&& handler) mutable {
+            using Handler = std::decay_t<decltype(handler)>;
+            using Finishing =
+                detail::Finishing<detail::RequestOperation, void(std::error_code, Message), Handler, in_place>;
+            std::make_shared<Finishing>(inbox, std::move(handler))->start(start);
+        }},
+        token);
+}
+
+template <class Token>
+auto Replica::async_submit(Payload message, std::chrono::nanoseconds timeout, Token&& token) {
+    return initiate([state = state_, timeout, bytes = hand_over(message)](
+                        auto operation) { start_submit(state, bytes, timeout, std::move(operation)); },
+                    token);
+}
+
+template <class Token>
+auto Replica::async_read(Payload query, std::chrono::nanoseconds timeout, Token&& token) {
+    return async_read(query.view(), timeout, ReadOptions(), token);
+}
+
+template <class Token>
+auto Replica::async_read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options, Token&& token) {
+    return initiate([state = state_, timeout, options, bytes = hand_over(query)](
+                        auto operation) { start_read(state, bytes, timeout, options, std::move(operation)); },
+                    token);
 }
 
 }  // namespace cluster

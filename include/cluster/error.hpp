@@ -23,7 +23,7 @@ enum class errc {
     ///   accepted us.
     /// - `broadcast` and `send`: there was no room within `send_timeout`. Nothing was queued for anyone.
     /// - `enroll` and `withdraw`: it has been done, but some peers may not know of it yet.
-    /// - `request`: no reply came. The request may or may not have been carried out, and may still be.
+    /// - `request`, `submit`: no reply came. It may have been done, and may still be. `read`: nothing was changed.
     timed_out,
     /// Another socket listens on that port. The node was not created.
     address_in_use,
@@ -88,12 +88,13 @@ enum class errc {
     /// This node has enrolled 65,536 members, or their data would take more than 64 MiB. Nothing was changed: a member
     /// keeps the data it had.
     too_many_members,
-    /// This node or client waits for as many replies as it may: 65,536, of queries 1024. Nothing was queued.
+    /// This node, replica or client waits for 65,536 replies already, or for too many bytes of them; a client for 1024
+    /// queries. Nothing was queued.
     too_many_requests,
     /// `Message::reply` or `reply_error` to a message that is no request. Nothing was queued.
     not_a_request,
     /// The peer runs a version of this library that does not know requests or, for `reply_error`, such replies. Nothing
-    /// was queued.
+    /// was queued. Or the service of a replica has no snapshots, or answers no queries.
     unsupported,
     /// The peer has dropped the request without a reply: its `Message` is gone, or its handler threw. The request may
     /// have been carried out in part.
@@ -145,7 +146,7 @@ enum class errc {
     /// The state of this replica is not that of a majority: its service depends on something else than the log, or memory
     /// has changed by itself. The replica has stopped. Delete its directory only when the service is mended.
     state_diverged,
-    /// The service has thrown an exception. The replica has stopped; a failed snapshot changes nothing.
+    /// The service has thrown an exception. The replica has stopped. A snapshot or a read that fails changes nothing.
     service_failed,
     /// The group does not accept the credentials of this client. It has no session, and has ended.
     rejected,

@@ -2,8 +2,10 @@
 
 #include <cluster/error.hpp>
 #include <cluster/export.hpp>
+#include <cluster/inbox.hpp>
 #include <cluster/message.hpp>
 #include <cluster/node.hpp>
+#include <cluster/operation.hpp>
 #include <cluster/payload.hpp>
 #include <cluster/read.hpp>
 #include <cluster/service.hpp>
@@ -14,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -198,6 +201,19 @@ public:
     void read(Payload query, std::chrono::nanoseconds timeout,
               std::function<void(std::error_code, const Message&)> handler, ReadOptions options = {});
 
+    // The same for completion tokens of the application's Asio. To call them, include `<cluster/asio.hpp>`. It says
+    // where handlers run and what cancelling does.
+
+    /// Completes with `void(std::error_code, Message)`; see `submit`. If it is cancelled, the message may have taken
+    /// effect, or may do so later.
+    template <class Token>
+    auto async_submit(Payload message, std::chrono::nanoseconds timeout, Token&& token);
+    /// Completes with `void(std::error_code, Message)`; see `read`.
+    template <class Token>
+    auto async_read(Payload query, std::chrono::nanoseconds timeout, Token&& token);
+    template <class Token>
+    auto async_read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options, Token&& token);
+
     ReplicaStatus status() const;
     /// Called with the status at once, and after each change of its role, its term, its leader, or its error. On the
     /// callback thread of the node's runtime. Changes that come together are reported once.
@@ -228,7 +244,18 @@ public:
     void close();
 
 private:
-    std::shared_ptr<detail::ReplicaState> state_;
+    using State = std::shared_ptr<detail::ReplicaState>;
+
+    template <class Start, class Token>
+    auto initiate(Start start, Token& token) const;
+    Inbox inbox() const;
+    static std::vector<std::byte> hand_over(Payload& payload);
+    static void start_submit(const State& state, std::span<const std::byte> message, std::chrono::nanoseconds timeout,
+                             std::shared_ptr<detail::RequestOperation> operation);
+    static void start_read(const State& state, std::span<const std::byte> query, std::chrono::nanoseconds timeout,
+                           const ReadOptions& options, std::shared_ptr<detail::RequestOperation> operation);
+
+    State state_;
 };
 
 }  // namespace cluster

@@ -147,7 +147,8 @@ public:
     /// Of the last entry that the service has had.
     std::uint64_t term() const noexcept { return term_; }
 
-    /// What `Replica::read` returns. The last reply counts. Without one it returns an empty message.
+    /// What `Replica::read` returns. The last reply counts, whichever service it comes from. Without one it returns an
+    /// empty message.
     void reply(Payload payload) {
         if (payload.owner() == Payload::Owner::bytes) {
             reply_ = payload.take_bytes();
@@ -217,7 +218,7 @@ public:
 
     /// Somebody reads: see `Replica::read`. `query` is valid during the call. It comes between two events. If this
     /// throws, that read fails, and nothing else happens. What this does by default is to throw `errc::unsupported`,
-    /// which says that the service answers no queries; if the replica has several, the next one is asked.
+    /// which says that the service answers no queries: of several services the others are asked.
     virtual void on_query(QueryContext& context, std::span<const std::byte> query) const;
     /// First of all.
     virtual void on_start() {}

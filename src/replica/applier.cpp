@@ -7,6 +7,7 @@
 #include <chrono>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <system_error>
 
 namespace cluster::replica {
@@ -67,14 +68,30 @@ void Applier::apply(const consensus::Entry& entry) {
     deliver_letters();
 }
 
-void Applier::query(QueryContext& context, std::span<const std::byte> query) const {
-    for (const NamedService& each : services_) {
-        try {
-            return each.service.on_query(context, query);
-        } catch (const std::system_error& error) {
-            if (error.code() != errc::unsupported || &each == &services_.back()) throw;
+Answered Applier::query(std::span<const std::byte> query) const {
+    QueryContext context(time_, last_.index, last_.term);
+    std::error_code error = errc::unsupported;
+    std::string text;
+    try {
+        for (const NamedService& each : services_) {
+            try {
+                std::as_const(each.service).on_query(context, query);
+                error.clear();
+            } catch (const std::system_error& exception) {
+                if (exception.code() != errc::unsupported) throw;
+                text = exception.what();
+            }
         }
+        if (!error) return {{}, context.take_reply(), last_.index};
+    } catch (const std::exception& exception) {
+        error = errc::service_failed;
+        text = exception.what();
+    } catch (...) {
+        error = errc::service_failed;
+        text = "the service has thrown something that is no std::exception";
     }
+    const auto bytes = std::as_bytes(std::span(text));
+    return {error, {bytes.begin(), bytes.end()}, last_.index};
 }
 
 std::vector<std::byte> Applier::pass_message(group::Session* session, std::span<const std::byte> message) {

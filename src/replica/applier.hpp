@@ -19,6 +19,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -41,6 +42,13 @@ struct Event {
 
 namespace cluster::replica {
 
+/// What the services say to a query.
+struct Answered {
+    std::error_code error;
+    std::vector<std::byte> bytes;   ///< or a text about the error
+    consensus::Index position = 0;  ///< so much of the log they have had
+};
+
 /// Gives services their events, and keeps the state that belongs to the library. Lets the exceptions of services pass.
 /// Used by the service thread. Lives shorter than its services.
 ///
@@ -61,8 +69,9 @@ public:
     void start();
     void role(Role role);
     void apply(const consensus::Entry& entry);
-    /// The first service that answers queries answers it.
-    void query(QueryContext& context, std::span<const std::byte> query) const;
+    /// All services are asked, in their order; the last reply counts. One that answers no queries is passed over. What
+    /// a service throws is the answer.
+    Answered query(std::span<const std::byte> query) const;
     /// Takes over a state that `save` has written, in that version of the form. It stands at `id`.
     void load(SnapshotReader& in, std::uint32_t version, const consensus::SnapshotId& id);
     /// Writes the present state.

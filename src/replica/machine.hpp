@@ -166,6 +166,8 @@ public:
     /// Ends with `ReadFailed`, or with `ReadsDue` and then `reads_done`. A number stands for one read.
     void read(std::uint64_t number, const ReadOptions& options, Time deadline, Time now);
     void reads_done(std::span<const std::uint64_t> numbers, Time now);
+    /// Nobody waits for that submission, or that read, any more. It does not end; the submission may have its effect.
+    void forget(std::uint64_t number, Time now);
     /// Ends with `TransferDone` if the result is no error, and not at all if this replica halts. Empty: to the one that
     /// has most. Joins one that is under way, unless that goes to another voter.
     errc transfer(std::uint64_t number, const std::string& to, Time now);

@@ -30,6 +30,12 @@ void Machine::reads_done(std::span<const std::uint64_t> numbers, Time now) {
     for (const std::uint64_t number : numbers) questions_.done(number);
 }
 
+void Machine::forget(std::uint64_t number, Time now) {
+    now_ = now;
+    submissions_.done(number, now);
+    questions_.done(number);
+}
+
 bool Machine::knows_whom_to_ask() const {
     if (!raft_ || halted_) return false;
     return raft_->role() == consensus::Role::leader || where_.contains(raft_->leader());

@@ -62,6 +62,27 @@ void Replica::read(Payload query, std::chrono::nanoseconds timeout,
     state_->read(query, timeout, options, std::move(handler));
 }
 
+Inbox Replica::inbox() const {
+    return Inbox(state_->node().inbox());
+}
+
+std::vector<std::byte> Replica::hand_over(Payload& payload) {
+    if (payload.owner() == Payload::Owner::bytes) return payload.take_bytes();
+    return {payload.view().begin(), payload.view().end()};
+}
+
+void Replica::start_submit(const State& state, std::span<const std::byte> message, std::chrono::nanoseconds timeout,
+                           std::shared_ptr<detail::RequestOperation> operation) {
+    Payload payload(message);
+    state->submit(payload, timeout, std::move(operation));
+}
+
+void Replica::start_read(const State& state, std::span<const std::byte> query, std::chrono::nanoseconds timeout,
+                         const ReadOptions& options, std::shared_ptr<detail::RequestOperation> operation) {
+    Payload payload(query);
+    state->read(payload, timeout, options, std::move(operation));
+}
+
 ReplicaStatus Replica::status() const {
     return state_->status();
 }

@@ -193,9 +193,8 @@ void ReplicaState::handler_threw(std::string_view what) {
 // Submitting.
 
 /// The error if it could not be started. Otherwise `operation` is woken when it has a result.
-std::error_code ReplicaState::start_submit(Payload& message, std::chrono::nanoseconds timeout,
+std::error_code ReplicaState::start_submit(std::uint64_t number, Payload& message, std::chrono::nanoseconds timeout,
                                            const std::shared_ptr<RequestOperation>& operation) {
-    const std::uint64_t number = ++last_number_;
     if (message.view().size() > options_.max_message) return errc::message_too_large;
     Bytes packed = group::pack(group::Submitted{disk_id_, life_, number, message.view()});
     {
@@ -217,7 +216,7 @@ std::error_code ReplicaState::start_submit(Payload& message, std::chrono::nanose
 
 Message ReplicaState::submit(Payload& message, std::chrono::nanoseconds timeout, std::error_code& error) {
     return wait_for_result<RequestOperation>(error, [&](const auto& operation) {
-        const std::error_code refused = start_submit(message, timeout, operation);
+        const std::error_code refused = start_submit(++last_number_, message, timeout, operation);
         if (!refused) return;
         operation->error = refused;
         operation->wake();
@@ -226,8 +225,38 @@ Message ReplicaState::submit(Payload& message, std::chrono::nanoseconds timeout,
 
 void ReplicaState::submit(Payload& message, std::chrono::nanoseconds timeout, Handler handler) {
     const auto operation = handled(std::move(handler));
-    const std::error_code error = start_submit(message, timeout, operation);
+    const std::error_code error = start_submit(++last_number_, message, timeout, operation);
     if (error) call_end(operation, error);
+}
+
+void ReplicaState::submit(Payload& message, std::chrono::nanoseconds timeout,
+                          std::shared_ptr<RequestOperation> operation) {
+    const std::uint64_t number = ++last_number_;
+    make_cancellable(number, *operation);
+    const std::error_code error = start_submit(number, message, timeout, operation);
+    if (!error) return;
+    operation->error = error;
+    operation->wake();
+}
+
+void ReplicaState::make_cancellable(std::uint64_t number, RequestOperation& operation) {
+    operation.cancel = [weak = weak_from_this(), number] {
+        if (const auto self = weak.lock()) self->cancel(number);
+    };
+}
+
+/// A submit or a read.
+void ReplicaState::cancel(std::uint64_t number) {
+    std::shared_ptr<RequestOperation> operation;
+    {
+        const Lock lock(mutex_);
+        operation = submits_.take(number);
+        if (!operation) operation = reads_.take(number);
+    }
+    if (!operation) return;
+    runner_->with([&](replica::Machine& machine, Time now) { machine.forget(number, now); });
+    operation->error = errc::cancelled;
+    operation->wake();
 }
 
 /// An operation that calls this.
@@ -258,9 +287,9 @@ void ReplicaState::fail_submit(std::uint64_t number, errc error) {
 
 // Reading.
 
-std::error_code ReplicaState::start_read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
+std::error_code ReplicaState::start_read(std::uint64_t number, Payload& query, std::chrono::nanoseconds timeout,
+                                         const ReadOptions& options,
                                          const std::shared_ptr<RequestOperation>& operation) {
-    const std::uint64_t number = ++last_number_;
     if (query.view().size() > options_.max_message) return errc::message_too_large;
     {
         const Lock lock(mutex_);
@@ -277,7 +306,7 @@ std::error_code ReplicaState::start_read(Payload& query, std::chrono::nanosecond
 Message ReplicaState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
                            std::error_code& error) {
     return wait_for_result<RequestOperation>(error, [&](const auto& operation) {
-        const std::error_code refused = start_read(query, timeout, options, operation);
+        const std::error_code refused = start_read(++last_number_, query, timeout, options, operation);
         if (!refused) return;
         operation->error = refused;
         operation->wake();
@@ -286,8 +315,18 @@ Message ReplicaState::read(Payload& query, std::chrono::nanoseconds timeout, con
 
 void ReplicaState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, Handler handler) {
     const auto operation = handled(std::move(handler));
-    const std::error_code error = start_read(query, timeout, options, operation);
+    const std::error_code error = start_read(++last_number_, query, timeout, options, operation);
     if (error) call_end(operation, error);
+}
+
+void ReplicaState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
+                        std::shared_ptr<RequestOperation> operation) {
+    const std::uint64_t number = ++last_number_;
+    make_cancellable(number, *operation);
+    const std::error_code error = start_read(number, query, timeout, options, operation);
+    if (!error) return;
+    operation->error = error;
+    operation->wake();
 }
 
 void ReplicaState::fail_read(std::uint64_t number, errc error) {

@@ -68,13 +68,8 @@ public:
         Bytes command;
         Time deadline;
     };
-    /// Of the service to a query.
-    struct Answered {
-        std::uint64_t number;
-        std::error_code error;
-        BlockRef reply;  ///< or more about the error
-        std::uint64_t position;
-    };
+    /// To the read with that number.
+    using Answer = std::pair<std::uint64_t, replica::Answered>;
     using SnapshotOperation = ResultOperation<Snapshot>;
 
     /// Throws as the constructor of `Replica`.
@@ -83,11 +78,16 @@ public:
     ~ReplicaState() override;
 
     bool is_here() const noexcept { return origin_.is_here(); }
+    NodeState& node() const noexcept { return *node_; }
 
     Message submit(Payload& message, std::chrono::nanoseconds timeout, std::error_code& error);
     void submit(Payload& message, std::chrono::nanoseconds timeout, Handler handler);
+    /// One that may be cancelled.
+    void submit(Payload& message, std::chrono::nanoseconds timeout, std::shared_ptr<RequestOperation> operation);
     Message read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, std::error_code& error);
     void read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, Handler handler);
+    void read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
+              std::shared_ptr<RequestOperation> operation);
     ReplicaStatus status() const;
     Subscription on_status(std::function<void(const ReplicaStatus&)> function);
     bool wait_for_leader(std::chrono::nanoseconds timeout);
@@ -118,13 +118,15 @@ private:
     void log(LogLevel level, std::string text);
     void handler_threw(std::string_view what);
 
-    std::error_code start_submit(Payload& message, std::chrono::nanoseconds timeout,
+    std::error_code start_submit(std::uint64_t number, Payload& message, std::chrono::nanoseconds timeout,
                                  const std::shared_ptr<RequestOperation>& operation);
     void fail_submit(std::uint64_t number, errc error);
-    std::error_code start_read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
-                               const std::shared_ptr<RequestOperation>& operation);
+    std::error_code start_read(std::uint64_t number, Payload& query, std::chrono::nanoseconds timeout,
+                               const ReadOptions& options, const std::shared_ptr<RequestOperation>& operation);
     void fail_read(std::uint64_t number, errc error);
     std::shared_ptr<RequestOperation> handled(Handler handler);
+    void make_cancellable(std::uint64_t number, RequestOperation& operation);
+    void cancel(std::uint64_t number);
     void call_end(const std::shared_ptr<RequestOperation>& operation, std::error_code error);
     void halt(errc error, const std::string& why);
 
@@ -158,7 +160,7 @@ private:
     bool tell_session(std::uint64_t session, client::ToClient message);
     void apply(const std::vector<consensus::Entry>& entries);
     void serve_reads(const std::vector<std::uint64_t>& numbers);
-    void pass_answers(std::vector<Answered>& answers);
+    void pass_answers(std::vector<Answer>& answers);
     void load(const consensus::SnapshotId& id);
     void take_snapshot(std::shared_ptr<SnapshotOperation> operation);
     void write_snapshot(std::shared_ptr<storage::SnapshotOutput> output, const consensus::SnapshotId& id,

@@ -185,30 +185,12 @@ void ReplicaState::serve_reads(const std::vector<std::uint64_t>& numbers) {
         const Lock lock(mutex_);
         for (const std::uint64_t each : numbers) queries.push_back(reads_.bytes(each));
     }
-    std::vector<Answered> answers;
+    std::vector<Answer> answers;
     Time since = net::Loop::now();
     for (std::size_t i = 0; i < numbers.size(); ++i) {
         if (ends_) return pass_answers(answers);
         if (!queries[i]) continue;
-        const consensus::LogId& last = applier_->last();
-        QueryContext context(applier_->time(), last.index, last.term);
-        Answered answer{numbers[i], {}, {}, last.index};
-        std::string text;
-        try {
-            applier_->query(context, queries[i]->view());
-            answer.reply = Block::adopt(context.take_reply());
-        } catch (const std::system_error& exception) {
-            answer.error = exception.code() == errc::unsupported ? errc::unsupported : errc::service_failed;
-            text = exception.what();
-        } catch (const std::exception& exception) {
-            answer.error = errc::service_failed;
-            text = exception.what();
-        } catch (...) {
-            answer.error = errc::service_failed;
-            text = "the service has thrown something that is no std::exception";
-        }
-        if (answer.error) answer.reply = Block::copy(std::as_bytes(std::span(text)));
-        answers.push_back(std::move(answer));
+        answers.emplace_back(numbers[i], applier_->query(queries[i]->view()));
         const Time now = net::Loop::now();
         if (now - since <= longest_gathering) continue;
         since = now;
@@ -218,19 +200,20 @@ void ReplicaState::serve_reads(const std::vector<std::uint64_t>& numbers) {
     runner_->with([&](replica::Machine& machine, Time now) { machine.reads_done(numbers, now); });
 }
 
-void ReplicaState::pass_answers(std::vector<Answered>& answers) {
+void ReplicaState::pass_answers(std::vector<Answer>& answers) {
     std::vector<std::shared_ptr<RequestOperation>> operations;
     operations.reserve(answers.size());
     {
         const Lock lock(mutex_);
-        for (const Answered& each : answers) operations.push_back(reads_.take(each.number));
+        for (const Answer& each : answers) operations.push_back(reads_.take(each.first));
     }
     for (std::size_t i = 0; i < answers.size(); ++i) {
         if (!operations[i]) continue;  // its time was over
-        Answered& answer = answers[i];
-        const std::span<const std::byte> bytes(answer.reply->data(), answer.reply->size());
+        replica::Answered& answer = answers[i].second;
+        BlockRef block = Block::adopt(std::move(answer.bytes));
+        const std::span<const std::byte> bytes(block->data(), block->size());
         operations[i]->error = answer.error;
-        operations[i]->result = Message(node_->id(), answer.reply.detach(), bytes, 0, nullptr, answer.position);
+        operations[i]->result = Message(node_->id(), block.detach(), bytes, 0, nullptr, answer.position);
         operations[i]->wake();
     }
     answers.clear();

@@ -46,7 +46,7 @@ public:
             case errc::too_many_members: return "this node has as many members as it may have";
             case errc::too_many_requests: return "this node waits for as many replies as it may";
             case errc::not_a_request: return "the message is not a request, so nobody waits for a reply to it";
-            case errc::unsupported: return "the peer does not know that; run a newer version of this library there";
+            case errc::unsupported: return "the peer, whose library is older, or the service does not support that";
             case errc::unanswered: return "the peer has dropped the request without a reply";
             case errc::no_address: return "the peer tells of no address that can be dialled from here";
             case errc::no_leader: return "nobody who can be reached leads the group";

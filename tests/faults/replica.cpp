@@ -7,11 +7,16 @@
 // snapshots are written from a copy.
 //
 // Commands:
-//   load RATE MILLISECONDS SIZE   submits so many numbered messages a second, of that size, each with that time-out
+//   load RATE MILLISECONDS SIZE   submits so many numbered messages a second, of that size, each with that time-out;
+//                                 reads as often
 //   hush                          ends that
 //   status                        how the replica is
 //   ledger                        what its service has: who submitted which numbers, and a hash of their order
-//   counts                        how the submits of this process have ended
+//   counts                        how the submits and reads of this process have ended
+//
+// A read tells the place in the log of the last message that the service has had. Three of four are linearizable, and
+// are reported: replicas.py compares them with what all processes were told before. The others are stale, and checked
+// here.
 
 #include "process.hpp"
 
@@ -101,14 +106,19 @@ public:
         hash_ = (hash_ ^ context.position()) * 0x100000001b3;
         hash_ = (hash_ ^ static_cast<std::uint64_t>(context.time().count())) * 0x100000001b3;
         ++count_;
+        position_ = context.position();
         Submitter& from = submitters_[std::string(text.substr(0, blank))];
         if (number < from.numbers.last()) ++from.disordered;
         if (!from.numbers.add(number)) ++from.doubled;
         context.reply(std::string(entry));
     }
+    void on_query(QueryContext& context, std::span<const std::byte>) const override {
+        context.reply(std::to_string(position_));
+    }
     void save(SnapshotWriter& out) const override {
         out.write(count_);
         out.write(hash_);
+        out.write(position_);
         out.write(submitters_.size());
         for (const auto& [life, from] : submitters_) {
             out.write(life);
@@ -126,6 +136,7 @@ public:
         submitters_.clear();
         in.read(count_);
         in.read(hash_);
+        in.read(position_);
         std::size_t size = 0;
         for (in.read(size); size != 0; --size) {
             std::string life;
@@ -147,6 +158,7 @@ public:
         auto copy = std::make_shared<Ledger>(true);
         copy->count_ = count_;
         copy->hash_ = hash_;
+        copy->position_ = position_;
         copy->submitters_ = submitters_;
         return [copy](SnapshotWriter& out) { copy->save(out); };
     }
@@ -173,10 +185,11 @@ private:
     mutable std::mutex mutex_;  // the service thread is the only one that changes anything
     std::uint64_t count_ = 0;
     std::uint64_t hash_ = 0xcbf29ce484222325;
+    std::uint64_t position_ = 0;  ///< of the last message
     std::map<std::string, Submitter> submitters_;
 };
 
-/// A thread that submits numbered messages, and how they end.
+/// A thread that submits numbered messages, and reads, and how that ends.
 class Load {
 public:
     Load(Replica& replica, Output& output, std::string life)
@@ -206,9 +219,14 @@ public:
         for (const auto& [why, numbers] : refused_) {
             refused += (refused.empty() ? "" : ",") + quoted(why) + ':' + numbers.text();
         }
-        return "{\"open\":" + std::to_string(number_ - ended_) + ",\"submitted\":" + std::to_string(number_) +
-               ",\"acknowledged\":" + acknowledged_.text() + ",\"unknown\":{" + unknown + "},\"refused\":{" + refused +
-               "}}";
+        std::string unread;
+        for (const auto& [why, times] : unread_) {
+            unread += (unread.empty() ? "" : ",") + quoted(why) + ':' + std::to_string(times);
+        }
+        return "{\"open\":" + std::to_string(number_ - ended_) + ",\"reading\":" + std::to_string(reading_) +
+               ",\"read\":" + std::to_string(read_) + ",\"unread\":{" + unread + '}' +
+               ",\"submitted\":" + std::to_string(number_) + ",\"acknowledged\":" + acknowledged_.text() +
+               ",\"unknown\":{" + unknown + "},\"refused\":{" + refused + "}}";
     }
 
 private:
@@ -224,6 +242,7 @@ private:
                 const std::uint64_t number = ++number_;
                 lock.unlock();
                 submit(number, timeout, size);
+                read(number % 4 == 0, timeout);
                 lock.lock();
             }
             changed_.wait_for(lock, turn, [this] { return stopped_; });
@@ -243,7 +262,9 @@ private:
         bool new_one = true;
         if (!error) {
             new_one = acknowledged_.add(number);
-            say("acknowledged", number, reply.text() == entry ? "" : "a wrong reply: " + std::string(reply.text()));
+            told_ = std::max(told_, reply.position());
+            say("acknowledged", number, reply.text() == entry ? "" : "a wrong reply: " + std::string(reply.text()),
+                ",\"position\":" + std::to_string(reply.position()));
         } else if (error == errc::timed_out || error == errc::closed || error == errc::replica_stopped ||
                    error == errc::outcome_unknown) {
             new_one = unknown_[error.message()].add(number);
@@ -252,9 +273,37 @@ private:
         }
         if (!new_one) say("acknowledged", number, "its handler was called twice");
     }
-    void say(const char* event, std::uint64_t number, const std::string& why) {
+    void read(bool stale, std::chrono::milliseconds timeout) {
+        ReadOptions options;
+        {
+            const std::lock_guard lock(mutex_);
+            ++reading_;
+            if (stale) options = {Consistency::stale, told_};
+        }
+        const auto begun = now();
+        replica_.read(
+            "", timeout,
+            [this, options, begun](std::error_code error, const Message& reply) {
+                const std::lock_guard lock(mutex_);
+                --reading_;
+                if (error) {
+                    ++unread_[error.message()];
+                    return;
+                }
+                ++read_;
+                const std::uint64_t seen = std::stoull(std::string(reply.text()));
+                const bool stale_read = options.consistency == Consistency::stale;
+                const bool wrong = seen > reply.position() || (stale_read && seen < options.at_least);
+                if (stale_read && !wrong) return;
+                if (!stale_read) told_ = std::max(told_, seen);
+                say("read", seen, wrong ? "a read that was to see " + std::to_string(options.at_least) : "",
+                    ",\"begun\":" + std::to_string(begun));
+            },
+            options);
+    }
+    void say(const char* event, std::uint64_t number, const std::string& why, const std::string& more = {}) {
         output_.put("{\"at\":" + std::to_string(now()) + ",\"node\":" + quoted(life_) + ",\"event\":\"" + event +
-                    "\",\"peer\":" + std::to_string(number) + ",\"why\":" + quoted(why) + '}');
+                    "\",\"peer\":" + std::to_string(number) + ",\"why\":" + quoted(why) + more + '}');
     }
 
     Replica& replica_;
@@ -265,6 +314,10 @@ private:
     bool stopped_ = true;
     std::uint64_t number_ = 0;
     std::uint64_t ended_ = 0;
+    std::uint64_t reading_ = 0;
+    std::uint64_t read_ = 0;
+    std::uint64_t told_ = 0;  ///< the greatest place in the log that this process was told of
+    std::map<std::string, std::uint64_t> unread_;
     Ranges acknowledged_;
     std::map<std::string, Ranges> unknown_;
     std::map<std::string, Ranges> refused_;

@@ -1,10 +1,12 @@
 """What replicated services promise while processes, networks and disks fail: real processes (replica.cpp), which submit
-numbered messages all the time.
+numbered messages and read all the time.
 
 After each fault nothing that was acknowledged is lost, nothing is applied twice, nothing that was refused is applied,
-and all replicas have the same state.
+all replicas have the same state, and no linearizable read has missed what anybody was told before it began.
 """
+import bisect
 import collections
+import itertools
 import os
 import random
 import shutil
@@ -21,15 +23,21 @@ class Voter(Member):
     """One process of one voter. `life` is a word that no other process has."""
     def __init__(self, world, name, host, life, options):
         self.life, self.acknowledged, self.wrong = life, [], []  # acknowledged: when, and which number
+        self.told, self.reads = [], []  # told: when, and of which place; reads: begun when, and what was seen
         log = os.path.join(world.logs, life + ".log")
         super().__init__(world, name, host, {"life": life, "log": log, **options}, {})
         self.log = log
 
     def take(self, said):
-        if said.get("event") != "acknowledged":
+        if said.get("event") == "acknowledged":
+            self.acknowledged.append((said["at"], said["peer"]))
+            self.told.append((said["at"], said["position"]))
+        elif said.get("event") == "read":
+            self.reads.append((said["begun"], said["peer"]))
+            self.told.append((said["at"], said["peer"]))
+        else:
             super().take(said)
             return
-        self.acknowledged.append((said["at"], said["peer"]))
         if said["why"]:
             self.wrong.append(f"{self.life} {said['peer']}: {said['why']}")
 
@@ -114,18 +122,19 @@ class Group:
         while True:
             counts = {voter: voter.one("counts") for voter in voters}
             ledgers = {voter.life: voter.one("ledger") for voter in voters}
-            waiting = {voter.life: said["open"] for voter, said in counts.items() if said["open"]}
+            waiting = {voter.life: (said["open"], said["reading"]) for voter, said in counts.items()
+                       if said["open"] or said["reading"]}
             if not waiting and len({(each["count"], each["hash"]) for each in ledgers.values()}) == 1:
                 break
             if time.monotonic() > begun + seconds:
                 status = {voter.life: voter.one("status") for voter in voters}
                 states = {life: (each["count"], each["hash"]) for life, each in ledgers.items()}
-                raise Failure(f"not settled: submits wait: {waiting}; states: {states}; {status}")
+                raise Failure(f"not settled: submits and reads wait: {waiting}; states: {states}; {status}")
             pause(0.05)
         print(f"settled {time.monotonic() - begun:.2f} s after the last submit")
         lives = ledgers[voters[0].life]["lives"]
         sums = collections.Counter()
-        problems = [text for voter in self.lives for text in voter.wrong[:3]]
+        problems = [text for voter in self.lives for text in voter.wrong[:3]] + self.stale_reads()
         for voter in self.lives:
             ledger = lives.get(voter.life, {"numbers": [], "doubled": 0, "disordered": 0})
             applied, said = numbers(ledger["numbers"]), counts.get(voter, {})
@@ -145,8 +154,22 @@ class Group:
                     print(f"{voter.life}: {kind}: {len(numbers(found))} times {why}")
         print(f"{sums['acknowledged']} acknowledged, {sums['refused']} refused, of {sums['unknown']} it is unknown and "
               f"{sums['unknown_applied']} of these were applied; {sums['disordered']} came after a later one")
+        unread = collections.Counter()
+        for said in counts.values():
+            unread.update(said["unread"])
+        print(f"{sum(said['read'] for said in counts.values())} reads of those that live; not served: {dict(unread)}")
         if problems:
             raise Failure("; ".join(problems))
+
+    def stale_reads(self):
+        """Linearizable reads that have not seen what somebody, anywhere, was told before they began."""
+        told = sorted(each for voter in self.lives for each in list(voter.told))
+        times = [at for at, _ in told]
+        greatest = list(itertools.accumulate((position for _, position in told), max, initial=0))
+        found = [f"{voter.life} saw {seen} of {least}" for voter in self.lives for begun, seen in list(voter.reads)
+                 if seen < (least := greatest[bisect.bisect_left(times, begun)])]
+        print(f"{sum(len(voter.reads) for voter in self.lives)} linearizable reads were looked at")
+        return [f"{len(found)} reads saw less than was known: {found[:5]}"] if found else []
 
     def show(self):
         for voter in self.now.values():

@@ -15,7 +15,7 @@ import re
 import sys
 import tomllib
 
-FOLDERS = ("base", "core", "consensus", "storage", "replica")
+FOLDERS = ("base", "core", "consensus", "storage", "group", "replica")
 SIMULATORS = ("nodes", "replicas", "machines")
 SWITCH = '#include "mutants/switch.hpp"\n'
 FIELDS = {"name": str, "wrong": str, "rule": str, "seeds": int, "nodes": int, "edit": list}

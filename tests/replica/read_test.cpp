@@ -25,6 +25,12 @@ ReadOptions stale(std::uint64_t at_least = 0) {
     return {Consistency::stale, at_least};
 }
 
+/// Answers no queries.
+class Silent final : public Service {
+public:
+    void on_message(Context&, std::span<const std::byte>) override {}
+};
+
 /// With what a read fails, and its text.
 std::pair<std::error_code, std::string> failure(Replica& replica, Payload query) {
     try {
@@ -111,10 +117,19 @@ TEST_CASE("replica: a query at which the service throws fails alone, with the te
     CHECK(replica.read("how many", patience).text() == "1 how many");
 }
 
+TEST_CASE("replica: of several services all are asked, the last reply counts, and those that answer none do not") {
+    Lone<Ledger> lone;
+    Silent silent;
+    Ledger other;
+    lone.replica = std::make_unique<Replica>(
+        *lone.node, std::vector<NamedService>{{"one", lone.service}, {"other", other}, {"silent", silent}},
+        lone.options);
+    REQUIRE(lone.replica->wait_for_leader(patience));
+    CHECK(lone.replica->read("how many", patience).text() == "0 how many");
+    CHECK(failure(*lone.replica, "throw").first == errc::service_failed);
+}
+
 TEST_CASE("replica: a service that answers no queries says so") {
-    class Silent final : public Service {
-        void on_message(Context&, std::span<const std::byte>) override {}
-    };
     Lone<Silent> lone;
     Replica& replica = lone.start();
     const auto [error, text] = failure(replica, "how many");
