@@ -331,6 +331,18 @@ TEST_CASE("client: when nothing can be sent to the leader it is asked again a li
     CHECK(client.told() == "1: Attach 7(0,0)");
     client.hears(1, Attached{0, 1000});
     CHECK(client.told() == "1: Ask 1(0,0) one");
+    // Longer each time, until something comes again.
+    client.not_sent(1);
+    client.run(14ms);
+    CHECK(client.told() == "");
+    client.run(6ms);
+    CHECK(client.told() == "1: Attach 7(0,0)");
+    client.hears(1, Attached{0, 1000});
+    client.hears(1, Reply{1, 1, {}});
+    client.told();
+    client.not_sent(1);
+    client.run(10ms);
+    CHECK(client.told() == "1: Attach 7(1,0)");
     // If that lasts, somebody else is asked.
     client.not_sent(1);
     for (int i = 0; i < 20; ++i) {

@@ -162,6 +162,7 @@ TEST_CASE("client: a push is taken once, and only when it is the next one") {
     Attached1 client;
     client.hears(1, Push{1, 1, bytes("a")});
     client.hears(1, Push{1, 1, bytes("a")});
+    CHECK(client.told() == "");
     client.hears(1, Push{3, 1, bytes("c")});
     CHECK(client.pushes == std::vector<Bytes>{bytes("a")});
     CHECK(client.told() == "1: Attach 7(0,1)");
@@ -303,6 +304,19 @@ TEST_CASE("client: what was received is acknowledged after a while, or when it i
     CHECK(client.told() == "1: Ask 1(0,68) one");  // says it, too
 }
 
+TEST_CASE("client: what came while the leader was asked is acknowledged when it has answered") {
+    Attached1 client;
+    client.hears(1, Detached{});
+    client.hears(1, Push{1, 1, {}});
+    client.run(200ms);
+    CHECK(client.told() == "1: Attach 7(0,0)");
+    client.hears(1, client::Attached{0, 1000});
+    client.run(99ms);
+    CHECK(client.told() == "");
+    client.run(1ms);
+    CHECK(client.told() == "1: Alive(0,1)");
+}
+
 TEST_CASE("client: many replies are acknowledged, too, when nothing more is asked") {
     Attached1 client;
     for (std::uint64_t i = 1; i <= 64; ++i) client.call(i, "c");
@@ -373,12 +387,32 @@ TEST_CASE("client: a leader that owes an answer and is silent is asked again, an
     CHECK(client.happened() == "seeking no_leader");
 }
 
+TEST_CASE("client: a leader that has answered has a second again") {
+    Attached1 client;
+    client.call(1, "one");
+    client.run(1s);
+    client.hears(1, client::Attached{0, 1000});
+    client.hears(1, Reply{1, 1, {}});
+    client.run(10s);
+    client.call(2, "two");
+    client.told();
+    client.run(1s);
+    CHECK(client.told() == "1: Attach 7(1,0)");
+}
+
 TEST_CASE("client: a leader that owes nothing may be silent") {
     Attached1 client;
     client.call(1, "one");
     client.hears(1, Reply{1, 1, {}});
     client.told();
-    client.run(3s);
+    client.run(999ms);
+    CHECK(client.told() == "");
+    client.call(2, "two");
+    client.told();
+    client.run(999ms);  // its time begins anew
+    CHECK(client.told() == "");
+    client.hears(1, Reply{2, 1, {}});
+    client.run(1s);
     CHECK(client.told() == "");
 }
 

@@ -340,8 +340,7 @@ void Model::apply(const Proposal& proposal, bool answers) {
                 heard_ = now_;
             }
             if (!answers || proposal.link != node_[*leader_].link) return;
-            node_[*leader_].attached = true;
-            return say(*leader_, Opened{session_->facts.id});
+            return serve(*leader_);
         case Proposal::Kind::close: return close(proposal.reason, answers);
         case Proposal::Kind::command: break;
     }
@@ -370,22 +369,20 @@ void Model::close(CloseReason reason, bool answers) {
     if (answers && std::exchange(node_[*leader_].attached, false)) say(*leader_, Closed{reason});
 }
 
-void Model::serve(std::size_t node, const Open&) {
-    if (session_) {
-        node_[node].attached = true;
-        return say(node, Opened{session_->facts.id});
-    }
-    propose({Proposal::Kind::open, 0, {}, {}, {}, node_[node].link});
+void Model::serve(std::size_t node) {
+    if (!session_) return propose({Proposal::Kind::open, 0, {}, {}, {}, node_[node].link});
+    say(node, Opened{session_->facts.id});
+    attach(node, {}, *session_);
 }
 
-void Model::attach(std::size_t node, const Attach& message, const group::Session& session) {
+/// What it has not received comes behind.
+void Model::attach(std::size_t node, const group::Received& received, const group::Session& session) {
     node_[node].attached = true;
-    say(node, Attached{session.applied, 1000});
     for (const group::Kept& kept : session.replies) {
-        if (kept.number > message.received.replies) say(node, Reply{kept.number, kept.position, kept.bytes});
+        if (kept.number > received.replies) say(node, Reply{kept.number, kept.position, kept.bytes});
     }
     for (const group::Kept& kept : session.pushes) {
-        if (kept.number > message.received.pushes) say(node, Push{kept.number, kept.position, kept.bytes});
+        if (kept.number > received.pushes) say(node, Push{kept.number, kept.position, kept.bytes});
     }
 }
 
@@ -394,7 +391,9 @@ void Model::hears(std::size_t node, const ToNode& message) {
     if (at.stale) {
         // It answers as it thinks right, but nothing is put into the log any more.
         const auto* attaches = std::get_if<Attach>(&message);
-        if (attaches != nullptr && at.stale->facts.id == attaches->session) attach(node, *attaches, *at.stale);
+        if (attaches == nullptr || at.stale->facts.id != attaches->session) return;
+        say(node, Attached{at.stale->applied, 1000});
+        attach(node, attaches->received, *at.stale);
         return;
     }
     if (!leads(node)) {
@@ -406,9 +405,9 @@ void Model::hears(std::size_t node, const ToNode& message) {
     }
     heard_ = now_;
     std::visit(Overloaded{
-                   [&](const Open& each) { challenges_ ? say(node, Challenge{"?"}) : serve(node, each); },
+                   [&](const Open&) { challenges_ ? say(node, Challenge{"?"}) : serve(node); },
                    [&](const Response& each) {
-                       if (each.response == proof) serve(node, Open{});
+                       if (each.response == proof) serve(node);
                    },
                    [&](const Attach& each) {
                        if (!session_ || session_->facts.id != each.session) {
@@ -416,7 +415,8 @@ void Model::hears(std::size_t node, const ToNode& message) {
                            return say(node, Refused{Refusal::no_session, {}});
                        }
                        session_->received(each.received);
-                       attach(node, each, *session_);
+                       say(node, Attached{session_->applied, 1000});
+                       attach(node, each.received, *session_);
                    },
                    [&](const Ask& each) {
                        if (!at.attached) return say(node, Detached{});

@@ -100,8 +100,8 @@ private:
     void close(CloseReason reason, bool answers);
     void push(bool answers);
     void hears(std::size_t node, const ToNode& message);
-    void serve(std::size_t node, const Open& message);
-    void attach(std::size_t node, const Attach& message, const group::Session& session);
+    void serve(std::size_t node);
+    void attach(std::size_t node, const group::Received& received, const group::Session& session);
     void expire();
 
     // The application.
