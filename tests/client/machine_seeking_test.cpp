@@ -164,6 +164,46 @@ TEST_CASE("client: who was said to lead and does not answer is not sought again 
     CHECK(client.told() == "2: Open");
 }
 
+TEST_CASE("client: in the next round who was said to lead is sought again") {
+    Client client(guest(2));
+    client.came(1, address(1));
+    client.hears(1, leads(9));
+    client.run(1s);
+    client.dial_failed(address(2));
+    client.linked();
+    for (int i = 0; i < 50; ++i) {
+        client.run(100ms);
+        if (!std::exchange(client.tells, {}).empty()) client.hears(1, leads(9));
+    }
+    CHECK(client.linked().find("dial host9") != std::string::npos);
+}
+
+TEST_CASE("client: what it was told about the leader before it found it counts no more") {
+    Client client(guest(1));
+    client.came(1, address(1));
+    client.hears(1, NotLeader{peer(3), {address(3), address(4)}});
+    client.came(3, address(3));
+    client.hears(3, Opened{7});
+    client.linked();
+    client.went(3);
+    CHECK(client.linked() == "dial host1");
+}
+
+TEST_CASE("client: after it has found the leader its pauses are short again") {
+    Client client(guest(1));
+    for (int i = 0; i < 10; ++i) {
+        client.dial_failed(address(1));
+        client.run(1s);
+    }
+    client.came(1, address(1));
+    client.hears(1, Opened{7});
+    client.went(1);
+    client.dial_failed(address(1));
+    client.linked();
+    client.run(50ms);
+    CHECK(client.linked() == "dial host1");
+}
+
 TEST_CASE("client: inside of a node nobody is dialled, and its own node is asked first") {
     Client client;
     client.machine.prefer(peer(5));

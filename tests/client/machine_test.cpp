@@ -499,6 +499,24 @@ TEST_CASE("client: a query whose time is over has failed, and so have those that
     CHECK(client.happened() == "1025 failed: too_many_requests");
 }
 
+TEST_CASE("client: what has ended leaves no deadline behind") {
+    MachineOptions options;
+    options.session_timeout = 1h;
+    options.max_outstanding = 1;
+    Attached1 client(std::move(options));
+    client.call(1, "one", 10s);
+    client.query(2, "two", 10s);
+    client.call(3, "three", 10s);
+    client.hears(1, client::Attached{0, 1000});
+    client.hears(1, Answer{1, 0, 1, {}});
+    client.hears(1, Detached{});
+    client.hears(1, client::Attached{0, 4});
+    client.hears(1, Reply{1, 1, {}});
+    CHECK(client.happened() == "2 ; 3 failed: message_too_large; 1 ");
+    client.run(2s);
+    CHECK(client.machine.deadline() - client.now > 1min);
+}
+
 TEST_CASE("client: commands that wait have a limit, and who casts is told when there is room") {
     MachineOptions options;
     options.max_outstanding = 1;

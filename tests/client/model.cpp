@@ -200,6 +200,9 @@ void Model::node_reads(std::size_t node, std::uint64_t link) {
 void Model::say(std::size_t node, ToClient message) {
     Node& from = node_[node];
     if (!from.linked) return;
+    // For these somebody waits, so it is noticed.
+    const bool may_be_lost = std::holds_alternative<Reply>(message) || std::holds_alternative<Answer>(message);
+    if (may_be_lost && !healed_ && chance(2)) return;
     from.to_client.push_back(std::move(message));
     from.client_gets = std::max(from.client_gets, now_ + some(5ms));
     events_.emplace(from.client_gets, [this, node, link = from.link] { client_reads(node, link); });
@@ -248,7 +251,7 @@ void Model::trouble() {
             for (std::uint64_t i = dice(10); leader_ && session_ && i > 0; --i) push(true);
             break;
         default:
-            if (chance(5) && leader_) propose({Proposal::Kind::close, 0, {}, {}, CloseReason::service, 0});
+            if (chance(15) && leader_) propose({Proposal::Kind::close, 0, {}, {}, CloseReason::service, 0});
             break;
     }
     after(some(700ms), [this] { trouble(); });
@@ -481,7 +484,7 @@ void Model::work() {
 
 void Model::call() {
     const std::uint64_t order = ++order_;
-    const Time deadline = now_ + 1ms + some(chance(70) ? 5s : 100ms);
+    const Time deadline = chance(20) ? never : now_ + 1ms + some(chance(70) ? 5s : 100ms);
     if (chance(20)) {
         const std::uint64_t ticket = ++tickets_;
         calls_[ticket] = {order, true};

@@ -19,8 +19,9 @@
 namespace cluster::client {
 
 /// One client and a group of three that keeps the rules of sessions, in a world that goes wrong as long as a seed says.
-/// Links lose everything when they break, and nothing before. Leaders change, with or without knowing it, and some of
-/// what was proposed is lost then. Nodes stop, stall, have no room, and forget who was attached.
+/// Links lose everything when they break, and before that nothing but a reply here and there. Leaders change, with or
+/// without knowing it, and some of what was proposed is lost then. Nodes stop, stall, have no room, and forget who was
+/// attached.
 class Model {
 public:
     explicit Model(std::uint64_t seed);
