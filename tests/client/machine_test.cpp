@@ -262,6 +262,39 @@ TEST_CASE(
     CHECK(client.told() == "1: Attach 7(0,0)");
 }
 
+TEST_CASE("client: an answer that comes twice, or to a former question, changes nothing") {
+    Attached1 client;
+    client.call(1, "one");
+    client.told();
+    client.hears(1, client::Attached{0, 1000});
+    CHECK(client.told() == "");
+    client.hears(1, Detached{});
+    client.hears(1, Opened{9});
+    CHECK(client.told() == "1: Attach 7(0,0)");
+    client.hears(1, client::Attached{0, 1000});
+    CHECK(client.told() == "1: Ask 1(0,0) one");
+}
+
+TEST_CASE("client: a leader that had no room is not waited for behind the next attachment") {
+    Attached1 client;
+    client.call(1, "one");
+    client.hears(1, Busy{1});
+    client.hears(1, Detached{});
+    client.told();
+    client.hears(1, client::Attached{0, 1000});
+    CHECK(client.told() == "1: Ask 1(0,0) one");
+}
+
+TEST_CASE("client: a leader that leads no more is asked who does") {
+    Attached1 client;
+    client.hears(1, NotLeader{});
+    CHECK(client.happened() == "seeking no_leader");
+    client.run(10ms);
+    CHECK(client.told() == "1: Attach 7(0,0)");
+    client.hears(1, NotLeader{peer(2), {}});
+    CHECK(client.told() == "2: Attach 7(0,0)");
+}
+
 TEST_CASE("client: after a third of the session timeout in silence it says that it is there") {
     MachineOptions options;
     options.session_timeout = 3s;
