@@ -5,7 +5,9 @@
 #include "base/siphash.hpp"
 #include "core/frame.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -81,15 +83,15 @@ void received(auto& io, auto& value) {
 }
 
 void addresses(auto& io, auto& value) {
-    auto count = static_cast<std::uint8_t>(value.size());
+    auto count = static_cast<std::uint8_t>(std::min(value.size(), core::max_addresses));
     io.number(count);
     if constexpr (std::remove_reference_t<decltype(io)>::reads) {
         if (count > core::max_addresses) return io.fail();
         value.resize(count);
     }
-    for (auto& each : value) {
-        io.text(each.host, core::max_host);
-        io.number(each.port);
+    for (std::size_t i = 0; i < count; ++i) {
+        io.text(value[i].host, core::max_host);
+        io.number(value[i].port);
     }
 }
 

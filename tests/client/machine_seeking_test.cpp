@@ -164,6 +164,46 @@ TEST_CASE("client: who was said to lead and does not answer is not sought again 
     CHECK(client.told() == "2: Open");
 }
 
+TEST_CASE("client: in the next round who was said to lead is sought again") {
+    Client client(guest(2));
+    client.came(1, address(1));
+    client.hears(1, leads(9));
+    client.run(1s);
+    client.dial_failed(address(2));
+    client.linked();
+    for (int i = 0; i < 50; ++i) {
+        client.run(100ms);
+        if (!std::exchange(client.tells, {}).empty()) client.hears(1, leads(9));
+    }
+    CHECK(client.linked().find("dial host9") != std::string::npos);
+}
+
+TEST_CASE("client: what it was told about the leader before it found it counts no more") {
+    Client client(guest(1));
+    client.came(1, address(1));
+    client.hears(1, NotLeader{peer(3), {address(3), address(4)}});
+    client.came(3, address(3));
+    client.hears(3, Opened{7});
+    client.linked();
+    client.went(3);
+    CHECK(client.linked() == "dial host1");
+}
+
+TEST_CASE("client: after it has found the leader its pauses are short again") {
+    Client client(guest(1));
+    for (int i = 0; i < 10; ++i) {
+        client.dial_failed(address(1));
+        client.run(1s);
+    }
+    client.came(1, address(1));
+    client.hears(1, Opened{7});
+    client.went(1);
+    client.dial_failed(address(1));
+    client.linked();
+    client.run(50ms);
+    CHECK(client.linked() == "dial host1");
+}
+
 TEST_CASE("client: inside of a node nobody is dialled, and its own node is asked first") {
     Client client;
     client.machine.prefer(peer(5));
@@ -331,6 +371,18 @@ TEST_CASE("client: when nothing can be sent to the leader it is asked again a li
     CHECK(client.told() == "1: Attach 7(0,0)");
     client.hears(1, Attached{0, 1000});
     CHECK(client.told() == "1: Ask 1(0,0) one");
+    // Longer each time, until something comes again.
+    client.not_sent(1);
+    client.run(14ms);
+    CHECK(client.told() == "");
+    client.run(6ms);
+    CHECK(client.told() == "1: Attach 7(0,0)");
+    client.hears(1, Attached{0, 1000});
+    client.hears(1, Reply{1, 1, {}});
+    client.told();
+    client.not_sent(1);
+    client.run(10ms);
+    CHECK(client.told() == "1: Attach 7(1,0)");
     // If that lasts, somebody else is asked.
     client.not_sent(1);
     for (int i = 0; i < 20; ++i) {

@@ -162,6 +162,7 @@ TEST_CASE("client: a push is taken once, and only when it is the next one") {
     Attached1 client;
     client.hears(1, Push{1, 1, bytes("a")});
     client.hears(1, Push{1, 1, bytes("a")});
+    CHECK(client.told() == "");
     client.hears(1, Push{3, 1, bytes("c")});
     CHECK(client.pushes == std::vector<Bytes>{bytes("a")});
     CHECK(client.told() == "1: Attach 7(0,1)");
@@ -261,6 +262,39 @@ TEST_CASE(
     CHECK(client.told() == "1: Attach 7(0,0)");
 }
 
+TEST_CASE("client: an answer that comes twice, or to a former question, changes nothing") {
+    Attached1 client;
+    client.call(1, "one");
+    client.told();
+    client.hears(1, client::Attached{0, 1000});
+    CHECK(client.told() == "");
+    client.hears(1, Detached{});
+    client.hears(1, Opened{9});
+    CHECK(client.told() == "1: Attach 7(0,0)");
+    client.hears(1, client::Attached{0, 1000});
+    CHECK(client.told() == "1: Ask 1(0,0) one");
+}
+
+TEST_CASE("client: a leader that had no room is not waited for behind the next attachment") {
+    Attached1 client;
+    client.call(1, "one");
+    client.hears(1, Busy{1});
+    client.hears(1, Detached{});
+    client.told();
+    client.hears(1, client::Attached{0, 1000});
+    CHECK(client.told() == "1: Ask 1(0,0) one");
+}
+
+TEST_CASE("client: a leader that leads no more is asked who does") {
+    Attached1 client;
+    client.hears(1, NotLeader{});
+    CHECK(client.happened() == "seeking no_leader");
+    client.run(10ms);
+    CHECK(client.told() == "1: Attach 7(0,0)");
+    client.hears(1, NotLeader{peer(2), {}});
+    CHECK(client.told() == "2: Attach 7(0,0)");
+}
+
 TEST_CASE("client: after a third of the session timeout in silence it says that it is there") {
     MachineOptions options;
     options.session_timeout = 3s;
@@ -301,6 +335,19 @@ TEST_CASE("client: what was received is acknowledged after a while, or when it i
     client.call(1, "one");
     client.run(500ms);
     CHECK(client.told() == "1: Ask 1(0,68) one");  // says it, too
+}
+
+TEST_CASE("client: what came while the leader was asked is acknowledged when it has answered") {
+    Attached1 client;
+    client.hears(1, Detached{});
+    client.hears(1, Push{1, 1, {}});
+    client.run(200ms);
+    CHECK(client.told() == "1: Attach 7(0,0)");
+    client.hears(1, client::Attached{0, 1000});
+    client.run(99ms);
+    CHECK(client.told() == "");
+    client.run(1ms);
+    CHECK(client.told() == "1: Alive(0,1)");
 }
 
 TEST_CASE("client: many replies are acknowledged, too, when nothing more is asked") {
@@ -373,12 +420,32 @@ TEST_CASE("client: a leader that owes an answer and is silent is asked again, an
     CHECK(client.happened() == "seeking no_leader");
 }
 
+TEST_CASE("client: a leader that has answered has a second again") {
+    Attached1 client;
+    client.call(1, "one");
+    client.run(1s);
+    client.hears(1, client::Attached{0, 1000});
+    client.hears(1, Reply{1, 1, {}});
+    client.run(10s);
+    client.call(2, "two");
+    client.told();
+    client.run(1s);
+    CHECK(client.told() == "1: Attach 7(1,0)");
+}
+
 TEST_CASE("client: a leader that owes nothing may be silent") {
     Attached1 client;
     client.call(1, "one");
     client.hears(1, Reply{1, 1, {}});
     client.told();
-    client.run(3s);
+    client.run(999ms);
+    CHECK(client.told() == "");
+    client.call(2, "two");
+    client.told();
+    client.run(999ms);  // its time begins anew
+    CHECK(client.told() == "");
+    client.hears(1, Reply{2, 1, {}});
+    client.run(1s);
     CHECK(client.told() == "");
 }
 
@@ -463,6 +530,24 @@ TEST_CASE("client: a query whose time is over has failed, and so have those that
     CHECK(client.happened() == "");
     client.query(1025, "a");
     CHECK(client.happened() == "1025 failed: too_many_requests");
+}
+
+TEST_CASE("client: what has ended leaves no deadline behind") {
+    MachineOptions options;
+    options.session_timeout = 1h;
+    options.max_outstanding = 1;
+    Attached1 client(std::move(options));
+    client.call(1, "one", 10s);
+    client.query(2, "two", 10s);
+    client.call(3, "three", 10s);
+    client.hears(1, client::Attached{0, 1000});
+    client.hears(1, Answer{1, 0, 1, {}});
+    client.hears(1, Detached{});
+    client.hears(1, client::Attached{0, 4});
+    client.hears(1, Reply{1, 1, {}});
+    CHECK(client.happened() == "2 ; 3 failed: message_too_large; 1 ");
+    client.run(2s);
+    CHECK(client.machine.deadline() - client.now > 1min);
 }
 
 TEST_CASE("client: commands that wait have a limit, and who casts is told when there is room") {

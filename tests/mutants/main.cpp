@@ -1,3 +1,4 @@
+#include "client/model.hpp"
 #include "mutants/switch.hpp"
 #include "mutants/table.hpp"
 #include "sim/replicas/engine_world.hpp"
@@ -70,6 +71,7 @@ std::string verdict_of(const Result& result) {
 
 std::string run(std::uint64_t seed, const Task& task) {
     try {
+        if (task.simulator == Simulator::clients) return client::Model(seed).run();
         if (task.simulator != Simulator::nodes) {
             sim::replicas::Plan plan;
             plan.seed = seed;
@@ -168,7 +170,7 @@ Verdict finish(const Task& task, const Child& child) {
 
 int usage() {
     std::fputs(
-        "Usage: cluster-mutants [--only NAME] [--of nodes|replicas|machines] [--jobs N] [--rate SEEDS]\n"
+        "Usage: cluster-mutants [--only NAME] [--of nodes|replicas|machines|clients] [--jobs N] [--rate SEEDS]\n"
         "Runs the simulator with each deliberate bug in turn, seeds 1, 2, and so on, until it is caught; the tables\n"
         "in tests/mutants say within how many. Before that, all these seeds must be well without any bug. --of runs\n"
         "those for one simulator. --jobs runs so many at once (default 2). --rate only says of how many seeds each is\n"
@@ -207,7 +209,7 @@ bool well_without(const std::vector<Task>& tasks, std::size_t jobs) {
     }
     bool well = true;
     run_all(healthy, jobs, [&](const Task& task, const Verdict& verdict) {
-        static constexpr const char* what[] = {"nodes", "voters", "voters whose machines run"};
+        static constexpr const char* what[] = {"nodes", "voters", "voters whose machines run", "replicas and a client"};
         const std::string nodes = task.nodes == 0 ? "any" : std::to_string(task.nodes);
         std::printf("no mutant, %s %s: ", nodes.c_str(), what[static_cast<int>(task.simulator)]);
         if (verdict.caught) {
@@ -245,7 +247,7 @@ int run_mutants(const std::vector<Task>& tasks, std::size_t jobs) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    static constexpr std::string_view simulators[] = {"nodes", "replicas", "machines"};
+    static constexpr std::string_view simulators[] = {"nodes", "replicas", "machines", "clients"};
     std::string_view only;
     std::string_view of;
     std::uint64_t jobs = 2;

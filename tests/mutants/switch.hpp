@@ -4,7 +4,7 @@
 
 namespace cluster::mutants {
 
-enum class Simulator { nodes, replicas, machines };
+enum class Simulator { nodes, replicas, machines, clients };
 
 struct Mutant {
     const char* name;

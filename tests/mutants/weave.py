@@ -15,8 +15,8 @@ import re
 import sys
 import tomllib
 
-FOLDERS = ("base", "core", "consensus", "storage", "group", "replica")
-SIMULATORS = ("nodes", "replicas", "machines")
+FOLDERS = ("base", "core", "consensus", "storage", "group", "client", "replica")
+SIMULATORS = ("nodes", "replicas", "machines", "clients")
 SWITCH = '#include "mutants/switch.hpp"\n'
 FIELDS = {"name": str, "wrong": str, "rule": str, "seeds": int, "nodes": int, "edit": list}
 
