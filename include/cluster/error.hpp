@@ -143,20 +143,18 @@ enum class errc {
     /// The disk of the replica has not done a write for longer than an election timeout. Until it does, this replica
     /// neither leads nor votes. It only appears in `ReplicaStatus::error`.
     disk_hangs,
-    /// The state of this replica is not that of a majority: its service depends on something else than the log, or memory
-    /// has changed by itself. The replica has stopped. Delete its directory only when the service is mended.
+    /// The state of this replica is not that of a majority: its service depends on something else than the log, or
+    /// memory has changed by itself. The replica has stopped. Delete its directory only when the service is mended.
     state_diverged,
     /// The service has thrown an exception. The replica has stopped. A snapshot or a read that fails changes nothing.
     service_failed,
     /// The group does not accept the credentials of this client. It has no session, and has ended.
     rejected,
     /// The group has as many sessions as it may have, `ReplicaOptions::max_sessions`. The client has no session, and
-    /// has
-    /// ended.
+    /// has ended.
     too_many_sessions,
     /// The group has closed the session of this client, because it heard nothing from it for the session timeout, or
-    /// the
-    /// group does not know the session any more. The client has ended.
+    /// does not know the session any more. The client has ended.
     session_expired,
     /// The service has closed the session of this client with `Context::close`. The client has ended.
     closed_by_service,
