@@ -20,8 +20,8 @@ TEST_CASE("client: whatever happens, each command takes effect once and in order
         attached += model.attached;
         ended_early += model.ended_early ? 1 : 0;
     }
-    MESSAGE(replied << " " << late << " " << unsent << " " << pushed << " " << resent << " " << attached << " "
-                    << ended_early);
+    INFO(replied << " " << late << " " << unsent << " " << pushed << " " << resent << " " << attached << " "
+                 << ended_early);
     // All of it has happened.
     CHECK(replied > 100'000);
     CHECK(pushed > 100'000);
