@@ -82,6 +82,7 @@ private:
     };
 
     std::string put(cluster::Context& context, const std::string& key, std::string value, const std::string& time) {
+        if (entries_.size() >= most_keys && !entries_.contains(key)) return "full";
         const std::chrono::milliseconds lasts(std::strtoul(time.c_str(), nullptr, 10));
         if (lasts != 0ms && !context.schedule(last_timer_ + 1, context.time() + lasts)) return "too many expire";
         Entry& entry = entries_[key];
@@ -97,6 +98,7 @@ private:
         }
     }
 
+    static constexpr std::size_t most_keys = 1'000'000;
     // Ordered: a snapshot has the same bytes on every replica, and watchers are told in the same order.
     std::map<std::string, Entry> entries_;
     std::map<std::uint64_t, std::string> timers_;
