@@ -21,6 +21,7 @@ public:
 };
 
 int serve(const std::vector<std::string>& words) {
+    if (words.size() < 3) return std::cout << "NAME DIRECTORY LISTEN SEED...\n", 1;
     cluster::Node node({.listen = words.at(2), .name = words.at(0), .seeds = {words.begin() + 3, words.end()}});
     Echo echo;
     cluster::Replica replica(node, echo, {.directory = words.at(1), .voters = {"ann", "bob", "eve"}});

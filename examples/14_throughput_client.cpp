@@ -46,7 +46,7 @@ Plan read(int argument_count, char** arguments) {
     return plan;
 }
 
-int main(int argument_count, char** arguments) {
+int main(int argument_count, char** arguments) try {
     Plan plan = read(argument_count, arguments);
     std::optional<Voters<Echo>> own;
     if (plan.addresses.empty()) plan.addresses = own.emplace().addresses();
@@ -68,6 +68,7 @@ int main(int argument_count, char** arguments) {
         });
     }
     open.wait();
+    client.close();  // its handlers have returned
     const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin;
     // Held: each has its reply, and the last one came no later than a tenth of the time after it was due.
     const bool held = took.size() == count && all.count() <= 1.1 * static_cast<double>(plan.seconds);
@@ -88,4 +89,6 @@ int main(int argument_count, char** arguments) {
     }
     // A busy machine may not hold the rate. That each has its reply is what the program checks of itself.
     return (own ? took.size() == count : held) ? 0 : 1;
+} catch (const std::exception& error) {
+    return std::puts(error.what()), 1;
 }

@@ -29,13 +29,14 @@ public:
         std::uint64_t bid = 0, amount = 0;
         words >> verb;
         if (context.from_service().empty()) {  // of a client, which may not say what only the auction may
-            if (verb != "deposit" || !(words >> name >> amount)) return;
-            accounts_[name].free += amount;
-            context.reply("ok");
+            if (verb != "deposit" || !(words >> name >> amount)) return;  // for the auction
+            const bool fits = amount <= 1'000'000 && (accounts_.size() < 1000 || accounts_.contains(name));
+            if (fits) accounts_[name].free += amount;
+            context.reply(fits ? "ok" : "too much");
         } else if (verb == "reserve" && words >> bid >> name >> amount) {
-            Account& account = accounts_[name];
-            const bool enough = account.free >= amount;
-            if (enough) account.free -= amount, account.reserved += amount;
+            const auto account = accounts_.find(name);
+            const bool enough = account != accounts_.end() && account->second.free >= amount;
+            if (enough) account->second.free -= amount, account->second.reserved += amount;
             const std::string answer = (enough ? "reserved " : "refused ") + std::to_string(bid);
             // There is room: what this answers was longer, and has just left.
             if (!context.submit(answer, "auction")) throw std::logic_error("no room for an answer of the bank");

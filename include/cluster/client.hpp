@@ -41,8 +41,8 @@ struct ClientOptions {
     std::string name = {};
     /// Shown to the leader when the session is opened, at most 16 KiB: `ReplicaOptions::authenticate`.
     std::string credentials = {};
-    /// Answers to a challenge of the leader with at most 16 KiB. On the callback thread of the runtime. If it throws,
-    /// or there is none, the answer is empty.
+    /// Answers to a challenge of the leader with at most 16 KiB. On the callback thread of the runtime. If there is
+    /// none, or it throws, or its answer is longer, an empty one is sent.
     std::function<std::string(std::string_view challenge)> respond = {};
     /// How long the leader waits for a sign of this client before it closes the session; at least 100 ms. The client
     /// gives one each third of that by itself. A new leader begins anew.

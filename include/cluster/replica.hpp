@@ -47,7 +47,7 @@ struct Credentials {
     std::string_view response;     ///< its answer to that
 };
 
-/// What an application says about a client.
+/// What an application says about a client. A client whose principal or challenge is too long is rejected.
 struct CLUSTER_EXPORT Authentication {
     enum class Kind : std::uint8_t { accepted, challenged, rejected };
     Kind kind = Kind::accepted;
@@ -57,7 +57,7 @@ struct CLUSTER_EXPORT Authentication {
     static Authentication accept(std::string principal) { return {Kind::accepted, std::move(principal)}; }
     /// It must answer to this, up to 16 KiB, with `ClientOptions::respond`. Then it is asked for again.
     static Authentication challenge(std::string bytes) { return {Kind::challenged, std::move(bytes)}; }
-    /// It gets no session, and this text, up to 1 KiB.
+    /// It gets no session, and the first 1 KiB of this text.
     static Authentication reject(std::string why) { return {Kind::rejected, std::move(why)}; }
 };
 

@@ -271,6 +271,7 @@ void Machine::respond(std::uint64_t number, std::string response, Time now) {
     if (phase_ != Phase::asking || challenge_ == 0 || number != challenge_) return;
     challenge_ = 0;
     timers_.set({Timer::attempt, 0}, now + patience);
+    if (response.size() > max_credentials) response.clear();
     tell(Response{options_.key, std::move(response)}, now);
 }
 

@@ -153,11 +153,18 @@ void Clients::authenticated(std::uint64_t ticket, const Verdict& verdict, Time) 
     if (found == authenticating_.end()) return;
     Opening opening = std::move(found->second);
     authenticating_.erase(found);
+    const auto reject = [&](std::string why) {
+        tell(opening.seat, client::Refused{client::Refusal::rejected, std::move(why)});
+    };
     switch (verdict.kind) {
-        case Verdict::Kind::accepted: return admit(opening, verdict.text);
-        case Verdict::Kind::rejected:
-            return tell(opening.seat, client::Refused{client::Refusal::rejected, verdict.text});
-        case Verdict::Kind::challenged: break;
+        case Verdict::Kind::accepted:
+            // Cut short, it might be that of somebody else.
+            if (verdict.text.size() > group::max_principal) return reject("its principal is longer than 4 KiB");
+            return admit(opening, verdict.text);
+        case Verdict::Kind::rejected: return reject(verdict.text);
+        case Verdict::Kind::challenged:
+            if (verdict.text.size() > client::max_credentials) return reject("its challenge is longer than 16 KiB");
+            break;
     }
     opening.challenge = verdict.text;
     tell(opening.seat, client::Challenge{verdict.text});
@@ -172,7 +179,6 @@ void Clients::admit(const Opening& opening, std::string principal) {
     const auto longest = std::chrono::duration_cast<std::chrono::milliseconds>(options_.longest_timeout);
     const auto timeout = std::clamp<std::chrono::milliseconds>(
         wanted, std::chrono::milliseconds(shortest_timeout.count() / 1'000'000), longest);
-    principal.resize(std::min(principal.size(), group::max_principal));
     opening_.insert_or_assign(opening.open.key, opening.seat);
     propose(group::OpenSession{opening.open.key, static_cast<std::uint64_t>(timeout.count()), options_.max_sessions,
                                opening.open.name, std::move(principal)});

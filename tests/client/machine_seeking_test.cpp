@@ -342,6 +342,18 @@ TEST_CASE("client: a challenge is answered by the application, and a late answer
     CHECK(client.state.state == State::attached);
 }
 
+TEST_CASE("client: an answer to a challenge that is too long is not cut short, but empty") {
+    for (const std::size_t beyond : {std::size_t{0}, std::size_t{1}}) {
+        Client client;
+        client.came(1);
+        client.hears(1, Challenge{"what"});
+        client.told();
+        const std::string answer((std::size_t{16} << 10) + beyond, 'a');
+        client.respond(client.challenges[0].number, answer);
+        CHECK(client.told() == "1: Response " + (beyond == 0 ? answer : ""));
+    }
+}
+
 TEST_CASE("client: credentials that are not accepted end it, and so do too many sessions") {
     for (const auto& [reason, text] :
          {std::pair(Refusal::rejected, "ended rejected; 1 failed: rejected; over"),

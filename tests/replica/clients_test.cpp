@@ -298,6 +298,25 @@ TEST_CASE("clients: the application says who a client is, if need be after a cha
     CHECK(replica.take() == Lines{"tell 2.1 refused 2"});
 }
 
+TEST_CASE("clients: a principal or a challenge that is too long is not cut short, but rejected") {
+    Replica replica(true);
+    replica.clients.serve(replica.now);
+    const std::string principal(4096, 'p');
+    const std::string challenge(std::size_t{16} << 10, 'c');
+    replica.open(ann, 7);
+    replica.clients.authenticated(1, {Verdict::Kind::accepted, principal + "x"}, replica.now);
+    CHECK(replica.take().back() == "tell 1.1 refused 2");
+    replica.open(ann, 7);
+    replica.clients.authenticated(2, {Verdict::Kind::challenged, challenge + "x"}, replica.now);
+    CHECK(replica.take().back() == "tell 1.1 refused 2");
+    replica.open(ann, 7);
+    replica.clients.authenticated(3, {Verdict::Kind::challenged, challenge}, replica.now);
+    CHECK(replica.take().back() == "tell 1.1 challenge " + challenge);
+    replica.say(ann, Response{SessionKey{7}, "proof"});
+    replica.clients.authenticated(4, {Verdict::Kind::accepted, principal}, replica.now);
+    CHECK(replica.take().back() == "log open 7 " + principal + " 1000");
+}
+
 TEST_CASE("clients: a verdict that comes when another one leads lets nobody in") {
     Replica replica(true);
     replica.clients.serve(replica.now);
