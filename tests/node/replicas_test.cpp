@@ -28,18 +28,18 @@ using namespace std::chrono_literals;
 namespace {
 
 /// What a `Node` stands for, which is how a replica sees it.
-struct Host {
-    explicit Host(Options options) : state(detail::NodeState::start(std::move(options))) {}
-    Host() : Host(quick()) {}
-    ~Host() {
+struct Station {
+    explicit Station(Options options) : state(detail::NodeState::start(std::move(options))) {}
+    Station() : Station(quick()) {}
+    ~Station() {
         const auto context = state->shut_down();
         state.reset();
     }
     detail::NodeState* operator->() const { return state.get(); }
-    errc say(const Host& to, std::string_view text) const {
+    errc say(const Station& to, std::string_view text) const {
         return state->send_on_replica_channel(to->id(), detail::Block::copy(std::as_bytes(std::span(text))));
     }
-    void add(const Host& other) const {
+    void add(const Station& other) const {
         std::error_code error;
         state->add(other->addresses().at(0), error);
         CHECK_FALSE(error);
@@ -50,7 +50,7 @@ struct Host {
 };
 
 /// Writes down what it is told: "came ID", "went ID left", "ID: text" and "node left".
-class Witness final : public detail::ReplicaHost {
+class Recorder final : public detail::ReplicaHost {
 public:
     void came(const Peer& peer) override { events.put("came " + peer.id.to_string()); }
     void went(const Peer& peer, RemovalReason reason) override {
@@ -67,30 +67,30 @@ public:
 };
 
 /// What it has been told so far.
-std::vector<std::string> all_of(Witness& witness) {
+std::vector<std::string> all_of(Recorder& recorder) {
     std::vector<std::string> all;
-    while (witness.events.size() != 0) all.push_back(witness.next());
+    while (recorder.events.size() != 0) all.push_back(recorder.next());
     return all;
 }
 
-std::shared_ptr<Witness> witness(const Host& host) {
-    auto made = std::make_shared<Witness>();
+std::shared_ptr<Recorder> recorder(const Station& host) {
+    auto made = std::make_shared<Recorder>();
     CHECK(host->replicas()->add(made));
     return made;
 }
 
-std::string came(const Host& who) {
+std::string came(const Station& who) {
     return "came " + who->id().to_string();
 }
-std::string went(const Host& who, std::string_view why) {
+std::string went(const Station& who, std::string_view why) {
     return "went " + who->id().to_string() + " " + std::string(why);
 }
-std::string said(const Host& who, std::string_view text) {
+std::string said(const Station& who, std::string_view text) {
     return who->id().to_string() + ": " + std::string(text);
 }
 
 /// The I/O thread has done all that it was asked to do before.
-void let_io_thread_catch_up(const Host& host) {
+void let_io_thread_catch_up(const Station& host) {
     Events<bool> done;
     host->loop()->post([&] { done.put(true); });
     REQUIRE(done.take());
@@ -101,11 +101,11 @@ void let_io_thread_catch_up(const Host& host) {
 TEST_CASE("replicas: what two of them say comes in order and whole, both ways, up to the longest message") {
     Options options = quick();
     options.max_message = 1 << 20;
-    const Host ann(options);
-    const Host bob(options);
+    const Station ann(options);
+    const Station bob(options);
     ann.add(bob);
-    const auto at_ann = witness(ann);
-    const auto at_bob = witness(bob);
+    const auto at_ann = recorder(ann);
+    const auto at_bob = recorder(bob);
     CHECK(at_ann->next() == came(bob));
     CHECK(at_bob->next() == came(ann));
     std::vector<std::string> texts;
@@ -130,32 +130,32 @@ TEST_CASE("replicas: what two of them say comes in order and whole, both ways, u
 }
 
 TEST_CASE("replicas: one that is added late learns who is in view, and each learns once who comes and goes") {
-    const Host ann;
-    const auto early = witness(ann);
-    Host bob;
-    Host eve;
+    const Station ann;
+    const auto early = recorder(ann);
+    Station bob;
+    Station eve;
     ann.add(bob);
     CHECK(early->next() == came(bob));
     ann.add(eve);
     CHECK(early->next() == came(eve));
-    const auto late = witness(ann);
+    const auto late = recorder(ann);
     CHECK(std::set{late->next(), late->next()} == std::set{came(bob), came(eve)});
     CHECK(bob.say(ann, "to both") == errc{});
     for (const auto& each : {early, late}) CHECK(each->next() == said(bob, "to both"));
     bob->close();
     for (const auto& each : {early, late}) CHECK(each->next() == went(bob, "left"));
     CHECK(bob.say(ann, "late") == errc::closed);
-    const auto latest = witness(ann);
+    const auto latest = recorder(ann);
     CHECK(latest->next() == came(eve));
     let_io_thread_catch_up(ann);
     for (const auto& each : {early, late, latest}) CHECK(each->events.size() == 0);
 }
 
 TEST_CASE("replicas: one that was removed is told nothing any more, and the others are") {
-    const Host ann;
-    const Host bob;
-    const auto stays = witness(ann);
-    const auto goes = witness(ann);
+    const Station ann;
+    const Station bob;
+    const auto stays = recorder(ann);
+    const auto goes = recorder(ann);
     ann.add(bob);
     for (const auto& each : {stays, goes}) CHECK(each->next() == came(bob));
     ann->replicas()->remove(*goes);
@@ -164,8 +164,8 @@ TEST_CASE("replicas: one that was removed is told nothing any more, and the othe
     CHECK(stays->next() == said(bob, "text"));
     CHECK(goes.use_count() == 1);
     // Removed before it was told of anybody.
-    const auto unseen = std::make_shared<Witness>();
-    const std::weak_ptr<Witness> alive = unseen;
+    const auto unseen = std::make_shared<Recorder>();
+    const std::weak_ptr<Recorder> alive = unseen;
     ann->loop()->post([&] {
         CHECK(ann->replicas()->add(unseen));
         ann->replicas()->remove(*unseen);
@@ -182,7 +182,7 @@ TEST_CASE("replicas: one that was removed is told nothing any more, and the othe
 
 TEST_CASE("replicas: one may remove itself while it is told something") {
     struct Once final : detail::ReplicaHost {
-        explicit Once(const Host& host) : host(host) {}
+        explicit Once(const Station& host) : host(host) {}
         void came(const Peer&) override {
             ++calls;
             host->replicas()->remove(*this);
@@ -190,15 +190,15 @@ TEST_CASE("replicas: one may remove itself while it is told something") {
         void went(const Peer&, RemovalReason) override { ++calls; }
         void received(const PeerId&, std::span<const Bytes>) override { ++calls; }
         void node_left() override { ++calls; }
-        const Host& host;
+        const Station& host;
         std::atomic<int> calls = 0;
     };
-    const Host ann;
-    const Host bob;
-    const Host eve;
+    const Station ann;
+    const Station bob;
+    const Station eve;
     const auto first = std::make_shared<Once>(ann);
     CHECK(ann->replicas()->add(first));
-    const auto other = witness(ann);
+    const auto other = recorder(ann);
     ann.add(bob);
     ann.add(eve);
     CHECK(other->next() == came(bob));
@@ -212,14 +212,14 @@ TEST_CASE("replicas: one may remove itself while it is told something") {
 }
 
 TEST_CASE("replicas: that the node has left is the last that they hear, and none is added after that") {
-    Host ann;
-    const Host bob;
-    const auto here = witness(ann);
+    Station ann;
+    const Station bob;
+    const auto here = recorder(ann);
     ann.add(bob);
     CHECK(here->next() == came(bob));
     ann->close();
     CHECK(here->next() == "node left");
-    CHECK_FALSE(ann->replicas()->add(std::make_shared<Witness>()));
+    CHECK_FALSE(ann->replicas()->add(std::make_shared<Recorder>()));
     CHECK(ann.say(bob, "late") == errc::closed);
     let_io_thread_catch_up(ann);
     CHECK(here->events.size() == 0);
@@ -232,10 +232,10 @@ TEST_CASE("replicas: an inbox that nobody reads, with a full outbox, does not ho
     options.inbox_bytes = std::size_t{options.max_peers} * (256 << 10);
     options.outbox_bytes = options.total_outbox_bytes = 1 << 20;
     options.send_timeout = {};
-    const Host ann(options);
-    const Host bob(options);
+    const Station ann(options);
+    const Station bob(options);
     ann.add(bob);
-    const auto at_bob = witness(bob);
+    const auto at_bob = recorder(bob);
     CHECK(at_bob->next() == came(ann));
     const std::string text(60000, 'm');
     const PeerId id = bob->id();
@@ -265,8 +265,8 @@ TEST_CASE("replicas: their messages share the memory that they came in, and keep
     const auto keeper = std::make_shared<Keeper>();
     std::vector<Bytes> kept;
     {
-        const Host ann;
-        const Host bob;
+        const Station ann;
+        const Station bob;
         CHECK(bob->replicas()->add(keeper));
         ann.add(bob);
         REQUIRE(keeper->events.take());
@@ -297,19 +297,19 @@ TEST_CASE("replicas: what comes stands between came and went of its peer, whoeve
     batch.frames = {batch.block->data(), frames.size()};
     batch.messages = 2;
 
-    const auto first = std::make_shared<Witness>();
+    const auto first = std::make_shared<Recorder>();
     CHECK(replicas->add(first));
     loop->io().poll();
     replicas->deliver(batch);  // nobody has said that eve is in view
     replicas->peer_added(eve);
-    const auto late = std::make_shared<Witness>();
+    const auto late = std::make_shared<Recorder>();
     CHECK(replicas->add(late));
     replicas->deliver(batch);  // before `late` was introduced
     loop->io().poll();
     replicas->deliver(batch);
     replicas->peer_removed(eve, RemovalReason::failed);
     replicas->deliver(batch);
-    const auto latest = std::make_shared<Witness>();
+    const auto latest = std::make_shared<Recorder>();
     CHECK(replicas->add(latest));
     loop->io().poll();
     replicas->end();
@@ -326,7 +326,7 @@ TEST_CASE("replicas: one that is added while the node leaves hears that it has l
     Peer eve;
     eve.id.bytes.fill(0xee);
     replicas->peer_added(eve);
-    const auto late = std::make_shared<Witness>();
+    const auto late = std::make_shared<Recorder>();
     CHECK(replicas->add(late));
     replicas->end();
     loop->io().poll();
@@ -338,7 +338,7 @@ TEST_CASE("replicas: one that is added while the node leaves hears that it has l
 TEST_CASE("replicas: one that was removed before it was introduced is let go") {
     const auto loop = std::make_shared<net::Loop>();
     const auto replicas = std::make_shared<detail::NodeReplicas>(loop);
-    const auto hasty = std::make_shared<Witness>();
+    const auto hasty = std::make_shared<Recorder>();
     CHECK(replicas->add(hasty));
     replicas->remove(*hasty);
     loop->io().poll();
@@ -348,7 +348,7 @@ TEST_CASE("replicas: one that was removed before it was introduced is let go") {
 TEST_CASE("replicas: one that another removes while both are told is not told any more") {
     const auto loop = std::make_shared<net::Loop>();
     const auto replicas = std::make_shared<detail::NodeReplicas>(loop);
-    const auto second = std::make_shared<Witness>();
+    const auto second = std::make_shared<Recorder>();
     struct Remover final : detail::ReplicaHost {
         Remover(detail::NodeReplicas& of, const detail::ReplicaHost& other) : replicas(of), other(other) {}
         void came(const Peer&) override { replicas.remove(other); }
