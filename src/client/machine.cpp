@@ -39,6 +39,10 @@ void Machine::log(LogLevel level, std::string text) {
 void Machine::set_state(StateChanged state) {
     const auto facts = [](const StateChanged& of) { return std::tie(of.state, of.error, of.why, of.leader); };
     if (facts(state) == facts(state_)) return;
+    // That a leader goes is no reason to worry. That no other one is found is.
+    const bool lasts = state.state == state_.state;
+    const bool worth_a_warning =
+        state.state == State::ended ? state.error != errc::closed : lasts && state.state != State::attached;
     state_ = state;
     std::string text = "client_" + std::string(name_of(state.state)) + " session=" + std::to_string(session_);
     if (state.state == State::attached) {
@@ -46,7 +50,6 @@ void Machine::set_state(StateChanged state) {
     } else {
         text += " why=" + quoted(state.why);
     }
-    const bool worth_a_warning = state.state != State::attached && state.error != errc::closed;
     log(worth_a_warning ? LogLevel::warning : LogLevel::info, std::move(text));
     emit(std::move(state));
 }

@@ -103,16 +103,13 @@ void Clients::received(const Seat& seat, client::ToNode&& message, Time now) {
 }
 
 void Clients::gone(const PeerId& peer) {
-    const Seat first{peer, 0};
-    const auto end = [&](auto from) {
-        return std::find_if(from, seats_.end(), [&](const auto& each) { return each.first.peer != peer; });
-    };
-    const auto begin = seats_.lower_bound(first);
-    for (auto each = begin; each != end(begin); ++each) {
+    const auto begin = seats_.lower_bound(Seat{peer, 0});
+    const auto end = std::find_if(begin, seats_.end(), [&](const auto& each) { return each.first.peer != peer; });
+    for (auto each = begin; each != end; ++each) {
         sessions_.at(each->second).seat.reset();
         emit(DetachSession{each->first, each->second});
     }
-    seats_.erase(begin, end(begin));
+    seats_.erase(begin, end);
     const auto at_peer = [&](const Seat& seat) { return seat.peer == peer; };
     std::erase_if(opening_, [&](const auto& each) { return at_peer(each.second); });
     std::erase_if(authenticating_, [&](const auto& each) { return at_peer(each.second.seat); });

@@ -1,6 +1,7 @@
 #include "replica/replica_state.hpp"
 
 #include "support/callbacks.hpp"
+#include "value/log_line.hpp"
 #include "wire/client_codec.hpp"
 
 #include <exception>
@@ -151,7 +152,11 @@ void ReplicaState::detach(const replica::DetachSession& over) {
 void ReplicaState::pass_outcomes() {
     for (group::Outcome& outcome : applier_->take_outcomes()) {
         if (auto* change = std::get_if<group::SessionChange>(&outcome)) {
-            if (const auto* closed = std::get_if<group::SessionClosed>(change)) served_.erase(closed->session);
+            if (const auto* closed = std::get_if<group::SessionClosed>(change)) {
+                served_.erase(closed->session);
+                log(LogLevel::info, "replica_session_closed session=" + std::to_string(closed->session) +
+                                        " why=" + quoted(to_string(closed->reason)));
+            }
             changes_.push_back(*change);
         } else if (auto* replied = std::get_if<group::SessionReplied>(&outcome)) {
             group::Kept& reply = replied->reply;
