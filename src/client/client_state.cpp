@@ -108,16 +108,20 @@ template <class Start>
 void ClientState::start_call(const std::shared_ptr<RequestOperation>& operation, Payload& payload, Start&& start) {
     const std::uint64_t ticket = ++last_ticket_;
     Bytes bytes(payload.view());
-    bool full = false;
+    std::error_code error;
     {
         const Lock lock(mutex_);
-        full = !calls_.add(ticket, operation, bytes);
+        if (io_over_) {
+            error = status_.error;
+        } else if (!calls_.add(ticket, operation, bytes)) {
+            error = errc::too_many_requests;
+        }
     }
-    if (!full) {
+    if (!error) {
         return runner_->with(
             [&](client::Machine& machine, Time now) { start(machine, ticket, std::move(bytes), now); });
     }
-    operation->error = errc::too_many_requests;
+    operation->error = error;
     if (!loop_->call([operation] { operation->wake(); })) operation->wake();
 }
 
@@ -310,6 +314,7 @@ void ClientState::end_io() {
         Woken woken;
         const Lock lock(mutex_);
         open = calls_.take_all();
+        io_over_ = true;
         inbox_ended_ = true;
         if (status_.phase != ClientStatus::Phase::ended) {
             status_ = {ClientStatus::Phase::ended, errc::closed, "its node has closed"};

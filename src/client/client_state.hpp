@@ -98,6 +98,7 @@ private:
 
     mutable Mutex mutex_;
     OpenCalls calls_ GUARDED_BY(mutex_);
+    bool io_over_ GUARDED_BY(mutex_) = false;  ///< nobody would end a call that begins now
     std::deque<Message> inbox_ GUARDED_BY(mutex_);
     bool inbox_ended_ GUARDED_BY(mutex_) = false;
     WaitList<WaitOperation> receives_ GUARDED_BY(mutex_);

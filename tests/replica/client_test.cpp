@@ -313,6 +313,29 @@ TEST_CASE("client: without anybody to serve it calls fail in their time, and hav
     CHECK(client.status().error == errc::closed);
 }
 
+TEST_CASE("client: what is called after it was closed, or after its node was, fails at once") {
+    Voters voters(1);
+    Client outside(voters.client());
+    Client inside(*voters.places[0].node);
+    CHECK(call(outside, "count") == "1");
+    CHECK(call(inside, "count") == "2");
+    outside.close();
+    voters.stop(0);
+    for (Client* client : {&outside, &inside}) {
+        std::error_code error;
+        client->call("count", patience, error);
+        CHECK(error == errc::closed);
+        client->read("", patience, error);
+        CHECK(error == errc::closed);
+        client->send("count", error);
+        CHECK(error == errc::closed);
+        std::promise<std::error_code> told;
+        client->call("count", patience, [&](std::error_code why, const Message&) { told.set_value(why); });
+        CHECK(told.get_future().get() == errc::closed);
+        CHECK_FALSE(client->receive());
+    }
+}
+
 TEST_CASE("client: bad options are refused, and the text says which") {
     ClientOptions options;
     CHECK_THROWS_WITH(Client{options}, doctest::Contains("ClientOptions::addresses"));
