@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+namespace cluster::questions_test {
+
 using namespace cluster;
 using namespace cluster::consensus;
 using support::disk;
@@ -161,3 +163,5 @@ TEST_CASE("askers: of each replica the newest question is answered, once") {
     askers.clear();
     CHECK_FALSE(askers.ready(last, 12).has_value());
 }
+
+}  // namespace cluster::questions_test

@@ -14,6 +14,8 @@
 #include <system_error>
 #include <vector>
 
+namespace cluster::applier_test {
+
 // What the log does to services, sessions, timers and letters, without a replica around it.
 
 using namespace std::chrono_literals;
@@ -153,8 +155,8 @@ public:
 };
 
 /// A log, and what applies it.
-struct Replica {
-    explicit Replica(const std::vector<std::string>& names = {"service"}) {
+struct Applied {
+    explicit Applied(const std::vector<std::string>& names = {"service"}) {
         for (const std::string& name : names) all.push_back({name, scripts.emplace_back()});
         applier.emplace(all, self, life, [this](std::uint64_t call, const std::vector<std::byte>& reply) {
             replies.push_back(std::to_string(call) + " " + std::string(text_of(reply)));
@@ -207,7 +209,7 @@ struct Replica {
         applier->save(out);
         return std::move(out.out);
     }
-    void load(const Replica& other) {
+    void load(const Applied& other) {
         const std::vector<std::byte> bytes = other.save();
         MemoryReader in(bytes);
         SnapshotId id;
@@ -236,7 +238,7 @@ using Lines = std::vector<std::string>;
 }  // namespace
 
 TEST_CASE("applier: timers fire before the entry that is as late, by deadline and then by number") {
-    Replica replica;
+    Applied replica;
     replica.submit("timer 9 150 timer 2 200 timer 1 200 timer 3 300");
     CHECK(replica.applier->wants_entry_at() == 150ns);
     replica.seen();
@@ -250,7 +252,7 @@ TEST_CASE("applier: timers fire before the entry that is as late, by deadline an
 }
 
 TEST_CASE("applier: a timer that is scheduled again is moved, and one that is cancelled does not fire") {
-    Replica replica;
+    Applied replica;
     replica.submit("timer 1 200 timer 2 200 timer 3 500");
     replica.submit("timer 1 400 timer 3 210 cancel 2 cancel 2");
     replica.seen();
@@ -264,7 +266,7 @@ TEST_CASE("applier: a timer that is scheduled again is moved, and one that is ca
 }
 
 TEST_CASE("applier: each service has timers of its own") {
-    Replica replica({"a", "b"});
+    Applied replica({"a", "b"});
     replica.submit("tell b timer 1 300");
     replica.submit("timer 1 200");
     replica.submit("cancel 1");
@@ -272,7 +274,7 @@ TEST_CASE("applier: each service has timers of its own") {
 }
 
 TEST_CASE("applier: a timer that schedules itself at once does not hold up the log") {
-    Replica replica;
+    Applied replica;
     replica.submit("timer 1000 0");
     replica.seen();
     replica.nothing();
@@ -281,7 +283,7 @@ TEST_CASE("applier: a timer that schedules itself at once does not hold up the l
 }
 
 TEST_CASE("applier: letters come after the event that made them, in order, and each once") {
-    Replica replica({"a", "b"});
+    Applied replica({"a", "b"});
     // Both services have the message, so both write.
     replica.submit("tell b 1");
     CHECK(replica.seen(0) == Lines{"1@100 term 1", "1@100 message tell b 1"});
@@ -292,13 +294,13 @@ TEST_CASE("applier: letters come after the event that made them, in order, and e
 }
 
 TEST_CASE("applier: of many letters some wait for the next entry, which is wanted at once") {
-    Replica replica;
+    Applied replica;
     replica.submit("tell service tell service tell service last");
     CHECK(replica.seen().back() == "1@100 message last from service");
     replica.submit("tell service timer 5 90");
     CHECK(replica.applier->wants_entry_at() == 90ns);
 
-    Replica busy({"a", "b"});
+    Applied busy({"a", "b"});
     for (std::size_t i = 0; i < Applier::most_letters; ++i) busy.submit("tell b 1");
     CHECK(busy.applier->state().letters.empty());
     class Chatter final : public Service {
@@ -326,7 +328,7 @@ TEST_CASE("applier: of many letters some wait for the next entry, which is wante
 }
 
 TEST_CASE("applier: who submits gets the last reply of all services") {
-    Replica replica({"a", "b"});
+    Applied replica({"a", "b"});
     replica.submit("reply one");
     CHECK(replica.replies == Lines{"1 one"});
     replica.submit("timer 1 0");
@@ -335,7 +337,7 @@ TEST_CASE("applier: who submits gets the last reply of all services") {
 }
 
 TEST_CASE("applier: a session is opened once, however often its client asks, and not beyond the limit") {
-    Replica replica;
+    Applied replica;
     const std::uint64_t ann = replica.open(1);
     CHECK(replica.seen().back() == "1@100 opened ann for staff");
     replica.open(1);
@@ -346,7 +348,7 @@ TEST_CASE("applier: a session is opened once, however often its client asks, and
 }
 
 TEST_CASE("applier: a command takes effect once, in the order of the numbers") {
-    Replica replica;
+    Applied replica;
     const std::uint64_t ann = replica.open(1);
     replica.seen();
     replica.ask(ann, 2, "too early");
@@ -364,7 +366,7 @@ TEST_CASE("applier: a command takes effect once, in the order of the numbers") {
 }
 
 TEST_CASE("applier: what a client has received is not kept, and not told again") {
-    Replica replica;
+    Applied replica;
     const std::uint64_t ann = replica.open(1);
     replica.ask(ann, 1, "send 1 a send 1 b reply one");
     replica.ask(ann, 2, "reply two", {1, 1});
@@ -382,7 +384,7 @@ TEST_CASE("applier: what a client has received is not kept, and not told again")
 }
 
 TEST_CASE("applier: only who has the key of a session is told about it, from then on") {
-    Replica replica;
+    Applied replica;
     const std::uint64_t ann = replica.open(1);
     replica.outcomes();
     CHECK_FALSE(replica.applier->attach(ann, SessionKey{2}, {}));
@@ -398,7 +400,7 @@ TEST_CASE("applier: only who has the key of a session is told about it, from the
 }
 
 TEST_CASE("applier: a session that is closed ends after the event, and all services hear of it") {
-    Replica replica({"a", "b"});
+    Applied replica({"a", "b"});
     const std::uint64_t ann = replica.open(1);
     const std::uint64_t bob = replica.open(2, "bob");
     replica.outcomes();
@@ -419,7 +421,7 @@ TEST_CASE("applier: a session that is closed ends after the event, and all servi
 }
 
 TEST_CASE("applier: who does not take what it is sent is closed, and nobody else") {
-    Replica replica;
+    Applied replica;
     const std::uint64_t ann = replica.open(1);
     const std::uint64_t bob = replica.open(2, "bob");
     replica.outcomes();
@@ -432,7 +434,7 @@ TEST_CASE("applier: who does not take what it is sent is closed, and nobody else
 }
 
 TEST_CASE("applier: nothing is told of an event that a service has not handled to its end") {
-    Replica replica;
+    Applied replica;
     const std::uint64_t ann = replica.open(1);
     replica.applier->attach(ann, SessionKey{1}, {});
     replica.outcomes();
@@ -441,16 +443,16 @@ TEST_CASE("applier: nothing is told of an event that a service has not handled t
 }
 
 TEST_CASE("applier: who begins with a snapshot goes on exactly as who has applied all") {
-    Replica whole({"a", "b"});
+    Applied whole({"a", "b"});
     const std::uint64_t ann = whole.open(1);
     whole.open(2, "bob");
     whole.ask(ann, 1, "reply one send 2 hello timer 4 700");
     whole.submit("timer 1000 0");
     whole.submit("random tell b random");
-    Replica restored({"a", "b"});
+    Applied restored({"a", "b"});
     restored.load(whole);
     CHECK(restored.save() == whole.save());
-    for (Replica* each : {&whole, &restored}) {
+    for (Applied* each : {&whole, &restored}) {
         each->time = 800;
         each->ask(ann, 1, "reply twice");
         each->ask(ann, 2, "random reply two close 2");
@@ -465,9 +467,9 @@ TEST_CASE("applier: who begins with a snapshot goes on exactly as who has applie
 }
 
 TEST_CASE("applier: the same event has the same random numbers everywhere, and others have others") {
-    Replica one({"a", "b"});
-    Replica two({"a", "b"});
-    for (Replica* each : {&one, &two}) {
+    Applied one({"a", "b"});
+    Applied two({"a", "b"});
+    for (Applied* each : {&one, &two}) {
         each->submit("random");
         each->submit("random");
     }
@@ -481,18 +483,18 @@ TEST_CASE("applier: the same event has the same random numbers everywhere, and o
 }
 
 TEST_CASE("applier: a snapshot of other services is refused, and one from before there were sections is not") {
-    Replica two({"a", "b"});
+    Applied two({"a", "b"});
     two.submit("hello");
     for (const std::vector<std::string>& names :
          std::vector<std::vector<std::string>>{{"a"}, {"b", "a"}, {"a", "b", "c"}}) {
-        Replica other(names);
+        Applied other(names);
         CHECK_THROWS_WITH(other.load(two), doctest::Contains("service"));
     }
-    Replica former;
+    Applied former;
     former.submit("hello");
     MemoryWriter out;
     former.scripts[0].save(out);
-    Replica replica;
+    Applied replica;
     MemoryReader in(out.out);
     replica.applier->load(in, 1, {});
     CHECK(replica.seen() == former.seen());
@@ -500,7 +502,7 @@ TEST_CASE("applier: a snapshot of other services is refused, and one from before
 
 TEST_CASE("applier: equal states have equal hashes, and a byte more or less makes another one") {
     const auto hash = [](const std::vector<std::string>& messages) {
-        Replica replica;
+        Applied replica;
         for (const std::string& each : messages) replica.submit(each);
         replica.apply(cluster::group::CheckState{});
         return replica.applier->take_checked().at(0).hash;
@@ -508,17 +510,17 @@ TEST_CASE("applier: equal states have equal hashes, and a byte more or less make
     CHECK(hash({"a", "b"}) == hash({"a", "b"}));
     CHECK(hash({"a", "b"}) != hash({"a", "c"}));
     CHECK(hash({"a", "timer 1 900"}) != hash({"a", "timer 1 901"}));
-    Replica whole;
+    Applied whole;
     whole.submit("a");
-    Replica restored;
+    Applied restored;
     restored.load(whole);
-    for (Replica* each : {&whole, &restored}) each->apply(cluster::group::CheckState{});
+    for (Applied* each : {&whole, &restored}) each->apply(cluster::group::CheckState{});
     CHECK(whole.applier->take_checked() == restored.applier->take_checked());
     CHECK(whole.applier->unchecked() == 0);
 }
 
 TEST_CASE("applier: an entry that it does not know stops it") {
-    Replica replica;
+    Applied replica;
     Entry entry;
     entry.kind = EntryKind::command;
     entry.body = Bytes(std::string_view("\x7f and more"));
@@ -566,3 +568,5 @@ TEST_CASE("sections: a service that reads less or more than was written does not
     b.end();
     CHECK(in.at_end());
 }
+
+}  // namespace cluster::applier_test

@@ -16,6 +16,8 @@
 #include <thread>
 #include <vector>
 
+namespace cluster::client_test {
+
 // Clients of a replicated service, over real sockets: from outside and from inside.
 
 using namespace cluster;
@@ -345,3 +347,5 @@ TEST_CASE("client: bad options are refused, and the text says which") {
     options.max_outstanding = 0;
     CHECK_THROWS_WITH(Client{options}, doctest::Contains("max_outstanding"));
 }
+
+}  // namespace cluster::client_test

@@ -9,6 +9,8 @@
 #include <variant>
 #include <vector>
 
+namespace cluster::clients_test {
+
 // Whom a replica serves, what it puts into the log for clients, and whose time is over.
 
 using namespace std::chrono_literals;
@@ -33,8 +35,8 @@ PeerId peer(std::uint8_t number) {
     return id;
 }
 
-struct Replica {
-    explicit Replica(bool authenticates = false) : clients({"group", 10, 100, 10s, authenticates}) {}
+struct Hub {
+    explicit Hub(bool authenticates = false) : clients({"group", 10, 100, 10s, authenticates}) {}
 
     void say(const Seat& seat, ToNode message) { clients.received(seat, std::move(message), now); }
     void open(const Seat& seat, std::uint8_t key, std::uint64_t timeout_ms = 1000) {
@@ -115,7 +117,7 @@ using Lines = std::vector<std::string>;
 }  // namespace
 
 TEST_CASE("clients: a session is opened by an entry of the log, and then its client is attached") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.open(ann, 7);
     CHECK(replica.take() == Lines{"log open 7  1000"});
@@ -131,7 +133,7 @@ TEST_CASE("clients: a session is opened by an entry of the log, and then its cli
 }
 
 TEST_CASE("clients: a session timeout that is too short or too long is set right") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.open(ann, 7, 1);
     replica.open(ann, 8, std::uint64_t{1} << 60);
@@ -139,7 +141,7 @@ TEST_CASE("clients: a session timeout that is too short or too long is set right
 }
 
 TEST_CASE("clients: who comes before it is known who leads waits, and is told or served then") {
-    Replica replica;
+    Hub replica;
     replica.open(ann, 7);
     CHECK(replica.take().empty());
     replica.clients.follow(peer(5));
@@ -152,7 +154,7 @@ TEST_CASE("clients: who comes before it is known who leads waits, and is told or
 }
 
 TEST_CASE("clients: a follower says once who leads, however much it is sent") {
-    Replica replica;
+    Hub replica;
     replica.clients.follow(peer(5));
     for (std::uint64_t number = 1; number <= 10; ++number) replica.ask(ann, number);
     CHECK(replica.take() == Lines{"tell 1.1 leader 5"});
@@ -161,7 +163,7 @@ TEST_CASE("clients: a follower says once who leads, however much it is sent") {
 }
 
 TEST_CASE("clients: commands come into the log in order and once, however often they come") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.have(42, ann, 3);
     replica.ask(ann, 5);
@@ -181,7 +183,7 @@ TEST_CASE("clients: commands come into the log in order and once, however often 
 }
 
 TEST_CASE("clients: without room the first command that was not taken is named, and taken when it comes again") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.have(42, ann);
     for (std::uint64_t number = 1; number <= 4; ++number) replica.ask(ann, number);
@@ -194,7 +196,7 @@ TEST_CASE("clients: without room the first command that was not taken is named, 
 }
 
 TEST_CASE("clients: what opens or closes a session waits for room by itself") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.open(ann, 7);
     CHECK(replica.take(0).empty());
@@ -204,7 +206,7 @@ TEST_CASE("clients: what opens or closes a session waits for room by itself") {
 }
 
 TEST_CASE("clients: when another one leads, all that were served are told, and nothing is kept for them") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.have(42, ann);
     replica.open(bob, 7);
@@ -219,7 +221,7 @@ TEST_CASE("clients: when another one leads, all that were served are told, and n
 }
 
 TEST_CASE("clients: a new term begins with what is applied, not with what the former one had accepted") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.have(42, ann);
     replica.ask(ann, 1);
@@ -236,7 +238,7 @@ TEST_CASE("clients: a new term begins with what is applied, not with what the fo
 }
 
 TEST_CASE("clients: whoever is not heard of for its timeout is closed, once") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.have(42, ann);
     replica.have(43, bob);
@@ -256,7 +258,7 @@ TEST_CASE("clients: whoever is not heard of for its timeout is closed, once") {
 }
 
 TEST_CASE("clients: a replica that was stopped itself gives everybody more time") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.have(42, ann);
     replica.now += 20s;
@@ -268,7 +270,7 @@ TEST_CASE("clients: a replica that was stopped itself gives everybody more time"
 }
 
 TEST_CASE("clients: a new leader gives every session its whole timeout") {
-    Replica replica;
+    Hub replica;
     replica.clients.changed(cluster::group::SessionOpened{SessionKey{9}, {42, 1000}}, replica.now);
     replica.now += 5s;
     replica.clients.serve(replica.now);
@@ -280,7 +282,7 @@ TEST_CASE("clients: a new leader gives every session its whole timeout") {
 }
 
 TEST_CASE("clients: the application says who a client is, if need be after a challenge") {
-    Replica replica(true);
+    Hub replica(true);
     replica.clients.serve(replica.now);
     replica.open(ann, 7);
     CHECK(replica.take() == Lines{"who 1 secret//"});
@@ -299,7 +301,7 @@ TEST_CASE("clients: the application says who a client is, if need be after a cha
 }
 
 TEST_CASE("clients: a principal or a challenge that is too long is not cut short, but rejected") {
-    Replica replica(true);
+    Hub replica(true);
     replica.clients.serve(replica.now);
     const std::string principal(4096, 'p');
     const std::string challenge(std::size_t{16} << 10, 'c');
@@ -318,7 +320,7 @@ TEST_CASE("clients: a principal or a challenge that is too long is not cut short
 }
 
 TEST_CASE("clients: a verdict that comes when another one leads lets nobody in") {
-    Replica replica(true);
+    Hub replica(true);
     replica.clients.serve(replica.now);
     replica.open(ann, 7);
     replica.clients.follow(peer(5));
@@ -328,7 +330,7 @@ TEST_CASE("clients: a verdict that comes when another one leads lets nobody in")
 }
 
 TEST_CASE("clients: a session has one client, the last that came") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.have(42, ann);
     replica.say(bob, Attach{"group", 42, SessionKey{9}, {}});
@@ -341,7 +343,7 @@ TEST_CASE("clients: a session has one client, the last that came") {
 }
 
 TEST_CASE("clients: a session that is over, or another key, is refused") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.say(ann, Attach{"group", 41, SessionKey{9}, {}});
     CHECK(replica.take() == Lines{"tell 1.1 refused 4"});
@@ -354,7 +356,7 @@ TEST_CASE("clients: a session that is over, or another key, is refused") {
 }
 
 TEST_CASE("clients: what a client has received is told to the log, once") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.have(42, ann);
     replica.say(ann, Alive{{0, 3}});
@@ -366,7 +368,7 @@ TEST_CASE("clients: what a client has received is told to the log, once") {
 }
 
 TEST_CASE("clients: one that asks for too much at once, or too long, is not served until it attaches again") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.have(42, ann, 2000);
     replica.ask(ann, 2001);
@@ -377,7 +379,7 @@ TEST_CASE("clients: one that asks for too much at once, or too long, is not serv
 }
 
 TEST_CASE("clients: what was lost on the way is asked for again, and what is too long closes the session") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.have(42, ann);
     replica.clients.lost(42, false);
@@ -389,7 +391,7 @@ TEST_CASE("clients: what was lost on the way is asked for again, and what is too
 }
 
 TEST_CASE("clients: a replica that ends turns all away") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.have(42, ann);
     replica.clients.end();
@@ -399,7 +401,7 @@ TEST_CASE("clients: a replica that ends turns all away") {
 }
 
 TEST_CASE("clients: one that leaves is closed") {
-    Replica replica;
+    Hub replica;
     replica.clients.serve(replica.now);
     replica.have(42, ann);
     replica.say(ann, Leave{});
@@ -408,3 +410,5 @@ TEST_CASE("clients: one that leaves is closed") {
     replica.clients.changed(cluster::group::SessionClosed{42, CloseReason::client}, replica.now);
     CHECK(replica.take() == Lines{"tell 1.1 closed client"});
 }
+
+}  // namespace cluster::clients_test

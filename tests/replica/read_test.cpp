@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+namespace cluster::read_test {
+
 using namespace cluster;
 using namespace cluster::replica_support;
 
@@ -231,3 +233,5 @@ TEST_CASE("replica: what many threads read while others submit never goes back")
     CHECK(wrong == 0);
     CHECK(group.settles(600));
 }
+
+}  // namespace cluster::read_test

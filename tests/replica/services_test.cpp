@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+namespace cluster::services_test {
+
 // Several services on one log, and what they do by themselves.
 
 using namespace cluster;
@@ -150,3 +152,5 @@ TEST_CASE("replica: a leader whose state is not that of the others stops, and an
     CHECK(wrong.replica->status().error == errc::state_diverged);
     other.replica->submit("message", patience);
 }
+
+}  // namespace cluster::services_test

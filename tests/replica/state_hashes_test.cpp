@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+namespace cluster::state_hashes_test {
+
 // Whose state is the wrong one.
 
 using cluster::consensus::Configuration;
@@ -79,3 +81,5 @@ TEST_CASE("state hashes: old places are forgotten") {
     hashes.note(disk(3), 1, 8);
     CHECK_FALSE(hashes.alone(voters(3)));
 }
+
+}  // namespace cluster::state_hashes_test
