@@ -245,6 +245,12 @@ void Machines::carry_out(Place& place, replica::Effect& effect) {
             [](replica::StatusMayDiffer&) {},
             [](replica::LeadershipLeft&) {},
             [&](LogLine& logged) { note(4, logged.text.size(), [&] { return place.name + "  " + logged.text; }); },
+            // No clients come to these machines.
+            [](replica::TellClient&) {},
+            [](replica::AttachSession&) {},
+            [](replica::DetachSession&) {},
+            [](replica::Authenticate&) {},
+            [](replica::AskService&) {},
         },
         effect);
 }
