@@ -172,14 +172,9 @@ void Machine::keep_links() {
 
 void Machine::came(const PeerId& peer, const std::optional<Address>& dialled, Time now) {
     if (phase_ == Phase::ended) return;
-    const bool known = !links_.insert_or_assign(peer, dialled).second;
-    const bool free = phase_ == Phase::dialling || (phase_ == Phase::pausing && !peer_);
-    if (free) {
-        // A dial that took too long is as good as the one that is under way.
-        begin(peer, now);
-    } else if (!known && !fresh_ && phase_ != Phase::leaving) {
-        round_.emplace_back(peer);
-    }
+    links_.insert_or_assign(peer, dialled);
+    // A dial that took too long is as good as the one that is under way.
+    if (phase_ == Phase::dialling || (phase_ == Phase::pausing && !peer_)) begin(peer, now);
     keep_links();
 }
 

@@ -483,6 +483,26 @@ TEST_CASE("client: closing tells the leader, and waits a second for its answer")
     CHECK(client.told() == "");
 }
 
+TEST_CASE("client: closing tells the leader also while it is asked once more") {
+    Attached1 client;
+    client.hears(1, Push{1, 1, {}});
+    client.hears(1, Detached{});
+    CHECK(client.told() == "1: Attach 7(0,1)");
+    client.run(500ms);
+    client.close();
+    CHECK(client.told() == "1: Leave");
+}
+
+TEST_CASE("client: what attaching has acknowledged is not acknowledged again") {
+    Attached1 client;
+    client.hears(1, Push{1, 1, {}});
+    client.hears(1, Detached{});
+    client.hears(1, client::Attached{0, 1000});
+    client.told();
+    client.run(1s);
+    CHECK(client.told() == "");
+}
+
 TEST_CASE("client: closing without a session is done at once") {
     Client client;
     client.came(1);
