@@ -21,6 +21,7 @@ struct SessionOpened {
     SessionKey key{};
     SessionFacts facts;
 };
+/// It is over, perhaps for long.
 struct SessionClosed {
     std::uint64_t session = 0;
     CloseReason reason{};

@@ -133,7 +133,8 @@ void Applier::on(const group::SessionCommand& command) {
 
 void Applier::on(const group::Acknowledge& command) {
     group::Session* session = state_.sessions.find(command.session);
-    if (session != nullptr) session->received(command.received);
+    if (session != nullptr) return session->received(command.received);
+    outcomes_.emplace_back(group::SessionClosed{command.session, CloseReason::timed_out});
 }
 
 /// The first place where all have the same entries behind them.

@@ -62,6 +62,8 @@ void Clients::stop_serving() {
     for (const auto& [key, seat] : opening_) strays_.insert(seat);
     for (const auto& [ticket, opening] : authenticating_) strays_.insert(opening.seat);
     for (const auto& [key, opening] : challenged_) strays_.insert(opening.seat);
+    for (const auto& [session, seat] : sought_) strays_.insert(seat);
+    sought_.clear();
     seats_.clear();
     opening_.clear();
     authenticating_.clear();
@@ -112,6 +114,7 @@ void Clients::gone(const PeerId& peer) {
     seats_.erase(begin, end);
     const auto at_peer = [&](const Seat& seat) { return seat.peer == peer; };
     std::erase_if(opening_, [&](const auto& each) { return at_peer(each.second); });
+    std::erase_if(sought_, [&](const auto& each) { return at_peer(each.second); });
     std::erase_if(authenticating_, [&](const auto& each) { return at_peer(each.second.seat); });
     std::erase_if(challenged_, [&](const auto& each) { return at_peer(each.second.seat); });
     std::erase_if(early_, [&](const auto& each) { return at_peer(each.first); });
@@ -185,7 +188,11 @@ void Clients::on(const Seat& seat, client::Attach&& attach, Time now) {
     if (!is_ours(attach.group, seat)) return;
     const auto found = sessions_.find(attach.session);
     if (found == sessions_.end()) {
-        return tell(seat, client::Refused{client::Refusal::no_session, "the session is over"});
+        // Another one may lead by now, where that session was opened. Only the log tells.
+        if (sought_.size() < most_waiting && sought_.insert_or_assign(attach.session, seat).second) {
+            propose(group::Acknowledge{attach.session, {}}, attach.session);
+        }
+        return;
     }
     found->second.heard = now;
     emit(AttachSession{seat, attach.session, attach.key, attach.received});
@@ -275,6 +282,11 @@ void Clients::opened(const group::SessionOpened& session, Time now) {
 }
 
 void Clients::closed(const group::SessionClosed& closed) {
+    const auto sought = sought_.find(closed.session);
+    if (sought != sought_.end()) {
+        tell(sought->second, client::Refused{client::Refusal::no_session, "the session is over"});
+        sought_.erase(sought);
+    }
     const auto found = sessions_.find(closed.session);
     if (found == sessions_.end()) return;
     if (found->second.seat) {

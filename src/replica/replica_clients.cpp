@@ -153,7 +153,10 @@ void ReplicaState::pass_outcomes() {
     for (group::Outcome& outcome : applier_->take_outcomes()) {
         if (auto* change = std::get_if<group::SessionChange>(&outcome)) {
             if (const auto* closed = std::get_if<group::SessionClosed>(change)) {
-                served_.erase(closed->session);
+                if (served_.erase(closed->session) == 0) {
+                    changes_.push_back(*change);
+                    continue;
+                }
                 log(LogLevel::info, "replica_session_closed session=" + std::to_string(closed->session) +
                                         " why=" + quoted(to_string(closed->reason)));
             }

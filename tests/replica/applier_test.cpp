@@ -381,6 +381,9 @@ TEST_CASE("applier: what a client has received is not kept, and not told again")
     CHECK((attached && attached->replies.empty() && attached->pushes.empty()));
     replica.apply(Acknowledge{ann, {2, 2}});
     CHECK(replica.applier->state().sessions.find(ann)->bytes == 0);
+    replica.outcomes();
+    replica.apply(Acknowledge{77, {}});
+    CHECK(replica.outcomes() == Lines{"closed 77 timed out"});
 }
 
 TEST_CASE("applier: only who has the key of a session is told about it, from then on") {

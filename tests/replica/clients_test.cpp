@@ -346,6 +346,9 @@ TEST_CASE("clients: a session that is over, or another key, is refused") {
     Hub replica;
     replica.clients.serve(replica.now);
     replica.say(ann, Attach{"group", 41, SessionKey{9}, {}});
+    // Only the log tells that it is over: this one may have been deposed without knowing.
+    CHECK(replica.take() == Lines{"log received 41 0 0"});
+    replica.clients.changed(cluster::group::SessionClosed{41, CloseReason::timed_out}, replica.now);
     CHECK(replica.take() == Lines{"tell 1.1 refused 4"});
     replica.clients.changed(cluster::group::SessionOpened{SessionKey{9}, {42, 1000}}, replica.now);
     replica.say(ann, Attach{"group", 42, SessionKey{8}, {}});
@@ -353,6 +356,14 @@ TEST_CASE("clients: a session that is over, or another key, is refused") {
     CHECK(replica.take() == Lines{"attach 1.1 42", "tell 1.1 refused 4"});
     replica.say(ann, Attach{"other", 42, SessionKey{9}, {}});
     CHECK(replica.take() == Lines{"tell 1.1 refused 1"});
+}
+
+TEST_CASE("clients: one whose session this leader does not know is told who leads, if this one does no more") {
+    Hub replica;
+    replica.clients.serve(replica.now);
+    replica.say(ann, Attach{"group", 41, SessionKey{9}, {}});
+    replica.clients.follow(peer(5));
+    CHECK(replica.take() == Lines{"detach all", "tell 1.1 leader 5"});
 }
 
 TEST_CASE("clients: what a client has received is told to the log, once") {
