@@ -118,8 +118,9 @@ public:
     void send(Payload command, std::error_code& error);
 
     /// Asks `Service::on_query`, without an entry of the log. Reads of both kinds go to the leader that serves the
-    /// session; a stale one waits for nobody else there. All errors are safe to try again: those of `call`, `unsupported`
-    /// if no service answers queries, and `service_failed` if one has thrown; then the exception has its text.
+    /// session; a stale one waits for nobody else there. All errors are safe to try again: those of `call`,
+    /// `unsupported` if no service answers queries, and `service_failed` if one has thrown; then the exception has its
+    /// text.
     Message read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options = {});
     Message read(Payload query, std::chrono::nanoseconds timeout, std::error_code& error, ReadOptions options = {});
     void read(Payload query, std::chrono::nanoseconds timeout,
