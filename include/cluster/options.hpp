@@ -168,7 +168,7 @@ struct CLUSTER_EXPORT Options {
     /// Guests: programs outside of the cluster that use what is served on its nodes, such as clients of replicated
     /// services. At most 100,000; 0: none. Those beyond it are refused, unless another has lost its link: whoever has
     /// been without one for longest then has to begin anew. Guests count against no other limit. An idle one takes
-    /// about 8 KiB, and a descriptor (see `raise_descriptor_limit`).
+    /// about 4 KiB, and a descriptor (see `raise_descriptor_limit`).
     std::size_t max_guests = 10000;
     /// The longest data of one member that this node enrols (see <cluster/membership.hpp>), at most 64 KiB. A node
     /// keeps the members of other nodes whatever the length of their data.

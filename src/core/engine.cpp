@@ -10,7 +10,10 @@ Engine::Engine(EngineOptions options, Time now)
     : Shared(std::move(options)), credit_(options_.inbox_bytes, options_.max_peers, options_.max_message) {
     for (const Address& seed : options_.seeds) plan_.seek(seed, DialPlan::Kind::seed, now);
     for (const Address& address : options_.remembered) plan_.seek(address, DialPlan::Kind::remembered, now);
-    if (!options_.remembered.empty()) timers_.set({Timer::expiry, 0}, now + options_.forget_after);
+    if (!options_.remembered.empty()) {
+        remembered_until_ = now + options_.forget_after;
+        timers_.set({Timer::expiry, 0}, remembered_until_);
+    }
     // Nodes that start together need not probe together.
     const auto phase = static_cast<Duration::rep>(dice_.below(static_cast<std::uint64_t>(options_.heartbeat.count())));
     timers_.set({Timer::beat, 0}, now + Duration(phase));
@@ -289,6 +292,8 @@ void Engine::fire(EngineTimers::Key key, Time now) {
             if (Pair* pair = pair_of_timer();
                 pair != nullptr && pair->session && peers_.attached_link(*pair) == nullptr) {
                 if (pair->is_guest()) return end_guest(*pair, "resume_for", now);
+                // What is given up to a host must not be missed without a word, and there are no gaps between the two.
+                if (!pair->are_peers()) return forget_session(*pair, now);
                 // R21: what was queued is given up. The session stays, but it no longer keeps others from the id.
                 sending_.surrender(*pair, errc::timed_out);
                 pair->session->stop_defending();
@@ -312,8 +317,13 @@ void Engine::fire(EngineTimers::Key key, Time now) {
         case Timer::check: checks_.next(now); break;
         case Timer::expiry:
             roster_.expire(now);
-            plan_.drop(DialPlan::Kind::remembered);  // all other things that are awaited here began later than the node
-            if (roster_.next_expiry() != never) timers_.set(key, roster_.next_expiry());
+            if (now >= remembered_until_) {
+                plan_.drop(DialPlan::Kind::remembered);
+                remembered_until_ = never;
+            }
+            if (const Time next = std::min(roster_.next_expiry(), remembered_until_); next != never) {
+                timers_.set(key, next);
+            }
             break;
         case Timer::linger: linger_ends(now); break;
     }

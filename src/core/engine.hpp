@@ -245,6 +245,7 @@ private:
     void drop_session(Pair& pair, LinkId keep, RemovalReason reason, errc given_up, Time now);
     void begin_anew(Pair& pair, LinkId keep, Time now);
     void discard_parts(Pair& pair, Time now);
+    void forget_session(Pair& pair, Time now);
     void discard_unawaited();
     void take_over_outstanding(Pair& pair);
     void report_outstanding(Pair& pair, std::uint64_t messages);
@@ -269,6 +270,7 @@ private:
     CreditPool credit_;
     ForgottenSessions forgotten_;
     ForgottenSessions forgotten_guests_;  ///< apart, so that they do not take the place of peers
+    Time remembered_until_ = never;       ///< addresses of a former run are dialled until then
     std::vector<Batch> batches_;          ///< of one run, kept for its memory
     std::vector<std::uint64_t> idle_;     ///< numbers of pairs that may have become needless
 };

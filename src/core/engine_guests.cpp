@@ -44,9 +44,7 @@ void Engine::welcome(Pair& pair, const Hello& hello, Link& link, Time now) {
 /// This node ends the guest's session, which the guest may still have.
 void Engine::end_guest(Pair& pair, const std::string& why, Time now) {
     log(LogLevel::debug, "guest_given_up " + peers_.who(pair) + " why=" + why);
-    const std::optional<Token> token = pair.session ? pair.session->token() : std::nullopt;
-    drop_session(pair, 0, RemovalReason::failed, errc::timed_out, now);
-    if (token) forgotten_guests_.remember(pair.id, {token, 0, pair.known});
+    forget_session(pair, now);
 }
 
 /// Its timer says that the guest may be silent.

@@ -219,9 +219,15 @@ void Engine::discard_parts(Pair& pair, Time now) {
         timers_.set({Timer::resume, pair.number}, now + options_.suspicion);
         return;
     }
-    const std::optional<Token> token = pair.session->token();
+    forget_session(pair, now);
+}
+
+/// The session goes, and the peer that still has it will be told so (R22).
+void Engine::forget_session(Pair& pair, Time now) {
+    const std::optional<Token> token = pair.session ? pair.session->token() : std::nullopt;
     drop_session(pair, 0, RemovalReason::failed, errc::timed_out, now);
-    if (token) forgotten_.remember(pair.id, {token, std::exchange(pair.outstanding, 0), pair.known});
+    if (token) forgotten(pair).remember(pair.id, {token, std::exchange(pair.outstanding, 0), pair.known});
+    if (pair.is_guest()) return;
     timers_.set({Timer::forget, pair.number}, now + options_.forget_after);  // it is sought on
 }
 

@@ -601,3 +601,22 @@ TEST_CASE("guests: one says nothing about a peer that others ask about, and is a
     CHECK(lab.wire().count(1, "INQUIRY") == 0);
     CHECK(lab.ann->counters().suspicions >= 1);
 }
+
+TEST_CASE("guests: that one has left does not end the search for those of a former run") {
+    Lab lab;
+    const Address former{"10.0.0.2", 7000};
+    lab.options.remembered = {former};
+    Node& ann = lab.start(3);
+    Puppet& gus = guest_of(lab, ann, 9);
+    attach(gus);
+    gus.say(Goodbye{Farewell::leaving, {}});
+    gus.hang_up();
+    lab.advance(lab.options.resume_for + 1s);
+    const std::size_t before = lab.dials_of(former);
+    lab.advance(60s);
+    CHECK(lab.dials_of(former) > before);
+    lab.advance(lab.options.forget_after);
+    const std::size_t after = lab.dials_of(former);
+    lab.advance(60s);
+    CHECK(lab.dials_of(former) == after);
+}

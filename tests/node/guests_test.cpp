@@ -1,12 +1,17 @@
 #include "base/block.hpp"
+#include "core/frame.hpp"
 #include "net/support.hpp"
 #include "node/node_clients.hpp"
 #include "node/node_state.hpp"
+#include "wire/codec.hpp"
 
 #include <doctest/doctest.h>
 #include <cluster/cluster.hpp>
 
+#include <unistd.h>
 #include <cstddef>
+#include <cstdint>
+#include <fstream>
 #include <memory>
 #include <span>
 #include <string>
@@ -76,6 +81,38 @@ std::shared_ptr<Witness> witness(const Host& host) {
     auto made = std::make_shared<Witness>();
     CHECK(host->clients()->add(made));
     return made;
+}
+
+/// Greets and attaches as a guest; what is said besides follows. Its id is smaller than that of any node, so it need
+/// not wait for an answer.
+Socket raw_guest(const Host& host, std::uint64_t number, const std::vector<core::Control>& besides = {}) {
+    core::Hello hello;
+    hello.cluster = Options().cluster;
+    hello.features = core::feature_clients | core::feature_guest;
+    hello.max_message = 1 << 20;
+    hello.resume_for_ms = 60000;
+    hello.self.version = 1;
+    hello.self.name = "raw";
+    for (std::size_t at = 0; at < 8; ++at) {
+        hello.self.id.bytes[8 + at] = static_cast<std::uint8_t>(number >> (8 * at));
+    }
+    std::vector<std::byte> bytes;
+    wire::encode(hello, bytes);
+    wire::encode(core::Attach{{1}, true, 1, {{core::client_channel, 0, 1 << 20}}, 0}, bytes);
+    for (const core::Control& frame : besides) wire::encode(frame, bytes);
+    Socket socket;
+    REQUIRE(socket.connect(host->addresses().at(0)));
+    socket.write(bytes);
+    return socket;
+}
+
+/// Resident memory of this process in bytes.
+double resident() {
+    std::ifstream file("/proc/self/statm");
+    std::size_t all = 0;
+    std::size_t pages = 0;
+    REQUIRE((file >> all >> pages));
+    return static_cast<double>(pages) * static_cast<double>(::sysconf(_SC_PAGESIZE));
 }
 
 std::string came(const Host& who) {
@@ -226,4 +263,53 @@ TEST_CASE("guests: whoever serves clients is told when its node has left, and no
         CHECK_FALSE(ann->clients()->add(std::make_shared<Witness>()));
     }
     CHECK(witnessed->events.size() == 0);
+}
+
+TEST_CASE("guests: one that speaks of the cluster, or on other channels, is disconnected, and the log says why") {
+    core::Facts nobody;
+    nobody.id.bytes.fill(0xee);
+    nobody.version = 1;
+    nobody.addresses = {{"127.0.0.1", 1}};
+    const std::vector<std::pair<core::Control, std::string>> offences{
+        {core::PeerList{{nobody}}, "rule=unexpected_frame"},
+        {core::Inquiry{nobody.id, true}, "rule=unexpected_frame"},
+        {core::Finding{nobody.id, true}, "rule=unexpected_frame"},
+        {core::MemberList{true, true, 0, 2, {}}, "rule=unexpected_frame"},
+        {core::MembersSeen{1}, "rule=unexpected_frame"},
+        {core::Gap{core::user_channel, 100, 1}, "rule=unknown_channel"},
+        {core::Ack{{{core::user_channel, 8, 100}}}, "rule=offset_beyond_sent"},
+    };
+    for (const auto& [frame, rule] : offences) {
+        Lines lines;
+        Options options = quick();
+        options.log = lines.sink();
+        const HostNode ann(options);
+        const HostNode bob;
+        CHECK_FALSE(bob.add(ann));
+        const Socket offender = raw_guest(ann, 1, {frame});
+        CHECK(offender.closed_by_other());
+        CHECK(lines.wait_for(rule));
+        CHECK(ann->stats().protocol_errors == 1);
+        CHECK(ann->everybody().size() == 1);
+        CHECK(bob->everybody().size() == 1);
+    }
+}
+
+TEST_CASE("guests: an idle one takes 16 KiB of its node at most") {
+    constexpr std::uint64_t some = 50;  // who have only connected are limited
+    constexpr std::uint64_t most = 400;
+    const HostNode ann;
+    const auto at_ann = witness(ann);
+    std::vector<Socket> guests;
+    double before = 0;
+    for (std::uint64_t number = 0; number < most; ++number) {
+        if (number == some) before = resident();
+        guests.push_back(raw_guest(ann, number));
+        if ((number + 1) % some != 0) continue;
+        for (std::uint64_t i = 0; i < some; ++i) REQUIRE(at_ann->next().starts_with("guest "));
+    }
+    const double each = (resident() - before) / static_cast<double>(most - some);
+    MESSAGE("an idle guest takes " << each << " bytes");
+    if (std::string_view(CLUSTER_SANITIZE).empty()) CHECK(each <= 16 << 10);
+    CHECK(ann->stats().guests == most);
 }

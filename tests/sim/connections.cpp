@@ -69,7 +69,7 @@ void World::arrive(std::uint64_t number, int to) {
     const int from = 1 - to;
     if (!connection.open[to] || connection.link[to] == 0 || connection.deaf) return;
     if (!network_.passes(connection.node[from], connection.node[to]) || now_ < connection.stalled[from]) return;
-    Node& node = *nodes_[connection.node[to]];
+    Node& node = node_at(connection.node[to]);
     if (node.id != connection.run[to] || busy(node, [this, number, to] { arrive(number, to); })) return;
     if (!connection.pipe[from].empty()) {
         std::vector<std::byte>& first = connection.pipe[from].front();
@@ -88,7 +88,7 @@ void World::arrive(std::uint64_t number, int to) {
         feed(node, number, to, std::move(bytes));
         const auto still = connections_.find(number);
         if (still == connections_.end() || !still->second.blocked[from]) return;
-        Node& writer = *nodes_[still->second.node[from]];
+        Node& writer = node_at(still->second.node[from]);
         if (writer.id != still->second.run[from]) return;
         const auto go_on = [this, &writer, number, link = still->second.link[from], from] {
             const auto place = writer.links.find(link);
@@ -226,7 +226,7 @@ void World::end(std::uint64_t number, int side) {
     if (found == connections_.end() || !found->second.open[side]) return;
     Connection& connection = found->second;
     if (!network_.passes(connection.node[1 - side], connection.node[side])) return;
-    Node& node = *nodes_[connection.node[side]];
+    Node& node = node_at(connection.node[side]);
     const core::LinkId link = connection.link[side];
     if (node.id != connection.run[side] || !node.alive || !node.links.contains(link)) return release(number, side);
     if (busy(node, [this, number, side] { end(number, side); })) return;

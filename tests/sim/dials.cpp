@@ -179,14 +179,14 @@ void World::accept(std::uint64_t number) {
     const auto found = connections_.find(number);
     if (found == connections_.end() || !found->second.open[1]) return;
     Connection& connection = found->second;
-    Node& node = *nodes_[connection.node[1]];
+    Node& node = node_at(connection.node[1]);
     if (!node.alive || node.id != connection.run[1] || busy(node, [this, number] { accept(number); })) return;
     if (now_ < node.exhausted_until) {
         disturbances_.machine(node.index, node.barred = now_);
         at(100ms, [this, number] { accept(number); });
         return;
     }
-    const core::LinkId link = node.engine->accepted({nodes_[connection.node[0]]->address.host, 50000}, clock(node));
+    const core::LinkId link = node.engine->accepted({node_at(connection.node[0]).address.host, 50000}, clock(node));
     if (link == 0) {
         reset(number);
         release(number, 1);

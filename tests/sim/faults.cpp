@@ -21,7 +21,7 @@ Conditions::Conditions(Dice dice, std::size_t nodes) {
     if (none || chance(30)) {
         // A single kind, and seldom: hardly anything is excused.
         static constexpr Fault of_processes[] = {Fault::pause, Fault::suspend, Fault::jump,
-                                                 Fault::slow,  Fault::strain, Fault::exhaust};
+                                                 Fault::slow,  Fault::strain,  Fault::exhaust};
         weights = {};
         weights[chance(50) ? static_cast<std::size_t>(of_processes[dice.below(std::size(of_processes))])
                            : dice.below(others)] = 1;
@@ -244,8 +244,8 @@ void World::inflict(Fault fault) {
             leave(node);
             // A connection that breaks between goodbye and its answer.
             if (!node.links.empty() && chance(0.3)) {
-                const auto place = std::next(node.links.begin(),
-                                             static_cast<std::ptrdiff_t>(faults_.below(node.links.size())));
+                const auto place =
+                    std::next(node.links.begin(), static_cast<std::ptrdiff_t>(faults_.below(node.links.size())));
                 at(between(0ms, 4ms), [this, number = place->second.first] { reset(number); });
             }
             break;
@@ -367,7 +367,8 @@ void World::strain(Node& node, Time until, int stops) {
 void World::spread_rumour(Node& node) {
     if (rumoured_) return;
     for (const auto& [link, place] : node.links) {
-        if (!node.engine->attached_to(link)) continue;
+        const auto peer = node.engine->attached_to(link);
+        if (!peer || runs_.at(*peer)->guest) continue;
         core::PeerList list;
         for (int i = 0; i < 50; ++i) {
             core::Facts facts;

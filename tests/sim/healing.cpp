@@ -44,6 +44,9 @@ void World::heal() {
         for (int side = 0; side < 2; ++side) wake(number, side, between(1ms, 5s));
     }
     next_check_ = now_ + 5s;  // what was under way has arrived
+    for (const auto& guest : guests_) {
+        if (guest->paused) resume(*guest);
+    }
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         if (machines_[i].frozen) continue;
         Node& node = *nodes_[i];
@@ -137,7 +140,7 @@ bool World::well(std::string* why) {
         if (!each_link_is_probed()) break;
         if (!connection.deaf || !belongs_together(connection.node[0], connection.node[1])) continue;
         for (int side = 0; side < 2; ++side) {
-            const Node& node = *nodes_[connection.node[side]];
+            const Node& node = node_at(connection.node[side]);
             if (connection.open[side] && node.id == connection.run[side]) {
                 return *why = "n" + std::to_string(node.index) + " still holds connection " + std::to_string(number) +
                               ", which is half-open",
@@ -163,6 +166,7 @@ bool World::well(std::string* why) {
             return *why = who + "has unacknowledged messages to " + short_id(gauge.id), false;
         }
     }
+    if (!guests_well(why)) return false;
     return passengers_ == nullptr || passengers_->well(why);
 }
 

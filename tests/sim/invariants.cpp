@@ -11,7 +11,8 @@ void World::check_step(Node& node) {
     if (node.inbox_charge > node.inbox_limit) fail(who() + "holds more in its inbox than allowed");
     const std::size_t replies = conditions_.requests ? outbox_bytes : 0;
     const std::size_t passengers = passengers_ == nullptr ? 0 : nodes_.size() * core::replica_window;
-    if (node.engine->pinned() > total_outbox_bytes + replies + passengers + core::Arena::segment_size) {
+    const std::size_t clients = guests_.empty() ? 0 : total_outbox_bytes + core::Arena::segment_size;
+    if (node.engine->pinned() > total_outbox_bytes + replies + passengers + clients + core::Arena::segment_size) {
         fail(who() + "pins more than allowed");
     }
     if (node.engine->link_count() > node.link_limit) fail(who() + "has more links than allowed");
@@ -45,7 +46,7 @@ bool World::usable(std::uint64_t number) const {
     if (found == connections_.end()) return false;
     const Connection& connection = found->second;
     for (int side = 0; side < 2; ++side) {
-        const Node& node = *nodes_[connection.node[side]];
+        const Node& node = node_at(connection.node[side]);
         if (!connection.open[side] || !node.alive || node.id != connection.run[side]) return false;
         if (!node.engine->attached_to(connection.link[side])) return false;
     }

@@ -179,6 +179,8 @@ int run_seeds(const Arguments& arguments) {
             sum.faults += result.faults;
             sum.restarts += result.restarts;
             sum.leaves += result.leaves;
+            sum.guests += result.guests;
+            sum.client_messages += result.client_messages;
             sum.failures += result.failures;
             sum.false_failures += result.false_failures;
             sum.node_minutes += result.node_minutes;
@@ -192,12 +194,13 @@ int run_seeds(const Arguments& arguments) {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     std::printf(
         "cluster-sim: seeds %llu..%llu, %llu..%llu nodes: %llu failed; %llu events, %llu messages accepted, %llu "
-        "delivered, %llu given up, %llu faults, %llu kills, %llu leaves, %llu failures reported, %.3f false ones per "
+        "delivered, %llu given up, %llu faults, %llu kills, %llu leaves, %llu guests, %llu messages of clients, %llu "
+        "failures reported, %.3f false ones per "
         "node-minute, %.1f s\n",
         count(first), count(arguments.seeds.last), count(arguments.nodes.first), count(arguments.nodes.last),
         count(failures), count(sum.events), count(sum.accepted), count(sum.delivered), count(sum.given_up),
-        count(sum.faults), count(sum.restarts), count(sum.leaves), count(sum.failures),
-        static_cast<double>(sum.false_failures) / sum.node_minutes, seconds);
+        count(sum.faults), count(sum.restarts), count(sum.leaves), count(sum.guests), count(sum.client_messages),
+        count(sum.failures), static_cast<double>(sum.false_failures) / sum.node_minutes, seconds);
     return failures == 0 ? 0 : 1;
 }
 

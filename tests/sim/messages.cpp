@@ -13,7 +13,9 @@ void World::load() {
     for (auto& node : nodes_) {
         if (chance(0.7)) send_something(*node);
         if (conditions_.members && members_.below(3) == 0) change_a_member(*node);
+        if (!guests_.empty()) answer_guests(*node);
     }
+    for (auto& guest : guests_) ask_nodes(*guest);
     at(between(5ms, conditions_.between_sends), [this] { load(); });
 }
 

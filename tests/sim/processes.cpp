@@ -37,6 +37,7 @@ void World::start(std::size_t index) {
     options.linger = linger;
     options.send_timeout = 500ms;
     options.max_peers = conditions_.max_peers;
+    options.max_guests = guests_.size();
     options.inbox_bytes = std::max(options.max_peers * conditions_.inbox_per_peer, 4 * max_message);
     options.outbox_bytes = outbox_bytes;
     options.total_outbox_bytes = total_outbox_bytes;
@@ -50,7 +51,7 @@ void World::start(std::size_t index) {
     // Accepted ones, and the dials that its budget allows within the time in which one may stay unanswered.
     const double dials = core::DialPlan::burst +
                          core::DialPlan::rate * std::chrono::duration<double>(options.connect_timeout).count();
-    node->link_limit = 2 * options.max_peers + 64 + static_cast<std::size_t>(dials);
+    node->link_limit = 2 * options.max_peers + 64 + static_cast<std::size_t>(dials) + guests_.size();
     node->dial_refilled = now_;
     node->engine = std::make_unique<core::Engine>(std::move(options), now_);
     note("start n" + std::to_string(index) + " " + short_id(node->id) + " at " + machine.address.to_string());
@@ -116,11 +117,11 @@ void World::restart(std::size_t index, Duration after) {
 
 /// `silently`: as by a power cut, the connections are not reset but dead.
 void World::kill(std::size_t index, bool silently) {
-    Node& node = *nodes_[index];
+    Node& node = node_at(index);
     note(std::string("kill n") + std::to_string(index) + (silently ? " silently" : ""));
     node.alive = false;
     node.waiting.clear();
-    if (passengers_ != nullptr) passengers_->ended(index);
+    if (passengers_ != nullptr && !node.guest) passengers_->ended(index);
     if (silently) powerless_.insert(node.address);
     std::vector<std::uint64_t> mine;
     for (const auto& [number, connection] : connections_) {
@@ -259,18 +260,20 @@ void World::resolve(Node& node, const core::Resolve& action) {
 }
 
 void World::carry_out(Node& node, core::NodeAction& action) {
+    if (node.guest) return carry_out_at_guest(node, action);
     const std::string who = "n" + std::to_string(node.index) + " ";
     std::visit(
         Overloaded{
             [&](core::Deliver& each) {
-                if (!node.in_view.contains(each.batch.from) && !node.leaving) {
+                const bool from_client = each.receiver == core::Receiver::clients;
+                if (!from_client && !node.in_view.contains(each.batch.from) && !node.leaving) {
                     fail(who + "hears from a peer out of view");
                 }
                 switch (each.receiver) {
                     case core::Receiver::inbox: receive(node, std::move(each.batch)); break;
                     case core::Receiver::calls: replied(node, each.batch); break;
                     case core::Receiver::replicas: hand_over(node, each.batch); break;
-                    case core::Receiver::clients: fail(who + "hears from a client"); break;
+                    case core::Receiver::clients: hear_client(node, each.batch); break;
                 }
             },
             [&](core::PeerAdded& each) {
@@ -281,8 +284,8 @@ void World::carry_out(Node& node, core::NodeAction& action) {
                 removed(node, each);
                 if (passengers_ != nullptr) passengers_->went(node.index, each.peer.id);
             },
-            [&](core::GuestCame&) { fail(who + "has a guest"); },
-            [&](core::GuestWent&) {},
+            [&](core::GuestCame& each) { guest_came(node, each.guest.id); },
+            [&](core::GuestWent& each) { guest_went(node, each.guest); },
             [&](core::PeersChanged&) {},
             [&](core::Surrender& each) {
                 note(who + "gives up " + std::to_string(each.messages) + " to " + short_id(each.peer.id));
@@ -313,6 +316,7 @@ void World::carry_out(Node& node, core::NodeAction& action) {
 void World::added(Node& node, const PeerId& peer) {
     const std::string who = "n" + std::to_string(node.index) + " ";
     note(who + "added " + short_id(peer));
+    if (runs_.at(peer)->guest) fail(who + "has a guest in view");
     if (!node.in_view.insert(peer).second) fail(who + "adds a peer twice");
     node.met.insert(peer);
     ledgers_[{peer, node.id}].met = result_.accepted;

@@ -24,8 +24,9 @@ World::World(Plan plan, Passengers* passengers)
       random_(dice(2)),
       members_(dice(4)),
       calls_(dice(5)),
-      network_(plan.nodes),
-      disturbances_(plan.nodes) {
+      clients_(dice(7)),
+      network_(plan.nodes + most_guests),
+      disturbances_(plan.nodes + most_guests) {
     result_.hash = 0xcbf29ce484222325;
     if (plan.stalled != 0) conditions_.max_peers = 2 * plan.nodes;
     machines_.resize(plan_.nodes);
@@ -56,6 +57,7 @@ World::World(Plan plan, Passengers* passengers)
         nodes_.back()->alive = false;
         nodes_.back()->index = i;
     }
+    invite();
 }
 
 World::~World() = default;
@@ -97,6 +99,9 @@ void World::fail(std::string why) {
 Result World::run() {
     for (std::size_t i = 0; i < plan_.nodes; ++i) {
         at(between(0ms, 50ms), [this, i] { start(i); });
+    }
+    for (const auto& guest : guests_) {
+        at(200ms, [this, index = guest->index] { start_guest(index); });
     }
     at(100ms, [this] { load(); });
     if (plan_.stalled == 0) {

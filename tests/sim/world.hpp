@@ -47,6 +47,8 @@ struct Result {
     std::uint64_t resets = 0;
     std::uint64_t restarts = 0;
     std::uint64_t leaves = 0;
+    std::uint64_t guests = 0;           ///< sessions that guests began with a node, as nodes were told
+    std::uint64_t client_messages = 0;  ///< that came on the client channel
     std::uint64_t faults = 0;
     std::uint64_t member_changes = 0;  ///< as all nodes were told
     /// Reports that a peer has failed or is unreachable, and those of them that only a disturbed link or dial excuses.
@@ -99,6 +101,7 @@ private:
     struct Connection;
     struct Ledger;
     struct Sink;
+    struct Talk;
     struct Machine;
 
     // world.cpp: time
@@ -142,6 +145,27 @@ private:
 
     // passengers.cpp
     void hand_over(const Node& node, const core::Batch& batch);
+
+    // guests.cpp: clients outside of the cluster
+    Node& node_at(std::size_t index) {
+        return index < nodes_.size() ? *nodes_[index] : *guests_[index - nodes_.size()];
+    }
+    const Node& node_at(std::size_t index) const {
+        return index < nodes_.size() ? *nodes_[index] : *guests_[index - nodes_.size()];
+    }
+    void invite();
+    void start_guest(std::size_t index);
+    void visit(std::size_t index, const Node* run);
+    void disturb_guest(Node& guest);
+    void carry_out_at_guest(Node& guest, core::NodeAction& action);
+    void guest_left(Node& guest);
+    void guest_came(Node& node, const PeerId& guest);
+    void guest_went(Node& node, const PeerId& guest);
+    void ask_nodes(Node& guest);
+    void answer_guests(Node& node);
+    void say_to(Node& node, const PeerId& to);
+    void hear_client(Node& node, const core::Batch& batch);
+    bool guests_well(std::string* why) const;
 
     // members.cpp: shared membership
     void change_a_member(Node& node);
@@ -240,6 +264,7 @@ private:
     Dice random_;
     Dice members_;
     Dice calls_;
+    Dice clients_;
     Network network_;
     Disturbances disturbances_;
     Time now_{};
@@ -249,6 +274,8 @@ private:
     std::vector<Event> events_;  ///< a heap
     std::vector<Machine> machines_;
     std::vector<std::unique_ptr<Node>> nodes_;
+    static constexpr std::size_t most_guests = 3;
+    std::vector<std::unique_ptr<Node>> guests_;  ///< their indices follow those of the nodes
     std::vector<std::unique_ptr<Node>> gone_;
     std::map<PeerId, Node*> runs_;
     std::vector<Address> seeds_;
@@ -260,6 +287,7 @@ private:
     std::uint64_t last_connection_ = 0;
     std::map<std::pair<PeerId, PeerId>, std::uint64_t> usable_;  ///< the connection attached at both ends
     std::map<std::pair<PeerId, PeerId>, Ledger> ledgers_;
+    std::map<std::pair<PeerId, PeerId>, Talk> talks_;  ///< from one to the other
     std::pair<std::size_t, std::size_t> estranged_{};  ///< two that never reach each other again
     Time good_since_ = never;
     Time unwell_since_{};
