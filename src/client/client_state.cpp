@@ -10,7 +10,9 @@
 #include "value/log_line.hpp"
 #include "wire/client_codec.hpp"
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <utility>
 #include <variant>
 
@@ -32,7 +34,13 @@ std::uint64_t draw_number() {
 
 /// Of the node that belongs to one client alone.
 Options node_options(const ClientOptions& client) {
-    Options options = Options::local();
+    Options options;
+    // Its node may have many thousands of such links. Whether the leader is silent the machine finds out by itself.
+    options.heartbeat = std::clamp<std::chrono::nanoseconds>(client.session_timeout / 3, std::chrono::milliseconds(200),
+                                                             std::chrono::seconds(5));
+    options.suspicion = 3 * options.heartbeat;
+    options.reconnect_min = std::chrono::milliseconds(20);
+    options.reconnect_max = std::chrono::seconds(1);
     options.cluster = client.cluster;
     options.name = client.name;
     options.runtime = client.runtime;
