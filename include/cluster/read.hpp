@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cluster/export.hpp>
+
 #include <cstdint>
 
 namespace cluster {
