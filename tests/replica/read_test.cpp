@@ -120,9 +120,9 @@ TEST_CASE("replica: a query at which the service throws fails alone, with the te
 }
 
 TEST_CASE("replica: of several services all are asked, the last reply counts, and those that answer none do not") {
-    Lone<Ledger> lone;
     Silent silent;
     Ledger other;
+    Lone<Ledger> lone;  // its replica ends before them
     lone.replica = std::make_unique<Replica>(
         *lone.node, std::vector<NamedService>{{"one", lone.service}, {"other", other}, {"silent", silent}},
         lone.options);
