@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cluster/client.hpp>
 #include <cluster/inbox.hpp>
 #include <cluster/membership.hpp>
 #include <cluster/node.hpp>
@@ -31,10 +32,10 @@
 #include <utility>
 #include <vector>
 
-// What a node, its inbox, its members and its replicas offer to programs that use Asio (without Boost), for any
-// completion token: `async_receive`, `async_receive_for`, `async_next`, `async_add`, `async_wait_for_peers`,
+// What a node, its inbox, its members and its replicas, and a client offer to programs that use Asio (without Boost),
+// for any completion token: `async_receive`, `async_receive_for`, `async_next`, `async_add`, `async_wait_for_peers`,
 // `async_wait_until_settled`, `async_send`, `async_broadcast`, `async_request`, `async_request_all`, `async_submit`,
-// `async_read` and `async_close`.
+// `async_call`, `async_read` and `async_close`.
 //
 //     inbox.async_receive([](std::error_code error, cluster::Message message) { ... });        // a callback
 //     std::future<cluster::Message> next = inbox.async_receive(asio::use_future);              // a future
@@ -50,12 +51,12 @@
 // completes with `asio::error::operation_aborted`. It has either its whole effect and its result, or neither: no
 // message and no update is lost, none is half sent. The exceptions are:
 // - `async_add` may have linked the nodes although it was cancelled.
-// - A request may be carried out although `async_request` was cancelled, and so may what was submitted.
+// - A request may be carried out although `async_request` was cancelled, and so may what was submitted or called.
 // - `async_close` cannot be cancelled.
 //
 // Lifetimes:
-// - Node, inbox, watch, replica and payload may go while an operation waits. A closed node or replica completes it with
-//   `errc::closed`.
+// - Node, inbox, watch, replica, client and payload may go while an operation waits. A closed node, replica or client
+//   completes it with `errc::closed`.
 // - ~Node waits until handlers without an executor have run, except on the callback thread and on an I/O thread.
 // - If the execution context of the handler goes first, the operation is cancelled. The handler is destroyed and not
 //   called, as Asio does it with operations of its own. A message that it might have got goes to the next reader.
@@ -129,8 +130,8 @@ private:
 };
 
 /// An operation with its handler, and the way to where that runs. `in_place` means that it runs wherever the result is
-/// found; that is for handlers that run no code of the application. `Source`, an `Inbox` or a `MemberWatch`, knows the
-/// callback thread.
+/// found; that is for handlers that run no code of the application. `Source`, such as an `Inbox`, knows the callback
+/// thread.
 template <class Base, class Source, class Handler, bool in_place>
 class Bound : public Base,
               public Abandonable,
@@ -525,6 +526,72 @@ auto Replica::async_read(Payload query, std::chrono::nanoseconds timeout, ReadOp
     return initiate([state = state_, timeout, options, bytes = hand_over(query)](
                         auto operation) { start_read(state, bytes, timeout, options, std::move(operation)); },
                     token);
+}
+
+template <class Operation, class Signature, class Start, class Token>
+auto Client::initiate(Start start, Token& token) const {
+    constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
+    return asio::async_initiate<Token, Signature>(
+        detail::Initiation{[inbox = node_inbox(), start = std::move(start)](auto&& handler) mutable {
+            using Handler = std::decay_t<decltype(handler)>;
+            std::make_shared<detail::Finishing<Operation, Signature, Handler, in_place>>(inbox, std::move(handler))
+                ->start(start);
+        }},
+        token);
+}
+
+template <class Token>
+auto Client::async_call(Payload command, std::chrono::nanoseconds timeout, Token&& token) {
+    return initiate<detail::RequestOperation, void(std::error_code, Message)>(
+        [state = state_, timeout, bytes = hand_over(command)](auto operation) {
+            start_call(state, bytes, timeout, std::move(operation));
+        },
+        token);
+}
+
+template <class Token>
+auto Client::async_send(Payload command, Token&& token) {
+    return initiate<detail::WaitOperation, void(std::error_code)>(
+        [state = state_, bytes = hand_over(command)](auto operation) {
+            start_send(state, bytes, std::move(operation));
+        },
+        token);
+}
+
+template <class Token>
+auto Client::async_read(Payload query, std::chrono::nanoseconds timeout, Token&& token) {
+    return async_read(query.view(), timeout, ReadOptions(), token);
+}
+
+template <class Token>
+auto Client::async_read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options, Token&& token) {
+    return initiate<detail::RequestOperation, void(std::error_code, Message)>(
+        [state = state_, timeout, options, bytes = hand_over(query)](auto operation) {
+            start_read(state, bytes, timeout, options, std::move(operation));
+        },
+        token);
+}
+
+template <class Token>
+auto Client::receive_within(std::optional<std::chrono::nanoseconds> limit, Token& token) const {
+    constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
+    return asio::async_initiate<Token, void(std::error_code, Message)>(
+        detail::Initiation{[inbox = detail::ClientInbox(state_), limit](auto&& handler) {
+            using Handler = std::decay_t<decltype(handler)>;
+            std::make_shared<detail::Receiving<detail::ClientInbox, Handler, in_place>>(inbox, std::move(handler))
+                ->start(limit);
+        }},
+        token);
+}
+
+template <class Token>
+auto Client::async_receive(Token&& token) {
+    return receive_within(std::nullopt, token);
+}
+
+template <class Token>
+auto Client::async_receive_for(std::chrono::nanoseconds duration, Token&& token) {
+    return receive_within(duration, token);
 }
 
 }  // namespace cluster

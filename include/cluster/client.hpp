@@ -2,9 +2,11 @@
 
 #include <cluster/error.hpp>
 #include <cluster/export.hpp>
+#include <cluster/inbox.hpp>
 #include <cluster/log_level.hpp>
 #include <cluster/message.hpp>
 #include <cluster/node.hpp>
+#include <cluster/operation.hpp>
 #include <cluster/payload.hpp>
 #include <cluster/read.hpp>
 #include <cluster/runtime.hpp>
@@ -16,9 +18,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 // Clients of a replicated service (<cluster/replica.hpp>): from outside of the cluster, or from inside of a node.
@@ -27,7 +31,28 @@ namespace cluster {
 
 namespace detail {
 class ClientState;
-}
+
+/// Where what the service has sent waits for operations of `<cluster/asio.hpp>`. A handle.
+class CLUSTER_EXPORT ClientInbox {
+public:
+    explicit ClientInbox(std::shared_ptr<ClientState> state) noexcept : state_(std::move(state)) {}
+
+private:
+    template <class Base, class Source, class Handler, bool in_place>
+    friend class Bound;
+    template <class Source, class Handler, bool in_place>
+    friend class Receiving;
+
+    std::optional<Message> try_take() const;
+    bool at_end() const;
+    void wait(std::shared_ptr<Operation> operation) const;
+    bool stop_waiting(const Operation& operation) const;
+    void pass_on() const;
+    bool call_back(std::function<void()> work) const;
+
+    std::shared_ptr<ClientState> state_;
+};
+}  // namespace detail
 
 /// How a client behaves. A plain value: fill in what matters, leave the rest. `Client` checks it as a whole, and throws
 /// `errc::invalid_options` with a text that names what is wrong.
@@ -112,10 +137,13 @@ public:
     /// within this call. `close` waits until all handlers have run.
     void call(Payload command, std::chrono::nanoseconds timeout,
               std::function<void(std::error_code, const Message&)> handler);
-    /// A command whose reply nobody waits for. It takes effect once, in its turn, unless the session ends before. Fails
-    /// at once with `too_many_requests`, `message_too_large`, or the end of the session.
-    void send(Payload command);
+    /// A command whose reply nobody waits for. It takes effect once, in its turn, unless the session ends before. If
+    /// there are too many that wait (`ClientOptions::max_outstanding`), this waits for room, in its turn, for at most
+    /// `timeout`. Fails with `too_many_requests` if there was none, `message_too_large`, `would_block`, or the end of
+    /// the session. Then it has taken no effect, and never will.
+    void send(Payload command, std::chrono::nanoseconds timeout = {});
     void send(Payload command, std::error_code& error);
+    void send(Payload command, std::chrono::nanoseconds timeout, std::error_code& error);
 
     /// Asks `Service::on_query`, without an entry of the log. Reads of both kinds go to the leader that serves the
     /// session; a stale one waits for nobody else there. All errors are safe to try again: those of `call`,
@@ -131,6 +159,32 @@ public:
     std::optional<Message> receive();
     /// The same, but for at most `duration`; empty, too, when that is over.
     std::optional<Message> receive_for(std::chrono::nanoseconds duration);
+    /// The next one if it is there already.
+    std::optional<Message> try_receive();
+
+    // The same for completion tokens of the application's Asio. To call them, include `<cluster/asio.hpp>`. It says
+    // where handlers run and what cancelling does.
+
+    /// Completes with `void(std::error_code, Message)`; see `call`. If it is cancelled, the command may have taken
+    /// effect, or may do so later, once.
+    template <class Token>
+    auto async_call(Payload command, std::chrono::nanoseconds timeout, Token&& token);
+    /// Completes with `void(std::error_code)`; see `send`. It waits for room for as long as that takes. Up to 1,024 can
+    /// wait at a time; the next one fails with `too_many_requests`.
+    template <class Token>
+    auto async_send(Payload command, Token&& token);
+    /// Completes with `void(std::error_code, Message)`; see `read`.
+    template <class Token>
+    auto async_read(Payload query, std::chrono::nanoseconds timeout, Token&& token);
+    template <class Token>
+    auto async_read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options, Token&& token);
+    /// Completes with `void(std::error_code, Message)`; see `receive`. At the end with `errc::closed`. A message is
+    /// taken at the moment when the handler is called, so cancelling loses none.
+    template <class Token>
+    auto async_receive(Token&& token);
+    /// The same, but after `duration` with `errc::timed_out`.
+    template <class Token>
+    auto async_receive_for(std::chrono::nanoseconds duration, Token&& token);
 
     ClientStatus status() const;
     /// Called with the status at once, and after each change. On the callback thread of the runtime.
@@ -143,7 +197,22 @@ public:
     void close();
 
 private:
-    std::shared_ptr<detail::ClientState> state_;
+    using State = std::shared_ptr<detail::ClientState>;
+
+    template <class Operation, class Signature, class Start, class Token>
+    auto initiate(Start start, Token& token) const;
+    template <class Token>
+    auto receive_within(std::optional<std::chrono::nanoseconds> limit, Token& token) const;
+    Inbox node_inbox() const;
+    static std::vector<std::byte> hand_over(Payload& payload);
+    static void start_call(const State& state, std::span<const std::byte> command, std::chrono::nanoseconds timeout,
+                           std::shared_ptr<detail::RequestOperation> operation);
+    static void start_send(const State& state, std::span<const std::byte> command,
+                           std::shared_ptr<detail::WaitOperation> operation);
+    static void start_read(const State& state, std::span<const std::byte> query, std::chrono::nanoseconds timeout,
+                           const ReadOptions& options, std::shared_ptr<detail::RequestOperation> operation);
+
+    State state_;
 };
 
 }  // namespace cluster

@@ -25,6 +25,34 @@ std::string_view to_string(ClientStatus::Phase phase) noexcept {
     return "unknown";
 }
 
+namespace detail {
+
+std::optional<Message> ClientInbox::try_take() const {
+    return state_->try_receive();
+}
+
+bool ClientInbox::at_end() const {
+    return state_->inbox_at_end();
+}
+
+void ClientInbox::wait(std::shared_ptr<Operation> operation) const {
+    state_->wait(std::move(operation));
+}
+
+bool ClientInbox::stop_waiting(const Operation& operation) const {
+    return state_->stop_waiting(operation);
+}
+
+void ClientInbox::pass_on() const {
+    state_->pass_on();
+}
+
+bool ClientInbox::call_back(std::function<void()> work) const {
+    return state_->node().inbox()->call_back(std::move(work));
+}
+
+}  // namespace detail
+
 Client::Client(ClientOptions options) : state_(detail::ClientState::start(nullptr, std::move(options))) {}
 
 Client::Client(Node& node, ClientOptions options)
@@ -55,14 +83,18 @@ void Client::call(Payload command, std::chrono::nanoseconds timeout,
     state_->call(command, timeout, std::move(handler));
 }
 
-void Client::send(Payload command) {
+void Client::send(Payload command, std::chrono::nanoseconds timeout) {
     std::error_code error;
-    state_->send(command, error);
+    state_->send(command, timeout, error);
     throw_if(error, "sending to a service");
 }
 
 void Client::send(Payload command, std::error_code& error) {
-    state_->send(command, error);
+    state_->send(command, std::chrono::nanoseconds(0), error);
+}
+
+void Client::send(Payload command, std::chrono::nanoseconds timeout, std::error_code& error) {
+    state_->send(command, timeout, error);
 }
 
 Message Client::read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options) {
@@ -87,6 +119,37 @@ std::optional<Message> Client::receive() {
 
 std::optional<Message> Client::receive_for(std::chrono::nanoseconds duration) {
     return state_->receive(duration);
+}
+
+std::optional<Message> Client::try_receive() {
+    return state_->try_receive();
+}
+
+Inbox Client::node_inbox() const {
+    return Inbox(state_->node().inbox());
+}
+
+std::vector<std::byte> Client::hand_over(Payload& payload) {
+    if (payload.owner() == Payload::Owner::bytes) return payload.take_bytes();
+    return {payload.view().begin(), payload.view().end()};
+}
+
+void Client::start_call(const State& state, std::span<const std::byte> command, std::chrono::nanoseconds timeout,
+                        std::shared_ptr<detail::RequestOperation> operation) {
+    Payload payload(command);
+    state->call(payload, timeout, std::move(operation));
+}
+
+void Client::start_send(const State& state, std::span<const std::byte> command,
+                        std::shared_ptr<detail::WaitOperation> operation) {
+    Payload payload(command);
+    state->send(payload, std::move(operation));
+}
+
+void Client::start_read(const State& state, std::span<const std::byte> query, std::chrono::nanoseconds timeout,
+                        const ReadOptions& options, std::shared_ptr<detail::RequestOperation> operation) {
+    Payload payload(query);
+    state->read(payload, timeout, options, std::move(operation));
 }
 
 ClientStatus Client::status() const {

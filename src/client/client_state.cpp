@@ -24,6 +24,9 @@ namespace cluster::detail {
 
 namespace {
 
+/// Sends that wait for room.
+constexpr std::size_t most_sends = 1024;
+
 std::uint64_t draw_number() {
     std::array<std::uint8_t, 8> bytes{};
     net::fill_random(bytes);
@@ -150,10 +153,93 @@ void ClientState::call(Payload& command, std::chrono::nanoseconds timeout, Handl
                });
 }
 
-void ClientState::send(Payload& command, std::error_code& error) {
-    Bytes bytes(command.view());
-    error =
-        to_code(runner_->with([&](client::Machine& machine, Time now) { return machine.cast(std::move(bytes), now); }));
+void ClientState::call(Payload& command, std::chrono::nanoseconds timeout,
+                       std::shared_ptr<RequestOperation> operation) {
+    const Time deadline = deadline_after(timeout).time_since_epoch();
+    start_call(operation, command, [&](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
+        make_cancellable(ticket, *operation);
+        machine.call(ticket, std::move(bytes), deadline, now);
+    });
+}
+
+void ClientState::make_cancellable(std::uint64_t ticket, RequestOperation& operation) {
+    operation.cancel = [weak = weak_from_this(), ticket] {
+        if (const auto self = weak.lock()) self->cancel(ticket);
+    };
+}
+
+/// The machine goes on with it, for a command may be on its way. Its end is told to nobody.
+void ClientState::cancel(std::uint64_t ticket) {
+    std::shared_ptr<RequestOperation> operation;
+    {
+        const Lock lock(mutex_);
+        operation = calls_.take(ticket);
+    }
+    if (!operation) return;
+    operation->error = errc::cancelled;
+    operation->wake();
+}
+
+// Sending. Commands get their places in the order in which they were sent: none passes one that waits for room.
+
+errc ClientState::cast(Bytes command) {
+    return runner_->with([&](client::Machine& machine, Time now) { return machine.cast(std::move(command), now); });
+}
+
+/// Zero: it has its place. `too_many_requests`: it waits for room, if it may.
+std::error_code ClientState::start_send(Bytes command, const std::shared_ptr<WaitOperation>& operation) {
+    if (io_over_) return status_.error;
+    const errc error = sends_.empty() ? cast(command) : errc::too_many_requests;
+    if (error == errc::too_many_requests && operation && sends_.size() < most_sends) {
+        sends_.add(operation, std::move(command));
+    }
+    return to_code(error);
+}
+
+void ClientState::send(Payload& command, std::chrono::nanoseconds timeout, std::error_code& error) {
+    const bool waits = timeout > std::chrono::nanoseconds(0);
+    const auto operation = waits && may_wait() ? std::make_shared<Waited<WaitOperation>>() : nullptr;
+    {
+        const Lock lock(mutex_);
+        error = start_send(Bytes(command.view()), operation);
+        if (error != errc::too_many_requests || !waits) return;
+        if (!operation) error = errc::would_block;
+        if (!operation || sends_.find(*operation) == nullptr) return;
+    }
+    operation->wait(deadline_after(timeout), [&] { stop_sending(*operation, errc::too_many_requests); });
+    error = operation->error;
+}
+
+void ClientState::send(Payload& command, std::shared_ptr<WaitOperation> operation) {
+    operation->cancel = [weak = weak_from_this(), raw = operation.get()] {
+        if (const auto self = weak.lock()) self->stop_sending(*raw, errc::cancelled);
+    };
+    std::error_code error;
+    {
+        const Lock lock(mutex_);
+        error = start_send(Bytes(command.view()), operation);
+        if (sends_.find(*operation) != nullptr) return;
+    }
+    operation->error = error;
+    operation->wake();
+}
+
+/// Ends it with `error` if it still waits for room.
+void ClientState::stop_sending(const WaitOperation& operation, std::error_code error) {
+    Woken woken;
+    const Lock lock(mutex_);
+    woken.add(sends_.end(operation, error));
+}
+
+/// There is room, or the session has ended.
+void ClientState::send_waiting(Woken& woken) {
+    while (!sends_.empty()) {
+        const errc error = cast(sends_.first());
+        if (error == errc::too_many_requests) return;
+        auto operation = sends_.take_first();
+        operation->error = to_code(error);
+        woken.add(std::move(operation));
+    }
 }
 
 Message ClientState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
@@ -176,29 +262,63 @@ void ClientState::read(Payload& query, std::chrono::nanoseconds timeout, const R
                });
 }
 
+void ClientState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
+                       std::shared_ptr<RequestOperation> operation) {
+    const Time deadline = deadline_after(timeout).time_since_epoch();
+    const bool linearizable = options.consistency == Consistency::linearizable;
+    start_call(operation, query, [&](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
+        make_cancellable(ticket, *operation);
+        machine.query(ticket, std::move(bytes), linearizable, options.at_least, deadline, now);
+    });
+}
+
+// Receiving.
+
 std::optional<Message> ClientState::receive(std::chrono::nanoseconds duration) {
     const Deadline deadline = deadline_after(duration);
+    const auto operation = std::make_shared<Waited<Operation>>();
     for (bool late = false;;) {
-        const auto operation = std::make_shared<Waited<WaitOperation>>();
-        {
-            const Lock lock(mutex_);
-            if (!inbox_.empty()) {
-                Message first = std::move(inbox_.front());
-                inbox_.pop_front();
-                // Taken under the lock: otherwise the machine might be told in another order than it has told.
-                runner_->with([&](client::Machine& machine, Time now) { machine.taken(1, first.bytes().size(), now); });
-                return first;
-            }
-            if (inbox_ended_ || late) return std::nullopt;
-            if (may_wait()) receives_.add(operation);
-        }
+        if (auto message = try_receive()) return message;
+        if (late || inbox_at_end()) return std::nullopt;
         require_may_wait("a message of the service");
+        wait(operation);
         late = !operation->wait(deadline, [&] {
-            Woken woken;
-            const Lock lock(mutex_);
-            woken.add(receives_.end(*operation, errc::timed_out));
+            if (stop_waiting(*operation)) operation->wake();
         });
     }
+}
+
+std::optional<Message> ClientState::try_receive() {
+    const Lock lock(mutex_);
+    if (inbox_.empty()) return std::nullopt;
+    Message first = std::move(inbox_.front());
+    inbox_.pop_front();
+    // Under the lock: otherwise the machine might be told in another order than it has told.
+    runner_->with([&](client::Machine& machine, Time now) { machine.taken(1, first.bytes().size(), now); });
+    return first;
+}
+
+bool ClientState::inbox_at_end() const {
+    const Lock lock(mutex_);
+    return inbox_ended_ && inbox_.empty();
+}
+
+void ClientState::wait(std::shared_ptr<Operation> operation) {
+    Woken woken;
+    const Lock lock(mutex_);
+    if (inbox_.empty() && !inbox_ended_) return receives_.add(std::move(operation));
+    woken.add(std::move(operation));
+}
+
+bool ClientState::stop_waiting(const Operation& operation) {
+    const Lock lock(mutex_);
+    return receives_.take(operation) != nullptr;
+}
+
+void ClientState::pass_on() {
+    Woken woken;
+    const Lock lock(mutex_);
+    if (!inbox_.empty()) woken.add(receives_.take_first());
 }
 
 ClientStatus ClientState::status() const {
@@ -329,6 +449,7 @@ void ClientState::end_io() {
         }
         woken.add(receives_.take_all());
         woken.add(opens_.take_all());
+        woken.add(sends_.end_all(status_.error));
     }
     for (const auto& each : open) {
         each->error = errc::closed;
@@ -358,7 +479,7 @@ void ClientState::carry_out(client::Machine::Output& output) {
                 [&](client::Pushed& each) { pushed(each); },
                 [&](client::StateChanged& each) { changed(each); },
                 [&](client::ChallengeCame& each) { challenged(each); },
-                [](client::RoomFreed&) {},
+                [&](client::RoomFreed&) { room_freed(); },
                 [&](client::Ended&) { ended_.reach(); },
                 [&](LogLine& line) { node_->log(std::move(line)); },
             },
@@ -407,6 +528,12 @@ void ClientState::pushed(client::Pushed& push) {
     woken.add(receives_.take_first());
 }
 
+void ClientState::room_freed() {
+    Woken woken;
+    const Lock lock(mutex_);
+    send_waiting(woken);
+}
+
 void ClientState::changed(const client::StateChanged& change) {
     ClientStatus now;
     now.phase = static_cast<ClientStatus::Phase>(change.state);
@@ -418,6 +545,7 @@ void ClientState::changed(const client::StateChanged& change) {
     if (change.state == client::State::ended) {
         inbox_ended_ = true;
         woken.add(receives_.take_all());
+        send_waiting(woken);
     }
     if (change.state == client::State::ended || change.state == client::State::attached) woken.add(opens_.take_all());
     if (status_callbacks_.all().empty()) return;

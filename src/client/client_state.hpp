@@ -47,11 +47,27 @@ public:
 
     Message call(Payload& command, std::chrono::nanoseconds timeout, std::error_code& error);
     void call(Payload& command, std::chrono::nanoseconds timeout, Handler handler);
-    void send(Payload& command, std::error_code& error);
+    void call(Payload& command, std::chrono::nanoseconds timeout, std::shared_ptr<RequestOperation> operation);
+    void send(Payload& command, std::chrono::nanoseconds timeout, std::error_code& error);
+    /// `operation` is woken when the command has its place, or never gets one.
+    void send(Payload& command, std::shared_ptr<WaitOperation> operation);
     Message read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, std::error_code& error);
     void read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, Handler handler);
-    std::optional<Message> receive(std::chrono::nanoseconds duration);
+    void read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
+              std::shared_ptr<RequestOperation> operation);
 
+    // What the service has sent by itself.
+    std::optional<Message> receive(std::chrono::nanoseconds duration);
+    std::optional<Message> try_receive();
+    bool inbox_at_end() const;
+    /// `operation` is woken when there may be a message for it, and at the end.
+    void wait(std::shared_ptr<Operation> operation);
+    /// False if it is woken anyway.
+    bool stop_waiting(const Operation& operation);
+    /// Whoever was woken does not take what there is.
+    void pass_on();
+
+    NodeState& node() const noexcept { return *node_; }
     ClientStatus status() const;
     Subscription on_status(std::function<void(const ClientStatus&)> function);
     bool wait_until_open(std::chrono::nanoseconds timeout);
@@ -74,6 +90,13 @@ private:
     client::MachineOptions machine_options() const;
     template <class Start>
     void start_call(const std::shared_ptr<RequestOperation>& operation, Payload& payload, Start&& start);
+    errc cast(Bytes command) REQUIRES(mutex_);
+    std::error_code start_send(Bytes command, const std::shared_ptr<WaitOperation>& operation) REQUIRES(mutex_);
+    void stop_sending(const WaitOperation& operation, std::error_code error);
+    void send_waiting(Woken& woken) REQUIRES(mutex_);
+    void room_freed();
+    void make_cancellable(std::uint64_t ticket, RequestOperation& operation);
+    void cancel(std::uint64_t ticket);
     std::shared_ptr<RequestOperation> handled(Handler handler);
     void carry_out(client::Machine::Output& output);
     void dial(const Address& address);
@@ -101,7 +124,8 @@ private:
     bool io_over_ GUARDED_BY(mutex_) = false;  ///< nobody would end a call that begins now
     std::deque<Message> inbox_ GUARDED_BY(mutex_);
     bool inbox_ended_ GUARDED_BY(mutex_) = false;
-    WaitList<WaitOperation> receives_ GUARDED_BY(mutex_);
+    WaitList<Operation> receives_ GUARDED_BY(mutex_);
+    WaitList<WaitOperation, Bytes> sends_ GUARDED_BY(mutex_);  ///< for room
     WaitList<WaitOperation> opens_ GUARDED_BY(mutex_);
     ClientStatus status_ GUARDED_BY(mutex_);
     CallbackList<const ClientStatus&> status_callbacks_ GUARDED_BY(mutex_);

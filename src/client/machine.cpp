@@ -128,7 +128,9 @@ void Machine::pump(Time now) {
         if (!busy_) send_commands(now);
         if (owes() && !timers_.pending({Timer::silence, 0})) timers_.set({Timer::silence, 0}, now + silence_);
     }
-    if (wants_room_ && has_room(1)) {
+    // Room for many: one who waits is woken less often.
+    const std::size_t waiting = commands_.size() - sent_;
+    if (wants_room_ && waiting <= options_.max_waiting / 2 && waiting_bytes_ <= options_.max_waiting_bytes / 2) {
         wants_room_ = false;
         emit(RoomFreed{});
     }
@@ -241,7 +243,8 @@ void Machine::send_queries(Time now) {
 void Machine::query_late(std::uint64_t number) {
     const auto found = queries_.find(number);
     if (found == queries_.end()) return;
-    emit(Failed{found->second.ticket, errc::timed_out, {}});
+    const bool asked = phase_ == Phase::open && number < query_from_;
+    emit(Failed{found->second.ticket, asked ? errc::timed_out : errc::no_leader, {}});
     queries_.erase(found);
 }
 

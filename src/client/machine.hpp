@@ -76,7 +76,7 @@ struct ChallengeCame {
     std::uint64_t number = 0;
     std::string challenge;
 };
-/// A cast was refused for want of room. Now there is some.
+/// A cast was refused for want of room. Now there is room for many.
 struct RoomFreed {};
 /// Nothing is wanted any more.
 struct Ended {};

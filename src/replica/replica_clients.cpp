@@ -47,7 +47,8 @@ void ReplicaState::client_received(const PeerId& from, std::span<const Bytes> me
         if (message && message->group == tag_) decoded.push_back(std::move(*message));
     }
     if (decoded.empty()) return;
-    runner_->serve([&](replica::Machine& machine, Time now) {
+    // Not carried out at once: what other clients have sent meanwhile becomes part of the same write.
+    runner_->with([&](replica::Machine& machine, Time now) {
         for (wire::ClientToNode& each : decoded) machine.client_said({from, each.client}, std::move(each.body), now);
     });
 }

@@ -1,5 +1,6 @@
 #include "asio/support.hpp"
 
+#include <cluster/client.hpp>
 #include <cluster/replica.hpp>
 
 #include <doctest/doctest.h>
@@ -21,7 +22,10 @@ namespace {
 /// Counts what comes, and tells when it is asked.
 class Counter final : public Service {
 public:
-    void on_message(Context& context, std::span<const std::byte>) override { context.reply(std::to_string(++count_)); }
+    void on_message(Context& context, std::span<const std::byte>) override {
+        context.reply(std::to_string(++count_));
+        if (context.session() != nullptr) context.send(context.session()->id, "pushed " + std::to_string(count_));
+    }
     void on_query(QueryContext& context, std::span<const std::byte> query) const override {
         if (query.empty()) throw std::runtime_error("nothing is asked");
         context.reply(std::to_string(count_));
@@ -112,4 +116,84 @@ TEST_CASE("async_read: it can be cancelled while it waits, and ends when its rep
     CHECK(waits(waiting));
     alone.replica->close();
     CHECK(error_of(std::move(waiting)) == errc::closed);
+}
+
+TEST_CASE("a client's async functions: futures, callbacks and coroutines get what the service has replied and sent") {
+    Alone alone;
+    Client client(*alone.node);
+    CHECK(get(client.async_call("one", patience, asio::use_future)).text() == "1");
+    get(client.async_send("two", asio::use_future));
+    CHECK(get(client.async_receive(asio::use_future)).text() == "pushed 1");
+    asio::io_context io;
+    std::string seen;
+    asio::co_spawn(
+        io,
+        [&]() -> asio::awaitable<void> {
+            seen += (co_await client.async_receive_for(patience, asio::use_awaitable)).text();
+            const Message reply = co_await client.async_call(std::string("three"), patience, asio::use_awaitable);
+            seen += " " + std::string(reply.text());
+            const ReadOptions own{Consistency::stale, reply.position()};
+            const Message many = co_await client.async_read("how many", patience, own, asio::use_awaitable);
+            seen += " " + std::string(many.text());
+        },
+        asio::detached);
+    CHECK(run(io));
+    CHECK(seen == "pushed 2 3 3");
+    Events<Result> called;
+    client.async_read("how many", patience, into(called));
+    CHECK(called.take() == Result({}, "3"));
+    client.async_receive(into(called));
+    CHECK(called.take() == Result({}, "pushed 3"));
+    CHECK(error_of(client.async_receive_for(20ms, asio::use_future)) == errc::timed_out);
+    CHECK(error_of(client.async_read("", patience, asio::use_future)) == errc::service_failed);
+}
+
+TEST_CASE("a client's async functions: cancelling ends them, loses no message, and closing ends those that wait") {
+    Alone alone;
+    std::optional<Client> client(std::in_place, *alone.node);
+    asio::io_context io;
+    asio::cancellation_signal signal;
+    Events<Result> cancelled;
+    const auto stopped = [&] {
+        return asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(io, into(cancelled)));
+    };
+    client->async_receive(stopped());
+    signal.emit(asio::cancellation_type::terminal);
+    CHECK(run(io));
+    CHECK(cancelled.take()->first == asio::error::operation_aborted);
+    client->async_read("how many", patience, beyond, stopped());
+    signal.emit(asio::cancellation_type::terminal);
+    CHECK(run(io));
+    CHECK(cancelled.take()->first == asio::error::operation_aborted);
+    CHECK(get(client->async_call("one", patience, asio::use_future)).text() == "1");
+    CHECK(get(client->async_receive(asio::use_future)).text() == "pushed 1");
+    auto next = client->async_receive(asio::use_future);
+    auto waiting = client->async_read("how many", patience, beyond, asio::use_future);
+    CHECK(waits(next));
+    client.reset();
+    CHECK(error_of(std::move(next)) == errc::closed);
+    CHECK(error_of(std::move(waiting)) == errc::closed);
+}
+
+TEST_CASE("a client's async_send: it waits for room, can be cancelled meanwhile, and has a limit") {
+    ClientOptions nobody;
+    nobody.addresses = {"127.0.0.1:1"};
+    Client client(nobody);
+    std::error_code error;
+    while (!error) client.send("x", error);
+    CHECK(error == errc::too_many_requests);
+    asio::io_context io;
+    asio::cancellation_signal signal;
+    std::error_code ended;
+    const auto handler = [&](std::error_code each) { ended = each; };
+    client.async_send("x", asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(io, handler)));
+    signal.emit(asio::cancellation_type::terminal);
+    CHECK(run(io));
+    CHECK(ended == asio::error::operation_aborted);
+    std::vector<std::future<void>> all;
+    for (int i = 0; i < 1024; ++i) all.push_back(client.async_send("x", asio::use_future));
+    CHECK(waits(all.back()));
+    CHECK(error_of(client.async_send("x", asio::use_future)) == errc::too_many_requests);
+    client.close();
+    for (auto& each : all) CHECK(error_of(std::move(each)) == errc::closed);
 }

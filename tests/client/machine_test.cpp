@@ -546,6 +546,11 @@ TEST_CASE("client: a query whose time is over has failed, and so have those that
     CHECK(client.happened() == "1 failed: timed_out");
     client.hears(1, Answer{1, 0, 9, bytes("A")});
     CHECK(client.happened() == "");
+    client.went(1);
+    client.happened();
+    client.query(2, "b", 100ms);
+    client.run(100ms);
+    CHECK(client.happened() == "2 failed: no_leader");
     for (std::uint64_t i = 1; i <= 1024; ++i) client.query(i, "a");
     CHECK(client.happened() == "");
     client.query(1025, "a");
@@ -585,6 +590,19 @@ TEST_CASE("client: commands that wait have a limit, and who casts is told when t
     client.hears(1, Reply{1, 1, {}});
     CHECK(client.rooms == 1);
     CHECK(client.cast("five") == errc{});
+    client.hears(1, Reply{2, 1, {}});
+    CHECK(client.rooms == 1);
+}
+
+TEST_CASE("client: who casts is told of room when half of it is free, not at each command") {
+    MachineOptions options;
+    options.max_outstanding = 1;
+    options.max_waiting = 4;
+    Attached1 client(std::move(options));
+    for (int i = 0; i < 5; ++i) CHECK(client.cast("a") == errc{});
+    CHECK(client.cast("b") == errc::too_many_requests);
+    client.hears(1, Reply{1, 1, {}});
+    CHECK(client.rooms == 0);
     client.hears(1, Reply{2, 1, {}});
     CHECK(client.rooms == 1);
 }

@@ -315,6 +315,49 @@ TEST_CASE("client: without anybody to serve it calls fail in their time, and hav
     CHECK(client.status().error == errc::closed);
 }
 
+TEST_CASE("client: what is sent when too much waits already waits for room, in its turn") {
+    Voters voters(1);
+    voters.stop(0);
+    Client client(voters.client());
+    std::uint64_t taken = 0;
+    std::error_code error;
+    for (client.send("count", error); !error; client.send("count", error)) ++taken;
+    CHECK(error == errc::too_many_requests);
+    CHECK(taken == 65536);
+    client.send("count", 20ms, error);
+    CHECK(error == errc::too_many_requests);
+    auto waiting = std::async(std::launch::async, [&] { client.send("push 1", patience); });
+    voters.start(0);
+    waiting.get();
+    const auto pushed = client.receive_for(patience);
+    REQUIRE(pushed);
+    CHECK(pushed->text() == "1");
+    CHECK(call(client, "count") == std::to_string(taken + 2));
+    CHECK_FALSE(client.try_receive());
+}
+
+TEST_CASE("client: a send that waits for room ends when its client does") {
+    ClientOptions options;
+    options.addresses = {"127.0.0.1:1"};
+    Client client(options);
+    std::error_code error;
+    while (!error) client.send("x", error);
+    auto waiting = std::async(std::launch::async, [&] {
+        std::error_code ended;
+        client.send("x", patience, ended);
+        return ended;
+    });
+    support::Events<errc> on_io;
+    client.read("x", 20ms, [&](std::error_code, const Message&) {
+        std::error_code refused;
+        client.send("x", patience, refused);
+        on_io.put(static_cast<errc>(refused.value()));
+    });
+    CHECK(on_io.take() == errc::would_block);
+    client.close();
+    CHECK(waiting.get() == errc::closed);
+}
+
 TEST_CASE("client: what is called after it was closed, or after its node was, fails at once") {
     Voters voters(1);
     Client outside(voters.client());
