@@ -63,8 +63,8 @@ enum class errc {
     /// there would stop all nodes of the runtime, or that replica. Nothing was changed. Call it from a thread of your
     /// own or from a callback.
     would_block,
-    /// The node has been closed. Nothing was changed, with two exceptions: `enroll` and `withdraw` with
-    /// `seen_by::all_peers`, and a `request` that waited for its reply, may have been done before that.
+    /// The node, replica or client has been closed. Nothing was changed, with these exceptions: `enroll` and `withdraw`
+    /// with `seen_by::all_peers`, and whatever waited for its reply, may have been done before that.
     closed,
     /// The caller cancelled the operation before it had a result. Handlers of `<cluster/asio.hpp>` get
     /// `asio::error::operation_aborted` in its place.
@@ -146,6 +146,10 @@ enum class errc {
     /// The state of this replica is not that of a majority: its service depends on something else than the log, or
     /// memory has changed by itself. The replica has stopped. Delete its directory only when the service is mended.
     state_diverged,
+    /// A leader or a snapshot is of a version of the application that this replica does not go on with
+    /// (`ReplicaOptions::accepts_version`). The replica has stopped, or was not started; its services have had nothing
+    /// of it.
+    version_refused,
     /// The service has thrown an exception. The replica has stopped. A snapshot or a read that fails changes nothing.
     service_failed,
     /// The group does not accept the credentials of this client. It has no session, and has ended.
@@ -170,8 +174,7 @@ enum class errc {
 CLUSTER_EXPORT const std::error_category& error_category() noexcept;
 
 /// The category of the codes that peers reply with `Message::reply_error`. The value is the code that the peer gave,
-/// never
-/// 0. Its name is "cluster.reply". Thread-safe, lives for ever.
+/// which is not 0. Its name is "cluster.reply". Thread-safe, lives for ever.
 CLUSTER_EXPORT const std::error_category& reply_category() noexcept;
 
 inline std::error_code make_error_code(errc value) noexcept {

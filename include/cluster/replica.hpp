@@ -98,6 +98,15 @@ struct ReplicaOptions {
     /// (`Service::state_hash`); 0: never. One that is alone with its state stops with `errc::state_diverged`.
     std::size_t compare_every = std::size_t{64} << 20;
 
+    /// The version of the services. It stands in the log at the beginning of each term, as that of its leader, and in
+    /// each snapshot, as that of who wrote it. See `Context::version` and `SnapshotReader::version`.
+    ApplicationVersion version = {};
+    /// Whether this replica, whose version is `own`, goes on behind a leader or a snapshot of version `other`. If not,
+    /// it does not start, or stops before its services hear of it, with `errc::version_refused`. Called by the
+    /// constructor and on the thread of the services. Not asked about 0.0. None: they go together if `major` is the
+    /// same, or if `own` is 0.0.
+    std::function<bool(ApplicationVersion own, ApplicationVersion other)> accepts_version = {};
+
     /// Clients that have a session at the same time: up to 1,048,576. Each takes less than 2 KiB, and what is kept for
     /// it until it has it: up to 16 MiB.
     std::size_t max_sessions = 10'000;
@@ -158,8 +167,9 @@ public:
     /// Opens the directory and begins. It may take a while until somebody leads: see `wait_for_leader`.
     ///
     /// Throws `invalid_options`; `directory_in_use` if another replica has it open; `wrong_directory` if it belongs to
-    /// another group or node; `directory_damaged` if something that was on disk is not there any more; `storage_failed`
-    /// if the disk is full, read-only or cannot put files on disk when asked; `closed` if the node is; `would_block`.
+    /// another group or node; `directory_damaged` if something that was on disk is not there any more;
+    /// `version_refused` (`ReplicaOptions::accepts_version`); `storage_failed` if the disk is full, read-only or cannot
+    /// put files on disk when asked; `closed` if the node is; `would_block`.
     /// The text says what to do, and so does the line `replica_refused` of the node's log. Nothing is running then.
     Replica(Node& node, Service& service, ReplicaOptions options);
     /// With 1 to 16 services on one log. All voters must be started with the same names in the same order, for ever:

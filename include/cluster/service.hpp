@@ -5,6 +5,7 @@
 #include <cluster/session.hpp>
 
 #include <chrono>
+#include <compare>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -28,6 +29,14 @@ enum class Role : std::uint8_t {
 };
 
 CLUSTER_EXPORT std::string_view to_string(Role role) noexcept;
+
+/// The version of an application's services: of what they do with messages, and of how they write snapshots. Without
+/// one it is 0.0.
+struct ApplicationVersion {
+    std::uint16_t major = 0;  ///< rises when replicas with the former one must not go on together with this one
+    std::uint16_t minor = 0;
+    friend auto operator<=>(const ApplicationVersion&, const ApplicationVersion&) = default;
+};
 
 /// A number, a bool or an enumeration: what stands in a snapshot as its bytes, little-endian.
 template <class T>
@@ -70,8 +79,14 @@ public:
     }
     void read(std::string& text);
 
+    /// `ReplicaOptions::version` of the replica that has written it.
+    ApplicationVersion version() const noexcept { return version_; }
+
 protected:
+    explicit SnapshotReader(ApplicationVersion version = {}) noexcept : version_(version) {}
     ~SnapshotReader() = default;
+
+    ApplicationVersion version_;
 };
 
 namespace detail {
@@ -90,6 +105,9 @@ public:
     std::uint64_t position() const noexcept;
     /// Rises with each election.
     std::uint64_t term() const noexcept;
+    /// `ReplicaOptions::version` of the leader of this term. A service that changes what it does with a message asks
+    /// this, and does it the former way until it is led by the new version. Then all replicas change at the same place.
+    ApplicationVersion version() const noexcept;
     /// The name of this service in its replica.
     std::string_view service() const noexcept;
 

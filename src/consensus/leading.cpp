@@ -17,7 +17,7 @@ void Raft::lead(Moment now) {
     leading.next_heartbeat = now_ + options_.heartbeat;
     leading.next_check = now_ + options_.election_timeout;
     // Nothing of earlier terms is committed by counting before this one is (Raft, section 5.4.2).
-    append_own(EntryKind::empty, {});
+    append_own(EntryKind::empty, options_.term_body);
 }
 
 void Raft::stop_leading() {

@@ -41,6 +41,7 @@ struct RaftOptions {
     std::size_t max_applying = 8 << 20;      ///< bytes of entries handed out and not applied
     std::size_t memory = 32 << 20;           ///< bytes of durable entries kept for those who are a little behind
     std::size_t chunk = 256 << 10;           ///< bytes of a snapshot in one message
+    Bytes term_body = {};                    ///< of the entry with which this one begins a term
 };
 
 /// What a replica finds on its disk.

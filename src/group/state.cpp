@@ -114,6 +114,9 @@ void State::save(SnapshotWriter& out) const {
         out.write(each.to);
         write_bytes(out, each.bytes);
     }
+    if (version == ApplicationVersion()) return;  // as before there were versions
+    out.write(version.major);
+    out.write(version.minor);
 }
 
 void State::load(SnapshotReader& in) {
@@ -138,6 +141,9 @@ void State::load(SnapshotReader& in) {
         each.bytes = read_bytes(in);
         letters.add(std::move(each));
     }
+    if (in.at_end()) return;
+    in.read(version.major);
+    in.read(version.minor);
 }
 
 }  // namespace cluster::group

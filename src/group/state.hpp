@@ -46,6 +46,7 @@ struct State {
     Sessions sessions;
     Timers timers;
     Letters letters;
+    ApplicationVersion version;  ///< of the leader of the term
 
     void save(SnapshotWriter& out) const;
     /// Replaces what was there. Throws `std::system_error` as `SnapshotReader` does.

@@ -1,5 +1,6 @@
 #include "replica/applier.hpp"
 
+#include "group/version.hpp"
 #include "replica/hash_writer.hpp"
 #include "replica/snapshot_stream.hpp"
 
@@ -55,6 +56,9 @@ void Applier::apply(const consensus::Entry& entry) {
     unchecked_ += entry.cost();
     seeds_ = 0;
     if (new_term) {
+        const ApplicationVersion version = group::version_of(entry);
+        versions_.check(version, "leader");
+        state_.version = version;
         call_all(nullptr, [](Service& service, Context& context) { service.on_term(context); });
         end_sessions();
     }
@@ -282,8 +286,9 @@ std::function<void(SnapshotWriter&)> Applier::freeze() const {
     };
 }
 
-void Applier::load(SnapshotReader& in, std::uint32_t version, const consensus::SnapshotId& id) {
-    if (version == 1) {
+void Applier::load(SnapshotReader& in, std::uint32_t form, const consensus::SnapshotId& id) {
+    versions_.check(in.version(), "snapshot");
+    if (form == 1) {
         // From before there were sections: the state of the only service.
         state_ = {};
         services_.front().service.load(in);

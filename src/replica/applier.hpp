@@ -6,6 +6,7 @@
 #include "group/command.hpp"
 #include "group/outcome.hpp"
 #include "group/state.hpp"
+#include "replica/versions.hpp"
 #include "wire/replica_codec.hpp"
 
 #include <cluster/replica.hpp>
@@ -49,8 +50,8 @@ struct Answered {
     consensus::Index position = 0;  ///< so much of the log they have had
 };
 
-/// Gives services their events, and keeps the state that belongs to the library. Lets the exceptions of services pass.
-/// Used by the service thread. Lives shorter than its services.
+/// Gives services their events, and keeps the state that belongs to the library. Lets the exceptions of services pass,
+/// and throws `VersionRefused`. Used by the service thread. Lives shorter than its services.
 ///
 /// An entry is handled in this order: the timers that are due at its time, what it says itself, letters from service to
 /// service. Sessions that an event has closed are over before the next one.
@@ -63,8 +64,13 @@ public:
     /// A command that this process has submitted was applied.
     using Replied = std::function<void(std::uint64_t number, std::vector<std::byte> reply)>;
 
-    Applier(std::vector<NamedService> services, const consensus::DiskId& self, std::uint64_t life, Replied replied)
-        : services_(std::move(services)), self_(self), life_(life), replied_(std::move(replied)) {}
+    Applier(std::vector<NamedService> services, const consensus::DiskId& self, std::uint64_t life, Replied replied,
+            Versions versions = {})
+        : services_(std::move(services)),
+          versions_(std::move(versions)),
+          self_(self),
+          life_(life),
+          replied_(std::move(replied)) {}
 
     void start();
     void role(Role role);
@@ -72,8 +78,8 @@ public:
     /// All services are asked, in their order; the last reply counts. One that answers no queries is passed over. What
     /// a service throws is the answer.
     Answered query(std::span<const std::byte> query) const;
-    /// Takes over a state that `save` has written, in that version of the form. It stands at `id`.
-    void load(SnapshotReader& in, std::uint32_t version, const consensus::SnapshotId& id);
+    /// Takes over a state that `save` has written, in that form (`snapshot_version`). It stands at `id`.
+    void load(SnapshotReader& in, std::uint32_t form, const consensus::SnapshotId& id);
     /// Writes the present state.
     void save(SnapshotWriter& out) const;
     /// A function that writes the present state from a copy; none if a service has no copy.
@@ -138,6 +144,7 @@ private:
     std::uint64_t seed() noexcept;
 
     const std::vector<NamedService> services_;
+    const Versions versions_;
     const consensus::DiskId self_;
     const std::uint64_t life_;
     const Replied replied_;

@@ -20,6 +20,10 @@ std::string_view Context::service() const noexcept {
     return event_.applier.services_[event_.service].name;
 }
 
+ApplicationVersion Context::version() const noexcept {
+    return event_.applier.state_.version;
+}
+
 const ClientSession* Context::session() const noexcept {
     return event_.session == nullptr ? nullptr : &event_.session->facts;
 }

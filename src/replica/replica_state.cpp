@@ -3,6 +3,7 @@
 #include "base/overloaded.hpp"
 #include "base/thread_kind.hpp"
 #include "group/command.hpp"
+#include "group/version.hpp"
 #include "net/system.hpp"
 #include "replica/options_check.hpp"
 #include "storage/fault.hpp"
@@ -111,7 +112,8 @@ void ReplicaState::open() {
         applier_ = std::make_unique<replica::Applier>(
             services_, disk_id_, life_, [this](std::uint64_t number, std::vector<std::byte> reply) {
                 replies_.push_back({number, applier_->last().index, std::move(reply)});
-            });
+            },
+            replica::Versions{options_.version, options_.accepts_version});
         files_ = std::make_unique<replica::Files>(*directory_);
         runner_ = std::make_unique<net::Runner<replica::Machine>>(
             loop_, [this](replica::Machine::Output& output) { carry_out(output); }, machine_options(),
@@ -138,7 +140,9 @@ void ReplicaState::open() {
         service_thread_ = std::make_unique<replica::Worker>();
         freezer_ = std::make_unique<replica::Worker>();
     } catch (const std::system_error& error) {
-        if (error.code() == errc::storage_failed || error.code() == errc::directory_damaged) throw;
+        const bool told = error.code() == errc::storage_failed || error.code() == errc::directory_damaged ||
+                          error.code() == errc::version_refused;
+        if (told) throw;
         throw std::system_error(make_error_code(errc::system_failure),
                                 std::string("starting a replica: ") + error.what());
     }
@@ -156,6 +160,15 @@ replica::MachineOptions ReplicaState::machine_options() {
     machine.founded = identity.group.has_value();
     try {
         machine.recovered = replica::recover(*directory_);
+        // Before anybody hears of this replica: otherwise it might lead those with whom it does not go on.
+        const replica::FoundVersions found = replica::find_versions(*directory_, machine.recovered);
+        const replica::Versions versions{options_.version, options_.accepts_version};
+        versions.check(found.snapshot, "snapshot");
+        for (const ApplicationVersion& each : found.leaders) versions.check(each, "leader");
+    } catch (const replica::VersionRefused& refused) {
+        const std::string why = "the directory " + options_.directory + " has " + refused.what();
+        log(LogLevel::error, "replica_refused why=" + quoted(why));
+        throw std::system_error(make_error_code(errc::version_refused), why);
     } catch (const std::system_error& error) {
         const std::string why = "the directory " + options_.directory + " cannot be read: " + error.what();
         log(LogLevel::error, "replica_refused why=" + quoted(why));
@@ -174,6 +187,7 @@ replica::MachineOptions ReplicaState::machine_options() {
     raft.election_timeout = options_.election_timeout;
     raft.heartbeat = options_.heartbeat == Duration::zero() ? options_.election_timeout / 4 : options_.heartbeat;
     raft.max_uncommitted = options_.max_uncommitted;
+    raft.term_body = group::pack(options_.version);
     // What any node of the group takes: each has more room than for the longest message, and for 64 KiB.
     constexpr std::size_t least = std::size_t{60} << 10;
     raft.max_append = raft.chunk = std::min(raft.max_append, std::max(least, options_.max_message));

@@ -91,6 +91,9 @@ void ReplicaState::serve(std::function<void()> work) {
         std::string why = "something that is no std::exception";
         try {
             return work();
+        } catch (const replica::VersionRefused& refused) {
+            ends_ = true;
+            return halt(errc::version_refused, refused.what());
         } catch (const std::exception& exception) {
             why = exception.what();
         } catch (...) {
@@ -225,7 +228,7 @@ void ReplicaState::load(const consensus::SnapshotId& id) {
     if (!input)
         return halt(errc::storage_failed, "reading a snapshot in " + options_.directory + ": " + error.message());
     replica::StreamReader reader(*input);
-    applier_->load(reader, reader.version(), input->facts().id);
+    applier_->load(reader, reader.form(), input->facts().id);
     served_.clear();
     runner_->with([&](replica::Machine& machine, Time now) {
         machine.loaded(applier_->last(), applier_->wants_entry_at(), applier_->sessions(), now);
@@ -297,7 +300,7 @@ void ReplicaState::write_snapshot(std::shared_ptr<storage::SnapshotOutput> outpu
     std::error_code error;
     std::string text;
     try {
-        replica::StreamWriter stream(*output);
+        replica::StreamWriter stream(*output, options_.version);
         write(stream);
         error = output->finish();
         if (error) text = "writing a snapshot: " + error.message();

@@ -9,9 +9,10 @@
 
 namespace cluster::replica {
 
-StreamWriter::StreamWriter(storage::SnapshotOutput& output) : output_(output) {
+StreamWriter::StreamWriter(storage::SnapshotOutput& output, ApplicationVersion version) : output_(output) {
     write(snapshot_version);
-    write(std::uint32_t{0});
+    write(version.major);
+    write(version.minor);
 }
 
 void StreamWriter::write_bytes(std::span<const std::byte> bytes) {
@@ -20,10 +21,10 @@ void StreamWriter::write_bytes(std::span<const std::byte> bytes) {
 }
 
 StreamReader::StreamReader(storage::SnapshotInput& input) : input_(input) {
-    std::uint32_t reserved = 0;
-    read(version_);
-    read(reserved);
-    if (version_ == 0 || version_ > snapshot_version || reserved != 0) {
+    read(form_);
+    read(version_.major);
+    read(version_.minor);
+    if (form_ == 0 || form_ > snapshot_version) {
         throw std::system_error(make_error_code(errc::malformed_message), "a snapshot of another version");
     }
 }
@@ -63,7 +64,7 @@ void SectionWriter::end() {
     out_.write(std::uint32_t{0});
 }
 
-SectionReader::SectionReader(SnapshotReader& in, std::string_view name) : in_(in) {
+SectionReader::SectionReader(SnapshotReader& in, std::string_view name) : SnapshotReader(in.version()), in_(in) {
     std::string there;
     const bool none = in_.at_end();
     if (!none) in_.read(there);

@@ -12,17 +12,17 @@
 
 namespace cluster::replica {
 
-// A snapshot: `u32` version of this form, `u32` 0, and sections. The first one has no name, and holds what belongs to
-// the library (`group::State`); then comes one of each service, in the order in which the replica was given them. A
-// section: its name, with its length as `u32`; pieces, each with its length as `u32`, which is not 0; a `u32` 0. In
-// version 1 there were no sections, but only what the service had written.
+// A snapshot: `u32` number of this form; the version of the application, as two `u16`; sections. The first one has no
+// name, and holds what belongs to the library (`group::State`). Then comes one of each service, in the order in which
+// the replica was given them. A section: its name, with its length as `u32`; pieces, each with its length as `u32`,
+// which is not 0; a `u32` 0. In form 1 there were no sections, but only what the service had written.
 
 inline constexpr std::uint32_t snapshot_version = 2;
 
 /// Throws `std::system_error` with what the disk said.
 class StreamWriter final : public SnapshotWriter {
 public:
-    explicit StreamWriter(storage::SnapshotOutput& output);
+    StreamWriter(storage::SnapshotOutput& output, ApplicationVersion version);
     void write_bytes(std::span<const std::byte> bytes) override;
 
 private:
@@ -35,12 +35,13 @@ public:
     explicit StreamReader(storage::SnapshotInput& input);
     void read_bytes(std::span<std::byte> out) override;
     bool at_end() override { return offset_ == input_.facts().size; }
-    std::uint32_t version() const noexcept { return version_; }
+    /// `snapshot_version` of who wrote it.
+    std::uint32_t form() const noexcept { return form_; }
 
 private:
     storage::SnapshotInput& input_;
     std::uint64_t offset_ = 0;
-    std::uint32_t version_ = 0;
+    std::uint32_t form_ = 0;
 };
 
 /// Writes one section. Only `end` makes it whole.

@@ -67,6 +67,7 @@ public:
             case errc::storage_failed: return "the disk is full, read-only, or failed";
             case errc::disk_hangs: return "the disk has not done a write for too long";
             case errc::state_diverged: return "the state of this replica is not that of the others";
+            case errc::version_refused: return "this version of the application does not go on behind that one";
             case errc::service_failed: return "the service has thrown an exception";
             case errc::rejected: return "the group does not accept the credentials of the client";
             case errc::too_many_sessions: return "the group has as many sessions as it may have";
