@@ -114,6 +114,9 @@ private:
             words >> text;
             const std::string rest(std::istreambuf_iterator<char>(words), {});
             told = context.submit(rest.substr(std::min<std::size_t>(1, rest.size())), text);
+        } else if (word == "letters") {
+            words >> number >> text;
+            for (; number != 0; --number) told = context.submit("x", text) && told;
         } else if (word == "send") {
             words >> number >> text;
             note(context, context.send(number, text) ? "sent" : "nobody");
@@ -282,6 +285,28 @@ TEST_CASE("applier: a timer that schedules itself at once does not hold up the l
     CHECK(replica.applier->wants_entry_at() <= 100ns);
 }
 
+TEST_CASE("applier: a timer's number is used again across a snapshot, and fires once each time") {
+    Applied whole;
+    whole.submit("timer 1 200");
+    whole.time = 200;
+    whole.nothing();
+    whole.submit("timer 1 300");
+    Applied restored;
+    restored.load(whole);
+    restored.seen();
+    restored.time = 299;
+    restored.nothing();
+    CHECK(restored.seen().empty());
+    restored.time = 300;
+    restored.submit("timer 1 400");
+    CHECK(restored.seen() == Lines{"5@300 timer 1", "5@300 message timer 1 400"});
+    restored.time = 400;
+    restored.nothing();
+    restored.nothing();
+    CHECK(restored.seen() == Lines{"6@400 timer 1"});
+    CHECK(restored.applier->wants_entry_at() == cluster::never);
+}
+
 TEST_CASE("applier: letters come after the event that made them, in order, and each once") {
     Applied replica({"a", "b"});
     // Both services have the message, so both write.
@@ -325,6 +350,37 @@ TEST_CASE("applier: of many letters some wait for the next entry, which is wante
     CHECK(chatter.count == 101);
     CHECK(chatter.fits);
     CHECK(applier.wants_entry_at() == cluster::never);
+}
+
+TEST_CASE("applier: letters that wait for the next entry are in a snapshot, and each comes once") {
+    Applied whole({"a", "b"});
+    whole.submit("letters 50 b");  // both have the message, so both write
+    const std::size_t waiting = 2 * 50 - Applier::most_letters;
+    Applied restored({"a", "b"});
+    restored.load(whole);
+    for (Applied* each : {&whole, &restored}) {
+        CHECK(each->applier->wants_entry_at() == each->applier->time());
+        const std::size_t before = each->scripts[1].seen.size();
+        each->nothing();
+        CHECK(each->scripts[1].seen.size() == before + waiting);
+        each->nothing();
+        CHECK(each->scripts[1].seen.size() == before + waiting);
+        CHECK(each->applier->wants_entry_at() == cluster::never);
+    }
+    CHECK(restored.scripts[1].seen == whole.scripts[1].seen);
+}
+
+TEST_CASE("applier: beyond the limit a letter is refused, its writer is told, and those before it come") {
+    Applied replica;
+    const std::size_t most = cluster::group::Letters::most;
+    replica.submit("letters " + std::to_string(most) + " service");
+    CHECK(replica.scripts[0].told);
+    replica.submit("letters " + std::to_string(2 * Applier::most_letters + 1) + " service");
+    CHECK_FALSE(replica.scripts[0].told);
+    // The second message has found the room of those that came with the first one.
+    const std::size_t letters = most + Applier::most_letters;
+    while (!replica.applier->state().letters.empty()) replica.nothing();
+    CHECK(replica.seen().size() == 1 + 2 + letters);
 }
 
 TEST_CASE("applier: who submits gets the last reply of all services") {
