@@ -126,6 +126,13 @@ private:
         } else if (word == "close") {
             words >> number;
             note(context, context.close(number) ? "closing" : "nobody");
+        } else if (word == "find") {
+            words >> number;
+            const cluster::ClientSession* const found = context.find_session(number);
+            note(context, found == nullptr ? "nobody" : found->name);
+        } else if (word == "all") {
+            for (const cluster::ClientSession& each : context.sessions())
+                note(context, std::to_string(each.id) + " " + each.name + " " + std::to_string(each.opened.count()));
         } else if (word == "random") {
             note(context, std::to_string(context.random()) + " " + std::to_string(context.random()));
         } else if (word == "reply") {
@@ -401,6 +408,22 @@ TEST_CASE("applier: a session is opened once, however often its client asks, and
     replica.open(2, "bob", 1);
     CHECK(replica.seen().empty());
     CHECK(replica.outcomes() == Lines{"open 1 " + std::to_string(ann), "open 1 " + std::to_string(ann), "open 2 0"});
+}
+
+TEST_CASE("applier: a service sees which sessions are open, since when, and whether one is") {
+    Applied replica;
+    const std::uint64_t ann = replica.open(1);
+    replica.time = 120;
+    const std::uint64_t bob = replica.open(2, "bob");
+    CHECK((ann == 1 && bob == 2));
+    replica.seen();
+    replica.submit("all find 1 find 2 find 3");
+    CHECK(replica.seen() == Lines{"3@120 message all find 1 find 2 find 3", "3@120 1 ann 100", "3@120 2 bob 120",
+                                  "3@120 ann", "3@120 bob", "3@120 nobody"});
+    replica.submit("close 1");
+    replica.seen();
+    replica.submit("all find 1");
+    CHECK(replica.seen() == Lines{"5@120 message all find 1", "5@120 2 bob 120", "5@120 nobody"});
 }
 
 TEST_CASE("applier: a command takes effect once, in the order of the numbers") {
