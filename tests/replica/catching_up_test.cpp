@@ -96,7 +96,7 @@ TEST_CASE("replica: one that was away joins again while long messages go on") {
     CHECK(group.settles(sent));
 }
 
-TEST_CASE("replica: five go on without any two, and those come back at the same time") {
+TEST_CASE("replica: five go on without two, the leader among them, and those come back at the same time") {
     Group group({"ann", "bob", "eve", "joe", "sue"});
     group.start();
     Voter& first = group.leader();
