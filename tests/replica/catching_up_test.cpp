@@ -45,6 +45,7 @@ TEST_CASE("replica: one that was away for several terms comes to the same state,
 TEST_CASE("replica: one whose service hangs holds up nobody, and has everything when that goes on") {
     support::Events<std::error_code> answered;
     Group group({"ann", "bob", "eve"});
+    for (const auto& each : group.members) each->options.election_timeout = 30s;
     group.start();
     Voter& slow = group.follower();
     Voter& leader = group.leader();

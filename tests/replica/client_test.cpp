@@ -228,10 +228,10 @@ TEST_CASE("client: a session that is silent for its timeout is closed, and one t
     support::Events<int> goes_on;
     Voters voters;
     ClientOptions options = voters.client("idle");
-    options.session_timeout = 500ms;
+    options.session_timeout = 1s;
     Client idle(options);
     CHECK(call(idle, "count") == "1");
-    CHECK_FALSE(idle.receive_for(1500ms));
+    CHECK_FALSE(idle.receive_for(2500ms));
     CHECK(call(idle, "count") == "2");
     CHECK(idle.status().phase == ClientStatus::Phase::open);
 
