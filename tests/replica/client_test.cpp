@@ -64,6 +64,7 @@ public:
         out.write(waiting_);
     }
     void load(SnapshotReader& in) override {
+        ++loaded;
         in.read(count_);
         in.read(pushed_);
         in.read(waiting_);
@@ -72,6 +73,7 @@ public:
     support::Events<std::string> opened;
     support::Events<CloseReason> closed;
     std::atomic<bool> fits{true};
+    std::atomic<int> loaded{0};
 
 private:
     std::uint64_t count_ = 0;
@@ -384,6 +386,54 @@ TEST_CASE("client: a session survives the restart of all, with a snapshot") {
     for (std::size_t i = 0; i < 3; ++i) voters.start(i);
     CHECK(call(client, "sessions") == "1");
     CHECK(client.receive_for(patience)->text() == "1");
+}
+
+TEST_CASE("client: a session is served by one that got it in a snapshot, and misses nothing") {
+    ReplicaOptions options;
+    options.snapshot_every = std::size_t{64} << 10;
+    Voters voters(3, options);
+    Client client(voters.client());
+    CHECK(call(client, "push 3") == "1");
+    const std::size_t away = (voters.leader() + 1) % 3;
+    voters.stop(away);
+    const std::string much(10'000, 'x');
+    for (int i = 0; i < 50; ++i) call(client, "count " + much);
+    voters.start(away);
+    const std::uint64_t position = client.call("count", patience).position();
+    const Replica& behind = *voters.places[away].replica;
+    for (const auto deadline = std::chrono::steady_clock::now() + patience;
+         behind.status().applied < position && std::chrono::steady_clock::now() < deadline;) {
+        std::this_thread::yield();
+    }
+    CHECK(voters.places[away].desk->loaded == 1);
+    const std::size_t leads = voters.leader();
+    if (leads != away) voters.places[leads].replica->transfer(voters.options.voters[away]);
+    CHECK(call(client, "sessions") == "1");
+    CHECK(call(client, "push 2") == "54");
+    for (const char* each : {"1", "2", "3", "4", "5"}) {
+        const auto message = client.receive_for(patience);
+        REQUIRE(message);
+        CHECK(message->text() == each);
+    }
+}
+
+TEST_CASE("client: a hundred that come and go at once each have their session, and nothing is left of them") {
+    Voters voters(1);
+    ClientOptions options = voters.client();
+    options.runtime = Runtime();
+    std::vector<std::unique_ptr<Client>> clients;
+    for (int i = 0; i < 100; ++i) clients.push_back(std::make_unique<Client>(options));
+    for (const auto& each : clients) call(*each, "count");
+    Client last(voters.client());
+    CHECK(call(last, "sessions") == "101");
+    clients.clear();
+    std::string open;
+    for (const auto deadline = std::chrono::steady_clock::now() + patience;
+         open != "1" && std::chrono::steady_clock::now() < deadline;) {
+        open = call(last, "sessions");
+    }
+    CHECK(open == "1");
+    CHECK(voters.places[0].node->stats().guests == 1);
 }
 
 TEST_CASE("client: without anybody to serve it calls fail in their time, and have taken no effect") {
