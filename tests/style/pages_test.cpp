@@ -98,7 +98,8 @@ std::string last_cell(const std::string& row) {
 }
 
 /// What proves something and is no single test: files of tests, transcripts, examples, scenarios, benchmarks.
-constexpr const char* proof = "`(\\w+_test|(?:replica|client)s?_\\w+|\\d\\d_\\w+|(?:bench|soak)-\\w+|cluster-sim)[ `]";
+constexpr const char* proof =
+    "`(\\w+_test|(?:replica|clients|nemesis)_\\w+|\\d\\d_\\w+|(?:bench|soak)-\\w+|cluster-sim)[ `]";
 
 std::set<std::string> proofs() {
     std::set<std::string> found = {"cluster-sim"};
