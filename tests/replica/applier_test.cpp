@@ -1,12 +1,11 @@
 #include "replica/applier.hpp"
-#include "replica/snapshot_stream.hpp"
 
-#include <cluster/error.hpp>
+#include "group/memory_streams.hpp"
+#include "replica/snapshot_stream.hpp"
 
 #include <doctest/doctest.h>
 
 #include <chrono>
-#include <cstring>
 #include <deque>
 #include <sstream>
 #include <stdexcept>
@@ -45,6 +44,8 @@ using cluster::group::Submitted;
 using cluster::replica::Applier;
 using cluster::replica::SectionReader;
 using cluster::replica::SectionWriter;
+using cluster::support::MemoryReader;
+using cluster::support::MemoryWriter;
 
 namespace {
 
@@ -142,26 +143,6 @@ private:
             throw std::runtime_error("as it was told");
         }
     }
-};
-
-class MemoryWriter final : public SnapshotWriter {
-public:
-    void write_bytes(std::span<const std::byte> bytes) override { out.insert(out.end(), bytes.begin(), bytes.end()); }
-    std::vector<std::byte> out;
-};
-
-class MemoryReader final : public SnapshotReader {
-public:
-    explicit MemoryReader(std::span<const std::byte> bytes) : rest(bytes) {}
-    void read_bytes(std::span<std::byte> to) override {
-        if (to.size() > rest.size()) {
-            throw std::system_error(make_error_code(cluster::errc::malformed_message), "too short");
-        }
-        std::memcpy(to.data(), rest.data(), to.size());
-        rest = rest.subspan(to.size());
-    }
-    bool at_end() override { return rest.empty(); }
-    std::span<const std::byte> rest;
 };
 
 /// A log, and what applies it.
