@@ -1,12 +1,11 @@
 #include "replica/applier.hpp"
-#include "replica/snapshot_stream.hpp"
 
-#include <cluster/error.hpp>
+#include "group/memory_streams.hpp"
+#include "replica/snapshot_stream.hpp"
 
 #include <doctest/doctest.h>
 
 #include <chrono>
-#include <cstring>
 #include <deque>
 #include <sstream>
 #include <stdexcept>
@@ -45,6 +44,8 @@ using cluster::group::Submitted;
 using cluster::replica::Applier;
 using cluster::replica::SectionReader;
 using cluster::replica::SectionWriter;
+using cluster::support::MemoryReader;
+using cluster::support::MemoryWriter;
 
 namespace {
 
@@ -114,6 +115,9 @@ private:
             words >> text;
             const std::string rest(std::istreambuf_iterator<char>(words), {});
             told = context.submit(rest.substr(std::min<std::size_t>(1, rest.size())), text);
+        } else if (word == "letters") {
+            words >> number >> text;
+            for (; number != 0; --number) told = context.submit("x", text) && told;
         } else if (word == "send") {
             words >> number >> text;
             note(context, context.send(number, text) ? "sent" : "nobody");
@@ -123,6 +127,13 @@ private:
         } else if (word == "close") {
             words >> number;
             note(context, context.close(number) ? "closing" : "nobody");
+        } else if (word == "find") {
+            words >> number;
+            const cluster::ClientSession* const found = context.find_session(number);
+            note(context, found == nullptr ? "nobody" : found->name);
+        } else if (word == "all") {
+            for (const cluster::ClientSession& each : context.sessions())
+                note(context, std::to_string(each.id) + " " + each.name + " " + std::to_string(each.opened.count()));
         } else if (word == "random") {
             note(context, std::to_string(context.random()) + " " + std::to_string(context.random()));
         } else if (word == "reply") {
@@ -132,26 +143,6 @@ private:
             throw std::runtime_error("as it was told");
         }
     }
-};
-
-class MemoryWriter final : public SnapshotWriter {
-public:
-    void write_bytes(std::span<const std::byte> bytes) override { out.insert(out.end(), bytes.begin(), bytes.end()); }
-    std::vector<std::byte> out;
-};
-
-class MemoryReader final : public SnapshotReader {
-public:
-    explicit MemoryReader(std::span<const std::byte> bytes) : rest(bytes) {}
-    void read_bytes(std::span<std::byte> to) override {
-        if (to.size() > rest.size()) {
-            throw std::system_error(make_error_code(cluster::errc::malformed_message), "too short");
-        }
-        std::memcpy(to.data(), rest.data(), to.size());
-        rest = rest.subspan(to.size());
-    }
-    bool at_end() override { return rest.empty(); }
-    std::span<const std::byte> rest;
 };
 
 /// A log, and what applies it.
@@ -282,6 +273,28 @@ TEST_CASE("applier: a timer that schedules itself at once does not hold up the l
     CHECK(replica.applier->wants_entry_at() <= 100ns);
 }
 
+TEST_CASE("applier: a timer's number is used again across a snapshot, and fires once each time") {
+    Applied whole;
+    whole.submit("timer 1 200");
+    whole.time = 200;
+    whole.nothing();
+    whole.submit("timer 1 300");
+    Applied restored;
+    restored.load(whole);
+    restored.seen();
+    restored.time = 299;
+    restored.nothing();
+    CHECK(restored.seen().empty());
+    restored.time = 300;
+    restored.submit("timer 1 400");
+    CHECK(restored.seen() == Lines{"5@300 timer 1", "5@300 message timer 1 400"});
+    restored.time = 400;
+    restored.nothing();
+    restored.nothing();
+    CHECK(restored.seen() == Lines{"6@400 timer 1"});
+    CHECK(restored.applier->wants_entry_at() == cluster::never);
+}
+
 TEST_CASE("applier: letters come after the event that made them, in order, and each once") {
     Applied replica({"a", "b"});
     // Both services have the message, so both write.
@@ -327,6 +340,37 @@ TEST_CASE("applier: of many letters some wait for the next entry, which is wante
     CHECK(applier.wants_entry_at() == cluster::never);
 }
 
+TEST_CASE("applier: letters that wait for the next entry are in a snapshot, and each comes once") {
+    Applied whole({"a", "b"});
+    whole.submit("letters 50 b");  // both have the message, so both write
+    const std::size_t waiting = 2 * 50 - Applier::most_letters;
+    Applied restored({"a", "b"});
+    restored.load(whole);
+    for (Applied* each : {&whole, &restored}) {
+        CHECK(each->applier->wants_entry_at() == each->applier->time());
+        const std::size_t before = each->scripts[1].seen.size();
+        each->nothing();
+        CHECK(each->scripts[1].seen.size() == before + waiting);
+        each->nothing();
+        CHECK(each->scripts[1].seen.size() == before + waiting);
+        CHECK(each->applier->wants_entry_at() == cluster::never);
+    }
+    CHECK(restored.scripts[1].seen == whole.scripts[1].seen);
+}
+
+TEST_CASE("applier: beyond the limit a letter is refused, its writer is told, and those before it come") {
+    Applied replica;
+    const std::size_t most = cluster::group::Letters::most;
+    replica.submit("letters " + std::to_string(most) + " service");
+    CHECK(replica.scripts[0].told);
+    replica.submit("letters " + std::to_string(2 * Applier::most_letters + 1) + " service");
+    CHECK_FALSE(replica.scripts[0].told);
+    // The second message has found the room of those that came with the first one.
+    const std::size_t letters = most + Applier::most_letters;
+    while (!replica.applier->state().letters.empty()) replica.nothing();
+    CHECK(replica.seen().size() == 1 + 2 + letters);
+}
+
 TEST_CASE("applier: who submits gets the last reply of all services") {
     Applied replica({"a", "b"});
     replica.submit("reply one");
@@ -345,6 +389,22 @@ TEST_CASE("applier: a session is opened once, however often its client asks, and
     replica.open(2, "bob", 1);
     CHECK(replica.seen().empty());
     CHECK(replica.outcomes() == Lines{"open 1 " + std::to_string(ann), "open 1 " + std::to_string(ann), "open 2 0"});
+}
+
+TEST_CASE("applier: a service sees which sessions are open, since when, and whether one is") {
+    Applied replica;
+    const std::uint64_t ann = replica.open(1);
+    replica.time = 120;
+    const std::uint64_t bob = replica.open(2, "bob");
+    CHECK((ann == 1 && bob == 2));
+    replica.seen();
+    replica.submit("all find 1 find 2 find 3");
+    CHECK(replica.seen() == Lines{"3@120 message all find 1 find 2 find 3", "3@120 1 ann 100", "3@120 2 bob 120",
+                                  "3@120 ann", "3@120 bob", "3@120 nobody"});
+    replica.submit("close 1");
+    replica.seen();
+    replica.submit("all find 1");
+    CHECK(replica.seen() == Lines{"5@120 message all find 1", "5@120 2 bob 120", "5@120 nobody"});
 }
 
 TEST_CASE("applier: a command takes effect once, in the order of the numbers") {

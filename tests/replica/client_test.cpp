@@ -12,6 +12,7 @@
 #include <memory>
 #include <set>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -37,7 +38,9 @@ public:
         const ClientSession* const client = context.session();
         if (word == "who") return context.reply(client->name + " " + client->principal);
         if (word == "sessions") return context.reply(std::to_string(context.sessions().size()));
+        if (word == "echo") return context.reply(message);
         if (word == "close") context.close(client->id);
+        if (word == "back") context.send(client->id, message);
         std::uint64_t number = 0;
         words >> number;
         if (word == "push") {
@@ -61,6 +64,7 @@ public:
         out.write(waiting_);
     }
     void load(SnapshotReader& in) override {
+        ++loaded;
         in.read(count_);
         in.read(pushed_);
         in.read(waiting_);
@@ -69,6 +73,7 @@ public:
     support::Events<std::string> opened;
     support::Events<CloseReason> closed;
     std::atomic<bool> fits{true};
+    std::atomic<int> loaded{0};
 
 private:
     std::uint64_t count_ = 0;
@@ -222,14 +227,82 @@ TEST_CASE("client: reads see what was written, and cost no entry of the log") {
 }
 
 TEST_CASE("client: a session that is silent for its timeout is closed, and one that is idle is not") {
+    support::Events<int> goes_on;
     Voters voters;
     ClientOptions options = voters.client("idle");
-    options.session_timeout = 200ms;
+    options.session_timeout = 1s;
+    Client idle(options);
+    CHECK(call(idle, "count") == "1");
+    CHECK_FALSE(idle.receive_for(2500ms));
+    CHECK(call(idle, "count") == "2");
+    CHECK(idle.status().phase == ClientStatus::Phase::open);
+
+    options.name = "silent";
+    Client silent(options);
+    silent.call("count", patience, [&](std::error_code, const Message&) { goes_on.take(); });  // its only thread
+    CHECK(voters.places[0].desk->closed.take() == CloseReason::timed_out);
+    CHECK(call(idle, "sessions") == "1");
+    goes_on.put(1);
+    CHECK_FALSE(silent.receive());
+    CHECK(silent.status().error == errc::session_expired);
+}
+
+TEST_CASE("client: its status is told at once, and each change, and last of all why it ended") {
+    support::Events<ClientStatus> told;
+    Voters voters;
+    Client client(voters.client());
+    const Subscription subscription = client.on_status([&](const ClientStatus& status) { told.put(status); });
+    const auto reaches = [&](ClientStatus::Phase phase) {
+        auto status = told.take();
+        while (status && status->phase != phase) status = told.take();
+        return status;
+    };
+    CHECK(told.take());
+    CHECK(call(client, "count") == "1");
+    for (std::size_t i = 0; i < 3; ++i) voters.stop(i);
+    CHECK(reaches(ClientStatus::Phase::seeking));
+    for (std::size_t i = 0; i < 3; ++i) voters.start(i);
+    CHECK(reaches(ClientStatus::Phase::open));
+    call(client, "close");
+    const auto last = reaches(ClientStatus::Phase::ended);
+    REQUIRE(last);
+    CHECK(last->error == errc::closed_by_service);
+}
+
+TEST_CASE("client: what is sent without waiting for replies takes effect once, in its turn") {
+    Voters voters;
+    Client client(voters.client());
+    for (int i = 0; i < 100; ++i) client.send("count");
+    CHECK(call(client, "count") == "101");
+}
+
+TEST_CASE("client: the longest command, reply and message come whole, and a longer command is refused") {
+    Voters voters;
+    Client client(voters.client());
+    const std::string much(voters.options.max_message - 5, 'x');
+    CHECK((call(client, "echo " + much) == "echo " + much));
+    call(client, "back " + much);
+    const auto message = client.receive_for(patience);
+    REQUIRE(message);
+    CHECK((message->text() == "back " + much));
+    std::error_code error;
+    client.call("echo x" + much, patience, error);
+    CHECK(error == errc::message_too_large);
+}
+
+TEST_CASE("client: when nobody has led for as long as it is to wait it ends, and so does what it asks") {
+    Voters voters;
+    ClientOptions options = voters.client();
+    options.give_up_after = 500ms;
     Client client(options);
     CHECK(call(client, "count") == "1");
-    CHECK_FALSE(client.receive_for(1s));
-    CHECK(call(client, "count") == "2");
-    CHECK(client.status().phase == ClientStatus::Phase::open);
+    for (std::size_t i = 0; i < 3; ++i) voters.stop(i);
+    std::error_code error;
+    client.call("count", patience, error);
+    CHECK((error == errc::no_leader || error == errc::outcome_unknown));
+    CHECK_FALSE(client.receive());
+    CHECK(client.status().phase == ClientStatus::Phase::ended);
+    CHECK(client.status().error == errc::no_leader);
 }
 
 TEST_CASE("client: the service sees who it is, and the leader lets in whom the application accepts") {
@@ -262,6 +335,18 @@ TEST_CASE("client: the service sees who it is, and the leader lets in whom the a
     std::error_code error;
     eve.call("count", patience, error);
     CHECK(error == eve.status().error);
+}
+
+TEST_CASE("client: nobody is let in while it cannot be found out who that is") {
+    ReplicaOptions options;
+    options.authenticate = [](const Credentials&) -> Authentication {
+        throw std::runtime_error("the list cannot be read");
+    };
+    Voters voters(1, options);
+    Client client(voters.client());
+    CHECK_FALSE(client.wait_until_open(patience));
+    CHECK(client.status().error == errc::rejected);
+    CHECK(voters.places[0].desk->opened.size() == 0);
 }
 
 TEST_CASE("client: a session that the service closes ends, and says so") {
@@ -301,6 +386,54 @@ TEST_CASE("client: a session survives the restart of all, with a snapshot") {
     for (std::size_t i = 0; i < 3; ++i) voters.start(i);
     CHECK(call(client, "sessions") == "1");
     CHECK(client.receive_for(patience)->text() == "1");
+}
+
+TEST_CASE("client: a session is served by one that got it in a snapshot, and misses nothing") {
+    ReplicaOptions options;
+    options.snapshot_every = std::size_t{64} << 10;
+    Voters voters(3, options);
+    Client client(voters.client());
+    CHECK(call(client, "push 3") == "1");
+    const std::size_t away = (voters.leader() + 1) % 3;
+    voters.stop(away);
+    const std::string much(10'000, 'x');
+    for (int i = 0; i < 50; ++i) call(client, "count " + much);
+    voters.start(away);
+    const std::uint64_t position = client.call("count", patience).position();
+    const Replica& behind = *voters.places[away].replica;
+    for (const auto deadline = std::chrono::steady_clock::now() + patience;
+         behind.status().applied < position && std::chrono::steady_clock::now() < deadline;) {
+        std::this_thread::yield();
+    }
+    CHECK(voters.places[away].desk->loaded == 1);
+    const std::size_t leads = voters.leader();
+    if (leads != away) voters.places[leads].replica->transfer(voters.options.voters[away]);
+    CHECK(call(client, "sessions") == "1");
+    CHECK(call(client, "push 2") == "54");
+    for (const char* each : {"1", "2", "3", "4", "5"}) {
+        const auto message = client.receive_for(patience);
+        REQUIRE(message);
+        CHECK(message->text() == each);
+    }
+}
+
+TEST_CASE("client: a hundred that come and go at once each have their session, and nothing is left of them") {
+    Voters voters(1);
+    ClientOptions options = voters.client();
+    options.runtime = Runtime();
+    std::vector<std::unique_ptr<Client>> clients;
+    for (int i = 0; i < 100; ++i) clients.push_back(std::make_unique<Client>(options));
+    for (const auto& each : clients) call(*each, "count");
+    Client last(voters.client());
+    CHECK(call(last, "sessions") == "101");
+    clients.clear();
+    std::string open;
+    for (const auto deadline = std::chrono::steady_clock::now() + patience;
+         open != "1" && std::chrono::steady_clock::now() < deadline;) {
+        open = call(last, "sessions");
+    }
+    CHECK(open == "1");
+    CHECK(voters.places[0].node->stats().guests == 1);
 }
 
 TEST_CASE("client: without anybody to serve it calls fail in their time, and have taken no effect") {
@@ -389,6 +522,23 @@ TEST_CASE("client: bad options are refused, and the text says which") {
     options.addresses = {"127.0.0.1:1"};
     options.max_outstanding = 0;
     CHECK_THROWS_WITH(Client{options}, doctest::Contains("max_outstanding"));
+    const auto names = [&](const char* option, const auto& change) {
+        ClientOptions bad;
+        bad.addresses = {"127.0.0.1:1"};
+        change(bad);
+        CHECK_THROWS_WITH(Client{bad}, doctest::Contains(option));
+    };
+    names("addresses", [](ClientOptions& bad) { bad.addresses.assign(65, "127.0.0.1:1"); });
+    names("group", [](ClientOptions& bad) { bad.group = ""; });
+    names("cluster", [](ClientOptions& bad) { bad.cluster = std::string(65, 'x'); });
+    names("name", [](ClientOptions& bad) { bad.name = std::string(65, 'x'); });
+    names("credentials", [](ClientOptions& bad) { bad.credentials = std::string((16 << 10) + 1, 'x'); });
+    names("session_timeout", [](ClientOptions& bad) { bad.session_timeout = 99ms; });
+    names("give_up_after", [](ClientOptions& bad) { bad.give_up_after = -1s; });
+    names("max_outstanding", [](ClientOptions& bad) { bad.max_outstanding = 1025; });
+    names("inbox_bytes", [](ClientOptions& bad) { bad.inbox_bytes = 0; });
+    Node node(support::quick());
+    CHECK_THROWS_WITH((Client{node, options}), doctest::Contains("addresses must be empty"));
 }
 
 }  // namespace cluster::client_test

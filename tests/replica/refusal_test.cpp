@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <vector>
 
 using namespace cluster;
 using namespace cluster::replica_support;
@@ -42,6 +43,32 @@ TEST_CASE("replica: bad options are refused, with the name of the option") {
     CHECK(names(text_of([](ReplicaOptions& options) { options.snapshot_every = 1; }), "snapshot_every"));
     CHECK(names(text_of([](ReplicaOptions& options) { options.max_message = 9 << 20; }), "max_message"));
     CHECK(names(text_of([](ReplicaOptions& options) { options.max_uncommitted = 1; }), "max_uncommitted"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.compare_every = 1; }), "compare_every"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.max_sessions = (1 << 20) + 1; }), "max_sessions"));
+    CHECK(names(text_of([](ReplicaOptions& options) { options.max_session_timeout = 99ms; }), "max_session_timeout"));
+}
+
+TEST_CASE("replica: it takes 1 to 16 services, each with a name of its own") {
+    Lone<Ledger> lone;
+    const auto refused = [&](const std::vector<std::string>& names) {
+        std::vector<NamedService> services;
+        for (const std::string& name : names) services.push_back({name, lone.service});
+        try {
+            const Replica replica(*lone.node, services, lone.options);
+        } catch (const std::system_error& error) {
+            return error.code() == errc::invalid_options;
+        }
+        return false;
+    };
+    std::vector<std::string> many;
+    for (int i = 0; i < 17; ++i) many.push_back(std::to_string(i));
+    CHECK(refused({}));
+    CHECK(refused(many));
+    CHECK(refused({"one", "one"}));
+    CHECK(refused({""}));
+    CHECK(refused({std::string(65, 'x')}));
+    many.pop_back();
+    CHECK_FALSE(refused(many));
 }
 
 TEST_CASE("replica: a directory that is not this replica's is refused, and nothing of it is changed") {

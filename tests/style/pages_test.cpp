@@ -79,6 +79,42 @@ std::vector<std::vector<std::string>> sentences_of(const std::string& page) {
     return sentences;
 }
 
+/// Those of all tables of a page.
+std::vector<std::string> rows_of(const fs::path& page) {
+    std::vector<std::string> rows;
+    const std::string text = without_blocks(text_of(page));
+    std::string line;
+    for (std::istringstream lines(text); std::getline(lines, line);) {
+        if (line.starts_with('|')) rows.push_back(line);
+    }
+    return rows;
+}
+
+/// With a space on either side, if it is not empty.
+std::string last_cell(const std::string& row) {
+    const std::size_t end = row.find_last_of('|');
+    const std::size_t begin = row.find_last_of('|', end - 1) + 1;
+    return row.substr(begin, end - begin);
+}
+
+/// What proves something and is no single test: files of tests, transcripts, examples, scenarios, benchmarks.
+constexpr const char* proof =
+    "`(\\w+_test|(?:replica|clients|nemesis)_\\w+|\\d\\d_\\w+|(?:bench|soak)-\\w+|cluster-sim)[ `]";
+
+std::set<std::string> proofs() {
+    std::set<std::string> found = {"cluster-sim"};
+    for (const char* folder : {"tests", "examples"}) {
+        for (const fs::directory_entry& entry : fs::recursive_directory_iterator(root() / folder)) {
+            const fs::path& path = entry.path();
+            if (path.extension() == ".py") found.merge(matches(text_of(path), R"re(\ndef (\w+)\(here\))re"));
+            if (path.extension() != ".cpp" && path.extension() != ".txt") continue;
+            found.insert(path.stem().string());
+            found.insert(path.parent_path().filename().string() + '-' + path.stem().string());
+        }
+    }
+    return found;
+}
+
 /// What a link names a heading by.
 std::string anchor_of(const std::string& heading) {
     std::string anchor;
@@ -106,7 +142,8 @@ TEST_CASE("style: README has at most 900 words") {
 }
 
 TEST_CASE("style: no sentence of README, of the guide and of the proofs has more than 25 words") {
-    for (const char* page : {"README.md", "examples/README.md", "tests/README.md"}) {
+    for (const char* page :
+         {"README.md", "examples/README.md", "tests/README.md", "tests/parity/replicated-services.md"}) {
         for (const std::vector<std::string>& sentence : sentences_of(text_of(root() / page))) {
             std::string text;
             for (const std::string& word : sentence) text += word + ' ';
@@ -138,25 +175,40 @@ TEST_CASE("style: every link of a page leads to a file that exists, and to a hea
     CHECK(followed > 0);
 }
 
-TEST_CASE("style: every test that a page names exists") {
-    std::set<std::string> tests, files;
+TEST_CASE("style: every test, and every other proof, that a page names exists") {
+    std::set<std::string> tests;
     for (const fs::directory_entry& entry : fs::recursive_directory_iterator(root() / "tests")) {
         if (!entry.path().string().ends_with("_test.cpp")) continue;
-        files.insert(entry.path().stem().string());
-        tests.merge(matches(text_of(entry.path()), R"re(TEST_CASE(?:_TEMPLATE|_FIXTURE)?\((?:\w+, )?"([^"]*)"\))re"));
+        tests.merge(
+            matches(text_of(entry.path()), R"re(TEST_CASE(?:_TEMPLATE|_FIXTURE)?\(\s*(?:\w+, )?"([^"]*)"\))re"));
     }
-    std::size_t named = 0;
-    const std::string page = without_blocks(text_of(root() / "tests/README.md"));
-    for (const std::string& row : matches(page, "(\\|[^\\n]*)\\n")) {
-        for (const std::string& name : matches(row, "\"([^\"]*)\"")) {
-            INFO(name);
-            ++named;
-            CHECK(tests.contains(name));
+    const std::set<std::string> others = proofs();
+    for (const char* page : {"tests/README.md", "tests/parity/replicated-services.md"}) {
+        std::size_t named = 0;
+        for (const std::string& row : rows_of(root() / page)) {
+            for (const std::string& name : matches(row, "\"([^\"]*)\"")) {
+                INFO(page << ": " << name);
+                ++named;
+                CHECK(tests.contains(name));
+            }
+            for (const std::string& name : matches(last_cell(row), proof)) {
+                INFO(page << ": " << name);
+                CHECK(others.contains(name));
+            }
         }
+        for (const std::string& name : matches(without_blocks(text_of(root() / page)), "`(\\w+_test)`")) {
+            INFO(page << ": " << name);
+            CHECK(others.contains(name));
+        }
+        CHECK(named > 0);
     }
-    for (const std::string& name : matches(page, "`(\\w+_test)`")) {
-        INFO(name);
-        CHECK(files.contains(name));
+}
+
+TEST_CASE("style: each row of the parity of replicated services names a proof, or says why there is none") {
+    for (const std::string& row : rows_of(root() / "tests/parity/replicated-services.md")) {
+        const std::string last = last_cell(row);
+        if (last.starts_with(" shown by") || last.starts_with("---")) continue;
+        INFO(row);
+        CHECK((last.find('"') != std::string::npos || !matches(last, proof).empty() || last.ends_with(". ")));
     }
-    CHECK(named > 0);
 }
