@@ -137,7 +137,7 @@ TEST_CASE("applier: the version of a term is that of its leader, and another maj
     CHECK_THROWS_AS(ruled.apply(term(3, 3, {1, 3})), replica::VersionRefused);
 }
 
-TEST_CASE("replica: the version of the application stands in the log and in snapshots, and another major one stops it") {
+TEST_CASE("replica: the version stands in the log and in snapshots, and another major one is not started") {
     Place place;
     place.start({1, 0}).wait_for_leader(patience);
     CHECK(place.ask() == "1.0");
