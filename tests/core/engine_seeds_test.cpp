@@ -81,6 +81,29 @@ TEST_CASE("a name is looked up for ever: islands that formed become one when it 
     CHECK(lab.wait([&] { return lab.one_mesh(); }, DialPlan::seed_rest * lab.options.reconnect_max));
 }
 
+TEST_CASE("islands that a cut longer than forget_after has made become one when it heals, by their only seed") {
+    Start lab;
+    lab.options.forget_after = 60s;
+    for (std::uint8_t i = 1; i <= 6; ++i) {
+        lab.names["all"].push_back(place_of(i));
+        lab.balancers[balancer.to_string()].push_back(place_of(i));
+    }
+    SUBCASE("a name that stands for all") { lab.start_all(6, all); }
+    SUBCASE("a load balancer") { lab.start_all(6, balancer); }
+    REQUIRE(lab.wait([&] { return lab.one_mesh(); }, 10s));
+    const auto island = [&](const Node& node) {
+        return std::find(lab.nodes.begin(), lab.nodes.end(), &node) - lab.nodes.begin() < 3;
+    };
+    lab.severed = [&](const Node& a, const Node& b) { return island(a) != island(b); };
+    for (Wire* wire : lab.wires()) {
+        if (lab.severed(*wire->end[0], *wire->end[1])) wire->held[0] = wire->held[1] = true;
+    }
+    lab.advance(600s);
+    for (const Node* node : lab.nodes) REQUIRE((*node)->peer_count() == 2);
+    lab.severed = nullptr;
+    CHECK(lab.wait([&] { return lab.one_mesh(); }, 2 * DialPlan::seed_rest * lab.options.reconnect_max));
+}
+
 TEST_CASE("a load balancer as the only seed, all started at once, makes one mesh, at a bounded cost") {
     for (std::uint8_t count = 2; count <= 8; ++count) {
         CAPTURE(count);

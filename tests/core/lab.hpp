@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -171,6 +172,8 @@ public:
     std::map<std::string, std::vector<Address>> names;
     /// Addresses of load balancers: each dial lands at the next of those behind it.
     std::map<std::string, std::deque<Address>> balancers;
+    /// Between which nodes nothing passes: dials are never answered. Wires that are there must be held.
+    std::function<bool(const Node&, const Node&)> severed;
     /// New wires hold both ways from the start.
     bool hold_wires = false;
 

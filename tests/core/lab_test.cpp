@@ -492,6 +492,7 @@ void Lab::complete(const Pending& dial) {
         return node->alive && !node->left && node->address == place;
     });
     if (found == nodes_.end()) return refuse(dial);
+    if (severed && severed(*dial.node, **found)) return;
     const LinkId accepted = (*found)->engine->accepted({dial.node->address.host, 50000}, now);
     Wire& wire = *wires_.emplace_back(std::make_unique<Wire>());
     wire.end[0] = dial.node;
