@@ -1,6 +1,6 @@
 // Clients in a process of their own, of three replicas in a process each, on loopback and on one disk: how long a
-// command takes until its reply is there, how many there can be in a second, how long a read takes, and how long
-// nobody replies when the leader fails.
+// command takes until its reply is there, also at a fixed rate; how many there can be in a second; how long a read
+// takes; how long nobody replies when the leader fails; and what many sessions cost that say nothing.
 
 #include "bench/floor.hpp"
 #include "bench/folder.hpp"
@@ -8,6 +8,12 @@
 #include "bench/voters.hpp"
 
 #include <cluster/client.hpp>
+
+#include <fstream>
+#include <latch>
+
+#include <sys/prctl.h>
+#include <unistd.h>
 
 namespace {
 
@@ -24,6 +30,7 @@ struct Extent {
     std::size_t rounds = 3;
     double seconds = 1.5;
     std::size_t kills = 50;
+    std::size_t sessions = 10'000;
 };
 
 std::string number(double value) {
@@ -192,17 +199,160 @@ void measure_kills(const bench::Folder& folder, const Extent& extent) {
           gaps.median() <= 100 && gaps.max() <= 300);
 }
 
+/// What became of commands that were due at a fixed rate. The time of each counts from when it was due: so what waits
+/// behind a pause is counted, too.
+struct Paced {
+    std::vector<double> times;  ///< in microseconds, sorted
+    std::size_t due = 0;
+    double seconds = 0;  ///< until the last reply
+
+    double at(double part) const {
+        return times.empty() ? 0 : times[static_cast<std::size_t>(part * static_cast<double>(times.size() - 1))];
+    }
+    /// Each has its reply, and the last one came no later than a tenth of the time after it was due.
+    bool held(double wanted) const { return times.size() == due && seconds <= 1.1 * wanted; }
+};
+
+Paced run_paced(cluster::Client& client, double rate, std::size_t size, double seconds) {
+    const std::vector<std::byte> message(size, std::byte{7});
+    Paced result;
+    result.due = static_cast<std::size_t>(rate * seconds);
+    result.times.reserve(result.due);  // the handlers run on one thread
+    std::latch open(static_cast<std::ptrdiff_t>(result.due));
+    const auto begin = bench::Clock::now();
+    for (std::size_t i = 0; i < result.due; ++i) {
+        const auto due = begin + std::chrono::duration_cast<bench::Clock::duration>(
+                                     std::chrono::duration<double>(static_cast<double>(i) / rate));
+        std::this_thread::sleep_until(due);
+        client.call(message, patience, [&, due](std::error_code error, const cluster::Message&) {
+            if (!error) result.times.push_back(bench::microseconds_since(due));
+            open.count_down();
+        });
+    }
+    open.wait();
+    result.seconds = bench::seconds_since(begin);
+    std::sort(result.times.begin(), result.times.end());
+    return result;
+}
+
+/// For each size and each way of storing: rates that rise until one is not held.
+void measure_rates(const bench::Folder& folder, const Extent& extent) {
+    ::prctl(PR_SET_TIMERSLACK, 1);
+    const double seconds = 2 * extent.seconds;
+    for (const std::string kind : {"echoing", "echoing in memory"}) {
+        Group group(folder, "rates", {"ann", "bob", "eve"}, kind);
+        group.settled();
+        const auto one = clients(group, 1);
+        const std::string durability = kind == "echoing" ? "synced" : "os_buffers";
+        for (const std::size_t size : {32, 288, 1344}) {
+            for (const double rate : {200., 1e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 3e5}) {
+                bench::restart_time_limit();
+                run_paced(*one[0], rate, size, 0.3);
+                const Paced paced = run_paced(*one[0], rate, size, seconds);
+                const bool held = paced.held(seconds);
+                bench::Json()
+                    .add("bench", "clients: paced")
+                    .add("placement", "by the system")
+                    .add("durability", durability)
+                    .add("size", std::uint64_t{size})
+                    .add("rate", rate)
+                    .add("p50_us", paced.at(0.5))
+                    .add("p99_us", paced.at(0.99))
+                    .add("p999_us", paced.at(0.999))
+                    .add("held", held)
+                    .print();
+                bench::print_row({"clients, echo of " + std::to_string(size) + " B at " + number(rate) + "/s, " +
+                                      durability + ", p50 / p99 / p99.9",
+                                  number(paced.at(0.5)) + " / " + number(paced.at(0.99)) + " / " +
+                                      number(paced.at(0.999)) + " µs" + (held ? "" : " FAIL"),
+                                  "", "", ""});
+                if (!held) break;
+            }
+        }
+    }
+}
+
+std::size_t memory_of(pid_t process) {
+    std::ifstream file("/proc/" + std::to_string(process) + "/statm");
+    std::size_t total = 0;
+    std::size_t resident = 0;
+    file >> total >> resident;
+    return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+/// Sessions that say nothing but that they are there. A follower has only their state; the leader's node has the guests
+/// besides.
+void measure_sessions(const bench::Folder& folder, const Extent& extent) {
+    cluster::raise_descriptor_limit();
+    Group group(folder, "sessions", {"ann", "bob", "eve"});
+    Voter& leader = group.settled();
+    Voter& follower = group.follower();
+    const std::size_t at_leader = memory_of(leader.child->id());
+    const std::size_t at_follower = memory_of(follower.child->id());
+    cluster::ClientOptions each = options(group);
+    each.addresses = {leader.address};
+    each.runtime.emplace();
+    const auto begin = bench::Clock::now();
+    std::vector<std::unique_ptr<cluster::Client>> all;
+    // A hundred at a time: a node takes no more than half of `max_peers` newcomers from one host at once.
+    while (all.size() < extent.sessions) {
+        bench::restart_time_limit();
+        const std::size_t wave = std::min<std::size_t>(100, extent.sessions - all.size());
+        for (std::size_t i = 0; i < wave; ++i) all.push_back(std::make_unique<cluster::Client>(each));
+        for (std::size_t i = all.size() - wave; i < all.size(); ++i) {
+            if (!all[i]->wait_until_open(patience)) bench::fail("a session is not opened: " + all[i]->status().why);
+        }
+    }
+    const double seconds = bench::seconds_since(begin);
+    const std::vector<double> before = group.processor();
+    const auto rest = bench::Clock::now();
+    bench::pause(10s);
+    const double passed = bench::seconds_since(rest);
+    const std::vector<double> after = group.processor();
+    const auto kilobytes = [&](const Voter& voter, std::size_t former) {
+        return (static_cast<double>(memory_of(voter.child->id())) - static_cast<double>(former)) / 1024 /
+               static_cast<double>(extent.sessions);
+    };
+    const double state = kilobytes(follower, at_follower);
+    const double both = kilobytes(leader, at_leader);
+    double used = 0;
+    for (std::size_t i = 0; i < after.size(); ++i) used += (after[i] - before[i]) / passed;
+    const std::string count = std::to_string(extent.sessions) + " sessions";
+    print(count + " that say nothing, in the state / with the guests", "KiB", {{state, both}},
+          number(state) + " / " + number(both) + " KiB each", "", "≤ 2 / ≤ 18 KiB", state <= 2 && both <= 18);
+    print(count + ", opened within", "s", {{seconds}}, number(seconds) + " s", "");
+    print(count + " that say nothing, processor of all three", "%", {{100 * used}},
+          number(100 * used) + " % of a core", "");
+    for (const auto& client : all) {
+        if (client->status().phase != cluster::ClientStatus::Phase::open) bench::fail("a session was not kept");
+    }
+    for (auto& client : all) {
+        bench::restart_time_limit();
+        client.reset();
+    }
+}
+
 void measure(std::span<char*> arguments) {
     Extent extent;
-    const bool quick =
-        std::any_of(arguments.begin(), arguments.end(), [](std::string_view each) { return each == "--quick"; });
-    if (quick) extent = {1, 0.5, 3};
+    const auto given = [&](std::string_view name) {
+        return std::any_of(arguments.begin(), arguments.end(), [&](std::string_view each) { return each == name; });
+    };
+    if (given("--quick")) extent = {1, 0.5, 3, 1000};
     extent.rounds = bench::option(arguments, "--rounds", extent.rounds);
     extent.kills = bench::option(arguments, "--kills", extent.kills);
+    extent.sessions = bench::option(arguments, "--sessions", extent.sessions);
     const bench::Folder folder;
     bench::write_line("clients: the files are in " + folder.path().string() + ", " + folder.disk());
-    measure_commands(folder, extent);
-    measure_kills(folder, extent);
+    const bool all = std::none_of(arguments.begin(), arguments.end(),
+                                  [](std::string_view each) { return each.starts_with("--only="); });
+    const std::vector<std::pair<std::string, void (*)(const bench::Folder&, const Extent&)>> parts = {
+        {"commands", measure_commands},
+        {"kills", measure_kills},
+        {"rates", measure_rates},
+        {"sessions", measure_sessions}};
+    for (const auto& [name, part] : parts) {
+        if (all || given("--only=" + name)) part(folder, extent);
+    }
 }
 
 }  // namespace

@@ -24,13 +24,14 @@ using namespace std::chrono_literals;
 
 constexpr auto patience = 20s;
 
-/// Counts messages and adds up their bytes.
+/// Counts messages and adds up their bytes. The reply is the count, or the message.
 class Sum final : public cluster::Service {
 public:
+    explicit Sum(bool echoes) : echoes_(echoes) {}
     void on_message(cluster::Context& context, std::span<const std::byte> message) override {
         ++count_;
         for (const std::byte each : message) sum_ += static_cast<std::uint64_t>(each);
-        context.reply(std::as_bytes(std::span(&count_, 1)));
+        context.reply(echoes_ ? message : std::as_bytes(std::span(&count_, 1)));
     }
     void on_query(cluster::QueryContext& context, std::span<const std::byte>) const override {
         context.reply(std::as_bytes(std::span(&count_, 1)));
@@ -45,6 +46,7 @@ public:
     }
 
 private:
+    const bool echoes_;
     std::uint64_t count_ = 0;
     std::uint64_t sum_ = 0;
 };
@@ -212,6 +214,7 @@ inline std::string joined(const std::vector<std::string>& parts) {
 class Player {
 public:
     Player() {
+        cluster::raise_descriptor_limit();
         const std::string log = read_line();
         const std::string kind = read_line();
         cluster::Options options = kind == "resting" ? cluster::Options() : cluster::Options::local();
@@ -220,6 +223,8 @@ public:
         options.seeds = split(read_line());
         replica_options_.voters = split(read_line());
         replica_options_.directory = read_line();
+        echoes_ = kind.starts_with("echoing");
+        if (kind == "echoing in memory") replica_options_.durability = cluster::Durability::os_buffers;
         if (kind == "filling") {
             replica_options_.durability = cluster::Durability::os_buffers;
             replica_options_.snapshot_every = std::size_t{1} << 40;
@@ -252,7 +257,7 @@ public:
     }
 
 private:
-    void open() { replica_ = std::make_unique<cluster::Replica>(*node_, service_.emplace(), replica_options_); }
+    void open() { replica_ = std::make_unique<cluster::Replica>(*node_, service_.emplace(echoes_), replica_options_); }
 
     std::string answer(std::string word, std::istream& in) {
         std::size_t count = 0;
@@ -321,6 +326,7 @@ private:
     }
 
     cluster::ReplicaOptions replica_options_;
+    bool echoes_ = false;
     std::mutex mutex_;
     std::ofstream log_;
     std::unique_ptr<cluster::Node> node_;
