@@ -49,8 +49,7 @@ void Clerk::note(const Context& context, Happening happening) {
     for (const std::uint64_t each :
          {static_cast<std::uint64_t>(happening.kind), happening.number, static_cast<std::uint64_t>(happening.at.count()),
           static_cast<std::uint64_t>(happening.reason), hash_of(happening.bytes), std::uint64_t{happening.done},
-          context.position(), context.term(), static_cast<std::uint64_t>(context.time().count()),
-          static_cast<std::uint64_t>(context.sessions().size())}) {
+          context.position(), context.term(), static_cast<std::uint64_t>(context.time().count())}) {
         state_.hash = mixed(state_.hash, each);
     }
     if (witness_ != nullptr) witness_->push_back(std::move(happening));
@@ -63,6 +62,7 @@ void Clerk::on_message(Context& context, std::span<const std::byte> message) {
     told.bytes.assign(message.begin(), message.end());
     note(context, told);
     state_.hash = mixed(state_.hash, context.random());
+    state_.hash = mixed(state_.hash, context.find_session(told.number) != nullptr ? 1 : 0);
     if (told.name.empty()) {
         const Wish wish = Wish::decode(message);
         if (wish.value % 2 == index_) do_wish(context, wish);

@@ -258,7 +258,9 @@ void Customers::failed(Customer& customer, const client::Failed& failed) {
     const bool ended = customer.state.state == State::ended;
     const bool full = customer.state.error == errc::too_many_sessions;
     const bool expected = failed.error == errc::too_many_requests || (asked.fails && failed.error == errc::service_failed);
-    check(!asked.sure || expected || (ended && (full || closing_)), "all is well, and a call of a client fails");
+    if (asked.sure && !expected && !(ended && (full || closing_))) {
+        throw Violation("all is well, and a call of a client fails: " + make_error_code(failed.error).message());
+    }
     if (asked.order == 0) {
         check(!asked.fails || failed.error != errc::service_failed || failed.why == "nothing is asked",
               "a query fails with another text than that of the service");

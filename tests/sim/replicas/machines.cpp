@@ -408,7 +408,7 @@ void Machines::failed(const Place& place, const replica::ReadFailed& failed) {
           "a read ends with an error that it cannot have");
     const Read read = std::move(found->second);
     reads_.erase(found);
-    if (read.seat) tell_client(place, *read.seat, client::Answer{read.number, static_cast<std::uint32_t>(failed.error), 0, {}});
+    if (read.seat) answer(place, read, failed.error, 0, {});
 }
 
 bool Machines::agree(const std::vector<const Place*>& places, std::string& why) const {

@@ -174,6 +174,7 @@ private:
     bool tell_session(Place& place, Machine& machine, std::uint64_t session, client::ToClient message);
     errc tell_client(const Place& place, const client::Seat& seat, client::ToClient message);
     void tell(const Place& place, replica::TellClient& tell);
+    void answer(const Place& place, const Read& read, std::error_code error, consensus::Index position, Bytes bytes);
     void authenticate(Place& place, const replica::Authenticate& asked);
     void ask_service(Place& place, const replica::AskService& asked);
     void halted(Place& place);

@@ -90,17 +90,15 @@ void Machines::serve_reads(Place& place, Machine& machine, const std::vector<std
               read.stale ? "a stale read sees less than it must" : "a read does not see what was known when it began");
         place.read = std::max(place.read, place.applied());
         if (!read.stale) was_told(place.applied());
-        replica::Answered answer = place.office->applier.query(read.query.view());
+        const replica::Answered said = place.office->applier.query(read.query.view());
         if (read.seat) {
-            tell_client(place, *read.seat,
-                        client::Answer{read.number, static_cast<std::uint32_t>(answer.error.value()), answer.position,
-                                       Bytes(answer.bytes)});
+            answer(place, read, said.error, said.position, Bytes(said.bytes));
             continue;
         }
-        std::uint64_t said = 0;
-        check(!answer.error && answer.bytes.size() == sizeof said, "a read has no answer");
-        std::memcpy(&said, answer.bytes.data(), sizeof said);
-        check(said == chronicle_.answer_at(answer.position), "the answer to a read is not that of its position");
+        std::uint64_t state = 0;
+        check(!said.error && said.bytes.size() == sizeof state, "a read has no answer");
+        std::memcpy(&state, said.bytes.data(), sizeof state);
+        check(state == chronicle_.answer_at(said.position), "the answer to a read is not that of its position");
     }
     machine.reads_done(numbers, now(place));
 }
@@ -189,7 +187,14 @@ void Machines::tell(const Place& place, replica::TellClient& tell) {
             }
         }
     }
-    tell_client(place, tell.to, std::move(tell.message));
+    const errc error = tell_client(place, tell.to, std::move(tell.message));
+    if (error != errc{}) place.machine->client_not_told(tell.to, now(place));
+}
+
+void Machines::answer(const Place& place, const Read& read, std::error_code error, Index position, Bytes bytes) {
+    const auto code = static_cast<std::uint32_t>(error.value());
+    const errc lost = tell_client(place, *read.seat, client::Answer{read.number, code, position, std::move(bytes)});
+    if (lost != errc{}) place.machine->client_not_told(*read.seat, now(place));
 }
 
 /// Each has to prove that it is who it says.
@@ -266,7 +271,13 @@ bool Machines::tell_session(Place& place, Machine& machine, std::uint64_t sessio
 void Machines::pass_outcomes(Place& place, Machine& machine) {
     for (group::Outcome& outcome : place.office->applier.take_outcomes()) {
         if (auto* change = std::get_if<group::SessionChange>(&outcome)) {
-            if (const auto* closed = std::get_if<group::SessionClosed>(change)) place.served.erase(closed->session);
+            if (const auto* closed = std::get_if<group::SessionClosed>(change)) {
+                place.served.erase(closed->session);
+                note(8, closed->session, [&] {
+                    return place.name + "  session " + std::to_string(closed->session) + " is closed: " +
+                           std::string(to_string(closed->reason));
+                });
+            }
             place.changes.push_back(*change);
         } else if (auto* replied = std::get_if<group::SessionReplied>(&outcome)) {
             const group::Kept& reply = replied->reply;
@@ -280,10 +291,8 @@ void Machines::pass_outcomes(Place& place, Machine& machine) {
 
 /// Those who read hear that it does nothing any more.
 void Machines::halted(Place& place) {
-    for (auto each = reads_.lower_bound({place.life, 0}); each != reads_.end() && each->first.first == place.life; ++each) {
-        const Read& read = each->second;
-        constexpr auto stopped = static_cast<std::uint32_t>(errc::replica_stopped);
-        if (read.seat) tell_client(place, *read.seat, client::Answer{read.number, stopped, 0, {}});
+    for (const auto& [call, read] : reads_) {
+        if (call.first == place.life && read.seat) answer(place, read, errc::replica_stopped, 0, {});
     }
 }
 
