@@ -433,6 +433,7 @@ TEST_CASE("clients: who could not be told that there was no room attaches again,
     replica.say(ann, Alive{});
     CHECK(replica.take() == Lines{"tell 1.1 detached"});
     replica.have(7, ann);
+    replica.now += Clients::pause;
     replica.ask(ann, 1);
     CHECK(replica.take() == Lines{"log ask 7 1"});
 }
