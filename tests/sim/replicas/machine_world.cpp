@@ -18,7 +18,7 @@ constexpr Time healed_at = 8s;
 constexpr Time well_at = 11s;
 /// By then it is, and clients leave.
 constexpr Time closed_at = 18s;
-constexpr Time ended_at = 19s;
+constexpr Time ended_at = 20s;
 
 }  // namespace
 
@@ -50,6 +50,9 @@ Result MachineWorld::run() {
         customers_->rest();
         until(closed_at);
         if (!customers_->content(why)) throw Violation("all is well, and " + why);
+        write_letters(*places_.front());
+        until(closed_at + 1s);
+        check(!chronicle_.has_letters(), "letters wait for somebody to say something");
         customers_->close();
         until(ended_at);
         finish();

@@ -353,20 +353,33 @@ void Machines::check_founding(const Place& from, const wire::FoundingMessage& me
 // What applications do.
 
 void Machines::submit(Place& place, std::size_t many, Duration patience, bool sure) {
+    using Kind = Wish::Kind;
+    static constexpr Kind others[] = {Kind::push, Kind::tell_all, Kind::ring, Kind::hush, Kind::letter};
     for (; many != 0; --many) {
-        const std::uint64_t number = ++place.last_number;
-        using Kind = Wish::Kind;
-        static constexpr Kind kinds[] = {Kind::write,    Kind::write, Kind::write, Kind::push,
-                                         Kind::tell_all, Kind::ring,  Kind::hush,  Kind::letter};
-        Wish wish{place.life, number, chance_.below(20) == 0 ? kinds[chance_.below(std::size(kinds))] : Kind::write};
+        Wish wish;
+        if (chance_.below(30) == 0) wish.kind = others[chance_.below(std::size(others))];
         wish.key = static_cast<std::uint8_t>(chance_.below(20));
         wish.value = chance_.next() >> 8;
-        const std::vector<std::byte> message = wish.encode(chance_.below(150));
-        const group::Submitted command{place.id, place.life, number, message};
-        open_.insert({place.life, number});
-        if (sure) sure_.insert({place.life, number});
-        place.machine->submit(number, group::pack(command), now(place) + patience, now(place));
+        submit(place, wish, patience, sure);
     }
+}
+
+void Machines::submit(Place& place, Wish wish, Duration patience, bool sure) {
+    wish.author = place.life;
+    wish.order = ++place.last_number;
+    const Call call{wish.author, wish.order};
+    const std::vector<std::byte> message = wish.encode(chance_.below(150));
+    const group::Submitted command{place.id, place.life, wish.order, message};
+    open_.insert(call);
+    if (sure) sure_.insert(call);
+    place.machine->submit(wish.order, group::pack(command), now(place) + patience, now(place));
+}
+
+void Machines::write_letters(Place& place) {
+    Wish wish;
+    wish.kind = Wish::Kind::letter;
+    submit(place, wish, 1s, true);
+    settle(place);
 }
 
 void Machines::failed(const Place& place, const replica::SubmitFailed& failed) {

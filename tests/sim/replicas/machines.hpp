@@ -117,6 +117,8 @@ protected:
     void forget_calls(const Place& place);
     /// Many callers at once. Those that are `sure` must get through.
     void submit(Place& place, std::size_t many, Duration patience, bool sure);
+    /// More letters than are delivered with one entry.
+    void write_letters(Place& place);
     /// The same for reads, of both kinds.
     void read(Place& place, std::size_t many, Duration patience, bool sure);
     /// Carries out what the machine wants.
@@ -151,6 +153,7 @@ private:
     }
 
     void line(const std::string& text);
+    void submit(Place& place, Wish wish, Duration patience, bool sure);
     consensus::RaftOptions raft_options(const consensus::DiskId& self, std::uint64_t seed) const;
     /// What one thread does, in its order.
     void in_turn(Place& place, Time& busy_until, Work work);

@@ -60,7 +60,8 @@ void Machines::applied(Place& place, Machine& machine) {
                     now(place));
     place.replied.clear();
     place.changes.clear();
-    if (chance_.below(40) == 0) save(place, machine);
+    // What a snapshot holds of letters is seldom there.
+    if (chance_.below(applier.state().letters.empty() ? 40 : 3) == 0) save(place, machine);
 }
 
 void Machines::pass_replies(Place& place) {
