@@ -140,27 +140,26 @@ void Chronicle::each_once(const Happening& happening, std::size_t& count) {
 /// Timers are over. What the command has to bring about depends on what is so now.
 void Chronicle::begin_command() {
     if (std::exchange(command_begun_, true) || !command_) return;
-    std::visit(
-        Overloaded{
-            [&](const group::Submitted&) { due_ = true; },
-            [&](const group::OpenSession& open) {
-                due_ = open_ < open.most && std::ranges::none_of(sessions_, [&](const auto& each) {
-                           return !each.second.closed && each.second.opened.key == open.key;
-                       });
-                if (!due_) return;
-                sessions_[id_.index].opened = open;
-                ++open_;
-            },
-            [&](const group::CloseSession& close) {
-                if (is_open(close.session)) closing_.try_emplace(close.session, 0, close.reason);
-            },
-            [&](const group::SessionCommand& command) {
-                due_ = is_open(command.session) && command.number == sessions_.at(command.session).applied + 1;
-                if (due_) ++sessions_.at(command.session).applied;
-            },
-            [](const auto&) {},
-        },
-        *command_);
+    std::visit(Overloaded{
+                   [&](const group::Submitted&) { due_ = true; },
+                   [&](const group::OpenSession& open) {
+                       due_ = open_ < open.most && std::ranges::none_of(sessions_, [&](const auto& each) {
+                                  return !each.second.closed && each.second.opened.key == open.key;
+                              });
+                       if (!due_) return;
+                       sessions_[id_.index].opened = open;
+                       ++open_;
+                   },
+                   [&](const group::CloseSession& close) {
+                       if (is_open(close.session)) closing_.try_emplace(close.session, 0, close.reason);
+                   },
+                   [&](const group::SessionCommand& command) {
+                       due_ = is_open(command.session) && command.number == sessions_.at(command.session).applied + 1;
+                       if (due_) ++sessions_.at(command.session).applied;
+                   },
+                   [](const auto&) {},
+               },
+               *command_);
 }
 
 /// By a client, or by `Replica::submit`.

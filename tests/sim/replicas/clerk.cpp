@@ -47,9 +47,10 @@ Wish Wish::decode(std::span<const std::byte> bytes) {
 void Clerk::note(const Context& context, Happening happening) {
     happening.service = index_;
     for (const std::uint64_t each :
-         {static_cast<std::uint64_t>(happening.kind), happening.number, static_cast<std::uint64_t>(happening.at.count()),
-          static_cast<std::uint64_t>(happening.reason), hash_of(happening.bytes), std::uint64_t{happening.done},
-          context.position(), context.term(), static_cast<std::uint64_t>(context.time().count())}) {
+         {static_cast<std::uint64_t>(happening.kind), happening.number,
+          static_cast<std::uint64_t>(happening.at.count()), static_cast<std::uint64_t>(happening.reason),
+          hash_of(happening.bytes), std::uint64_t{happening.done}, context.position(), context.term(),
+          static_cast<std::uint64_t>(context.time().count())}) {
         state_.hash = mixed(state_.hash, each);
     }
     if (witness_ != nullptr) witness_->push_back(std::move(happening));

@@ -81,8 +81,8 @@ void Customers::say(Customer& customer, const PeerId& node, client::ToNode messa
         if (ask->number <= customer.asked) ++result_.retries;
         customer.asked = std::max(customer.asked, ask->number);
     }
-    const auto found = std::ranges::find_if(customer.lines,
-                                            [&](const auto& each) { return each.second.up && each.second.node == node; });
+    const auto found = std::ranges::find_if(
+        customer.lines, [&](const auto& each) { return each.second.up && each.second.node == node; });
     const bool full = !healed_ && chance_.below(200) == 0;
     if (found == customer.lines.end() || full) {
         return after(customer, {}, [this, &customer, node] { customer.machine->not_sent(node, streets_.now()); });

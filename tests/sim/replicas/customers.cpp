@@ -257,7 +257,8 @@ void Customers::failed(Customer& customer, const client::Failed& failed) {
     const Asked asked = take(customer, failed.ticket);
     const bool ended = customer.state.state == State::ended;
     const bool full = customer.state.error == errc::too_many_sessions;
-    const bool expected = failed.error == errc::too_many_requests || (asked.fails && failed.error == errc::service_failed);
+    const bool expected =
+        failed.error == errc::too_many_requests || (asked.fails && failed.error == errc::service_failed);
     if (asked.sure && !expected && !(ended && (full || closing_))) {
         throw Violation("all is well, and a call of a client fails: " + make_error_code(failed.error).message());
     }
@@ -312,7 +313,8 @@ void Customers::ended(const Customer& customer) {
     check(error == errc::closed || !all_sure_ || error == errc::too_many_sessions,
           "all is well, and a client ends by itself");
     const auto closed_for = [&](CloseReason reason) {
-        check(customer.session != 0 && session_of(customer).closed == reason, "a client ends, and its session does not");
+        check(customer.session != 0 && session_of(customer).closed == reason,
+              "a client ends, and its session does not");
     };
     switch (error) {
         case errc::closed: return;
@@ -361,7 +363,8 @@ bool Customers::content(std::string& why) const {
                 return why = "what " + each->name + " has sent has no effect", false;
             }
         }
-        if (each->pushed != session_of(*each).pushes.size()) return why = each->name + " misses what was sent to it", false;
+        if (each->pushed != session_of(*each).pushes.size())
+            return why = each->name + " misses what was sent to it", false;
     }
     return true;
 }

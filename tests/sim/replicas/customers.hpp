@@ -43,8 +43,8 @@ protected:
 /// brings all in order until it breaks; then what is on it may be lost. Clients stall, end and come back as others, are
 /// closed, and read late what they are sent.
 ///
-/// It is checked what callers are promised: by the `Chronicle`, which knows what has happened, and by what they were told
-/// before.
+/// It is checked what callers are promised: by the `Chronicle`, which knows what has happened, and by what they were
+/// told before.
 class Customers {
 public:
     struct Options {
@@ -86,14 +86,14 @@ public:
 private:
     struct Line {
         PeerId node;
-        std::uint64_t number = 0;   ///< which one to that place
-        bool up = false;            ///< the client takes it for good
-        bool whole = false;         ///< it is
-        bool node_knows = true;     ///< that it is not
-        bool lost = false;          ///< with all that was on it
-        bool stuck = false;         ///< the node has no room for what it wants to send
-        Time silent_until{};        ///< nothing arrives
-        Time to_node{};             ///< when the last message arrives there
+        std::uint64_t number = 0;  ///< which one to that place
+        bool up = false;           ///< the client takes it for good
+        bool whole = false;        ///< it is
+        bool node_knows = true;    ///< that it is not
+        bool lost = false;         ///< with all that was on it
+        bool stuck = false;        ///< the node has no room for what it wants to send
+        Time silent_until{};       ///< nothing arrives
+        Time to_node{};            ///< when the last message arrives there
         Time to_client{};
         std::deque<Bytes> inbox;
     };
@@ -130,7 +130,7 @@ private:
         std::uint64_t pushed = 0;
         std::size_t untaken = 0;
         std::size_t untaken_bytes = 0;
-        std::uint64_t asked = 0;   ///< the highest number of a command that it has sent
+        std::uint64_t asked = 0;    ///< the highest number of a command that it has sent
         consensus::Index seen = 0;  ///< so much of the log it was told of
         consensus::Index replied = 0;
     };

@@ -41,7 +41,7 @@ private:
     sim::World nodes_;
     bool healed_ = false;
     bool disks_fail_ = false;
-    bool asked_ = false;  ///< since all was well, all were given something to do
+    bool asked_ = false;   ///< since all was well, all were given something to do
     bool closed_ = false;  ///< and clients have left
 };
 

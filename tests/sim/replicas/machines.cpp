@@ -223,8 +223,7 @@ void Machines::carry_out(Place& place, replica::Effect& effect) {
                 });
             },
             [&](Load& each) {
-                serve(place,
-                      [this, &place, id = each.snapshot](Machine& machine) { restore(place, machine, id); });
+                serve(place, [this, &place, id = each.snapshot](Machine& machine) { restore(place, machine, id); });
             },
             [&](Fetch& fetch) {
                 in_turn(place, place.files_until, [this, &place, fetch](Machine& machine) {
@@ -427,7 +426,8 @@ void Machines::failed(const Place& place, const replica::ReadFailed& failed) {
 bool Machines::agree(const std::vector<const Place*>& places, std::string& why) const {
     for (const Place* each : places) {
         if (!each->machine) return why = each->name + " does not run", false;
-        if (each->applied() != places.front()->applied()) return why = "two services have applied different things", false;
+        if (each->applied() != places.front()->applied())
+            return why = "two services have applied different things", false;
     }
     for (const Call& call : sure_) {
         if (!acknowledged_.contains(call)) return why = "all is well, and a submission does not get through", false;

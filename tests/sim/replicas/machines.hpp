@@ -24,10 +24,10 @@
 
 namespace cluster::sim::replicas {
 
-/// The replicas of one group, from empty disks on, and clients of it: each process has a machine, a disk, services behind
-/// the shipping `Applier`, and callers, and does with them what the threads of a replica do. After each event it is
-/// checked what the machines promise. How time passes, when processes begin and end, and how messages travel is said by
-/// whoever derives from this.
+/// The replicas of one group, from empty disks on, and clients of it: each process has a machine, a disk, services
+/// behind the shipping `Applier`, and callers, and does with them what the threads of a replica do. After each event it
+/// is checked what the machines promise. How time passes, when processes begin and end, and how messages travel is said
+/// by whoever derives from this.
 class Machines : private Streets {
 public:
     Machines(const Machines&) = delete;

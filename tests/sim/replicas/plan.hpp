@@ -56,11 +56,11 @@ struct Result {
     /// Adds what another run has counted.
     void add(const Result& other) {
         for (const auto count :
-             {&Result::events, &Result::messages, &Result::commands, &Result::reads, &Result::refused, &Result::unknown,
-              &Result::leaders, &Result::crashes, &Result::cuts, &Result::snapshots, &Result::installs,
-              &Result::transfers, &Result::clients, &Result::attachments, &Result::calls, &Result::retries,
-              &Result::queries, &Result::pushes, &Result::expiries, &Result::timers, &Result::letters,
-              &Result::disks_lost, &Result::disks_failed, &Result::disks_damaged}) {
+             {&Result::events,   &Result::messages,   &Result::commands,     &Result::reads,        &Result::refused,
+              &Result::unknown,  &Result::leaders,    &Result::crashes,      &Result::cuts,         &Result::snapshots,
+              &Result::installs, &Result::transfers,  &Result::clients,      &Result::attachments,  &Result::calls,
+              &Result::retries,  &Result::queries,    &Result::pushes,       &Result::expiries,     &Result::timers,
+              &Result::letters,  &Result::disks_lost, &Result::disks_failed, &Result::disks_damaged}) {
             this->*count += other.*count;
         }
     }

@@ -275,8 +275,8 @@ void Machines::pass_outcomes(Place& place, Machine& machine) {
             if (const auto* closed = std::get_if<group::SessionClosed>(change)) {
                 place.served.erase(closed->session);
                 note(8, closed->session, [&] {
-                    return place.name + "  session " + std::to_string(closed->session) + " is closed: " +
-                           std::string(to_string(closed->reason));
+                    return place.name + "  session " + std::to_string(closed->session) +
+                           " is closed: " + std::string(to_string(closed->reason));
                 });
             }
             place.changes.push_back(*change);
