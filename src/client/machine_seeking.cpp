@@ -101,7 +101,11 @@ void Machine::ask(Time now) {
 
 /// Asks the same one again a little later, unless that has lasted long enough.
 void Machine::pause(Backoff& backoff, std::string_view why, Time now) {
-    if (now - tried_since_ >= patience) return next(why, now);
+    if (now - tried_since_ >= patience) {
+        // Perhaps only one dial to it was lost. The group would have another leader by now.
+        doubted_.reset();
+        return next(why, now);
+    }
     phase_ = Phase::pausing;
     timers_.set({Timer::attempt, 0}, now + backoff.take(dice_));
 }

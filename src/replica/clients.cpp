@@ -341,6 +341,12 @@ void Clients::lost(std::uint64_t session, bool hopeless) {
     leave_seat(session, found->second);
 }
 
+void Clients::not_told(const Seat& seat) {
+    turned_away_.erase(seat);
+    const auto found = seats_.find(seat);
+    if (found != seats_.end()) leave_seat(found->second, sessions_.at(found->second));
+}
+
 // The log.
 
 std::vector<Bytes> Clients::proposals(std::size_t most) const {

@@ -115,6 +115,8 @@ public:
     /// What was told to the client of that session may be lost. `hopeless`: it is too long for the way there, and would
     /// be again; so the session is closed.
     void lost(std::uint64_t session, bool hopeless);
+    /// What it was told last may be lost. When it speaks it is told that it is not served here, and asks again.
+    void not_told(const client::Seat& seat);
 
     // The log.
     bool proposes(Time now) const noexcept { return !proposals_.empty() && not_before_ <= now; }

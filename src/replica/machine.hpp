@@ -155,6 +155,8 @@ public:
     void client_said(const client::Seat& seat, client::ToNode&& message, Time now);
     /// That peer is no client any more.
     void client_gone(const PeerId& peer, Time now);
+    /// A `TellClient`, or the answer to an `AskService`, may be lost.
+    void client_not_told(const client::Seat& seat, Time now);
     /// The answer to an `Authenticate`.
     void authenticated(std::uint64_t ticket, const Verdict& verdict, Time now);
     /// What a snapshot of the state after that entry is called. Nothing if another one is about to take its place.

@@ -50,6 +50,11 @@ void Machine::client_gone(const PeerId& peer, Time now) {
     clients_.gone(peer);
 }
 
+void Machine::client_not_told(const client::Seat& seat, Time now) {
+    now_ = now;
+    clients_.not_told(seat);
+}
+
 void Machine::authenticated(std::uint64_t ticket, const Verdict& verdict, Time now) {
     now_ = now;
     clients_.authenticated(ticket, verdict, now);

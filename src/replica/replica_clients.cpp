@@ -62,7 +62,11 @@ void ReplicaState::tell(replica::TellClient& tell) {
         const auto found = addresses_.find(elsewhere->leader);
         if (found != addresses_.end() && found->second.port != 0) elsewhere->addresses = {found->second};
     }
-    this->tell(tell.to, std::move(tell.message));
+    if (this->tell(tell.to, std::move(tell.message)) != errc{}) not_told(tell.to);
+}
+
+void ReplicaState::not_told(const client::Seat& seat) {
+    runner_->with([&](replica::Machine& machine, Time now) { machine.client_not_told(seat, now); });
 }
 
 void ReplicaState::authenticate(const replica::Authenticate& asked) {
@@ -89,8 +93,13 @@ void ReplicaState::ask_service(const replica::AskService& asked) {
     read(query, longest, options,
          [self = shared_from_this(), seat = asked.seat, number = asked.query.number](std::error_code error,
                                                                                      const Message& reply) {
-             self->tell(seat, client::Answer{number, static_cast<std::uint32_t>(error.value()), reply.position(),
-                                             Bytes(reply.bytes())});
+             const auto says = [&](std::error_code code, Bytes bytes) {
+                 return self->tell(seat, client::Answer{number, static_cast<std::uint32_t>(code.value()),
+                                                        reply.position(), std::move(bytes)});
+             };
+             errc told = says(error, Bytes(reply.bytes()));
+             if (told == errc::message_too_large) told = says(told, {});
+             if (told != errc{}) self->not_told(seat);
          });
 }
 

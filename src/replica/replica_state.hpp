@@ -137,6 +137,7 @@ private:
     void tell(const replica::Tell& tell);
     errc tell(const client::Seat& seat, client::ToClient message);
     void tell(replica::TellClient& tell);
+    void not_told(const client::Seat& seat);
     void authenticate(const replica::Authenticate& asked);
     void ask_service(const replica::AskService& asked);
     void look_at_status();

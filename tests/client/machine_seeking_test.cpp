@@ -164,6 +164,25 @@ TEST_CASE("client: who was said to lead and does not answer is not sought again 
     CHECK(client.told() == "2: Open");
 }
 
+TEST_CASE("client: who was said to lead and does not answer is sought again when others have named it for a second") {
+    Client client(guest(5));
+    client.came(1, address(1));
+    client.hears(1, leads(9));
+    client.run(1s);
+    client.came(2, address(2));
+    client.linked();
+    client.told();
+    for (Duration passed{}; passed < 1100ms; passed += 5ms) {
+        client.hears(2, leads(9));
+        client.run(5ms);
+    }
+    CHECK(client.linked() == "dial host3");
+    client.came(3, address(3));
+    client.linked();
+    client.hears(3, leads(9));
+    CHECK(client.linked() == "dial host9");
+}
+
 TEST_CASE("client: in the next round who was said to lead is sought again") {
     Client client(guest(2));
     client.came(1, address(1));

@@ -401,6 +401,43 @@ TEST_CASE("clients: what was lost on the way is asked for again, and what is too
     CHECK(replica.take() == Lines{"log close 43 slow"});
 }
 
+TEST_CASE("clients: who could not be told to turn elsewhere is told when it speaks again, attached or not") {
+    Hub replica;
+    replica.clients.serve(replica.now);
+    replica.have(7, ann);
+    replica.clients.lost(7, false);
+    replica.ask(ann, 1);
+    CHECK(replica.take() == Lines{"detach 1.1 7", "tell 1.1 detached"});
+    replica.say(ann, Alive{});
+    CHECK(replica.take() == Lines{});
+    replica.clients.not_told(ann);
+    replica.say(ann, Alive{});
+    CHECK(replica.take() == Lines{"tell 1.1 detached"});
+    replica.clients.follow(peer(2));
+    replica.take();
+    replica.say(ann, Alive{});
+    CHECK(replica.take() == Lines{"tell 1.1 leader 2"});
+    replica.clients.not_told(ann);
+    replica.say(ann, Alive{});
+    CHECK(replica.take() == Lines{"tell 1.1 leader 2"});
+}
+
+TEST_CASE("clients: who could not be told that there was no room attaches again, though it hears of other things") {
+    Hub replica;
+    replica.clients.serve(replica.now);
+    replica.have(7, ann);
+    replica.ask(ann, 1);
+    CHECK(replica.take(0) == Lines{"tell 1.1 busy 1"});
+    replica.clients.not_told(ann);
+    CHECK(replica.take() == Lines{"detach 1.1 7"});
+    replica.say(ann, Alive{});
+    CHECK(replica.take() == Lines{"tell 1.1 detached"});
+    replica.have(7, ann);
+    replica.now += Clients::pause;
+    replica.ask(ann, 1);
+    CHECK(replica.take() == Lines{"log ask 7 1"});
+}
+
 TEST_CASE("clients: a replica that ends turns all away") {
     Hub replica;
     replica.clients.serve(replica.now);

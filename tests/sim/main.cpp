@@ -239,6 +239,13 @@ int run_all_replicas(const Arguments& arguments) {
                         std::chrono::duration<double>(result.at).count(), result.why.c_str());
         });
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (arguments.machines) {
+        std::printf(
+            "clients: %llu came, %llu attachments, %llu calls acknowledged, %llu commands sent again, %llu queries "
+            "answered, %llu pushes, %llu sessions expired; %llu timers fired, %llu letters between services\n",
+            count(sum.clients), count(sum.attachments), count(sum.calls), count(sum.retries), count(sum.queries),
+            count(sum.pushes), count(sum.expiries), count(sum.timers), count(sum.letters));
+    }
     std::printf(
         "cluster-sim --%s: seeds %llu..%llu, %llu..%llu voters: %llu failed; %llu events, %llu messages, %llu "
         "commands and %llu reads answered, %llu refused, %llu unknown, %llu leaders, %llu transfers, %llu crashes, "

@@ -4,6 +4,8 @@
 #include "storage/fault.hpp"
 #include "storage/segment.hpp"
 
+#include <cluster/error.hpp>
+
 #include <algorithm>
 #include <utility>
 
@@ -198,8 +200,20 @@ bool Disk::begin_snapshot(const SnapshotId& id) {
 }
 
 bool Disk::finish_snapshot(std::span<const std::byte> contents) {
-    std::error_code error = saving_->write(contents);
-    if (!error) error = saving_->finish();
+    return finish_snapshot([&](storage::SnapshotOutput& output) {
+        const std::error_code error = output.write(contents);
+        if (error) throw std::system_error(error);
+    });
+}
+
+bool Disk::finish_snapshot(const std::function<void(storage::SnapshotOutput&)>& write) {
+    std::error_code error;
+    try {
+        write(*saving_);
+        error = saving_->finish();
+    } catch (const std::system_error& thrown) {
+        error = thrown.code();
+    }
     saving_.reset();
     note({});
     look();
@@ -213,6 +227,18 @@ std::vector<std::byte> Disk::load(const LogId& last) {
     if (input) input->read(0, contents, error);
     note(error);
     return contents;
+}
+
+void Disk::load(const LogId& last, const std::function<void(storage::SnapshotInput&)>& read) {
+    std::error_code error;
+    const auto input = directory_->snapshots().read(last, error);
+    try {
+        if (input) read(*input);
+    } catch (const std::system_error& thrown) {
+        if (thrown.code().category() == error_category()) throw;  // what is written there is not what was saved
+        error = thrown.code();
+    }
+    note(error);
 }
 
 // What is durable.

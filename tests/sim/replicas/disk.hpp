@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -63,8 +64,12 @@ public:
     /// False if there is one that is as new.
     bool begin_snapshot(const consensus::SnapshotId& id);
     bool finish_snapshot(std::span<const std::byte> contents);
+    /// `write` may throw what the disk says.
+    bool finish_snapshot(const std::function<void(storage::SnapshotOutput&)>& write);
     /// The contents of one that is there.
     std::vector<std::byte> load(const consensus::LogId& last);
+    /// The same, for one who reads by itself; `read` may throw what the disk says.
+    void load(const consensus::LogId& last, const std::function<void(storage::SnapshotInput&)>& read);
 
     // What is durable, or was when it was found damaged.
     consensus::Recovered recover() const;

@@ -35,6 +35,7 @@ EngineWorld::EngineWorld(const Plan& plan) : Machines(plan), nodes_(plan_of_node
 Result EngineWorld::run() {
     nodes_.at(100ms, [this] { load(); });
     nodes_.at(1s, [this] { disturb(); });
+    nodes_.at(100ms, [this] { customers_->begin(true); });
     std::string why;
     try {
         const sim::Result nodes = nodes_.run();
@@ -42,10 +43,7 @@ Result EngineWorld::run() {
         result_.events = nodes.events;
         result_.cuts = nodes.faults;
         result_.hash = mixed(result_.hash, nodes.hash);
-        // Who does not reach the leader may be behind.
-        const auto& furthest = *std::max_element(
-            places_.begin(), places_.end(), [](const auto& a, const auto& b) { return a->last.index < b->last.index; });
-        if (why.empty()) check_calls(*furthest);
+        if (why.empty()) check_calls();
     } catch (const std::exception& error) {
         why = error.what();
     }
@@ -60,6 +58,10 @@ void EngineWorld::later(Place& place, Duration delay, Work work) {
     });
 }
 
+void EngineWorld::in_process(Place& place, std::function<void()> work) {
+    nodes_.in_process(place.index, {}, std::move(work));
+}
+
 void EngineWorld::send(Place& from, const PeerId& to, const wire::ReplicaMessage& message) {
     std::vector<std::byte> bytes;
     wire::encode(message, bytes);
@@ -71,6 +73,11 @@ void EngineWorld::started(std::size_t node, const PeerId& id) {
     Place& place = *places_[node];
     begin(place, id);
     settle(place);
+}
+
+void EngineWorld::ended(std::size_t node) {
+    end(*places_[node]);
+    customers_->process_ended(node);
 }
 
 void EngineWorld::came(std::size_t node, const Peer& peer) {
@@ -120,6 +127,7 @@ void EngineWorld::disturb() {
 
 void EngineWorld::healed() {
     healed_ = true;
+    customers_->heal();
     for (const auto& each : places_) each->disk.repair();
 }
 
@@ -147,6 +155,8 @@ bool EngineWorld::well(std::string* why) {
         }
     }
     if (!std::exchange(asked_, true)) {
+        customers_->expect_all();
+        nodes_.at(1s, [this] { customers_->rest(); });
         for (const Place* each : together) {
             Place& place = *places_[each->index];
             later(place, {}, [this, &place](Machine&) {
@@ -156,7 +166,10 @@ bool EngineWorld::well(std::string* why) {
         }
         return *why = "the machines have something to do", false;
     }
-    return agree(together, *why);
+    if (!customers_->rests()) return *why = "clients have something to do", false;
+    if (!closed_ && !customers_->content(*why)) return false;
+    if (!std::exchange(closed_, true)) customers_->close();
+    return customers_->closed(*why) && agree(together, *why);
 }
 
 Result run_machines(const Plan& plan) {

@@ -5,7 +5,9 @@
 #include "sim/world.hpp"
 
 #include <cstddef>
+#include <functional>
 #include <string>
+#include <utility>
 
 namespace cluster::sim::replicas {
 
@@ -19,12 +21,14 @@ public:
 private:
     Time now() const override { return nodes_.now(); }
     Time now(const Place& place) const override { return nodes_.clock(place.index); }
+    void at(Duration delay, std::function<void()> work) override { nodes_.at(delay, std::move(work)); }
+    void in_process(Place& place, std::function<void()> work) override;
     void later(Place& place, Duration delay, Work work) override;
     void send(Place& from, const PeerId& to, const wire::ReplicaMessage& message) override;
     void disk_failed(Place& place) override { nodes_.end_process(place.index); }
 
     void started(std::size_t node, const PeerId& id) override;
-    void ended(std::size_t node) override { end(*places_[node]); }
+    void ended(std::size_t node) override;
     void came(std::size_t node, const Peer& peer) override;
     void went(std::size_t node, const PeerId& peer) override;
     void received(std::size_t node, const PeerId& from, const Bytes& message) override;
@@ -37,7 +41,8 @@ private:
     sim::World nodes_;
     bool healed_ = false;
     bool disks_fail_ = false;
-    bool asked_ = false;  ///< since all was well, all were given something to do
+    bool asked_ = false;   ///< since all was well, all were given something to do
+    bool closed_ = false;  ///< and clients have left
 };
 
 /// Each third seed runs over engines, the others in a `MachineWorld`.

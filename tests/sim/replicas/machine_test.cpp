@@ -25,6 +25,14 @@ TEST_CASE("machines: whatever is lost or ends, a submission takes effect once, o
     CHECK(sum.installs > 10);
     CHECK(sum.transfers > 10);
     CHECK(sum.disks_failed > 10);
+    MESSAGE(sum.calls << " calls of clients, " << sum.pushes << " pushes, " << sum.expiries << " sessions expired");
+    CHECK(sum.calls > 10000);
+    CHECK(sum.retries > 1000);
+    CHECK(sum.queries > 1000);
+    CHECK(sum.pushes > 10000);
+    CHECK(sum.expiries > 50);
+    CHECK(sum.timers > 1000);
+    CHECK(sum.letters > 1000);
 }
 
 TEST_CASE("machines: over simulated engines and all that happens to them, each ends with the others") {

@@ -16,7 +16,9 @@ namespace {
 constexpr Time healed_at = 8s;
 /// From then on everything that is submitted has to be done.
 constexpr Time well_at = 11s;
-constexpr Time ended_at = 18s;
+/// By then it is, and clients leave.
+constexpr Time closed_at = 18s;
+constexpr Time ended_at = 20s;
 
 }  // namespace
 
@@ -37,11 +39,21 @@ Result MachineWorld::run() {
     try {
         for (const auto& each : places_) start(*each);
         for (const auto& each : places_) load(*each);
+        customers_->begin(trouble_);
         if (trouble_) at(chance_.around(300ms), [this] { fault(); });
         until(healed_at);
         heal();
+        until(well_at);
+        customers_->expect_all();
         until(well_at + 2s);
         submits_ = false;
+        customers_->rest();
+        until(closed_at);
+        if (!customers_->content(why)) throw Violation("all is well, and " + why);
+        write_letters(*places_.front());
+        until(closed_at + 1s);
+        check(!chronicle_.has_letters(), "letters wait for somebody to say something");
+        customers_->close();
         until(ended_at);
         finish();
         if (chance_.below(4) == 0) copy_a_directory();
@@ -95,6 +107,7 @@ void MachineWorld::meet(Place& place, const PeerId& peer, const std::string& nam
 void MachineWorld::stop(Place& place) {
     if (!place.machine) return;
     end(place);
+    customers_->process_ended(place.index);
     for (const auto& each : places_) {
         if (!each->machine) continue;
         later(*each, chance_.around(20ms), [this, peer = place.peer](Machine& machine) { machine.went(peer, now_); });
@@ -150,6 +163,7 @@ void MachineWorld::fault() {
 
 void MachineWorld::heal() {
     healed_ = true;
+    customers_->heal();
     lost_.clear();
     for (const auto& each : places_) {
         each->disk.repair();
@@ -229,7 +243,8 @@ void MachineWorld::finish() {
     for (const auto& each : places_) all.push_back(each.get());
     std::string why;
     if (!agree(all, why)) throw Violation(why);
-    check_calls(*all.front());
+    check_calls();
+    check_rest();
     const std::string leader = places_.front()->machine->status().leader;
     check(!leader.empty(), "nobody leads");
     for (const auto& each : places_) check(each->machine->status().leader == leader, "two lead");

@@ -26,7 +26,8 @@ private:
     void send(Place& from, const PeerId& to, const wire::ReplicaMessage& message) override;
     void disk_failed(Place& place) override { stop(place); }
 
-    void at(Duration delay, std::function<void()> work) {
+    void in_process(Place&, std::function<void()> work) override { work(); }
+    void at(Duration delay, std::function<void()> work) override {
         queue_.emplace(std::pair(now_ + delay, ++order_), std::move(work));
     }
     void until(Time end);

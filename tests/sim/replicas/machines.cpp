@@ -2,12 +2,12 @@
 
 #include "base/overloaded.hpp"
 #include "group/command.hpp"
+#include "group/version.hpp"
 #include "sim/replicas/text.hpp"
 #include "sim/replicas/violation.hpp"
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <iterator>
 #include <span>
 
@@ -34,6 +34,11 @@ void Machines::found(const std::vector<std::string>& names, Duration election_ti
         members.push_back({id, &place.disk});
     }
     invariants_.emplace(configuration, std::move(members));
+    freezes_ = chance_.coin();
+    authenticates_ = chance_.below(4) == 0;
+    if (chance_.below(4) == 0) max_sessions_ = Customers::most + chance_.below(3);
+    Customers::Options clients{names.size(), authenticates_, max_sessions_};
+    customers_.emplace(static_cast<Streets&>(*this), chance_.next(), clients, chronicle_, result_);
 }
 
 Machines::Place& Machines::add_place(const std::string& name, const DiskId& id) {
@@ -70,6 +75,9 @@ Result Machines::finished(const std::string& why) {
         result_.at = now();
         note(99, 0, [&] { return "FAILED: " + why; });
     }
+    result_.expiries = chronicle_.expiries;
+    result_.timers = chronicle_.fired;
+    result_.letters = chronicle_.letters;
     result_.trace.assign(trace_.begin(), trace_.end());
     return std::move(result_);
 }
@@ -81,13 +89,18 @@ void Machines::begin(Place& place, const PeerId& peer) {
     note(1, place.index, [&] { return place.name + " starts"; });
     place.peer = peer;
     place.last_number = 0;
-    place.log.clear();
-    place.last = {};
     place.leads = 0;
     place.commit = place.read = 0;
     place.writing = place.saving = false;
     place.ticks_at = never;
-    place.service_until = place.files_until = {};
+    place.files_until = {};
+    place.work.clear();
+    place.works = false;
+    place.role = {};
+    place.served.clear();
+    place.changes.clear();
+    place.replies.clear();
+    place.replied.clear();
     place.halted.reset();
     place.may_halt = false;
     replica::MachineOptions options;
@@ -95,6 +108,7 @@ void Machines::begin(Place& place, const PeerId& peer) {
     options.node = place.name;
     options.voters = names_;
     options.raft = raft_options(place.id, chance_.next());
+    options.raft.term_body = group::pack(version_of(place));
     options.promise = place.disk.identity().promise;
     options.founded = place.disk.identity().group.has_value();
     options.recovered = place.disk.recover();
@@ -103,8 +117,20 @@ void Machines::begin(Place& place, const PeerId& peer) {
     };
     options.wall = [this] { return Duration(1'000'000s) + now(); };
     options.life = place.life;
+    options.max_sessions = max_sessions_;
+    options.authenticates = authenticates_;
+    const auto replied = [&place](std::uint64_t number, std::vector<std::byte> reply) {
+        place.replies.emplace_back(number, std::move(reply));
+    };
+    place.office = std::make_unique<Office>(freezes_, place.id, place.life, nullptr, replied);
+    place.office->applier.start();
     if (votes(place)) invariants_->started(place.index);
     place.machine = std::make_unique<Machine>(std::move(options), now(place));
+}
+
+/// Each leader has another version, and all go together.
+ApplicationVersion Machines::version_of(const Place& place) {
+    return {1, static_cast<std::uint16_t>(place.index)};
 }
 
 void Machines::end(Place& place) {
@@ -112,6 +138,7 @@ void Machines::end(Place& place) {
     note(2, place.index, [&] { return place.name + " ends"; });
     ++result_.crashes;
     place.machine.reset();
+    place.office.reset();
     place.disk.crash(chance_, true);
     forget_calls(place);
 }
@@ -197,17 +224,13 @@ void Machines::carry_out(Place& place, replica::Effect& effect) {
         Overloaded{
             [&](Write& write) { place.disk.order(std::move(write)); },
             [&](replica::Tell& each) { tell(place, each); },
-            [&](Apply& apply) {
-                in_turn(place, place.service_until,
-                        [this, &place, entries = std::move(apply.entries)](Machine& machine) {
-                            serve(place, machine, entries);
-                        });
-            },
-            [&](Load& load) {
-                in_turn(place, place.service_until, [this, &place, id = load.snapshot](Machine& machine) {
-                    restore(place, id);
-                    machine.loaded(id.last, never, {}, now(place));
+            [&](Apply& each) {
+                serve(place, [this, &place, entries = std::move(each.entries)](Machine& machine) {
+                    apply(place, machine, entries);
                 });
+            },
+            [&](Load& each) {
+                serve(place, [this, &place, id = each.snapshot](Machine& machine) { restore(place, machine, id); });
             },
             [&](Fetch& fetch) {
                 in_turn(place, place.files_until, [this, &place, fetch](Machine& machine) {
@@ -231,26 +254,35 @@ void Machines::carry_out(Place& place, replica::Effect& effect) {
             },
             [&](replica::SubmitFailed& ended) { failed(place, ended); },
             [&](replica::ReadsDue& due) {
-                in_turn(place, place.service_until, [this, &place, numbers = std::move(due.numbers)](Machine& machine) {
+                serve(place, [this, &place, numbers = std::move(due.numbers)](Machine& machine) {
                     serve_reads(place, machine, numbers);
                 });
             },
             [&](replica::ReadFailed& ended) { failed(place, ended); },
-            [&](replica::Halted& halted) {
-                if (!place.may_halt) throw Violation(place.name + " stops: " + halted.why);
-                place.halted = halted.error;
+            [&](replica::Halted& each) {
+                if (!place.may_halt) throw Violation(place.name + " stops: " + each.why);
+                place.halted = each.error;
+                halted(place);
             },
             [&](replica::TransferDone& done) { result_.transfers += done.error == errc{} ? 1 : 0; },
-            [](StatusChanged&) {},
+            [&](StatusChanged& each) {
+                if (std::exchange(place.role, each.role) == each.role) return;
+                serve(place, [&place, role = static_cast<cluster::Role>(each.role)](Machine&) {
+                    place.office->applier.role(role);
+                });
+            },
             [](replica::StatusMayDiffer&) {},
             [](replica::LeadershipLeft&) {},
             [&](LogLine& logged) { note(4, logged.text.size(), [&] { return place.name + "  " + logged.text; }); },
-            // No clients come to these machines.
-            [](replica::TellClient&) {},
-            [](replica::AttachSession&) {},
-            [](replica::DetachSession&) {},
-            [](replica::Authenticate&) {},
-            [](replica::AskService&) {},
+            [&](replica::TellClient& each) { tell(place, each); },
+            [&](replica::AttachSession& each) {
+                serve(place, [this, &place, each](Machine& machine) { attach(place, machine, each); });
+            },
+            [&](replica::DetachSession& each) {
+                serve(place, [this, &place, each](Machine&) { detach(place, each); });
+            },
+            [&](replica::Authenticate& each) { authenticate(place, each); },
+            [&](replica::AskService& each) { ask_service(place, each); },
         },
         effect);
 }
@@ -327,49 +359,46 @@ void Machines::check_founding(const Place& from, const wire::FoundingMessage& me
 // What applications do.
 
 void Machines::submit(Place& place, std::size_t many, Duration patience, bool sure) {
+    using Kind = Wish::Kind;
+    static constexpr Kind others[] = {Kind::push, Kind::tell_all, Kind::ring, Kind::hush, Kind::letter};
     for (; many != 0; --many) {
-        const std::uint64_t number = ++place.last_number;
-        const std::vector<std::byte> message(chance_.below(200));
-        const group::Submitted command{place.id, place.life, number, message};
-        open_.insert({place.life, number});
-        if (sure) sure_.insert({place.life, number});
-        place.machine->submit(number, group::pack(command), now(place) + patience, now(place));
+        Wish wish;
+        if (chance_.below(30) == 0) wish.kind = others[chance_.below(std::size(others))];
+        wish.key = static_cast<std::uint8_t>(chance_.below(20));
+        wish.value = chance_.next() >> 8;
+        submit(place, wish, patience, sure);
     }
+}
+
+void Machines::submit(Place& place, Wish wish, Duration patience, bool sure) {
+    wish.author = place.life;
+    wish.order = ++place.last_number;
+    const Call call{wish.author, wish.order};
+    const std::vector<std::byte> message = wish.encode(chance_.below(150));
+    const group::Submitted command{place.id, place.life, wish.order, message};
+    open_.insert(call);
+    if (sure) sure_.insert(call);
+    place.machine->submit(wish.order, group::pack(command), now(place) + patience, now(place));
+}
+
+void Machines::write_letters(Place& place) {
+    Wish wish;
+    wish.kind = Wish::Kind::letter;
+    submit(place, wish, 1s, true);
+    settle(place);
 }
 
 void Machines::failed(const Place& place, const replica::SubmitFailed& failed) {
     if (place.machine->halted()) return;  // its callers are forgotten
     const Call call{place.life, failed.number};
+    // Its caller has the reply, and the machine has not heard of that yet.
+    if (std::ranges::count(place.replied, failed.number) != 0) return;
     check(open_.erase(call) == 1, "a submission ends twice");
     const bool never = failed.error == errc::no_leader || failed.error == errc::overloaded;
     check(never || failed.error == errc::timed_out || failed.error == errc::outcome_unknown,
           "a submission ends with an error that it cannot have");
     ++(never ? result_.refused : result_.unknown);
-    if (never) never_.insert(call);
-}
-
-void Machines::serve(Place& place, Machine& machine, const std::vector<Entry>& entries) {
-    if (machine.halted()) return;
-    std::vector<std::uint64_t> own;
-    for (const Entry& entry : entries) {
-        check(entry.id.index == place.last.index + 1, "an entry is applied that does not follow the one before");
-        place.last = entry.id;
-        place.time = entry.time;
-        if (entry.kind != EntryKind::command) continue;
-        const auto unpacked = group::unpack(entry.body.view());
-        const auto* command = unpacked ? std::get_if<group::Submitted>(&*unpacked) : nullptr;
-        check(command != nullptr, "a command in the log cannot be read");
-        place.log.push_back({command->life, command->number});
-        check(!never_.contains(place.log.back()), "what the caller was told to be nowhere is in the log");
-        if (command->life != place.life || command->disk != place.id) continue;
-        own.push_back(command->number);
-        if (open_.erase(place.log.back()) == 0) continue;
-        acknowledged_.insert(place.log.back());
-        told_ = std::max(told_, entry.id.index);
-        ++result_.commands;
-    }
-    machine.applied({place.last, own, never, {}}, now(place));
-    if (chance_.below(40) == 0) save(place, machine);
+    if (never) chronicle_.never(call);
 }
 
 void Machines::read(Place& place, std::size_t many, Duration patience, bool sure) {
@@ -381,7 +410,7 @@ void Machines::read(Place& place, std::size_t many, Duration patience, bool sure
             options.consistency = Consistency::stale;
             // What one was told of; what this replica may never have.
             if (chance_.coin()) options.at_least = told_;
-            if (!sure && chance_.below(10) == 0) options.at_least = place.last.index + chance_.below(10);
+            if (!sure && chance_.below(10) == 0) options.at_least = place.applied() + chance_.below(10);
             read.least = std::max(place.read, options.at_least);
         }
         reads_.emplace(Call{place.life, number}, read);
@@ -390,60 +419,22 @@ void Machines::read(Place& place, std::size_t many, Duration patience, bool sure
     }
 }
 
-/// What was acknowledged anywhere before a read began, and what other reads had seen by then, it sees.
-void Machines::serve_reads(Place& place, Machine& machine, const std::vector<std::uint64_t>& numbers) {
-    if (machine.halted()) return;
-    for (const std::uint64_t number : numbers) {
-        const auto found = reads_.find({place.life, number});
-        if (found == reads_.end()) continue;  // its time was over
-        const Read read = found->second;
-        reads_.erase(found);
-        sure_reads_.erase({place.life, number});
-        ++result_.reads;
-        check(place.last.index >= read.least,
-              read.stale ? "a stale read sees less than it must" : "a read does not see what was known when it began");
-        place.read = std::max(place.read, place.last.index);
-        if (!read.stale) told_ = std::max(told_, place.last.index);
-    }
-    machine.reads_done(numbers, now(place));
-}
-
 void Machines::failed(const Place& place, const replica::ReadFailed& failed) {
     if (place.machine->halted()) return;  // its callers are forgotten
-    check(reads_.erase({place.life, failed.number}) == 1, "a read ends twice");
+    const auto found = reads_.find({place.life, failed.number});
+    check(found != reads_.end(), "a read ends twice");
     check(failed.error == errc::no_leader || failed.error == errc::timed_out,
           "a read ends with an error that it cannot have");
-}
-
-void Machines::save(Place& place, Machine& machine) {
-    if (place.saving || place.disk.newest() >= place.last.index) return;
-    const auto id = machine.snapshot_at(place.last, place.time);
-    if (!id || !place.disk.begin_snapshot(*id)) return;
-    place.saving = true;
-    ++result_.snapshots;
-    in_turn(place, place.service_until, [this, &place, id = *id, log = place.log](Machine& saving) {
-        place.saving = false;
-        if (!place.disk.finish_snapshot(std::as_bytes(std::span(log)))) return;
-        const auto& kept = place.disk.snapshots();
-        const SnapshotId base = kept.size() > 1 ? kept.front().id : SnapshotId();
-        saving.snapshot_taken(id, base, now(place));
-        if (base.last.index != 0) place.disk.cut(base.last.index);
-    });
-}
-
-void Machines::restore(Place& place, const SnapshotId& id) {
-    const std::vector<std::byte> bytes = place.disk.load(id.last);
-    place.log.resize(bytes.size() / sizeof(Call));
-    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(place.log.data()));
-    place.last = id.last;
-    place.time = id.time;
+    const Read read = std::move(found->second);
+    reads_.erase(found);
+    if (read.seat) answer(place, read, failed.error, 0, {});
 }
 
 bool Machines::agree(const std::vector<const Place*>& places, std::string& why) const {
-    const Place& first = *places.front();
     for (const Place* each : places) {
         if (!each->machine) return why = each->name + " does not run", false;
-        if (each->log != first.log) return why = "two services have applied different things", false;
+        if (each->applied() != places.front()->applied())
+            return why = "two services have applied different things", false;
     }
     for (const Call& call : sure_) {
         if (!acknowledged_.contains(call)) return why = "all is well, and a submission does not get through", false;
@@ -452,14 +443,18 @@ bool Machines::agree(const std::vector<const Place*>& places, std::string& why) 
     return true;
 }
 
-void Machines::check_calls(const Place& place) const {
-    const std::set<Call> applied(place.log.begin(), place.log.end());
-    check(applied.size() == place.log.size(), "a submission took effect twice");
-    check(std::includes(applied.begin(), applied.end(), acknowledged_.begin(), acknowledged_.end()),
-          "a submission was acknowledged, and has had no effect");
-    for (const Call& call : never_) {
-        check(!applied.contains(call), "what the caller was told to be nowhere is in the log");
+void Machines::check_calls() const {
+    for (const Call& call : acknowledged_) {
+        check(chronicle_.reply(call) != nullptr, "a submission was acknowledged, and has had no effect");
     }
+}
+
+/// The log goes on by itself as long as a timer is due or a letter waits.
+void Machines::check_rest() const {
+    std::string why;
+    if (!customers_->closed(why)) throw Violation(why);
+    check(chronicle_.next_timer() == never, "a timer is due, and does not fire");
+    check(!chronicle_.has_letters(), "a letter is not delivered");
 }
 
 }  // namespace cluster::sim::replicas

@@ -39,6 +39,16 @@ struct Result {
     std::uint64_t snapshots = 0;  ///< taken
     std::uint64_t installs = 0;   ///< of a snapshot that another replica has sent
     std::uint64_t transfers = 0;  ///< of leadership, that were done
+    // Of clients.
+    std::uint64_t clients = 0;      ///< that came
+    std::uint64_t attachments = 0;  ///< of sessions
+    std::uint64_t calls = 0;        ///< that were acknowledged
+    std::uint64_t retries = 0;      ///< commands that were sent again
+    std::uint64_t queries = 0;      ///< that were answered
+    std::uint64_t pushes = 0;       ///< that came to clients
+    std::uint64_t expiries = 0;     ///< of sessions
+    std::uint64_t timers = 0;       ///< that have fired
+    std::uint64_t letters = 0;      ///< from service to service
     std::uint64_t disks_lost = 0;
     std::uint64_t disks_failed = 0;   ///< a replica found out by an error
     std::uint64_t disks_damaged = 0;  ///< and recovery said so
@@ -46,9 +56,11 @@ struct Result {
     /// Adds what another run has counted.
     void add(const Result& other) {
         for (const auto count :
-             {&Result::events, &Result::messages, &Result::commands, &Result::reads, &Result::refused, &Result::unknown,
-              &Result::leaders, &Result::crashes, &Result::cuts, &Result::snapshots, &Result::installs,
-              &Result::transfers, &Result::disks_lost, &Result::disks_failed, &Result::disks_damaged}) {
+             {&Result::events,   &Result::messages,   &Result::commands,     &Result::reads,        &Result::refused,
+              &Result::unknown,  &Result::leaders,    &Result::crashes,      &Result::cuts,         &Result::snapshots,
+              &Result::installs, &Result::transfers,  &Result::clients,      &Result::attachments,  &Result::calls,
+              &Result::retries,  &Result::queries,    &Result::pushes,       &Result::expiries,     &Result::timers,
+              &Result::letters,  &Result::disks_lost, &Result::disks_failed, &Result::disks_damaged}) {
             this->*count += other.*count;
         }
     }
