@@ -23,6 +23,10 @@ using namespace client;
 constexpr std::uint8_t first_to_node = 1;
 constexpr std::uint8_t first_to_client = 64;
 
+/// Of what is said to a node.
+template <class Message>
+const std::size_t kind_of = first_to_node + client::ToNode(Message()).index();
+
 /// No position or number reaches 2^62, so adding to it is safe.
 class ClientReader {
 public:
@@ -237,6 +241,17 @@ std::optional<std::uint64_t> client_of(const Bytes& bytes) {
     const bool to_client = in.number<std::uint8_t>() >= first_to_client;
     const auto client = in.number<std::uint64_t>();
     return to_client && in.good() ? std::optional(client) : std::nullopt;
+}
+
+std::optional<Asked> asks_to_be_served(const Bytes& bytes) {
+    Unpacker in(bytes.view());
+    const auto kind = in.number<std::uint8_t>();
+    Asked asked;
+    asked.group = in.number<std::uint64_t>();
+    asked.client = in.number<std::uint64_t>();
+    const bool asks =
+        kind == kind_of<client::Open> || kind == kind_of<client::Response> || kind == kind_of<client::Attach>;
+    return asks && in.good() ? std::optional(asked) : std::nullopt;
 }
 
 }  // namespace cluster::wire

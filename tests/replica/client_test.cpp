@@ -315,6 +315,37 @@ TEST_CASE("client: without anybody to serve it calls fail in their time, and hav
     CHECK(client.status().error == errc::closed);
 }
 
+TEST_CASE("client: a node without a replica of its group says so, to guests and to its own, and another one is asked") {
+    Node node(support::quick());
+    ClientOptions options;
+    options.addresses = {node.address().to_string()};
+    const auto says_so = [](const ClientStatus& status) {
+        return status.why == "no replica of group \"group\" runs on any node that was asked";
+    };
+    Client outside(options);
+    Client inside(node);
+    for (Client* const client : {&outside, &inside}) {
+        support::Events<bool> said;
+        const Subscription subscription = client->on_status([&](const ClientStatus& status) {
+            if (says_so(status)) said.put(true);
+        });
+        CHECK(said.take());
+    }
+
+    Voters voters(1);
+    voters.places[0].replica.reset();
+    ClientOptions both = voters.client();
+    both.addresses.push_back(options.addresses[0]);
+    Client late(both);
+    std::error_code error;
+    late.call("count", 300ms, error);
+    CHECK(error == errc::no_leader);
+    CHECK(says_so(late.status()));
+    voters.places[0].replica =
+        std::make_unique<Replica>(*voters.places[0].node, *voters.places[0].desk, voters.options);
+    CHECK(call(late, "count") == "1");
+}
+
 TEST_CASE("client: what is called after it was closed, or after its node was, fails at once") {
     Voters voters(1);
     Client outside(voters.client());
