@@ -10,7 +10,9 @@
 //   load RATE MILLISECONDS   each client calls, sends and reads so often a second, with time-outs up to that; a client
 //                            that has ended is replaced by a new one
 //   hush                     ends that
+//   size BYTES               commands are so long from now on; says nothing
 //   rest                     a client has the service end its ticks; says how that ended
+//   flood BYTES              a client has the service push so much to all; says how that ended
 //   clients                  how each client is, and what it has got
 //   close                    closes the clients that are there, and says how each has ended
 //
@@ -25,6 +27,7 @@
 #include <cluster/cluster.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -58,7 +61,7 @@ constexpr auto turn = 5ms;
 /// What is asked for.
 struct Request {
     std::uint64_t number = 0;
-    std::string what;  ///< `get`, `stale`, `put`, `cas`, `append`, `rest`
+    std::string what;  ///< `get`, `stale`, `put`, `cas`, `append`, `rest`, `flood`
     std::string key;
     std::string former;
     std::string value;
@@ -82,9 +85,8 @@ public:
         chance_.seed(seed);
         chance_.discard(std::stoull(words["seed"].empty() ? "0" : words["seed"]) % 1'000'000);
         states_ = client_.on_status([this](const ClientStatus& status) {
-            output_.put(line("phase") + ",\"phase\":" + quoted(to_string(status.phase)) +
-                        ",\"error\":" + quoted(status.error ? status.error.message() : "") +
-                        ",\"why\":" + quoted(status.why) + '}');
+            output_.put(line("phase") + ",\"phase\":" + quoted(to_string(status.phase)) + ",\"error\":" +
+                        quoted(status.error ? status.error.message() : "") + ",\"why\":" + quoted(status.why) + '}');
         });
         if (!words.contains("deaf")) receiver_ = std::thread([this] { receive(); });
     }
@@ -96,6 +98,7 @@ public:
     const std::string& life() const { return life_; }
     bool ended() const { return client_.status().phase == ClientStatus::Phase::ended; }
     void close() { client_.close(); }
+    void set_size(std::size_t bytes) { size_ = bytes; }
 
     /// Asks for something by chance, with a time-out up to that, unless too much is open.
     void ask(std::chrono::milliseconds timeout) {
@@ -118,14 +121,15 @@ public:
         if (send) return this->send(request);
         start(std::move(request), {});
     }
-    /// Waits for the outcome.
-    std::error_code rest() {
+    /// Has the service do that, and waits for the outcome.
+    std::error_code order(std::string what, std::string key) {
         Request request;
         {
             const std::lock_guard lock(mutex_);
             ++open_;
             request.number = ++number_;
-            request.what = request.key = "rest";
+            request.what = std::move(what);
+            request.key = std::move(key);
             request.timeout = 10s;
         }
         std::mutex mutex;
@@ -172,8 +176,10 @@ private:
     void problem(const std::string& why) { output_.put(line("problem") + ",\"why\":" + quoted(why) + '}'); }
 
     std::string command(const Request& request) const {
-        return life_ + ' ' + std::to_string(request.number) + ' ' + request.what + ' ' + request.key + ' ' +
-               (request.what == "cas" ? request.former + ' ' : "") + request.value;
+        std::string text = life_ + ' ' + std::to_string(request.number) + ' ' + request.what + ' ' + request.key + ' ' +
+                           (request.what == "cas" ? request.former + ' ' : "") + request.value;
+        if (text.size() < size_) text.resize(size_, ' ');
+        return text;
     }
     void send(Request& request) {
         request.begun = now();
@@ -211,7 +217,7 @@ private:
         --open_;
         if (error) return;
         told_ = std::max(told_, position);
-        if (request.what != "stale" && request.what != "rest") seen_[request.key] = reply;
+        if (request.what != "stale") seen_[request.key] = reply;
     }
     std::string outcome_of(const Request& request, std::error_code error) {
         if (!error) return "done";
@@ -225,14 +231,13 @@ private:
     }
     void report(const Request& request, const std::string& outcome, std::error_code error, const std::string& reply,
                 std::uint64_t position) {
-        output_.put(line("outcome") + ",\"number\":" + std::to_string(request.number) +
-                    ",\"what\":" + quoted(request.what) + ",\"key\":" + quoted(request.key) +
-                    ",\"former\":" + quoted(request.former) + ",\"value\":" + quoted(request.value) +
-                    ",\"begun\":" + std::to_string(request.begun) +
-                    ",\"timeout\":" + std::to_string(request.timeout.count()) + ",\"outcome\":" + quoted(outcome) +
-                    ",\"error\":" + quoted(error ? error.message() : "") + ",\"reply\":" + quoted(reply) +
-                    ",\"at_least\":" + std::to_string(request.at_least) +
-                    ",\"position\":" + std::to_string(position) + '}');
+        output_.put(
+            line("outcome") + ",\"number\":" + std::to_string(request.number) + ",\"what\":" + quoted(request.what) +
+            ",\"key\":" + quoted(request.key) + ",\"former\":" + quoted(request.former) +
+            ",\"value\":" + quoted(request.value) + ",\"begun\":" + std::to_string(request.begun) +
+            ",\"timeout\":" + std::to_string(request.timeout.count()) + ",\"outcome\":" + quoted(outcome) +
+            ",\"error\":" + quoted(error ? error.message() : "") + ",\"reply\":" + quoted(reply) +
+            ",\"at_least\":" + std::to_string(request.at_least) + ",\"position\":" + std::to_string(position) + '}');
     }
 
     void receive() {
@@ -257,7 +262,7 @@ private:
             std::uint64_t version = 0;
             std::istringstream parts(what);
             parts >> key >> version >> value >> life >> number;
-            if (key == "tick") continue;
+            if (key == "tick" || key == "flood") continue;
             if (version != position) problem("push " + text + " has another place: " + std::to_string(position));
             seen_[key] = value;
             if (life != life_) continue;
@@ -271,6 +276,7 @@ private:
     const std::string life_;
     const std::uint64_t most_open_;
     const std::uint64_t keys_;
+    std::atomic<std::size_t> size_{0};
     mutable std::mutex mutex_;
     std::mt19937_64 chance_;
     std::uint64_t number_ = 0;
@@ -307,12 +313,17 @@ public:
         if (thread_.joinable()) thread_.join();
     }
 
+    void set_size(std::size_t bytes) {
+        const std::lock_guard lock(mutex_);
+        size_ = bytes;
+    }
+
     // When nobody asks.
-    std::string rest() {
+    std::string order(const std::string& what, const std::string& key) {
         std::string why = "nobody is there to ask";
         for (const auto& each : callers_) {
             if (each->ended()) continue;
-            const std::error_code error = each->rest();
+            const std::error_code error = each->order(what, key);
             if (!error) return "";
             why = error.message();
         }
@@ -343,7 +354,9 @@ private:
             // Who was stopped for a while does not catch up.
             const auto due = static_cast<std::uint64_t>(passed * per_second);
             asked = std::max(asked, due - std::min<std::uint64_t>(due, 10));
+            const std::size_t size = size_;
             lock.unlock();
+            for (const auto& each : callers_) each->set_size(size);
             for (; asked < due; ++asked) {
                 for (const auto& each : callers_) each->ask(timeout);
             }
@@ -365,6 +378,7 @@ private:
     std::mutex mutex_;
     std::condition_variable changed_;
     bool stopped_ = true;
+    std::size_t size_ = 0;
     std::thread thread_;
 };
 
@@ -389,8 +403,16 @@ void run(Words words) {
         } else if (what == "hush") {
             crowd.stop();
             reply(what, "0");
+        } else if (what == "size") {
+            std::size_t bytes = 0;
+            command >> bytes;
+            crowd.set_size(bytes);
         } else if (what == "rest") {
-            reply(what, quoted(crowd.rest()));
+            reply(what, quoted(crowd.order("rest", "rest")));
+        } else if (what == "flood") {
+            std::string bytes;
+            command >> bytes;
+            reply(what, quoted(crowd.order("flood", bytes)));
         } else if (what == "clients") {
             reply(what, crowd.text());
         } else if (what == "close") {

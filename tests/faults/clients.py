@@ -15,7 +15,10 @@ import history
 from replicas import numbers
 from world import SECOND, Failure, Host, Member, pause
 
-EXPIRED = "the group has closed the session, or does not know it any more"  # as errc::session_expired says it
+# As the errors of these names say it.
+EXPIRED = "the group has closed the session, or does not know it any more"
+TOO_SLOW = "the client did not take what was sent to it, so its session was closed"
+NO_LEADER = "nobody who can be reached leads the group"
 LATE = 3.0  # an outcome comes so long after its time-out at the latest, on a machine that has much to do
 
 class Crowd(Member):
@@ -96,13 +99,17 @@ def settle(group, crowds, seconds=30):
     while True:
         clients = {life: said for crowd in crowds for life, said in crowd.one("clients").items()}
         states = {voter.life: voter.one("state") for voter in group.now.values()}
-        first = next(iter(states.values()))
+        first = next(iter(states.values()))["registers"]
         pushed = {each["name"]: (each["pushes"], each["chain"]) for each in first["watchers"].values()}
         got = {life: (said["pushes"], said["chain"]) for life, said in clients.items() if said["phase"] != "ended"}
-        if all(state == first for state in states.values()) and pushed == got:
+        if len({str(state) for state in states.values()}) == 1 and pushed == got:
+            audit = next(iter(states.values()))["audit"]
+            if audit["wrong"] or audit["commands"] != first["count"] or audit["reports"] != first["count"]:
+                raise Failure(f"the services have not told each other all, once and in order: {first['count']}, {audit}")
             return clients, first
         if time.monotonic() > end:
-            different = {life: (state["count"], state["hash"]) for life, state in states.items()}
+            different = {life: (state["registers"]["count"], state["registers"]["hash"], state["audit"])
+                         for life, state in states.items()}
             statuses = {voter.life: voter.one("status") for voter in group.now.values()}
             lacking = {life: (pushed.get(life), got.get(life)) for life in pushed.keys() | got.keys()
                        if pushed.get(life) != got.get(life)}
@@ -190,7 +197,7 @@ def endings(crowd, ends):
 def operations_of(crowd):
     for life, outcomes in crowd.outcomes.items():
         for said in outcomes:
-            if said["what"] in ("stale", "rest") or said["outcome"] == "refused":
+            if said["what"] in ("stale", "rest", "flood") or said["outcome"] == "refused":
                 continue
             known = said["outcome"] == "done"
             place = said["position"] if known else crowd.pushed[life].get(said["number"], math.inf)

@@ -17,6 +17,7 @@ import time
 from world import SECOND, Clock, Failure, Host, claim, command, enter, pause, scenarios, until, world
 import nemesis  # these add their scenarios
 import replicas
+import sessions
 
 # What the lan preset promises.
 DETECTION = 4

@@ -5,7 +5,7 @@ Wing and Gong's search with Lowe's cache, one register at a time: linearizabilit
 import collections
 import math
 
-LONGEST = 60  # as Registers::longest
+MOST_PARTS = 3  # as Registers::most_parts
 NOTHING = "nothing"
 
 class Operation(collections.namedtuple("Operation", "what key former value begun ended result place")):
@@ -26,14 +26,15 @@ def after(state, one):
         return state, state
     if one.what == "cas" and state != one.former:
         return state, state
-    if one.what == "append" and len(state) < LONGEST:
-        new = state + "+" + one.value
+    if one.what == "append":
+        new = "+".join([*state.split("+"), one.value][-MOST_PARTS:])
         return new, new
     return one.value, one.value
 
 def told(operations):
-    """Without what nobody was told of: an unknown operation whose value nobody has seen may as well not have been. So
-    may each one that was built on such a value."""
+    """Without what nobody was told of: an unknown operation whose value nobody has seen may as well not have been. That
+    holds because what a register holds is what was last put there and the last parts appended to it, all of which it
+    shows: nothing else depends on what is not seen."""
     known = [one for one in operations if one.known]
     doubtful = {one.value: one for one in operations if not one.known and one.what != "get"}
     seen = set()

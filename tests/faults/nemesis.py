@@ -101,6 +101,7 @@ class Nemesis:
                 self.group.clocks[name].step(0)
 
     def fill(self):
+        """Without room for snapshots the log grows, and soon without room for the log the replica stops."""
         if not self.take([SMALL]):
             return
         path = os.path.join(self.group.folder(SMALL), "filler")
@@ -110,8 +111,14 @@ class Nemesis:
                     file.write(bytes(65536))
         except OSError:
             pass
+        for crowd in self.crowds:
+            crowd.tell("size", 100_000)
         yield
-        status = self.group.now[SMALL].one("status")
+        end = time.monotonic() + 5
+        while not (status := self.group.now[SMALL].one("status"))["stopped"] and time.monotonic() < end:
+            pause(0.1)
+        for crowd in self.crowds:
+            crowd.tell("size", 0)
         os.remove(path)
         self.said["disk full: " + (status["text"] or "goes on")] += 1
         if status["stopped"]:

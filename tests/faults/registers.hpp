@@ -6,6 +6,7 @@
 
 #include <cluster/service.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -24,14 +25,15 @@ namespace cluster::faults {
 
 /// Some registers. Every change is pushed to all sessions, and so is a tick of a timer ten times a second.
 ///
-/// A command is `LIFE NUMBER put KEY VALUE`, `... cas KEY FORMER VALUE`, `... append KEY VALUE` or `... rest`, which
-/// ends the ticks. Its reply is what the register then holds. A query is `KEY`; its answer says where in the log the
-/// register got its value, and the value. A push has a number, a hash of those before it, and what has happened.
+/// A command is `LIFE NUMBER put KEY VALUE`, `... cas KEY FORMER VALUE`, `... append KEY VALUE`, `... rest`, which ends
+/// the ticks, or `... flood BYTES`, which pushes so much. Its reply is what the register then holds. A query is `KEY`;
+/// its answer says where in the log the register got its value, and the value. A push has a number, a hash of those
+/// before it, and what has happened. Each command is reported to `Audit`.
 class Registers final : public Shown {
 public:
     static constexpr auto tick_every = std::chrono::milliseconds(100);
-    /// A longer value is replaced by what is appended to it.
-    static constexpr std::size_t longest = 60;
+    /// Of what was appended, the last ones are kept.
+    static constexpr std::ptrdiff_t most_parts = 3;
 
     explicit Registers(bool freezes) : freezes_(freezes) {}
 
@@ -62,6 +64,11 @@ public:
         state_.chain.add(context.position());
         state_.applied.add(life, number);
         ++state_.count;
+        if (!context.submit(std::to_string(state_.count), "audit")) ++state_.untimely;
+        if (what == "flood") {
+            push(context, "flood " + std::string(std::stoull(key), '.'));
+            return context.reply("flooded");
+        }
         if (what == "rest") {
             state_.rests = true;
             if (std::exchange(state_.due, 0) != 0 && !context.cancel(timer)) ++state_.untimely;
@@ -74,7 +81,7 @@ public:
             if (at.value != former) return context.reply(at.value);
         } else {
             words >> value;
-            if (what == "append" && at.value.size() < longest) value = at.value + '+' + value;
+            if (what == "append") value = with(at.value, value);
         }
         at = {value, context.position()};
         context.reply(value);
@@ -129,7 +136,7 @@ private:
         std::uint64_t ticks = 0;
         std::int64_t due = 0;  ///< when the next tick is; 0: never
         bool rests = false;
-        std::uint64_t untimely = 0;  ///< ticks that came too early or in vain, or could not be cancelled
+        std::uint64_t untimely = 0;  ///< ticks that came too early or in vain, and what was not possible
         Chain chain;
         Applied applied;
         std::map<std::string, Register> registers;
@@ -214,11 +221,15 @@ private:
         }
     };
 
+    static std::string with(const std::string& held, const std::string& added) {
+        const bool full = std::count(held.begin(), held.end(), '+') + 1 == most_parts;
+        return (full ? held.substr(held.find('+') + 1) : held) + '+' + added;
+    }
     void push(Context& context, const std::string& what) {
         for (auto& [session, watcher] : state_.watchers) {
             ++watcher.pushes;
-            context.send(session, std::to_string(watcher.pushes) + ' ' + std::to_string(watcher.chain.value()) + ' ' +
-                                      what);
+            context.send(session,
+                         std::to_string(watcher.pushes) + ' ' + std::to_string(watcher.chain.value()) + ' ' + what);
             watcher.chain.add(what);
         }
     }
@@ -230,6 +241,43 @@ private:
     const bool freezes_;
     mutable std::mutex mutex_;  // the service thread is the only one that changes anything
     State state_;
+};
+
+/// The service beside it: has each of its reports once, in order, behind the command itself.
+class Audit final : public Shown {
+public:
+    void on_message(Context& context, std::span<const std::byte> message) override {
+        const std::lock_guard lock(mutex_);
+        if (context.from_service().empty()) {
+            ++commands_;
+        } else {
+            const std::string text(reinterpret_cast<const char*>(message.data()), message.size());
+            if (context.from_service() != "registers" || std::stoull(text) != ++reports_) ++wrong_;
+        }
+        if (reports_ > commands_) ++wrong_;
+    }
+    void save(SnapshotWriter& out) const override {
+        out.write(commands_);
+        out.write(reports_);
+        out.write(wrong_);
+    }
+    void load(SnapshotReader& in) override {
+        const std::lock_guard lock(mutex_);
+        in.read(commands_);
+        in.read(reports_);
+        in.read(wrong_);
+    }
+    std::string text() const override {
+        const std::lock_guard lock(mutex_);
+        return "{\"commands\":" + std::to_string(commands_) + ",\"reports\":" + std::to_string(reports_) +
+               ",\"wrong\":" + std::to_string(wrong_) + '}';
+    }
+
+private:
+    mutable std::mutex mutex_;
+    std::uint64_t commands_ = 0;
+    std::uint64_t reports_ = 0;
+    std::uint64_t wrong_ = 0;
 };
 
 }  // namespace cluster::faults

@@ -4,14 +4,15 @@
 //
 // Words `name=value` on the command line: name (of the node), life (a word that no other process has), host, seeds and
 // voters (separated by commas), directory, preset, log (a file), service (`ledger`, which is the default, or
-// `registers`), snapshot_every and compare_every (bytes), and `freeze`, with which snapshots are written from a copy.
+// `registers`, with which there is an `audit`, too), snapshot_every and compare_every (bytes), and `freeze`, with which
+// snapshots are written from a copy.
 //
 // Commands:
 //   load RATE MILLISECONDS SIZE   submits so many numbered messages a second, of that size, each with that time-out;
 //                                 reads as often
 //   hush                          ends that
 //   status                        how the replica is
-//   state                         what its service has: who submitted which numbers, and a hash of their order
+//   state                         what each service has: who asked for which numbers, and a hash of their order
 //   counts                        how the submits and reads of this process have ended
 //   snapshot                      takes one, and says how that ended
 //   transfer NAME                 hands leadership over, and says how that ended
@@ -48,6 +49,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace {
 
@@ -203,8 +205,8 @@ std::string text_of(const ReplicaStatus& status) {
          << ",\"voters\":{";
     const char* separator = "";
     for (const auto& each : status.voters) {
-        text << std::exchange(separator, ",") << quoted(each.name) << ":{\"in_view\":"
-             << (each.in_view ? "true" : "false") << ",\"durable\":" << each.durable << '}';
+        text << std::exchange(separator, ",") << quoted(each.name)
+             << ":{\"in_view\":" << (each.in_view ? "true" : "false") << ",\"durable\":" << each.durable << '}';
     }
     text << "}}";
     return text.str();
@@ -230,22 +232,26 @@ void run(Words words) {
     const Subscription removed = node.on_peer_removed(
         [&](const Peer& peer, RemovalReason why) { say("removed", peer.id.to_string(), to_string(why)); });
 
-    std::unique_ptr<Shown> service;
+    std::vector<std::pair<std::string, std::unique_ptr<Shown>>> services;
     if (words["service"] == "registers") {
-        service = std::make_unique<Registers>(words.contains("freeze"));
+        services.emplace_back("registers", std::make_unique<Registers>(words.contains("freeze")));
+        services.emplace_back("audit", std::make_unique<Audit>());
     } else {
-        service = std::make_unique<Ledger>(words.contains("freeze"));
+        services.emplace_back("ledger", std::make_unique<Ledger>(words.contains("freeze")));
     }
+    std::vector<NamedService> named;
+    for (const auto& [name, service] : services) named.push_back({name, *service});
     ReplicaOptions replica_options;
     replica_options.directory = words["directory"];
     std::istringstream voters(words["voters"]);
     for (std::string voter; std::getline(voters, voter, ',');) replica_options.voters.push_back(voter);
     if (words.contains("snapshot_every")) replica_options.snapshot_every = std::stoull(words["snapshot_every"]);
     if (words.contains("compare_every")) replica_options.compare_every = std::stoull(words["compare_every"]);
-    Replica replica(node, *service, replica_options);
+    Replica replica(node, named, replica_options);
     const Subscription changes = replica.on_status([&](const ReplicaStatus& status) {
-        say("status", status.leader, std::string(to_string(status.role)) + " in term " + std::to_string(status.term) +
-                                         (status.error ? ": " + status.error.message() + ": " + status.why : ""));
+        say("status", status.leader,
+            std::string(to_string(status.role)) + " in term " + std::to_string(status.term) +
+                (status.error ? ": " + status.error.message() + ": " + status.why : ""));
     });
     reply("started", quoted(node.id().to_string()));
 
@@ -267,7 +273,11 @@ void run(Words words) {
         } else if (what == "status") {
             reply(what, text_of(replica.status()));
         } else if (what == "state") {
-            reply(what, service->text());
+            std::string text;
+            for (const auto& [name, service] : services) {
+                text += (text.empty() ? "{" : ",") + quoted(name) + ':' + service->text();
+            }
+            reply(what, text + '}');
         } else if (what == "counts") {
             reply(what, load.counts());
         } else if (what == "snapshot") {

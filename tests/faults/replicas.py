@@ -127,7 +127,7 @@ class Group:
         begun = time.monotonic()
         while True:
             counts = {voter: voter.one("counts") for voter in voters}
-            ledgers = {voter.life: voter.one("state") for voter in voters}
+            ledgers = {voter.life: voter.one("state")["ledger"] for voter in voters}
             waiting = {voter.life: (said["open"], said["reading"]) for voter, said in counts.items()
                        if said["open"] or said["reading"]}
             if not waiting and len({(each["count"], each["hash"]) for each in ledgers.values()}) == 1:

@@ -1,0 +1,213 @@
+"""What sessions of clients outside survive, and what ends them."""
+import signal
+import time
+
+from clients import EXPIRED, NO_LEADER, TOO_SLOW, Crowd, go_on, holds
+from replicas import KILLED, SILENT, Group
+from world import SECOND, Failure, claim, join, pause, split, until
+
+SESSIONS = "faults+replicas"
+ISOLATED = 4.0  # a leader that is cut off knows within 1.4 s, and says so a little later; then others are asked in turn
+
+def served(here, names="abc", **options):
+    """A group and its clients, who call all the time."""
+    group = Group(here, names=names, service="registers", snapshot_every=65536, compare_every=65536)
+    crowd = Crowd(here, "client", group, clients=3, session_timeout=30_000, **options)
+    crowd.ask("load", 50, 10_000)
+    go_on([crowd])
+    return group, crowd
+
+def gap(crowd, since, most):
+    """The longest time since then in which one of these clients had nothing acknowledged that it had asked for."""
+    longest = {}
+    for life, outcomes in list(crowd.outcomes.items()):
+        times = [since, *(said["at"] for said in list(outcomes)
+                          if said["outcome"] == "done" and said["what"] != "stale" and said["at"] >= since)]
+        longest[life] = max((b - a for a, b in zip(times, times[1:])), default=SECOND * 1000) / SECOND
+    print("gap: " + ", ".join(f"{life} {seconds:.3f} s" for life, seconds in longest.items()))
+    if max(longest.values()) > most:
+        raise Failure(f"the gap was longer than {most} s")
+
+@claim("clients go on at once when the leader is killed, three times, with the session that they have", SESSIONS)
+def clients_leader_killed(here):
+    group, crowd = served(here)
+    for _ in range(3):
+        leader = group.leader()
+        at = group.kill(leader)
+        pause(1)
+        gap(crowd, at, KILLED)
+        group.start(leader.name)
+        group.leader(20)
+    go_on([crowd])
+    holds(group, [crowd])
+
+@claim("sessions survive that all nodes are restarted one after the other, by leaving and by SIGKILL, and clients hardly "
+       "wait", SESSIONS + "+long")
+def clients_all_restarted_in_turn(here):
+    group, crowd = served(here)
+    at = time.monotonic_ns()
+    for leaves in True, False:
+        for name in group.names:
+            voter = group.now[name]
+            if leaves:
+                group.now.pop(name)
+                voter.leave()
+            else:
+                group.kill(voter)
+            group.start(name)
+            group.leader(20)
+            pause(0.5)
+    gap(crowd, at, KILLED)
+    go_on([crowd])
+    holds(group, [crowd])
+
+@claim("sessions survive that the whole group is killed and started again, with all that is outstanding", SESSIONS)
+def clients_all_killed(here):
+    group, crowd = served(here)
+    for _ in range(2):
+        voters = list(group.now.values())
+        for voter in voters:
+            voter.signal(signal.SIGKILL)
+        for voter in voters:
+            group.kill(voter)
+        pause(1)
+        for name in group.names:
+            group.start(name)
+        go_on([crowd])
+    holds(group, [crowd])
+
+@claim("the session of a client that stands still expires, though the leader is killed meanwhile, and not before its time",
+       SESSIONS + "+long")
+def clients_expire_across_failover(here):
+    group, crowd = served(here)
+    timeout = 3.0
+    still = Crowd(here, "still", group, clients=2, session_timeout=int(timeout * 1000), may_end=[EXPIRED])
+    still.ask("load", 20, 1000)
+    go_on([still])
+    still.stop()
+    begun = time.monotonic()
+    pause(timeout / 2)
+    group.kill(group.leader())
+    led = time.monotonic()
+
+    def sessions():
+        state = next(iter(group.now.values())).one("state")["registers"]
+        return [each["name"] for each in state["watchers"].values() if each["name"].startswith("still")]
+
+    while sessions():
+        if time.monotonic() > led + timeout + SILENT:
+            raise Failure(f"they have not expired: {sessions()}")
+        if time.monotonic() < begun + timeout and len(sessions()) < 2:
+            raise Failure("one has expired too early")
+        pause(0.05)
+    print(f"expired {time.monotonic() - led:.2f} s after the new leader had to begin anew")
+    if time.monotonic() < led + timeout - 0.5:
+        raise Failure("the new leader has not begun anew")
+    still.go_on()
+    until(lambda: all(any(phase == "ended" for phase, _, _ in still.phases[life]) for life in ("still0-1", "still1-1")),
+          10, "the clients are told")
+    go_on([crowd, still])
+    holds(group, [crowd, still])
+
+@claim("a client that takes nothing of what it is sent is closed for that and told so, and nobody else notices", SESSIONS)
+def clients_slow_reader(here):
+    group, crowd = served(here)
+    slow = Crowd(here, "slow", group, clients=1, deaf=1, inbox_bytes=65536, session_timeout=30_000, may_end=[TOO_SLOW])
+    until(lambda: any(phase == "open" for phase, _, _ in slow.phases["slow0-1"]), 5, "it has a session")
+    for sent in range(60):
+        if why := crowd.one("flood", 500_000):
+            raise Failure("the service cannot push: " + why)
+        if slow.phases["slow0-1"][-1][0] == "ended":
+            break
+    print(f"closed after {sent + 1} pushes of 500,000 bytes")
+    until(lambda: slow.phases["slow0-1"][-1][0] == "ended", 5, "it is told that it was too slow")
+    if sent < (16 << 20) // 500_000:
+        raise Failure("it was closed before 16 MiB were kept for it")
+    go_on([crowd])
+    holds(group, [crowd, slow])
+
+@claim("clients behind a node that is cut off from the others find another one, whether it has led or not", SESSIONS)
+def clients_behind_one_cut_off(here):
+    group, crowd = served(here)
+    leader = group.leader()
+    follower = group.others(leader)[0]
+    for cut in follower, leader:
+        others = [voter for voter in group.now.values() if voter != cut]
+        at = time.monotonic_ns()
+        split([cut.host], [voter.host for voter in others])
+        pause(5)
+        gap(crowd, at, ISOLATED)
+        late = Crowd(here, "late-" + cut.name, group, names=[cut.name, *(voter.name for voter in others)], clients=1,
+                     session_timeout=30_000)
+        late.ask("load", 20, 5000)
+        go_on([late], 5)
+        late.ask("hush")
+        join()
+        group.leader(20)
+    go_on([crowd])
+    holds(group, [member for member in here.members if isinstance(member, Crowd)])
+
+@claim("clients that cannot reach the leader keep their sessions, and go on as soon as another one leads", SESSIONS)
+def clients_cut_off_from_leader(here):
+    group, crowd = served(here)
+    leader = group.leader()
+    split([crowd.host], [leader.host])
+    pause(3)
+    if any(crowd.acknowledged(time.monotonic_ns() - SECOND).values()):
+        raise Failure("something was acknowledged, though the leader cannot be reached")
+    at = time.monotonic_ns()
+    if why := leader.one("transfer", group.others(leader)[0].name):
+        raise Failure("leadership was not handed over: " + why)
+    go_on([crowd], 5)
+    print(f"all went on within {(time.monotonic_ns() - at) / SECOND:.2f} s")
+    join()
+    holds(group, [crowd])
+
+@claim("clients that know one node only are led to the leader by it, follow to the next one, and do not miss that node "
+       "when it is killed", SESSIONS)
+def clients_know_one_node(here):
+    group = Group(here, service="registers")
+    leader = group.leader()
+    known = group.others(leader)[0]
+    crowd = Crowd(here, "client", group, names=known.name, clients=3, session_timeout=30_000)
+    crowd.ask("load", 50, 10_000)
+    go_on([crowd], 5)
+    at = group.kill(leader)
+    group.start(leader.name)
+    pause(1)
+    gap(crowd, at, KILLED)
+    leader = group.leader()
+    if leader == known:
+        leader = group.others(known)[0]
+        if why := known.one("transfer", leader.name):
+            raise Failure("leadership was not handed over: " + why)
+    at = group.kill(known)
+    pause(1)
+    gap(crowd, at, KILLED)
+    group.start(known.name)
+    go_on([crowd], 5)
+    holds(group, [crowd])
+
+@claim("clients give up when no majority is left for longer than they will wait, and say that nobody leads", SESSIONS)
+def clients_give_up(here):
+    group = Group(here, service="registers")
+    leader = group.leader()
+    crowd = Crowd(here, "client", group, clients=2, session_timeout=3000, give_up_after=3000, may_end=[NO_LEADER])
+    crowd.ask("load", 50, 10_000)
+    go_on([crowd])
+    crowd.ask("hush")
+    others = group.others(leader)
+    for voter in others:
+        group.kill(voter)
+    at = time.monotonic()
+    until(lambda: all(crowd.phases[life][-1][0] == "ended" for life in ("client0-1", "client1-1")), 8, "they give up")
+    print(f"they gave up {time.monotonic() - at:.2f} s after the majority was gone")
+    if time.monotonic() - at < 2.9:
+        raise Failure("that was too early")
+    for voter in others:
+        group.start(voter.name)
+    group.leader(20)
+    crowd.ask("load", 50, 10_000)
+    go_on([crowd])
+    pause(0.5)
+    holds(group, [crowd])
