@@ -23,9 +23,16 @@ using namespace client;
 constexpr std::uint8_t first_to_node = 1;
 constexpr std::uint8_t first_to_client = 64;
 
+template <class Message, class... All>
+constexpr std::size_t index_among(std::type_identity<std::variant<All...>>) {
+    std::size_t index = 0;
+    bool found = false;
+    ((found = found || std::is_same_v<Message, All>, index += found ? 0 : 1), ...);
+    return index;
+}
 /// Of what is said to a node.
 template <class Message>
-const std::size_t kind_of = first_to_node + client::ToNode(Message()).index();
+constexpr std::size_t kind_of = first_to_node + index_among<Message>(std::type_identity<client::ToNode>());
 
 /// No position or number reaches 2^62, so adding to it is safe.
 class ClientReader {

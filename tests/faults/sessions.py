@@ -211,3 +211,135 @@ def clients_give_up(here):
     go_on([crowd])
     pause(0.5)
     holds(group, [crowd])
+
+@claim("two leaders that fail one after the other and return at the same time lose nothing, and clients go on", SESSIONS)
+def clients_two_leaders_fail(here):
+    group, crowd = served(here)
+    first = group.leader()
+    group.kill(first)
+    second = group.leader(20)
+    group.kill(second)
+    pause(0.5)
+    for voter in first, second:
+        group.start(voter.name)
+    go_on([crowd])
+    group.leader(20)
+    holds(group, [crowd])
+
+@claim("a follower that has missed three terms and two snapshots catches up, and the others do not wait for it", SESSIONS)
+def clients_follower_terms_behind(here):
+    group, crowd = served(here, "abcde")
+    behind = group.others(group.leader())[0]
+    group.kill(behind)
+    for _ in range(3):
+        leader = group.leader(20)
+        at = group.kill(leader)
+        pause(1)
+        gap(crowd, at, KILLED)
+        if why := group.leader(20).one("snapshot"):
+            raise Failure("no snapshot was taken: " + why)
+        group.start(leader.name)
+    at = time.monotonic_ns()
+    group.start(behind.name)
+    pause(1)
+    gap(crowd, at, KILLED)
+    holds(group, [crowd])
+
+@claim("a follower that stands still again and again is waited for by nobody, and the leader stays", SESSIONS)
+def clients_slow_follower(here):
+    group, crowd = served(here)
+    leader = group.leader()
+    slow = group.others(leader)[0]
+    at = time.monotonic_ns()
+    for _ in range(6):
+        slow.signal(signal.SIGSTOP)
+        pause(0.4)
+        slow.signal(signal.SIGCONT)
+        pause(0.1)
+    gap(crowd, at, KILLED)
+    if group.leader() != leader:
+        raise Failure("another one leads")
+    holds(group, [crowd])
+
+@claim("two of five replicas, the leader among them, are cut off with some of the clients: these get nothing done, the "
+       "others go on, and in the end all agree", SESSIONS)
+def clients_minority_cut_off(here):
+    group, crowd = served(here, "abcde")
+    lost = Crowd(here, "lost", group, clients=3, session_timeout=30_000)
+    lost.ask("load", 50, 3000)
+    go_on([lost])
+    leader = group.leader()
+    minority = [leader, group.others(leader)[0]]
+    majority = group.others(*minority)
+    at = time.monotonic_ns()
+    split([voter.host for voter in minority] + [lost.host], [voter.host for voter in majority] + [crowd.host])
+    pause(5)
+    gap(crowd, at, ISOLATED)
+    if any(lost.acknowledged(at + SECOND // 10).values()):
+        raise Failure("a minority has acknowledged something")
+    join()
+    go_on([crowd, lost])
+    group.leader(20)
+    holds(group, [crowd, lost])
+
+@claim("two followers that cannot reach each other are killed and catch up with the leader all the same", SESSIONS)
+def clients_followers_apart(here):
+    group, crowd = served(here)
+    leader = group.leader()
+    one, other = group.others(leader)
+    split([one.host], [other.host])
+    for _ in range(2):
+        for voter in one, other:
+            at = group.kill(group.now[voter.name])
+            pause(0.5)
+            gap(crowd, at, KILLED)
+            group.start(voter.name)
+            pause(1)
+    go_on([crowd])
+    join()
+    holds(group, [crowd])
+
+@claim("timers go on in their time when the leader is killed and when all are started again from snapshots, and none "
+       "fires twice", SESSIONS)
+def clients_timers(here):
+    group, crowd = served(here)
+
+    def ticks():
+        return group.leader(20).one("state")["registers"]["ticks"]
+
+    def in_time():
+        before = ticks()
+        pause(2)
+        if not 15 <= (fired := ticks() - before) <= 25:
+            raise Failure(f"{fired} of 20 ticks within 2 s")
+
+    in_time()
+    group.kill(leader := group.leader())
+    group.leader(20)
+    in_time()
+    group.start(leader.name)
+    for voter in group.now.values():
+        if why := voter.one("snapshot"):
+            raise Failure("no snapshot was taken: " + why)
+    pause(1)  # what follows is repeated from the log
+    for voter in list(group.now.values()):
+        group.kill(voter)
+    for name in group.names:
+        group.start(name)
+    in_time()
+    go_on([crowd])
+    holds(group, [crowd])
+
+@claim("commands of 900,000 bytes take effect once each, in order, when the leader is killed while they come", SESSIONS)
+def clients_long_commands(here):
+    group, crowd = served(here, outstanding=4)
+    crowd.tell("size", 900_000)
+    pause(0.5)
+    for _ in range(2):
+        leader = group.leader()
+        group.kill(leader)
+        pause(1)
+        group.start(leader.name)
+        group.leader(20)
+    go_on([crowd])
+    holds(group, [crowd])
