@@ -60,10 +60,10 @@ class Crowd(Member):
     def stood_still(self, since, until):
         return sum(max(0, min(until, end) - max(since, begun)) for begun, end in self.stops)
 
-    def acknowledged(self, since=0, life=None):
-        """How many commands of each life, or of that one, were acknowledged after they were begun behind that time."""
-        return {each: sum(said["outcome"] == "done" and said["begun"] >= since for said in list(outcomes))
-                for each, outcomes in list(self.outcomes.items()) if life in (None, each)}
+    def acknowledged(self, since=0):
+        """How much of what each life asked for since then was done, by the leader of a majority."""
+        return {life: sum(said["outcome"] == "done" and said["what"] != "stale" and said["begun"] >= since
+                          for said in list(outcomes)) for life, outcomes in list(self.outcomes.items())}
 
 def go_on(crowds, seconds=20, least=3):
     """Waits until each client is open and has so many new acknowledgements."""
