@@ -151,9 +151,16 @@ void ClientState::call(Payload& command, std::chrono::nanoseconds timeout, Handl
 }
 
 void ClientState::send(Payload& command, std::error_code& error) {
+    {
+        const Lock lock(mutex_);
+        error = status_.phase == ClientStatus::Phase::ended ? status_.error : std::error_code();
+    }
+    if (error) return;
     Bytes bytes(command.view());
-    error =
-        to_code(runner_->with([&](client::Machine& machine, Time now) { return machine.cast(std::move(bytes), now); }));
+    error = to_code(runner_->with([&](client::Machine& machine, Time now) {
+        // The session has ended, which is about to be told. Until then it takes commands, which end with it.
+        return machine.session_over() ? errc{} : machine.cast(std::move(bytes), now);
+    }));
 }
 
 Message ClientState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,

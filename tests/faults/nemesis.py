@@ -188,8 +188,10 @@ def nemesis(here, names):
         crowd.ask("load", 20, 5000)
     go_on(crowds)
     Nemesis(group, crowds, chance).rounds(seconds)
-    group.leader(60)
-    go_on(crowds, 60)
+    healed = time.monotonic()
+    group.leader(20)
+    go_on(crowds, 20)
+    print(f"all clients went on within {time.monotonic() - healed:.2f} s after the last fault")
     holds(group, crowds, 60)
 
 @claim("three replicas fail at random, with clients outside: the history is linearizable, nothing is lost, nothing comes "

@@ -276,6 +276,28 @@ TEST_CASE("client: a session that the service closes ends, and says so") {
     CHECK(voters.places[0].desk->closed.take() == CloseReason::service);
 }
 
+TEST_CASE("client: nothing fails because the session has ended before the status says so") {
+    Voters voters(1);
+    support::Events<std::pair<std::error_code, ClientStatus>> sent;
+    Client* sender = nullptr;
+    ClientOptions options = voters.client();
+    options.log = [&](LogLevel, std::string_view text) {
+        if (!text.starts_with("client_ended")) return;
+        std::error_code error;
+        sender->send("count", error);
+        sent.put({error, sender->status()});
+    };
+    Client client(options);
+    sender = &client;
+    CHECK(call(client, "close") == "1");
+    const auto [error, status] = sent.take().value();
+    CHECK((!error || status.phase == ClientStatus::Phase::ended));
+    while (client.status().phase != ClientStatus::Phase::ended) std::this_thread::yield();
+    std::error_code late;
+    client.send("count", late);
+    CHECK(late == errc::closed_by_service);
+}
+
 TEST_CASE("client: beyond the limit of sessions the next one is refused, and says so") {
     ReplicaOptions options;
     options.max_sessions = 2;
