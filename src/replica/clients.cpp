@@ -108,8 +108,8 @@ void Clients::received(const Seat& seat, client::ToNode&& message, Time now) {
         return std::visit([&](auto& each) { on(seat, std::move(each), now); }, message);
     }
     const bool nobody = stance_ == Stance::preparing || leader_ == PeerId();
-    if (begins && nobody && early_.size() < most_waiting) {
-        early_.emplace_back(seat, std::move(message));
+    if (begins && nobody && (early_.size() < most_waiting || early_.contains(seat))) {
+        early_.insert_or_assign(seat, std::move(message));
     } else {
         turn_away(seat);
     }

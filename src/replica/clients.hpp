@@ -191,7 +191,7 @@ private:
     std::map<group::SessionKey, Opening> challenged_;
     std::map<std::uint64_t, client::Seat> sought_;  ///< sessions that are not known here
     std::uint64_t last_ticket_ = 0;
-    std::vector<std::pair<client::Seat, client::ToNode>> early_;  ///< until somebody is known to lead
+    std::map<client::Seat, client::ToNode> early_;  ///< what each asked last, until somebody is known to lead
     std::set<client::Seat> strays_;                               ///< were served here, and are to be told who leads
     std::set<client::Seat> turned_away_;                          ///< know that they are not served here
     std::deque<Proposal> proposals_;

@@ -4,7 +4,8 @@
 //
 // Words `name=value` on the command line: name, addresses (separated by commas), clients (how many), keys (of how many
 // registers), seed, log (a file), session_timeout and give_up_after (milliseconds), outstanding (calls of one client at
-// a time), inbox_bytes, and `deaf`, with which nobody takes what the service sends.
+// a time), inbox_bytes, `deaf`, with which nobody takes what the service sends, and `inside`, with which all clients
+// are inside of one node, which listens on host, has the addresses as its seeds, and has no replica.
 //
 // Commands:
 //   load RATE MILLISECONDS   each client calls, sends and reads so often a second, with time-outs up to that; a client
@@ -75,12 +76,12 @@ struct Request {
 /// One client of one life, and all that it is told.
 class Caller {
 public:
-    Caller(Output& output, Log& log, Words& words, std::string life)
+    Caller(Output& output, Log& log, Words& words, Node* node, std::string life)
         : output_(output),
           life_(std::move(life)),
           most_open_(words.contains("outstanding") ? std::stoull(words["outstanding"]) : 16),
           keys_(words.contains("keys") ? std::stoull(words["keys"]) : 8),
-          client_(options_of(log, words)) {
+          client_(client_of(node, options_of(log, words))) {
         std::seed_seq seed(life_.begin(), life_.end());
         chance_.seed(seed);
         chance_.discard(std::stoull(words["seed"].empty() ? "0" : words["seed"]) % 1'000'000);
@@ -155,6 +156,11 @@ public:
     }
 
 private:
+    static Client client_of(Node* node, ClientOptions options) {
+        if (node == nullptr) return Client(std::move(options));
+        options.addresses.clear();
+        return Client(*node, std::move(options));
+    }
     ClientOptions options_of(Log& log, Words& words) const {
         ClientOptions options;
         std::istringstream addresses(words["addresses"]);
@@ -294,6 +300,15 @@ private:
 class Crowd {
 public:
     Crowd(Output& output, Log& log, Words words) : output_(output), log_(log), words_(std::move(words)) {
+        if (words_.contains("inside")) {
+            Words node = words_;
+            node["seeds"] = node["addresses"];
+            Options options = options_of(node);
+            options.name = words_["name"];
+            options.listen = words_["host"] + ":7000";
+            options.log = [this](LogLevel level, std::string_view text) { log_.write(words_["name"], level, text); };
+            node_.emplace(options);
+        }
         const std::uint64_t count = words_.contains("clients") ? std::stoull(words_["clients"]) : 1;
         for (std::uint64_t each = 0; each < count; ++each) callers_.push_back(begin(each));
     }
@@ -343,7 +358,7 @@ public:
 private:
     std::unique_ptr<Caller> begin(std::uint64_t which) {
         const std::string life = words_["name"] + std::to_string(which) + '-' + std::to_string(++generations_[which]);
-        return std::make_unique<Caller>(output_, log_, words_, life);
+        return std::make_unique<Caller>(output_, log_, words_, node_ ? &*node_ : nullptr, life);
     }
     void run(double per_second, std::chrono::milliseconds timeout) {
         const auto begun = Clock::now();
@@ -372,6 +387,7 @@ private:
     Output& output_;
     Log& log_;
     Words words_;
+    std::optional<Node> node_;
     std::vector<std::unique_ptr<Caller>> callers_;
     std::vector<std::unique_ptr<Caller>> former_;
     std::map<std::uint64_t, std::uint64_t> generations_;

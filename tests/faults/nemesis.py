@@ -182,6 +182,7 @@ def nemesis(here, names):
                   compare_every=65536, **({"freeze": 1} if chance.random() < 0.5 else {}))
     crowds = [Crowd(here, "patient", group, clients=3, seed=seed, session_timeout=60_000),
               Crowd(here, "one", group, names=names[:1], clients=2, seed=seed, session_timeout=60_000, outstanding=200),
+              Crowd(here, "inside", group, clients=2, seed=seed, session_timeout=60_000, inside=1),
               Crowd(here, "hasty", group, clients=3, seed=seed, session_timeout=1000,
                     may_end=[EXPIRED])]
     for crowd in crowds:

@@ -245,6 +245,22 @@ TEST_CASE("clients: those who were served by a leader that is cut off are told s
     CHECK(replica.take() == Lines{"detach all"});
 }
 
+TEST_CASE("clients: who asks again and again while nobody leads is answered once") {
+    for (const bool leads : {false, true}) {
+        Hub replica;
+        replica.clients.changed(cluster::group::SessionOpened{SessionKey{9}, {42, 1000}}, replica.now);
+        for (int i = 0; i < 3; ++i) replica.say(ann, Attach{"group", 42, SessionKey{9}, {}});
+        CHECK(replica.take().empty());
+        if (leads) {
+            replica.clients.serve(replica.now);
+            CHECK(replica.take() == Lines{"attach 1.1 42"});
+        } else {
+            replica.clients.follow(peer(5), replica.now);
+            CHECK(replica.take() == Lines{"tell 1.1 leader 5"});
+        }
+    }
+}
+
 TEST_CASE("clients: a new term begins with what is applied, not with what the former one had accepted") {
     Hub replica;
     replica.clients.serve(replica.now);
