@@ -378,6 +378,7 @@ private:
             for (std::size_t each = 0; each < callers_.size(); ++each) {
                 if (!callers_[each]->ended()) continue;
                 former_.push_back(std::exchange(callers_[each], begin(each)));
+                former_.back()->close();
             }
             lock.lock();
             changed_.wait_for(lock, turn, [this] { return stopped_; });

@@ -9,7 +9,7 @@ from clients import EXPIRED, Crowd, go_on, holds
 from replicas import Group
 from world import Failure, claim, command, join, pause, split
 
-SMALL = "b"  # the voter whose disk is filled
+SMALL, ROOM = "b", "256m"  # the voter whose disk is filled, and twice what its log takes, with segments to spare
 NOBODY = object()  # who has that fault: everybody who could has another one
 
 class Nemesis:
@@ -113,7 +113,7 @@ class Nemesis:
         except OSError:
             pass
         for crowd in self.crowds:
-            crowd.tell("size", 100_000)
+            crowd.tell("size", 200_000)
         yield
         end = time.monotonic() + 5
         while not (status := self.group.now[SMALL].one("status"))["stopped"] and time.monotonic() < end:
@@ -178,7 +178,7 @@ def nemesis(here, names):
     seconds = float(os.environ.get("CLUSTER_FAULTS_SECONDS", 120))
     print(f"CLUSTER_FAULTS_SEED={seed}", flush=True)
     chance = random.Random(seed)
-    group = Group(here, small=SMALL, room="100m", names=names, clocks=True, service="registers", snapshot_every=65536,
+    group = Group(here, small=SMALL, room=ROOM, names=names, clocks=True, service="registers", snapshot_every=65536,
                   compare_every=65536, **({"freeze": 1} if chance.random() < 0.5 else {}))
     crowds = [Crowd(here, "patient", group, clients=3, seed=seed, session_timeout=60_000),
               Crowd(here, "one", group, names=names[:1], clients=2, seed=seed, session_timeout=60_000, outstanding=200),
