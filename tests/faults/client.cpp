@@ -159,6 +159,7 @@ private:
     static Client client_of(Node* node, ClientOptions options) {
         if (node == nullptr) return Client(std::move(options));
         options.addresses.clear();
+        options.log = {};  // it writes to that of its node
         return Client(*node, std::move(options));
     }
     ClientOptions options_of(Log& log, Words& words) const {
