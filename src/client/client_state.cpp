@@ -183,12 +183,15 @@ void ClientState::cancel(std::uint64_t ticket) {
 // Sending. Commands get their places in the order in which they were sent: none passes one that waits for room.
 
 errc ClientState::cast(Bytes command) {
-    return runner_->with([&](client::Machine& machine, Time now) { return machine.cast(std::move(command), now); });
+    if (status_.phase == ClientStatus::Phase::ended) return static_cast<errc>(status_.error.value());
+    return runner_->with([&](client::Machine& machine, Time now) {
+        // The session has ended, which is about to be told. Until then it takes commands, which end with it.
+        return machine.session_over() ? errc{} : machine.cast(std::move(command), now);
+    });
 }
 
 /// Zero: it has its place. `too_many_requests`: it waits for room, if it may.
 std::error_code ClientState::start_send(Bytes command, const std::shared_ptr<WaitOperation>& operation) {
-    if (io_over_) return status_.error;
     const errc error = sends_.empty() ? cast(command) : errc::too_many_requests;
     if (error == errc::too_many_requests && operation && sends_.size() < most_sends) {
         sends_.add(operation, std::move(command));

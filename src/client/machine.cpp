@@ -18,6 +18,12 @@ std::string_view name_of(State state) {
     return "unknown";
 }
 
+/// It says something of the replica that was asked, and nothing of the query: the next one may answer that.
+bool is_of_replica(errc error) {
+    return error == errc::not_leader || error == errc::no_leader || error == errc::closed ||
+           error == errc::replica_stopped || error == errc::timed_out;
+}
+
 }  // namespace
 
 Machine::Machine(MachineOptions options, Time now) : options_(std::move(options)), dice_(options_.seed) {
@@ -252,7 +258,7 @@ void Machine::on(Answer& message, Time now) {
     const auto found = queries_.find(message.number);
     if (found == queries_.end()) return;
     const auto error = static_cast<errc>(message.code);
-    if (error == errc::not_leader || error == errc::no_leader) {
+    if (is_of_replica(error)) {
         // It is asked again when the session is attached again.
         if (phase_ == Phase::open) attach_again(now);
         return;

@@ -178,6 +178,8 @@ public:
     /// attached, it comes at once, and the group closes the session when its time is over.
     void close(Time now);
     bool ended() const noexcept { return phase_ == Phase::ended; }
+    /// There is no session any more. `State::ended` may still be among the effects.
+    bool session_over() const noexcept { return state_.state == State::ended; }
 
     // For a runner.
     Time deadline() const { return timers_.next(); }

@@ -1,11 +1,15 @@
 #pragma once
 
 #include "node/node_hosts.hpp"
+#include "wire/client_codec.hpp"
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
 #include <utility>
+#include <vector>
 
 namespace cluster::detail {
 
@@ -29,21 +33,26 @@ public:
     virtual void client_received(const PeerId& from, std::span<const Bytes> messages) = 0;
     /// The node has left. Nothing is called after this.
     virtual void node_left() = 0;
+    /// Whether it answers clients of the group with that tag.
+    virtual bool serves(std::uint64_t /*tag*/) const { return false; }
 };
 
 /// Who learns what happens on the client channel of one node. For each host `guest_came` and `guest_went` of one guest
 /// alternate, as `came` and `went` do.
 class NodeClients final : public NodeHosts<ClientHost> {
 public:
-    using NodeHosts::NodeHosts;
+    /// Tells a client of that node that no replica of its group is here.
+    using Refuse = std::function<void(const PeerId& to, std::uint64_t client)>;
+
+    NodeClients(std::shared_ptr<net::Loop> loop, Refuse refuse)
+        : NodeHosts(std::move(loop)), refuse_(std::move(refuse)) {}
 
     /// A message of this node to itself: a client is here, and so is who serves it. False if the node has left.
     bool loop_back(const PeerId& self, Bytes message) {
         if (ended()) return false;
         loop()->post([weak = weak_from_this(), self, message = std::move(message)] {
             const auto hosts = std::static_pointer_cast<NodeClients>(weak.lock());
-            if (!hosts) return;
-            hosts->tell([&](ClientHost& host) { host.client_received(self, std::span(&message, 1)); });
+            if (hosts) hosts->received(self, std::span(&message, 1));
         });
         return true;
     }
@@ -59,12 +68,21 @@ public:
     }
     void deliver(const core::Batch& batch) {
         if (!has_in_view(batch.from) && !guests_.contains(batch.from)) return;
-        tell_messages(batch, [&](ClientHost& host, std::span<const Bytes> messages) {
-            host.client_received(batch.from, messages);
-        });
+        received(batch.from, messages_of(batch));
     }
 
 private:
+    void received(const PeerId& from, std::span<const Bytes> messages) {
+        tell([&](ClientHost& host) { host.client_received(from, messages); });
+        // Who gets no answer waits for one: a replica that is about to start, or has ended, costs its clients no time.
+        for (const Bytes& each : messages) {
+            const auto asked = wire::asks_to_be_served(each);
+            if (!asked) continue;
+            bool served = false;
+            tell([&](const ClientHost& host) { served = served || host.serves(asked->group); });
+            if (!served) refuse_(from, asked->client);
+        }
+    }
     void tell_more(ClientHost& host) override {
         for (const auto& [id, guest] : guests_) {
             if (!is_registered(host)) return;
@@ -72,6 +90,7 @@ private:
         }
     }
 
+    const Refuse refuse_;
     std::map<PeerId, Peer> guests_;  ///< of the I/O thread
 };
 

@@ -94,10 +94,8 @@ protected:
             if (is_registered(*host)) call(*host);  // one that was called before may have removed it
         }
     }
-    /// Calls `call(host, messages)` for each host. Whoever keeps one of the messages keeps the block that all lie in.
-    template <class Call>
-    void tell_messages(const core::Batch& batch, const Call& call) {
-        if (introduced_.empty()) return;
+    /// Whoever keeps one of these keeps the block that all of them lie in.
+    static std::vector<Bytes> messages_of(const core::Batch& batch) {
         std::vector<Bytes> messages;
         messages.reserve(static_cast<std::size_t>(batch.messages));
         for (auto frames = batch.frames; !frames.empty();) {
@@ -105,6 +103,13 @@ protected:
             messages.emplace_back(batch.block, frames.subspan(core::FrameHeader::size, header.length));
             frames = frames.subspan(core::FrameHeader::size + header.length);
         }
+        return messages;
+    }
+    /// Calls `call(host, messages)` for each host.
+    template <class Call>
+    void tell_messages(const core::Batch& batch, const Call& call) {
+        if (introduced_.empty()) return;
+        const std::vector<Bytes> messages = messages_of(batch);
         tell([&](Host& host) { call(host, std::span<const Bytes>(messages)); });
     }
 

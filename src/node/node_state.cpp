@@ -10,6 +10,7 @@
 #include "support/may_wait.hpp"
 #include "support/waited.hpp"
 #include "value/address.hpp"
+#include "wire/client_codec.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -205,7 +206,12 @@ std::shared_ptr<NodeState> NodeState::start(Options options, bool guest) {
     state->members_ = std::make_shared<NodeMembers>(state->id_, options.max_member_data, state->driver_,
                                                     std::make_shared<MembersState>(call_back, state->on_throw_));
     state->replicas_ = std::make_shared<NodeReplicas>(state->loop_);
-    state->clients_ = std::make_shared<NodeClients>(state->loop_);
+    state->clients_ = std::make_shared<NodeClients>(state->loop_, [weak](const PeerId& to, std::uint64_t client) {
+        const auto self_again = weak.lock();
+        if (!self_again) return;
+        const client::Refused refused{client::Refusal::no_such_group, "no replica of the group runs here"};
+        self_again->send_on_client_channel(to, Block::adopt(wire::encode(wire::NodeToClient{client, refused})));
+    });
     state->sends_ = std::make_shared<SendQueue>(
         state->loop_,
         [weak](const SendQueue::Receivers& to, const Engine::Body& body, bool last) {

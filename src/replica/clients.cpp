@@ -21,6 +21,7 @@ void Clients::serve(Time now) {
     stance_ = Stance::serving;
     turned_away_.clear();
     strays_.clear();
+    strays_due_ = never;
     for (auto& [id, session] : sessions_) {
         session.heard = now;  // what its former leader has heard of it, nobody knows
         expiries_.emplace(now + session.timeout, id);
@@ -33,22 +34,32 @@ void Clients::prepare() {
     stop_serving();
     stance_ = Stance::preparing;
     leader_ = {};
+    strays_due_ = never;
 }
 
-void Clients::follow(const PeerId& leader) {
+void Clients::follow(const PeerId& leader, Time now) {
     if (stance_ != Stance::following) stop_serving();
     if (stance_ == Stance::following && leader_ == leader) return;
     stance_ = Stance::following;
     leader_ = leader;
     turned_away_.clear();
-    if (leader == PeerId()) return;
-    for (const Seat& each : std::exchange(strays_, {})) turn_away(each);
-    replay({});
+    if (leader == PeerId()) {
+        strays_due_ = strays_.empty() ? never : now + stray_patience;
+        return;
+    }
+    turn_strays_away();
+    replay(now);
 }
 
-void Clients::end() {
-    follow({});
+void Clients::end(Time now) {
+    follow({}, now);
     for (const auto& [seat, message] : std::exchange(early_, {})) strays_.insert(seat);
+    turn_strays_away();
+}
+
+/// Those who were served here look elsewhere from now on.
+void Clients::turn_strays_away() {
+    strays_due_ = never;
     for (const Seat& each : std::exchange(strays_, {})) turn_away(each);
 }
 
@@ -97,8 +108,8 @@ void Clients::received(const Seat& seat, client::ToNode&& message, Time now) {
         return std::visit([&](auto& each) { on(seat, std::move(each), now); }, message);
     }
     const bool nobody = stance_ == Stance::preparing || leader_ == PeerId();
-    if (begins && nobody && early_.size() < most_waiting) {
-        early_.emplace_back(seat, std::move(message));
+    if (begins && nobody && (early_.size() < most_waiting || early_.contains(seat))) {
+        early_.insert_or_assign(seat, std::move(message));
     } else {
         turn_away(seat);
     }
@@ -297,9 +308,7 @@ void Clients::closed(const group::SessionClosed& closed) {
 }
 
 void Clients::loaded(std::span<const group::SessionFacts> sessions, Time now) {
-    stop_serving();
-    stance_ = Stance::following;
-    leader_ = {};
+    follow({}, now);
     sessions_.clear();
     for (const group::SessionFacts& each : sessions) {
         sessions_[each.session] = {std::chrono::milliseconds(each.timeout_ms), now, {}, 0, {}, false};
@@ -378,12 +387,13 @@ void Clients::proposed(std::size_t count, std::size_t asked, Time now) {
 }
 
 Time Clients::deadline() const {
-    const Time room = proposals_.empty() ? never : not_before_;
-    return expiries_.empty() ? room : std::min(room, expiries_.begin()->first);
+    const Time first = std::min(strays_due_, proposals_.empty() ? never : not_before_);
+    return expiries_.empty() ? first : std::min(first, expiries_.begin()->first);
 }
 
 /// Whoever was not heard of for its timeout is closed.
 void Clients::tick(Time now) {
+    if (strays_due_ <= now) turn_strays_away();
     while (!expiries_.empty() && expiries_.begin()->first <= now) {
         const auto [due, id] = *expiries_.begin();
         expiries_.erase(expiries_.begin());

@@ -84,6 +84,9 @@ public:
     static constexpr std::size_t most_waiting = 16384;
     /// How long a proposal for which there was no room waits, unless a client asks again.
     static constexpr Duration pause = std::chrono::milliseconds(10);
+    /// How long those who were served here hear nothing while nobody is known to lead. Then they look elsewhere: one
+    /// that leads no more because it is cut off will not hear of the next leader.
+    static constexpr Duration stray_patience = std::chrono::milliseconds(200);
     /// Whoever looks later than so at a session was late itself: what its client says may wait to be read.
     static constexpr Duration late = std::chrono::milliseconds(50);
 
@@ -93,11 +96,11 @@ public:
     /// It leads, and has applied an entry of its term.
     void serve(Time now);
     /// It leads no more, or another one leads; none if nobody is known to.
-    void follow(const PeerId& leader);
+    void follow(const PeerId& leader, Time now);
     /// It leads, but cannot serve yet.
     void prepare();
     /// It does nothing any more.
-    void end();
+    void end(Time now);
 
     // Clients.
     void received(const client::Seat& seat, client::ToNode&& message, Time now);
@@ -163,6 +166,7 @@ private:
     void stop_serving();
     void replay(Time now);
     void turn_away(const client::Seat& seat);
+    void turn_strays_away();
     bool is_ours(const std::string& group, const client::Seat& seat);
     Known* session_at(const client::Seat& seat, Time now);
     void opened(const group::SessionOpened& session, Time now);
@@ -189,10 +193,11 @@ private:
     std::map<group::SessionKey, Opening> challenged_;
     std::map<std::uint64_t, client::Seat> sought_;  ///< sessions that are not known here
     std::uint64_t last_ticket_ = 0;
-    std::vector<std::pair<client::Seat, client::ToNode>> early_;  ///< until somebody is known to lead
+    std::map<client::Seat, client::ToNode> early_;  ///< what each asked last, until somebody is known to lead
     std::set<client::Seat> strays_;                               ///< were served here, and are to be told who leads
     std::set<client::Seat> turned_away_;                          ///< know that they are not served here
     std::deque<Proposal> proposals_;
+    Time strays_due_ = never;
     Time not_before_{};
     std::set<std::pair<Time, std::uint64_t>> expiries_;  ///< when to look at which session
 };

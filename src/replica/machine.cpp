@@ -510,7 +510,7 @@ void Machine::carry_out(consensus::Effect&& effect, Time now) {
                        if (status.term != role_.term) {
                            origins_.clear();
                            shares_.clear();
-                           clients_.follow({});
+                           clients_.follow({}, now);
                            askers_.clear();
                        }
                        questions_.begin_anew();
@@ -627,7 +627,7 @@ void Machine::halt(errc error, std::string why, Time now) {
     held_.clear();
     hand_over_.reset();
     role_ = {consensus::Role::follower, role_.term, {}};
-    clients_.end();
+    clients_.end(now);
     for (const auto& [peer, other] : peers_) say_farewell(peer);
     emit(*halted_);
     emit(StatusMayDiffer{});

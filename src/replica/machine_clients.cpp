@@ -14,7 +14,7 @@ void Machine::look_whom_to_serve(Time now) {
     if (!raft_ || halted_) return;
     if (raft_->role() != consensus::Role::leader) {
         const auto leader = where_.find(raft_->leader());
-        return clients_.follow(leader == where_.end() ? PeerId() : leader->second);
+        return clients_.follow(leader == where_.end() ? PeerId() : leader->second, now);
     }
     if (applied_.term == raft_->term()) return clients_.serve(now);
     clients_.prepare();

@@ -16,7 +16,7 @@ namespace cluster::detail {
 /// Hands on what comes on the client channel.
 class ReplicaState::Door final : public ClientHost {
 public:
-    explicit Door(std::weak_ptr<ReplicaState> replica) : replica_(std::move(replica)) {}
+    Door(std::weak_ptr<ReplicaState> replica, std::uint64_t tag) : replica_(std::move(replica)), tag_(tag) {}
 
     void came(const Peer&) override {}
     void went(const Peer& peer, RemovalReason) override { guest_went(peer.id); }
@@ -28,13 +28,15 @@ public:
         if (const auto replica = replica_.lock()) replica->client_received(from, messages);
     }
     void node_left() override {}
+    bool serves(std::uint64_t tag) const override { return tag == tag_ && !replica_.expired(); }
 
 private:
     const std::weak_ptr<ReplicaState> replica_;
+    const std::uint64_t tag_;
 };
 
 void ReplicaState::open_door() {
-    door_ = std::make_shared<Door>(weak_from_this());
+    door_ = std::make_shared<Door>(weak_from_this(), tag_);
     node_->clients()->add(door_);
 }
 

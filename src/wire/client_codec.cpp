@@ -23,6 +23,17 @@ using namespace client;
 constexpr std::uint8_t first_to_node = 1;
 constexpr std::uint8_t first_to_client = 64;
 
+template <class Message, class... All>
+constexpr std::size_t index_among(std::type_identity<std::variant<All...>>) {
+    std::size_t index = 0;
+    bool found = false;
+    ((found = found || std::is_same_v<Message, All>, index += found ? 0 : 1), ...);
+    return index;
+}
+/// Of what is said to a node.
+template <class Message>
+constexpr std::size_t kind_of = first_to_node + index_among<Message>(std::type_identity<client::ToNode>());
+
 /// No position or number reaches 2^62, so adding to it is safe.
 class ClientReader {
 public:
@@ -237,6 +248,17 @@ std::optional<std::uint64_t> client_of(const Bytes& bytes) {
     const bool to_client = in.number<std::uint8_t>() >= first_to_client;
     const auto client = in.number<std::uint64_t>();
     return to_client && in.good() ? std::optional(client) : std::nullopt;
+}
+
+std::optional<Asked> asks_to_be_served(const Bytes& bytes) {
+    Unpacker in(bytes.view());
+    const auto kind = in.number<std::uint8_t>();
+    Asked asked;
+    asked.group = in.number<std::uint64_t>();
+    asked.client = in.number<std::uint64_t>();
+    const bool asks =
+        kind == kind_of<client::Open> || kind == kind_of<client::Response> || kind == kind_of<client::Attach>;
+    return asks && in.good() ? std::optional(asked) : std::nullopt;
 }
 
 }  // namespace cluster::wire

@@ -36,4 +36,12 @@ std::optional<NodeToClient> decode_to_client(const Bytes& bytes);
 /// Whether it is for a client, and for which one.
 std::optional<std::uint64_t> client_of(const Bytes& bytes);
 
+struct Asked {
+    std::uint64_t group = 0;   ///< `group_tag`
+    std::uint64_t client = 0;  ///< `Seat::client`
+    friend bool operator==(const Asked&, const Asked&) = default;
+};
+/// Whether a client so asks a node for a session, or to go on with one, and waits for an answer.
+std::optional<Asked> asks_to_be_served(const Bytes& bytes);
+
 }  // namespace cluster::wire

@@ -527,16 +527,18 @@ TEST_CASE("client: queries have numbers of their own, are asked again at the nex
     CHECK(client.happened() == "3 B; seeking no_leader; attached; 2 failed: the service has thrown an exception no");
 }
 
-TEST_CASE("client: a query that the node cannot answer as a leader is asked again") {
-    Attached1 client;
-    client.query(1, "a");
-    client.told();
-    client.hears(1, Answer{1, static_cast<std::uint32_t>(errc::no_leader), 0, {}});
-    CHECK(client.told() == "1: Attach 7(0,0)");
-    client.hears(1, client::Attached{0, 1000});
-    CHECK(client.told() == "1: Query 1 a");
-    client.hears(1, Answer{1, 0, 9, bytes("A")});
-    CHECK(client.happened() == "1 A");
+TEST_CASE("client: a query that a replica cannot answer because it leads no more, or ends, is asked again") {
+    for (const errc why : {errc::no_leader, errc::not_leader, errc::closed, errc::replica_stopped, errc::timed_out}) {
+        Attached1 client;
+        client.query(1, "a");
+        client.told();
+        client.hears(1, Answer{1, static_cast<std::uint32_t>(why), 0, {}});
+        CHECK(client.told() == "1: Attach 7(0,0)");
+        client.hears(1, client::Attached{0, 1000});
+        CHECK(client.told() == "1: Query 1 a");
+        client.hears(1, Answer{1, 0, 9, bytes("A")});
+        CHECK(client.happened() == "1 A");
+    }
 }
 
 TEST_CASE("client: a query whose time is over has failed, and so have those that are too many") {

@@ -98,7 +98,8 @@ void Model::carry_out(Effect& effect) {
                        ended(each.ticket, false);
                    },
                    [&](Failed& each) {
-                       if (state_.state != State::ended && each.error == errc::outcome_unknown) {
+                       const bool by_end = each.error == errc::outcome_unknown || each.error == errc::closed;
+                       if (state_.state != State::ended && by_end) {
                            fail("a call fails because the session has ended before that was told");
                        }
                        const bool never = each.error != errc::timed_out && each.error != errc::outcome_unknown &&
@@ -443,7 +444,8 @@ void Model::hears(std::size_t node, const ToNode& message) {
                    [&](const Query& each) {
                        if (!at.attached) return say(node, Detached{});
                        if (!healed_ && chance(5)) {
-                           return say(node, Answer{each.number, static_cast<std::uint32_t>(errc::no_leader), 0, {}});
+                           const errc why = chance(50) ? errc::no_leader : errc::closed;
+                           return say(node, Answer{each.number, static_cast<std::uint32_t>(why), 0, {}});
                        }
                        after(some(30ms),
                              [this, node, link = at.link, answer = Answer{each.number, 0, position_, each.query}] {

@@ -3,19 +3,21 @@
 
 faults.py --list             names each scenario, its labels, and what it claims
 faults.py PROGRAM SCENARIO   runs one; PROGRAM is the built member.cpp, or replica.cpp for those of replicas
+
+--seconds N, --seed N        how long those go on that do things at random, and which ones: what such a run prints
 """
 import contextlib
 import itertools
-import mmap
 import os
 import random
 import signal
-import struct
 import sys
 import time
 
-from world import SECOND, Failure, Host, claim, command, enter, pause, scenarios, until, world
-import replicas  # which adds its scenarios
+from world import SECOND, Clock, Failure, Host, claim, command, enter, pause, scenarios, until, world
+import nemesis  # these add their scenarios
+import replicas
+import sessions
 
 # What the lan preset promises.
 DETECTION = 4
@@ -357,22 +359,17 @@ def step_machine(seconds):
 @claim("the wall clock stepped by hours to and fro changes nothing")
 def clock(here):
     """Steps a clock that only the processes see; with CLUSTER_FAULTS_STEP=SECONDS then the machine's, too."""
-    library = os.path.join(os.path.dirname(here.program), "libfault-clock.so")
-    path = os.path.join(here.logs, "clock")
-    with open(path, "w+b") as file:
-        file.write(bytes(8))
-        file.flush()
-        memory = mmap.mmap(file.fileno(), 8)
-        for name in "abc":
-            here.start(name, environment={"LD_PRELOAD": library, "CLUSTER_FAULTS_CLOCK": path})
-        here.all_in_view(10)
-        here.everybody("stream", 200, 100)
-        for offset in 3600, -3600, 86400 * 400, 0, -1, 5, 0:
-            memory[:] = struct.pack("<q", offset * SECOND)
-            said = here.members[0].ask("stats")["wall"]
-            if abs(said - time.time_ns() - offset * SECOND) > SECOND / 2:
-                raise Failure("the wall clock was not stepped")
-            pause(0.5)
+    shown = Clock(here)
+    for name in "abc":
+        here.start(name, environment=shown.environment)
+    here.all_in_view(10)
+    here.everybody("stream", 200, 100)
+    for offset in 3600, -3600, 86400 * 400, 0, -1, 5, 0:
+        shown.step(offset)
+        said = here.members[0].ask("stats")["wall"]
+        if abs(said - time.time_ns() - offset * SECOND) > SECOND / 2:
+            raise Failure("the wall clock was not stepped")
+        pause(0.5)
     if seconds := float(os.environ.get("CLUSTER_FAULTS_STEP", 0)):
         step_machine(seconds)
     at = time.monotonic_ns()
@@ -387,11 +384,17 @@ def main():
         for name, (_, text, labels) in scenarios.items():
             print(f"{name} {labels}: {text}")
         return
-    if len(sys.argv) != 3 or sys.argv[2] not in scenarios:
+    words = sys.argv[1:]
+    for option, variable in ("--seconds", "CLUSTER_FAULTS_SECONDS"), ("--seed", "CLUSTER_FAULTS_SEED"):
+        if option in words[:-1]:
+            at = words.index(option)
+            os.environ[variable] = words[at + 1]
+            del words[at:at + 2]
+    if len(words) != 2 or words[1] not in scenarios:
         sys.exit(__doc__)
     enter()
-    with world(os.path.abspath(sys.argv[1])) as here:
-        scenarios[sys.argv[2]][0](here)
+    with world(os.path.abspath(words[0])) as here:
+        scenarios[words[1]][0](here)
         print(f"{(time.monotonic_ns() - here.begun) / SECOND:.1f} s")
 
 if __name__ == "__main__":

@@ -26,6 +26,15 @@ inline std::int64_t now() {
     return std::chrono::nanoseconds(Clock::now().time_since_epoch()).count();
 }
 
+inline std::string quoted(std::string_view text) {
+    std::string result = "\"";
+    for (const char each : text) {
+        if (each == '"' || each == '\\') result += '\\';
+        result += each == '\n' ? ' ' : each;
+    }
+    return result + '"';
+}
+
 /// Writes lines on a thread of its own: no callback waits for whoever reads them.
 class Output {
 public:

@@ -1,9 +1,10 @@
-// One process of the fault tests of replicas: a node and a replica of a ledger, told what to do by lines on standard
+// One process of the fault tests of replicas: a node and a replica of a service, told what to do by lines on standard
 // input. Every line on standard output is a JSON object: an event, stamped in nanoseconds of the steady clock, or the
 // reply to a command. replicas.py is the other side.
 //
 // Words `name=value` on the command line: name (of the node), life (a word that no other process has), host, seeds and
-// voters (separated by commas), directory, preset, log (a file), snapshot_every (bytes), and `freeze`, with which
+// voters (separated by commas), directory, preset, log (a file), service (`ledger`, which is the default, or
+// `registers`, with which there is an `audit`, too), snapshot_every and compare_every (bytes), and `freeze`, with which
 // snapshots are written from a copy.
 //
 // Commands:
@@ -11,14 +12,20 @@
 //                                 reads as often
 //   hush                          ends that
 //   status                        how the replica is
-//   ledger                        what its service has: who submitted which numbers, and a hash of their order
+//   state                         what each service has: who asked for which numbers, and a hash of their order
 //   counts                        how the submits and reads of this process have ended
+//   snapshot                      takes one, and says how that ended
+//   transfer NAME                 hands leadership over, and says how that ended
+//   leave                         closes the replica and the node, and ends
 //
-// A read tells the place in the log of the last message that the service has had. Three of four are linearizable, and
-// are reported: replicas.py compares them with what all processes were told before. The others are stale, and checked
-// here.
+// It submits to a ledger only. A read there tells the place in the log of the last message that the service has had.
+// Three of four are linearizable, and are reported: replicas.py compares them with what all processes were told before.
+// The others are stale, and checked here.
 
+#include "applied.hpp"
+#include "ledger.hpp"
 #include "process.hpp"
+#include "registers.hpp"
 
 #include <cluster/cluster.hpp>
 #include <cluster/replica.hpp>
@@ -36,13 +43,13 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace {
 
@@ -51,143 +58,6 @@ using namespace cluster::faults;
 using namespace std::chrono_literals;
 
 constexpr auto turn = 5ms;
-
-std::string quoted(std::string_view text) {
-    std::string result = "\"";
-    for (const char each : text) {
-        if (each == '"' || each == '\\') result += '\\';
-        result += each == '\n' ? ' ' : each;
-    }
-    return result + '"';
-}
-
-/// Numbers, as few pairs of the first and the last of those that follow each other.
-class Ranges {
-public:
-    /// Whether it was new.
-    bool add(std::uint64_t number) {
-        const auto after = ranges_.upper_bound(number);
-        if (after != ranges_.begin() && std::prev(after)->second >= number) return false;
-        std::uint64_t last = number;
-        if (after != ranges_.end() && after->first == number + 1) last = after->second;
-        const auto before = after == ranges_.begin() ? ranges_.end() : std::prev(after);
-        if (last != number) ranges_.erase(after);
-        if (before != ranges_.end() && before->second + 1 == number) {
-            before->second = last;
-        } else {
-            ranges_.emplace(number, last);
-        }
-        return true;
-    }
-    std::uint64_t last() const { return ranges_.empty() ? 0 : ranges_.rbegin()->second; }
-    std::string text() const {
-        std::string text;
-        for (const auto& [first, last] : ranges_) {
-            text += (text.empty() ? "[" : ",[") + std::to_string(first) + ',' + std::to_string(last) + ']';
-        }
-        return '[' + text + ']';
-    }
-
-    std::map<std::uint64_t, std::uint64_t> ranges_;
-};
-
-/// Who submitted which numbers. Each message is `LIFE NUMBER`, a blank, and what fills it up.
-class Ledger final : public Service {
-public:
-    explicit Ledger(bool freezes) : freezes_(freezes) {}
-
-    void on_message(Context& context, std::span<const std::byte> message) override {
-        const std::string_view text(reinterpret_cast<const char*>(message.data()), message.size());
-        const std::size_t blank = text.find(' ');
-        const std::string_view entry = text.substr(0, text.find(' ', blank + 1));
-        const std::uint64_t number = std::stoull(std::string(entry.substr(blank + 1)));
-        const std::lock_guard lock(mutex_);
-        for (const char each : entry) hash_ = (hash_ ^ static_cast<unsigned char>(each)) * 0x100000001b3;
-        hash_ = (hash_ ^ context.position()) * 0x100000001b3;
-        hash_ = (hash_ ^ static_cast<std::uint64_t>(context.time().count())) * 0x100000001b3;
-        ++count_;
-        position_ = context.position();
-        Submitter& from = submitters_[std::string(text.substr(0, blank))];
-        if (number < from.numbers.last()) ++from.disordered;
-        if (!from.numbers.add(number)) ++from.doubled;
-        context.reply(std::string(entry));
-    }
-    void on_query(QueryContext& context, std::span<const std::byte>) const override {
-        context.reply(std::to_string(position_));
-    }
-    void save(SnapshotWriter& out) const override {
-        out.write(count_);
-        out.write(hash_);
-        out.write(position_);
-        out.write(submitters_.size());
-        for (const auto& [life, from] : submitters_) {
-            out.write(life);
-            out.write(from.doubled);
-            out.write(from.disordered);
-            out.write(from.numbers.ranges_.size());
-            for (const auto& [first, last] : from.numbers.ranges_) {
-                out.write(first);
-                out.write(last);
-            }
-        }
-    }
-    void load(SnapshotReader& in) override {
-        const std::lock_guard lock(mutex_);
-        submitters_.clear();
-        in.read(count_);
-        in.read(hash_);
-        in.read(position_);
-        std::size_t size = 0;
-        for (in.read(size); size != 0; --size) {
-            std::string life;
-            in.read(life);
-            Submitter& from = submitters_[life];
-            in.read(from.doubled);
-            in.read(from.disordered);
-            std::size_t ranges = 0;
-            for (in.read(ranges); ranges != 0; --ranges) {
-                std::uint64_t first = 0;
-                in.read(first);
-                in.read(from.numbers.ranges_[first]);
-            }
-        }
-        if (!in.at_end()) throw std::runtime_error("a snapshot has more than was saved");
-    }
-    std::function<void(SnapshotWriter&)> freeze() const override {
-        if (!freezes_) return {};
-        auto copy = std::make_shared<Ledger>(true);
-        copy->count_ = count_;
-        copy->hash_ = hash_;
-        copy->position_ = position_;
-        copy->submitters_ = submitters_;
-        return [copy](SnapshotWriter& out) { copy->save(out); };
-    }
-
-    std::string text() const {
-        const std::lock_guard lock(mutex_);
-        std::string lives;
-        for (const auto& [life, from] : submitters_) {
-            lives += (lives.empty() ? "" : ",") + quoted(life) + ":{\"doubled\":" + std::to_string(from.doubled) +
-                     ",\"disordered\":" + std::to_string(from.disordered) + ",\"numbers\":" + from.numbers.text() + '}';
-        }
-        return "{\"count\":" + std::to_string(count_) + ",\"hash\":" + std::to_string(hash_) + ",\"lives\":{" + lives +
-               "}}";
-    }
-
-private:
-    struct Submitter {
-        Ranges numbers;
-        std::uint64_t doubled = 0;
-        std::uint64_t disordered = 0;  ///< came after a greater one
-    };
-
-    const bool freezes_;
-    mutable std::mutex mutex_;  // the service thread is the only one that changes anything
-    std::uint64_t count_ = 0;
-    std::uint64_t hash_ = 0xcbf29ce484222325;
-    std::uint64_t position_ = 0;  ///< of the last message
-    std::map<std::string, Submitter> submitters_;
-};
 
 /// A thread that submits numbered messages, and reads, and how that ends.
 class Load {
@@ -335,8 +205,8 @@ std::string text_of(const ReplicaStatus& status) {
          << ",\"voters\":{";
     const char* separator = "";
     for (const auto& each : status.voters) {
-        text << std::exchange(separator, ",") << quoted(each.name) << ":{\"in_view\":"
-             << (each.in_view ? "true" : "false") << ",\"durable\":" << each.durable << '}';
+        text << std::exchange(separator, ",") << quoted(each.name)
+             << ":{\"in_view\":" << (each.in_view ? "true" : "false") << ",\"durable\":" << each.durable << '}';
     }
     text << "}}";
     return text.str();
@@ -362,16 +232,26 @@ void run(Words words) {
     const Subscription removed = node.on_peer_removed(
         [&](const Peer& peer, RemovalReason why) { say("removed", peer.id.to_string(), to_string(why)); });
 
-    Ledger ledger(words.contains("freeze"));
+    std::vector<std::pair<std::string, std::unique_ptr<Shown>>> services;
+    if (words["service"] == "registers") {
+        services.emplace_back("registers", std::make_unique<Registers>(words.contains("freeze")));
+        services.emplace_back("audit", std::make_unique<Audit>());
+    } else {
+        services.emplace_back("ledger", std::make_unique<Ledger>(words.contains("freeze")));
+    }
+    std::vector<NamedService> named;
+    for (const auto& [name, service] : services) named.push_back({name, *service});
     ReplicaOptions replica_options;
     replica_options.directory = words["directory"];
     std::istringstream voters(words["voters"]);
     for (std::string voter; std::getline(voters, voter, ',');) replica_options.voters.push_back(voter);
     if (words.contains("snapshot_every")) replica_options.snapshot_every = std::stoull(words["snapshot_every"]);
-    Replica replica(node, ledger, replica_options);
+    if (words.contains("compare_every")) replica_options.compare_every = std::stoull(words["compare_every"]);
+    Replica replica(node, named, replica_options);
     const Subscription changes = replica.on_status([&](const ReplicaStatus& status) {
-        say("status", status.leader, std::string(to_string(status.role)) + " in term " + std::to_string(status.term) +
-                                         (status.error ? ": " + status.error.message() + ": " + status.why : ""));
+        say("status", status.leader,
+            std::string(to_string(status.role)) + " in term " + std::to_string(status.term) +
+                (status.error ? ": " + status.error.message() + ": " + status.why : ""));
     });
     reply("started", quoted(node.id().to_string()));
 
@@ -392,10 +272,24 @@ void run(Words words) {
             reply(what, "0");
         } else if (what == "status") {
             reply(what, text_of(replica.status()));
-        } else if (what == "ledger") {
-            reply(what, ledger.text());
+        } else if (what == "state") {
+            std::string text;
+            for (const auto& [name, service] : services) {
+                text += (text.empty() ? "{" : ",") + quoted(name) + ':' + service->text();
+            }
+            reply(what, text + '}');
         } else if (what == "counts") {
             reply(what, load.counts());
+        } else if (what == "snapshot") {
+            std::error_code error;
+            replica.snapshot(error);
+            reply(what, quoted(error ? error.message() : ""));
+        } else if (what == "transfer") {
+            std::string to;
+            command >> to;
+            std::error_code error;
+            replica.transfer(to, error);
+            reply(what, quoted(error ? error.message() : ""));
         } else if (what == "leave") {
             load.stop();
             replica.close();

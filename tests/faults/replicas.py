@@ -13,7 +13,7 @@ import shutil
 import signal
 import time
 
-from world import SECOND, Failure, Host, Member, claim, command, pause
+from world import SECOND, Clock, Failure, Host, Member, claim, command, pause
 
 NAMES = "abc"
 SILENT = 3.0  # one that falls silent is replaced within that: an election time-out of up to 1.4 s, and what follows
@@ -21,11 +21,11 @@ KILLED = 1.0  # nobody waits for an election time-out when a process has ended
 
 class Voter(Member):
     """One process of one voter. `life` is a word that no other process has."""
-    def __init__(self, world, name, host, life, options):
+    def __init__(self, world, name, host, life, options, environment):
         self.life, self.acknowledged, self.wrong = life, [], []  # acknowledged: when, and which number
         self.told, self.reads = [], []  # told: when, and of which place; reads: begun when, and what was seen
         log = os.path.join(world.logs, life + ".log")
-        super().__init__(world, name, host, {"life": life, "log": log, **options}, {})
+        super().__init__(world, name, host, {"life": life, "log": log, **options}, environment)
         self.log = log
 
     def take(self, said):
@@ -48,28 +48,34 @@ class Voter(Member):
         self.ask("load", rate, timeout, size)
 
 class Group:
-    """Three voters on hosts of their own. Each keeps its directory when it is started again."""
-    def __init__(self, here, small=None, **options):
-        """`small`: whose disk has room for two segments of the log."""
-        self.here, self.options = here, options
-        self.hosts = {name: Host() for name in NAMES}
+    """Voters on hosts of their own, three or as named. Each keeps its directory when it is started again."""
+    def __init__(self, here, small=None, names=NAMES, room="36m", clocks=False, **options):
+        """`small`: whose disk has so much room; for two segments of the log, if it is not said. `clocks`: each has a
+        wall clock of its own."""
+        self.here, self.names, self.options = here, names, options
+        self.hosts = {name: Host() for name in names}
+        self.clocks = {name: Clock(here, "clock-" + name) for name in names} if clocks else {}
         self.lives, self.now = [], {}
-        for name in NAMES:
+        for name in names:
             os.mkdir(self.folder(name))
         if small:
-            command("mount", "-t", "tmpfs", "-o", "size=36m", "none", self.folder(small))
-        for name in NAMES:
+            command("mount", "-t", "tmpfs", "-o", f"size={room}", "none", self.folder(small))
+        for name in names:
             self.start(name)
         self.leader(20)
 
     def folder(self, name):
         return os.path.join(self.here.logs, "disk-" + name)
 
+    def addresses(self, names=None):
+        return ",".join(self.hosts[name].address + ":7000" for name in names or self.names)
+
     def start(self, name):
         lives = sum(voter.name == name for voter in self.lives)
         voter = Voter(self.here, name, self.hosts[name], name + str(lives + 1), {
-            "seeds": ",".join(host.address + ":7000" for host in self.hosts.values()), "voters": ",".join(NAMES),
-            "directory": os.path.join(self.folder(name), "replica"), **self.options})
+            "seeds": self.addresses(), "voters": ",".join(self.names),
+            "directory": os.path.join(self.folder(name), "replica"), **self.options},
+            self.clocks[name].environment if self.clocks else {})
         self.here.members.append(voter)
         self.lives.append(voter)
         self.now[name] = voter
@@ -121,7 +127,7 @@ class Group:
         begun = time.monotonic()
         while True:
             counts = {voter: voter.one("counts") for voter in voters}
-            ledgers = {voter.life: voter.one("ledger") for voter in voters}
+            ledgers = {voter.life: voter.one("state")["ledger"] for voter in voters}
             waiting = {voter.life: (said["open"], said["reading"]) for voter, said in counts.items()
                        if said["open"] or said["reading"]}
             if not waiting and len({(each["count"], each["hash"]) for each in ledgers.values()}) == 1:

@@ -6,9 +6,11 @@ machine's is touched, and however the script ends, the system takes all of it aw
 import collections
 import contextlib
 import json
+import mmap
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -139,9 +141,10 @@ class Member:
         self.world, self.name, self.host = world, name, host
         self.replies, self.left, self.environment = [], False, environment
         self.log = os.path.join(world.logs, name + ".log")
+        program = options.pop("program", world.program)
         words = {"name": name, "host": options.pop("listens", host.address), "log": self.log, **options}
         self.process = subprocess.Popen(
-            ["ip", "netns", "exec", host.name, world.program, *(f"{key}={value}" for key, value in words.items())],
+            ["ip", "netns", "exec", host.name, program, *(f"{key}={value}" for key, value in words.items())],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **environment})
         threading.Thread(target=self.listen, daemon=True).start()
         started = self.reply(0)
@@ -206,6 +209,21 @@ def until(condition, seconds, what):
 def pause(seconds):
     """Lets things go on for a while."""
     time.sleep(seconds)
+
+class Clock:
+    """A wall clock that can be stepped, for the processes alone that get its environment."""
+    def __init__(self, here, name="clock"):
+        path = os.path.join(here.logs, name)
+        with open(path, "w+b") as file:
+            file.write(bytes(8))
+            file.flush()
+            self.memory = mmap.mmap(file.fileno(), 8)
+        library = os.path.join(os.path.dirname(here.program), "libfault-clock.so")
+        self.environment = {"LD_PRELOAD": library, "CLUSTER_FAULTS_CLOCK": path}
+
+    def step(self, seconds):
+        """It is wrong by so much from now on."""
+        self.memory[:] = struct.pack("<q", int(seconds * SECOND))
 
 class World:
     def __init__(self, program, logs):

@@ -361,6 +361,28 @@ TEST_CASE("client: a session that the service closes ends, and says so") {
     CHECK(voters.places[0].desk->closed.take() == CloseReason::service);
 }
 
+TEST_CASE("client: nothing fails because the session has ended before the status says so") {
+    Voters voters(1);
+    support::Events<std::pair<std::error_code, ClientStatus>> sent;
+    Client* sender = nullptr;
+    ClientOptions options = voters.client();
+    options.log = [&](LogLevel, std::string_view text) {
+        if (!text.starts_with("client_ended")) return;
+        std::error_code error;
+        sender->send("count", error);
+        sent.put({error, sender->status()});
+    };
+    Client client(options);
+    sender = &client;
+    CHECK(call(client, "close") == "1");
+    const auto [error, status] = sent.take().value();
+    CHECK((!error || status.phase == ClientStatus::Phase::ended));
+    while (client.status().phase != ClientStatus::Phase::ended) std::this_thread::yield();
+    std::error_code late;
+    client.send("count", late);
+    CHECK(late == errc::closed_by_service);
+}
+
 TEST_CASE("client: beyond the limit of sessions the next one is refused, and says so") {
     ReplicaOptions options;
     options.max_sessions = 2;
@@ -489,6 +511,37 @@ TEST_CASE("client: a send that waits for room ends when its client does") {
     CHECK(on_io.take() == errc::would_block);
     client.close();
     CHECK(waiting.get() == errc::closed);
+}
+
+TEST_CASE("client: a node without a replica of its group says so, to guests and to its own, and another one is asked") {
+    Node node(support::quick());
+    ClientOptions options;
+    options.addresses = {node.address().to_string()};
+    const auto says_so = [](const ClientStatus& status) {
+        return status.why == "no replica of group \"group\" runs on any node that was asked";
+    };
+    Client outside(options);
+    Client inside(node);
+    for (Client* const client : {&outside, &inside}) {
+        support::Events<bool> said;
+        const Subscription subscription = client->on_status([&](const ClientStatus& status) {
+            if (says_so(status)) said.put(true);
+        });
+        CHECK(said.take());
+    }
+
+    Voters voters(1);
+    voters.places[0].replica.reset();
+    ClientOptions both = voters.client();
+    both.addresses.push_back(options.addresses[0]);
+    Client late(both);
+    std::error_code error;
+    late.call("count", 300ms, error);
+    CHECK(error == errc::no_leader);
+    CHECK(says_so(late.status()));
+    voters.places[0].replica =
+        std::make_unique<Replica>(*voters.places[0].node, *voters.places[0].desk, voters.options);
+    CHECK(call(late, "count") == "1");
 }
 
 TEST_CASE("client: what is called after it was closed, or after its node was, fails at once") {

@@ -144,7 +144,7 @@ TEST_CASE("clients: who comes before it is known who leads waits, and is told or
     Hub replica;
     replica.open(ann, 7);
     CHECK(replica.take().empty());
-    replica.clients.follow(peer(5));
+    replica.clients.follow(peer(5), replica.now);
     CHECK(replica.take() == Lines{"tell 1.1 leader 5"});
     replica.clients.prepare();
     replica.open(bob, 8);
@@ -155,7 +155,7 @@ TEST_CASE("clients: who comes before it is known who leads waits, and is told or
 
 TEST_CASE("clients: a follower says once who leads, however much it is sent") {
     Hub replica;
-    replica.clients.follow(peer(5));
+    replica.clients.follow(peer(5), replica.now);
     for (std::uint64_t number = 1; number <= 10; ++number) replica.ask(ann, number);
     CHECK(replica.take() == Lines{"tell 1.1 leader 5"});
     replica.say(ann, Attach{"group", 42, SessionKey{7}, {}});
@@ -211,13 +211,54 @@ TEST_CASE("clients: when another one leads, all that were served are told, and n
     replica.have(42, ann);
     replica.open(bob, 7);
     replica.ask(ann, 1);
-    replica.clients.follow({});
+    replica.clients.follow({}, replica.now);
     CHECK(replica.take() == Lines{"detach all"});
-    replica.clients.follow(peer(5));
+    replica.clients.follow(peer(5), replica.now);
     CHECK(replica.take() == Lines{"tell 1.1 leader 5", "tell 2.1 leader 5"});
     replica.clients.serve(replica.now);
     replica.ask(ann, 2);
     CHECK(replica.take() == Lines{"tell 1.1 detached"});
+}
+
+TEST_CASE("clients: those who were served by a leader that is cut off are told so when it has heard of no other one") {
+    Hub replica;
+    replica.clients.serve(replica.now);
+    replica.have(42, ann);
+    replica.clients.follow({}, replica.now);
+    CHECK(replica.take() == Lines{"detach all"});
+    CHECK(replica.clients.deadline() == replica.now + Clients::stray_patience);
+    replica.now += Clients::stray_patience;
+    replica.clients.tick(replica.now);
+    CHECK(replica.take() == Lines{"tell 1.1 leader 0"});
+    CHECK(replica.clients.deadline() == cluster::never);
+    replica.clients.follow(peer(5), replica.now);
+    CHECK(replica.take().empty());
+
+    // Who leads again meanwhile serves them without that.
+    replica.clients.serve(replica.now);
+    replica.have(42, ann);
+    replica.clients.follow({}, replica.now);
+    replica.clients.prepare();
+    replica.clients.serve(replica.now);
+    replica.now += Clients::stray_patience;
+    replica.clients.tick(replica.now);
+    CHECK(replica.take() == Lines{"detach all"});
+}
+
+TEST_CASE("clients: who asks again and again while nobody leads is answered once") {
+    for (const bool leads : {false, true}) {
+        Hub replica;
+        replica.clients.changed(cluster::group::SessionOpened{SessionKey{9}, {42, 1000}}, replica.now);
+        for (int i = 0; i < 3; ++i) replica.say(ann, Attach{"group", 42, SessionKey{9}, {}});
+        CHECK(replica.take().empty());
+        if (leads) {
+            replica.clients.serve(replica.now);
+            CHECK(replica.take() == Lines{"attach 1.1 42"});
+        } else {
+            replica.clients.follow(peer(5), replica.now);
+            CHECK(replica.take() == Lines{"tell 1.1 leader 5"});
+        }
+    }
 }
 
 TEST_CASE("clients: a new term begins with what is applied, not with what the former one had accepted") {
@@ -323,7 +364,7 @@ TEST_CASE("clients: a verdict that comes when another one leads lets nobody in")
     Hub replica(true);
     replica.clients.serve(replica.now);
     replica.open(ann, 7);
-    replica.clients.follow(peer(5));
+    replica.clients.follow(peer(5), replica.now);
     replica.take();
     replica.clients.authenticated(1, {Verdict::Kind::accepted, "staff"}, replica.now);
     CHECK(replica.take().empty());
@@ -362,7 +403,7 @@ TEST_CASE("clients: one whose session this leader does not know is told who lead
     Hub replica;
     replica.clients.serve(replica.now);
     replica.say(ann, Attach{"group", 41, SessionKey{9}, {}});
-    replica.clients.follow(peer(5));
+    replica.clients.follow(peer(5), replica.now);
     CHECK(replica.take() == Lines{"detach all", "tell 1.1 leader 5"});
 }
 
@@ -442,7 +483,7 @@ TEST_CASE("clients: a replica that ends turns all away") {
     Hub replica;
     replica.clients.serve(replica.now);
     replica.have(42, ann);
-    replica.clients.end();
+    replica.clients.end(replica.now);
     CHECK(replica.take() == Lines{"detach all", "tell 1.1 leader 0"});
     replica.say(bob, Leave{});
     CHECK(replica.take() == Lines{"tell 2.1 leader 0"});

@@ -155,6 +155,19 @@ TEST_CASE("client codec: what is for a node is not for a client, and the reverse
     CHECK_FALSE(wire::client_of(bytes("\x40too few")).has_value());
 }
 
+TEST_CASE("client codec: who asks to be served is found without more") {
+    for (const ToNode& each : to_node()) {
+        const bool asks = std::holds_alternative<Open>(each) || std::holds_alternative<Response>(each) ||
+                          std::holds_alternative<Attach>(each);
+        const auto asked = wire::asks_to_be_served(encoded(each));
+        CHECK(asked.has_value() == asks);
+        if (asked) CHECK(*asked == wire::Asked{wire::decode_to_node(encoded(each))->group, drawn});
+    }
+    for (const ToClient& each : to_client()) CHECK_FALSE(wire::asks_to_be_served(encoded(each)).has_value());
+    CHECK_FALSE(wire::asks_to_be_served({}).has_value());
+    CHECK_FALSE(wire::asks_to_be_served(bytes("\x01too few")).has_value());
+}
+
 TEST_CASE("client codec: the layout") {
     const std::string client = "ffffffffffffffff";
     const std::string to = "0102030405060708" + client;
