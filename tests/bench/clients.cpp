@@ -223,7 +223,7 @@ Paced run_paced(cluster::Client& client, double rate, std::size_t size, double s
     for (std::size_t i = 0; i < result.due; ++i) {
         const auto due = begin + std::chrono::duration_cast<bench::Clock::duration>(
                                      std::chrono::duration<double>(static_cast<double>(i) / rate));
-        std::this_thread::sleep_until(due);
+        bench::pause(due - bench::Clock::now());
         client.call(message, patience, [&, due](std::error_code error, const cluster::Message&) {
             if (!error) result.times.push_back(bench::microseconds_since(due));
             open.count_down();

@@ -12,8 +12,10 @@
 
 namespace bench {
 
-inline void pause(std::chrono::milliseconds time) {
-    ::poll(nullptr, 0, static_cast<int>(time.count()));
+inline void pause(std::chrono::nanoseconds time) {
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
+    const ::timespec left{seconds.count(), (time - seconds).count()};
+    if (time.count() > 0) ::ppoll(nullptr, 0, &left, nullptr);
 }
 
 /// A new folder in `$TMPDIR`, or else in `/var/tmp`. It is removed when this process ends, in whatever way: a process

@@ -454,7 +454,7 @@ TEST_CASE("clients: who could not be told to turn elsewhere is told when it spea
     replica.clients.not_told(ann);
     replica.say(ann, Alive{});
     CHECK(replica.take() == Lines{"tell 1.1 detached"});
-    replica.clients.follow(peer(2));
+    replica.clients.follow(peer(2), replica.now);
     replica.take();
     replica.say(ann, Alive{});
     CHECK(replica.take() == Lines{"tell 1.1 leader 2"});
