@@ -68,8 +68,9 @@ public:
     /// node out of view.
     std::uint64_t lost() const noexcept { return lost_; }
 
-    /// What a replica's `submit` or `read` has returned: how much of the log its service had applied when it replied.
-    /// Whoever reads with `ReadOptions::at_least` of that sees at least as much. 0 for any other message.
+    /// Of what a replica's `submit` or `read`, or a client's `call`, `read` or `receive` has returned: how much of the
+    /// log the service had applied when it said that. Whoever reads with `ReadOptions::at_least` of that sees at least
+    /// as much. 0 for any other message.
     std::uint64_t position() const noexcept { return position_; }
 
     /// The sender waits for a reply (see `Node::request`).

@@ -111,8 +111,8 @@ public:
     /// The name of this service in its replica.
     std::string_view service() const noexcept;
 
-    /// The client that sent this message, or that comes or goes; null if the event is no client's. Valid during the
-    /// call.
+    /// The client that sent this message, or that comes or goes. Valid during the call. Null if the event is no
+    /// client's; so it is in a message of another service, even if a client's was what that one had.
     const ClientSession* session() const noexcept;
     /// The service of this replica that sent this message with `submit`; empty if nobody did.
     std::string_view from_service() const noexcept;
