@@ -112,7 +112,8 @@ errc Customers::tell(std::size_t place, const PeerId& node, const client::Seat& 
     }
     Line& line = known->second;
     if (message.size() > longest_) return errc::message_too_large;
-    if (line.stuck || line.inbox.size() >= most_under_way_) return errc::outbox_full;
+    const bool full = line.stuck || (!healed_ && chance_.below(100) == 0);
+    if (full || line.inbox.size() >= most_under_way_) return errc::outbox_full;
     if (!line.whole || customer.seat != seat.client) return {};
     line.inbox.push_back(std::move(message));
     line.to_client = std::max({line.to_client, streets_.now() + soon(1ms), line.silent_until});
