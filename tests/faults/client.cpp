@@ -131,7 +131,7 @@ public:
             request.number = ++number_;
             request.what = std::move(what);
             request.key = std::move(key);
-            request.timeout = 10s;
+            request.timeout = 5s;
         }
         std::mutex mutex;
         std::condition_variable changed;

@@ -126,7 +126,8 @@ def clients_slow_reader(here):
     go_on([crowd])
     holds(group, [crowd, slow])
 
-@claim("clients behind a node that is cut off from the others find another one, whether it has led or not", SESSIONS)
+@claim("clients behind a node that is cut off from the others find another one, whether it has led or not",
+       SESSIONS + "+long")
 def clients_behind_one_cut_off(here):
     group, crowd = served(here)
     leader = group.leader()
