@@ -62,6 +62,8 @@ struct ClientOptions {
     std::vector<std::string> addresses = {};
     std::string group = "group";      ///< `ReplicaOptions::group`
     std::string cluster = "cluster";  ///< `Options::cluster`
+    /// One of the cluster's `Options::guest_secrets`, or its `Options::secret`. Empty if the cluster has none.
+    std::string secret = {};
     /// What the service and the log call this client, at most 64 bytes.
     std::string name = {};
     /// Shown to the leader when the session is opened, at most 16 KiB: `ReplicaOptions::authenticate`.

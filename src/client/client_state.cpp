@@ -45,6 +45,7 @@ Options node_options(const ClientOptions& client) {
     options.reconnect_min = std::chrono::milliseconds(20);
     options.reconnect_max = std::chrono::seconds(1);
     options.cluster = client.cluster;
+    options.secret = client.secret;
     options.name = client.name;
     options.runtime = client.runtime;
     options.log = client.log;
