@@ -329,6 +329,8 @@ void Engine::violated(LinkId id, Rule rule, Time now) {
 void Engine::break_rule(Link& link, Rule rule, Time now) {
     ++counters_.protocol_errors;
     log(LogLevel::warning, link, "protocol_error", "rule=" + std::string(core::to_string(rule)));
+    // Whoever has a secret learns in plain text that we have none.
+    if (rule == Rule::encrypted && !link.dialled) return refuse(link, Refusal::secret, now);
     const bool greeting = link.state == LinkState::greeting;
     drop(link.id, "",
          rule == Rule::encrypted ? errc::secret_required
