@@ -194,6 +194,10 @@ public:
     /// Waits until the session is open, or has ended. Whether it is open.
     bool wait_until_open(std::chrono::nanoseconds timeout) const;
 
+    /// Links that are made from now on use it in place of `ClientOptions::secret`. Throws `errc::invalid_options` if it
+    /// is not to be used, if this client was made without a secret, or if it is inside of a node.
+    void set_secret(std::string secret);
+
     /// Ends the session, and tells the leader so that nothing is kept for it; waits at most 1 s for that. What has no
     /// reply yet fails with `closed`.
     void close();

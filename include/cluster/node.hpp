@@ -176,9 +176,9 @@ public:
     /// Publishes other tags. Throws `errc::invalid_options` if they exceed their limits (see `Tags`).
     void set_tags(Tags tags);
 
-    /// Other secrets in place of `Options::secret` (the first), `more_secrets` (the rest) and `guest_secrets`, for links
-    /// that are made from now on. Throws `errc::invalid_options` if one is not to be used, if there is none, or if this
-    /// node was made without a secret.
+    /// Links that are made from now on use these in place of `Options::secret` (the first), `more_secrets` (the rest)
+    /// and `guest_secrets`. Throws `errc::invalid_options` if one is not to be used, if there is none, or if this node
+    /// was made without a secret.
     void set_secrets(std::vector<std::string> secrets, std::vector<std::string> guest_secrets = {},
                      WithdrawnLinks withdrawn = WithdrawnLinks::keep);
 

@@ -362,6 +362,14 @@ bool ClientState::wait_until_open(std::chrono::nanoseconds timeout) {
     return status_.phase == ClientStatus::Phase::open;
 }
 
+void ClientState::set_secret(std::string secret) {
+    if (!outside_) {
+        throw std::system_error(make_error_code(errc::invalid_options),
+                                "a client inside of a node has no secret of its own");
+    }
+    node_->set_secrets({{std::move(secret)}, {}}, WithdrawnLinks::keep);
+}
+
 void ClientState::close() {
     if (!may_wait()) {
         if (loop_->call([self = shared_from_this()] { self->close(); })) return;  // where one may wait

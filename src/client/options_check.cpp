@@ -37,7 +37,7 @@ void check(const ClientOptions& options, bool outside) {
     } else {
         require(options.addresses.empty(), "addresses must be empty for a client inside of a node");
         require(!options.runtime, "runtime must be empty for a client inside of a node, which uses that of its node");
-        require(options.secret.empty(), "secret must be empty for a client inside of a node, which uses that of its node");
+        require(options.secret.empty(), "secret must be empty for a client inside of a node, which needs none");
         require(!options.log, "log must be empty for a client inside of a node, which uses that of its node");
     }
     require(!options.group.empty() && options.group.size() <= core::max_name, "group must have 1 to 64 bytes");

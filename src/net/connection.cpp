@@ -224,9 +224,8 @@ void Connection::write() {
         if (output_size_ == 0) {
             forget_output();
             if (!more) break;
-            more = driver_->with_engine([&](core::Engine& engine, Time now) {
-                return engine.pull(link_, pull_size_, *this, now);
-            });
+            more = driver_->with_engine(
+                [&](core::Engine& engine, Time now) { return engine.pull(link_, pull_size_, *this, now); });
             if (output_size_ == 0) break;
         }
         const std::size_t before = output_size_;

@@ -47,7 +47,8 @@ Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineO
     : loop_(std::move(loop)),
       keep_warm_(std::chrono::duration_cast<std::chrono::seconds>(keep_warm)),
       tls_(std::move(tls)),
-      runner_(loop_, [this](core::Engine::Output& output) { carry_out(output); }, std::move(options), Loop::now()),
+      runner_(
+          loop_, [this](core::Engine::Output& output) { carry_out(output); }, std::move(options), Loop::now()),
       listener_(
           std::move(acceptor),
           [this](tcp::socket socket, const tcp::endpoint& remote) { accepted(std::move(socket), remote); },
@@ -75,15 +76,15 @@ void Driver::carry_out(core::Engine::Output& output) {
 }
 
 void Driver::carry_out(core::Action&& action) {
-    std::visit(Overloaded{[&](core::Dial& each) { dial(std::move(each)); },
-                          [&](core::Resolve& each) { resolve(std::move(each)); },
-                          [&](core::Close& each) { close(each); },
-                          [&](core::NodeAction& each) {
-                              const bool last = std::holds_alternative<core::LeaveDone>(each);
-                              if (observer_) observer_->carry_out(std::move(each));
-                              if (last) finish();
-                          }},
-               action);
+    std::visit(
+        Overloaded{[&](core::Dial& each) { dial(std::move(each)); },
+                   [&](core::Resolve& each) { resolve(std::move(each)); }, [&](core::Close& each) { close(each); },
+                   [&](core::NodeAction& each) {
+                       const bool last = std::holds_alternative<core::LeaveDone>(each);
+                       if (observer_) observer_->carry_out(std::move(each));
+                       if (last) finish();
+                   }},
+        action);
 }
 
 void Driver::dial(core::Dial&& dial) {
@@ -124,8 +125,7 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
     if (error) {
         const errc reason = to_errc(error);
         if (reason == errc::system_failure || reason == errc::out_of_descriptors) {
-            const std::string what =
-                "dial_failed address=" + token(address) + " text=" + quoted(error.message());
+            const std::string what = "dial_failed address=" + token(address) + " text=" + quoted(error.message());
             warn(what + remedy_for(reason), what, true);
         }
         connection->close();
@@ -145,9 +145,8 @@ void Driver::resolve(core::Resolve&& resolve) {
         asio::post(loop_->io(), [self = shared_from_this(), target, endpoint] { self->resolved(target, {*endpoint}); });
         return;
     }
-    loop_->resolver().look_up(resolve.name, weak_from_this(), [this, target](const Resolver::Endpoints& endpoints) {
-        resolved(target, endpoints);
-    });
+    loop_->resolver().look_up(resolve.name, weak_from_this(),
+                              [this, target](const Resolver::Endpoints& endpoints) { resolved(target, endpoints); });
 }
 
 void Driver::resolved(std::uint64_t target, const Resolver::Endpoints& endpoints) {
@@ -193,8 +192,8 @@ void Driver::finish() {
 }
 
 void Driver::accepted(tcp::socket socket, const tcp::endpoint& remote) {
-    const core::LinkId link = with_engine(
-        [&](core::Engine& engine, Time time) { return engine.accepted(to_address(remote), time); });
+    const core::LinkId link =
+        with_engine([&](core::Engine& engine, Time time) { return engine.accepted(to_address(remote), time); });
     if (link == 0) return;
     const auto connection = std::make_shared<Connection>(shared_from_this(), link, std::move(socket));
     connections_[link] = connection;

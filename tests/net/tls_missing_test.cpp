@@ -1,7 +1,7 @@
 #include "net/tls.hpp"
 
-#include <cluster/cluster.hpp>
 #include <doctest/doctest.h>
+#include <cluster/cluster.hpp>
 
 #include <string>
 #include <system_error>

@@ -3,9 +3,9 @@
 #include "net/asio.hpp"
 #include "net/tls_keys.hpp"
 
+#include <doctest/doctest.h>
 #include <cluster/error.hpp>
 #include <cluster/secret.hpp>
-#include <doctest/doctest.h>
 
 #include <fcntl.h>
 #include <poll.h>

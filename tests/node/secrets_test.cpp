@@ -1,12 +1,16 @@
 #include "net/support.hpp"
 #include "net/tls.hpp"
+#include "net/tls_keys.hpp"
 #include "node/node_state.hpp"
+#include "storage/support.hpp"
 
+#include <doctest/doctest.h>
 #include <cluster/client.hpp>
 #include <cluster/cluster.hpp>
-#include <doctest/doctest.h>
+#include <cluster/replica.hpp>
 
 #include <fcntl.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -261,6 +265,103 @@ TEST_CASE("secret: who shows a certificate in place of the secret is believed no
     CHECK_FALSE(met->first);
     CHECK(met->second.empty());
     CHECK(ann.peers().empty());
+}
+
+/// A client of TLS that is not ours, and dials with whatever it is given. How its handshake ends.
+struct Stranger {
+    std::string id;   ///< empty: it offers no key
+    std::string key;  ///< 32 bytes
+    int version = TLS1_3_VERSION;
+
+    /// What OpenSSL calls the alert or the error.
+    std::string meet(const Address& to) const {
+        const Socket socket;
+        REQUIRE(socket.connect(to));
+        const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
+        SSL_CTX_set_max_proto_version(context.get(), version);
+        SSL_CTX_set_ciphersuites(context.get(), "TLS_AES_128_GCM_SHA256");
+        if (!id.empty()) SSL_CTX_set_psk_use_session_callback(context.get(), offer);
+        const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context.get()), SSL_free);
+        SSL_set_ex_data(ssl.get(), slot(), const_cast<Stranger*>(this));
+        SSL_set_fd(ssl.get(), socket.file());
+        ERR_clear_error();
+        if (SSL_connect(ssl.get()) == 1) return "let in";
+        const char* const reason = ERR_reason_error_string(ERR_peek_error());
+        return reason == nullptr ? "closed" : reason;
+    }
+
+private:
+    static int slot() {
+        static const int made = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+        return made;
+    }
+    static int offer(SSL* ssl, const EVP_MD*, const unsigned char** id, std::size_t* size, SSL_SESSION** session) {
+        const Stranger& self = *static_cast<const Stranger*>(SSL_get_ex_data(ssl, slot()));
+        const std::array<unsigned char, 2> suite{0x13, 0x01};
+        *id = reinterpret_cast<const unsigned char*>(self.id.data());
+        *size = self.id.size();
+        *session = SSL_SESSION_new();
+        SSL_SESSION_set1_master_key(*session, reinterpret_cast<const unsigned char*>(self.key.data()), self.key.size());
+        SSL_SESSION_set_cipher(*session, SSL_CIPHER_find(ssl, suite.data()));
+        SSL_SESSION_set_protocol_version(*session, TLS1_3_VERSION);
+        return 1;
+    }
+};
+
+TEST_CASE("secret: a stranger's TLS is refused with or without a key, and does not learn which keys there are") {
+    Lines lines;
+    Node ann(logged(private_options(), lines));
+    const net::TlsKey key = net::derive_key(ours, "cluster");
+    const std::string id(key.id.begin(), key.id.end());
+    const std::string bytes(key.bytes.begin(), key.bytes.end());
+    CHECK(Stranger{id, bytes}.meet(ann.address()) == "let in");
+    const std::string known = Stranger{id, std::string(32, 'x')}.meet(ann.address());
+    CHECK(known == "sslv3 alert illegal parameter");
+    CHECK(lines.wait_for("secret_refused why=wrong_key"));
+    CHECK(Stranger{"nobody's", std::string(32, 'x')}.meet(ann.address()) == known);
+    CHECK(lines.wait_for("secret_refused why=unknown_key"));
+    CHECK(Stranger{{}, {}}.meet(ann.address()) != "let in");
+    CHECK(lines.wait_for("secret_refused why=\"no suitable signature algorithm\""));
+    CHECK(Stranger{{}, {}, TLS1_2_VERSION}.meet(ann.address()) != "let in");
+    CHECK(lines.wait_for("secret_refused why=\"unsupported protocol\""));
+    CHECK(ann.peers().empty());
+}
+
+/// Replies with what it is sent.
+class Echo final : public Service {
+    void on_message(Context& context, std::span<const std::byte> message) override { context.reply(message); }
+};
+
+TEST_CASE("secret: a client of a service in a private cluster needs one, which may be of guests and may change") {
+    const storage::support::Folder folder;
+    Options options = private_options();
+    options.guest_secrets = {theirs};
+    options.name = "ann";
+    Node ann(options);
+    Echo echo;
+    ReplicaOptions replica_options;
+    replica_options.directory = folder / "data";
+    replica_options.voters = {"ann"};
+    const Replica replica(ann, echo, replica_options);
+    ClientOptions client_options;
+    client_options.addresses = {ann.address().to_string()};
+    client_options.secret = theirs;
+    client_options.log = quick().log;
+    Client client(client_options);
+    CHECK(client.call("with the secret of guests", patience).text() == "with the secret of guests");
+    client.set_secret(third);
+    ann.set_secrets({ours}, {third}, WithdrawnLinks::drop);
+    CHECK(client.call("with another one", patience).text() == "with another one");
+    CHECK(client.status().phase == ClientStatus::Phase::open);
+
+    client_options.secret = {};
+    client_options.give_up_after = 200ms;
+    Client without(client_options);
+    CHECK_FALSE(without.wait_until_open(patience));
+    CHECK(without.status().error == errc::no_leader);
+    Client inside(ann);
+    CHECK(inside.call("from inside", patience).text() == "from inside");
+    CHECK_THROWS_WITH_AS(inside.set_secret(third), doctest::Contains("inside of a node"), std::system_error);
 }
 
 TEST_CASE("secret: what is no node is not taken for one") {

@@ -1,7 +1,7 @@
 #include "value/secret.hpp"
 
-#include <cluster/secret.hpp>
 #include <doctest/doctest.h>
+#include <cluster/secret.hpp>
 
 #include <set>
 #include <string>
@@ -51,10 +51,9 @@ TEST_CASE("secret: what a file or a form adds is refused by its name, not trimme
 }
 
 TEST_CASE("secret: random text of the usual kinds is accepted") {
-    for (const std::string_view secret :
-         {"9f27c04be1d8536a0c7e4b19d2f56a83", "9F27C04BE1D8536A0C7E4B19D2F56A83", "kX8vRw2mQpZ7tLs9",
-          "3J0nq5T9WbQfYkHdRzVxLA", "Zm9vYmFyLXVuZ3Vlc3NhYmxl+/==", "a quiet heron counts seven lamps",
-          "c56a4180-65aa-42ec-a945-5fd21dec0538"}) {
+    for (const std::string_view secret : {"9f27c04be1d8536a0c7e4b19d2f56a83", "9F27C04BE1D8536A0C7E4B19D2F56A83",
+                                          "kX8vRw2mQpZ7tLs9", "3J0nq5T9WbQfYkHdRzVxLA", "Zm9vYmFyLXVuZ3Vlc3NhYmxl+/==",
+                                          "a quiet heron counts seven lamps", "c56a4180-65aa-42ec-a945-5fd21dec0538"}) {
         INFO(secret);
         CHECK(problem_of_secret(secret) == "");
     }
