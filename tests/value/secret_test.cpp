@@ -27,7 +27,9 @@ TEST_CASE("secret: what can be guessed is refused with the reason, how to make o
         {"4915973862048261", "is too short for so few kinds of characters"},
         {"7d3f0a9c41e85b26", "is too short for so few kinds of characters"},
     };
-    for (const auto& [secret, reason] : refused) {
+    for (const auto& row : refused) {
+        const std::string_view secret = row.first;
+        const std::string_view reason = row.second;
         const std::string problem = problem_of_secret(secret);
         INFO(secret, " -> ", problem);
         CHECK(problem.find(reason) != std::string::npos);
