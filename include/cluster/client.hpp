@@ -62,6 +62,8 @@ struct ClientOptions {
     std::vector<std::string> addresses = {};
     std::string group = "group";      ///< `ReplicaOptions::group`
     std::string cluster = "cluster";  ///< `Options::cluster`
+    /// One of the cluster's `Options::guest_secrets`, or its `Options::secret`. Empty if the cluster has none.
+    std::string secret = {};
     /// What the service and the log call this client, at most 64 bytes.
     std::string name = {};
     /// Shown to the leader when the session is opened, at most 16 KiB: `ReplicaOptions::authenticate`.
@@ -191,6 +193,10 @@ public:
     Subscription on_status(std::function<void(const ClientStatus&)> callback);
     /// Waits until the session is open, or has ended. Whether it is open.
     bool wait_until_open(std::chrono::nanoseconds timeout) const;
+
+    /// Links that are made from now on use it in place of `ClientOptions::secret`. Throws `errc::invalid_options` if it
+    /// is not to be used, if this client was made without a secret, or if it is inside of a node.
+    void set_secret(std::string secret);
 
     /// Ends the session, and tells the leader so that nothing is kept for it; waits at most 1 s for that. What has no
     /// reply yet fails with `closed`.

@@ -15,6 +15,7 @@
 #include <cluster/peer.hpp>
 #include <cluster/ring.hpp>
 #include <cluster/runtime.hpp>
+#include <cluster/secret.hpp>
 #include <cluster/stats.hpp>
 #include <cluster/subscription.hpp>
 #include <cluster/try_result.hpp>

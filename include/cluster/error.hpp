@@ -94,7 +94,8 @@ enum class errc {
     /// `Message::reply` or `reply_error` to a message that is no request. Nothing was queued.
     not_a_request,
     /// The peer runs a version of this library that does not know requests or, for `reply_error`, such replies. Nothing
-    /// was queued. Or the service of a replica has no snapshots, or answers no queries.
+    /// was queued. Or the service of a replica has no snapshots, or answers no queries. Or there is a secret, and the
+    /// library was built without TLS.
     unsupported,
     /// The peer has dropped the request without a reply: its `Message` is gone, or its handler threw. The request may
     /// have been carried out in part.
@@ -165,6 +166,13 @@ enum class errc {
     /// The group has closed the session of this client, because it did not take what was sent to it and the room for
     /// that was full. The client has ended.
     too_slow,
+    /// The other side does not prove that it knows our secret: it has another one, belongs to a cluster of another
+    /// name, or is no node at all. Or our secret is for guests only. Nothing was changed.
+    wrong_secret,
+    /// This node has a secret, and a node without one answers there. Nothing was changed.
+    not_private,
+    /// This node has no secret, and who answers there wants one. Nothing was changed.
+    secret_required,
     /// The system refused something that none of the above describes, such as memory. If the library did it by itself,
     /// the log has the text.
     system_failure,

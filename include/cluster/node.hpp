@@ -12,6 +12,7 @@
 #include <cluster/options.hpp>
 #include <cluster/payload.hpp>
 #include <cluster/peer.hpp>
+#include <cluster/secret.hpp>
 #include <cluster/stats.hpp>
 #include <cluster/subscription.hpp>
 #include <cluster/try_result.hpp>
@@ -24,6 +25,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -173,6 +175,12 @@ public:
 
     /// Publishes other tags. Throws `errc::invalid_options` if they exceed their limits (see `Tags`).
     void set_tags(Tags tags);
+
+    /// Links that are made from now on use these in place of `Options::secret` (the first), `more_secrets` (the rest)
+    /// and `guest_secrets`. Throws `errc::invalid_options` if one is not to be used, if there is none, or if this node
+    /// was made without a secret.
+    void set_secrets(std::vector<std::string> secrets, std::vector<std::string> guest_secrets = {},
+                     WithdrawnLinks withdrawn = WithdrawnLinks::keep);
 
     /// A new membership with an id of its own, withdrawn and without data. See <cluster/membership.hpp>.
     Membership create_membership();

@@ -4,6 +4,7 @@
 #include <cluster/log_level.hpp>
 #include <cluster/peer.hpp>
 #include <cluster/runtime.hpp>
+#include <cluster/secret.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -56,6 +57,21 @@ struct CLUSTER_EXPORT Options {
     std::vector<std::string> advertise = {};
     /// Nodes of different clusters never link. At most 64 bytes.
     std::string cluster = "cluster";
+    /// Makes the cluster private: each link is TLS 1.3, and both ends prove that they know this secret. Nobody else can
+    /// read, change or join. Without a secret all is plain text, and whoever reaches the network can do all of that.
+    ///
+    /// - All nodes of a cluster have the same one. It must be random: `make_secret` makes one. What can be guessed is
+    ///   refused, because one greeting that was overheard is enough to try millions of secrets a second.
+    /// - Each node that has it may claim to be any other. It protects the cluster from outsiders, not from members.
+    /// - If the library was built without TLS, `Node` throws `errc::unsupported`.
+    std::string secret = {};
+    /// Further secrets that are accepted from others, at most 15. To change the secret without a break, give all nodes
+    /// the new one here, then make it `secret` and keep the old one here, then withdraw that. `Node::set_secrets` does
+    /// each step while the node runs.
+    std::vector<std::string> more_secrets = {};
+    /// Secrets for guests, at most 16: they are accepted from clients, but let nobody into the cluster as a peer. Who
+    /// has one of them can pose as a node towards other guests with the same one.
+    std::vector<std::string> guest_secrets = {};
     /// What people call this node, at most 64 bytes. Give each node a different name, and the same one after a restart.
     /// Empty: the process id and the first four bytes of the id.
     std::string name = {};

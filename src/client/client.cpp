@@ -164,6 +164,10 @@ bool Client::wait_until_open(std::chrono::nanoseconds timeout) const {
     return state_->wait_until_open(timeout);
 }
 
+void Client::set_secret(std::string secret) {
+    state_->set_secret(std::move(secret));
+}
+
 void Client::close() {
     state_->close();
 }

@@ -45,6 +45,7 @@ Options node_options(const ClientOptions& client) {
     options.reconnect_min = std::chrono::milliseconds(20);
     options.reconnect_max = std::chrono::seconds(1);
     options.cluster = client.cluster;
+    options.secret = client.secret;
     options.name = client.name;
     options.runtime = client.runtime;
     options.log = client.log;
@@ -362,6 +363,14 @@ bool ClientState::wait_until_open(std::chrono::nanoseconds timeout) {
     });
     const Lock lock(mutex_);
     return status_.phase == ClientStatus::Phase::open;
+}
+
+void ClientState::set_secret(std::string secret) {
+    if (!outside_) {
+        throw std::system_error(make_error_code(errc::invalid_options),
+                                "a client inside of a node has no secret of its own");
+    }
+    node_->set_secrets({{std::move(secret)}, {}}, WithdrawnLinks::keep);
 }
 
 void ClientState::close() {

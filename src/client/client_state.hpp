@@ -71,6 +71,7 @@ public:
     ClientStatus status() const;
     Subscription on_status(std::function<void(const ClientStatus&)> function);
     bool wait_until_open(std::chrono::nanoseconds timeout);
+    void set_secret(std::string secret);
     void close();
     /// No callback is called any more. Waits for one under way as `Registration::end` does.
     void end_callbacks();

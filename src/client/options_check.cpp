@@ -3,6 +3,7 @@
 #include "client/message.hpp"
 #include "core/frame.hpp"
 #include "group/sessions.hpp"
+#include "value/secret.hpp"
 
 #include <cluster/address.hpp>
 
@@ -36,10 +37,15 @@ void check(const ClientOptions& options, bool outside) {
     } else {
         require(options.addresses.empty(), "addresses must be empty for a client inside of a node");
         require(!options.runtime, "runtime must be empty for a client inside of a node, which uses that of its node");
+        require(options.secret.empty(), "secret must be empty for a client inside of a node, which needs none");
         require(!options.log, "log must be empty for a client inside of a node, which uses that of its node");
     }
     require(!options.group.empty() && options.group.size() <= core::max_name, "group must have 1 to 64 bytes");
     require(!options.cluster.empty() && options.cluster.size() <= core::max_name, "cluster must have 1 to 64 bytes");
+    if (!options.secret.empty()) {
+        const std::string problem = problem_of_secret(options.secret);
+        require(problem.empty(), "secret " + problem);
+    }
     require(options.name.size() <= core::max_name, "name must have at most 64 bytes");
     require(options.credentials.size() <= max_credentials, "credentials must have at most 16 KiB");
     require(options.session_timeout >= 100ms && options.session_timeout <= 24h * 365,

@@ -99,6 +99,8 @@ public:
 
     /// A node has connected from `remote`. 0: there are too many links; close it.
     LinkId accepted(const Address& remote, Time now);
+    /// `link` was accepted and is encrypted with a secret of guests: nobody may come over it as a peer.
+    void takes_guests_only(LinkId link);
     /// A dial has reached `remote`.
     void connected(LinkId link, const Address& remote, Time now);
     void dial_failed(LinkId link, errc error, Time now);

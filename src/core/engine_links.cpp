@@ -25,6 +25,7 @@ errc error_of(Refusal reason) {
         case Refusal::full: return errc::too_many_peers;
         case Refusal::leaving: return errc::leaving;
         case Refusal::unsupported: return errc::unsupported;
+        case Refusal::secret: return errc::wrong_secret;
     }
     return errc::connection_refused;  // a reason of a later version
 }
@@ -42,6 +43,7 @@ std::string_view to_string(Refusal reason) {
         case Refusal::full: return "full";
         case Refusal::leaving: return "leaving";
         case Refusal::unsupported: return "unsupported";
+        case Refusal::secret: return "secret";
     }
     return "unknown";
 }
@@ -127,6 +129,10 @@ LinkId Engine::accepted(const Address& remote, Time now) {
     ++counters_.links_accepted;
     greet(link, now);
     return link.id;
+}
+
+void Engine::takes_guests_only(LinkId id) {
+    if (Link* link = peers_.find(id)) link->guests_only = true;
 }
 
 void Engine::connected(LinkId id, const Address& remote, Time now) {
@@ -323,8 +329,14 @@ void Engine::violated(LinkId id, Rule rule, Time now) {
 void Engine::break_rule(Link& link, Rule rule, Time now) {
     ++counters_.protocol_errors;
     log(LogLevel::warning, link, "protocol_error", "rule=" + std::string(core::to_string(rule)));
+    // Whoever has a secret learns in plain text that we have none.
+    if (rule == Rule::encrypted && !link.dialled) return refuse(link, Refusal::secret, now);
     const bool greeting = link.state == LinkState::greeting;
-    drop(link.id, "", greeting ? errc::not_a_cluster_node : errc::protocol_error, now);
+    drop(link.id, "",
+         rule == Rule::encrypted ? errc::secret_required
+         : greeting              ? errc::not_a_cluster_node
+                                 : errc::protocol_error,
+         now);
 }
 
 void Engine::on(Link& link, Hello&& hello, Time now) {
@@ -378,6 +390,7 @@ std::optional<Engine::Objection> Engine::objection(const Link& link, const Hello
     const PeerId& id = hello.self.id;
     if (id == self().id) return Objection{Refusal::self};
     if ((hello.features & feature_guest) != 0) return objection_to_guest(link, id);
+    if (link.guests_only) return Objection{Refusal::secret, "this secret is for guests, not for peers"};
     if (options_.guest && (hello.features & feature_clients) == 0) {
         return Objection{Refusal::unsupported, "this is a guest, and a node of your version does not take guests"};
     }

@@ -324,6 +324,7 @@ enum class Refusal : std::uint8_t {
     full = 9,
     leaving = 10,
     unsupported = 11,
+    secret = 12,
 };
 
 struct Refuse {
@@ -465,6 +466,7 @@ enum class Rule : std::uint8_t {
     too_many_facts,
     goodbye_before_the_end,
     too_many_members,
+    encrypted,
 };
 
 constexpr std::string_view to_string(Rule rule) noexcept {
@@ -485,6 +487,7 @@ constexpr std::string_view to_string(Rule rule) noexcept {
         case Rule::too_many_facts: return "too_many_facts";
         case Rule::goodbye_before_the_end: return "goodbye_before_the_end";
         case Rule::too_many_members: return "too_many_members";
+        case Rule::encrypted: return "encrypted";
     }
     return "unknown";
 }

@@ -40,6 +40,7 @@ struct Link {
     Address wanted;            ///< the address that was dialled, if any
     Time begun{};              ///< when
     bool dialled = false;
+    bool guests_only = false;  ///< see `Engine::takes_guests_only`
     Address remote;
     Pair* pair = nullptr;
     Nonce our_nonce{};

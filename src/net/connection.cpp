@@ -87,11 +87,25 @@ void Connection::finish_connecting(const tcp::endpoint& endpoint, std::error_cod
     socket_.async_wait(tcp::socket::wait_write, go_on);
 }
 
+void Connection::secure(Tls& tls, Connected done) {
+    tls_ = tls.open(socket_.native_handle(), dialled_);
+    shake_hands(std::move(done));
+}
+
+void Connection::shake_hands(Connected done) {
+    if (closed_) return;
+    const std::error_code error = tls_->shake_hands();
+    if (error != asio::error::would_block) return done(error);
+    socket_.async_wait(tls_->waits_for(), [self = shared_from_this(), done = std::move(done)](const std::error_code&) {
+        self->shake_hands(done);
+    });
+}
+
 void Connection::start() {
     if (closed_) return;
     started_ = true;
     // The dialling side speaks as soon as it can, so its greeting may be there already.
-    if (dialled_) {
+    if (dialled_ && !tls_) {
         wait_for_input();
     } else {
         read();
@@ -123,10 +137,12 @@ void Connection::drain() {
 // Reading.
 
 void Connection::wait_for_input() {
-    socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const std::error_code&) { self->read(); });
+    const auto what = tls_ ? tls_->waits_for() : tcp::socket::wait_read;
+    socket_.async_wait(what, [self = shared_from_this()](const std::error_code&) { self->read(); });
 }
 
 std::size_t Connection::read_some(std::span<std::byte> into, std::error_code& error) {
+    if (tls_) return tls_->read_some(into, error);
     return socket_.read_some(asio::buffer(into.data(), into.size()), error);
 }
 
@@ -141,14 +157,17 @@ void Connection::read() {
         const std::size_t room = block->size() - end;
         std::error_code error;
         const std::size_t count = read_some({block->data() + end, room}, error);
-        if (error == asio::error::would_block || error == asio::error::try_again) break;
+        if (error == asio::error::would_block || error == asio::error::try_again) return wait_for_input();
         if (error || count == 0) return driver_->connection_ended(link_);
         if (!tail_.empty()) std::memcpy(block->data() + begin, tail_.data(), tail_.size());
         end += count;
         parse(block, begin, end);
-        if (count < room) break;
+        if (count < room && !tls_) break;
     }
-    if (!closed_) wait_for_input();
+    if (closed_) return;
+    if (!tls_) return wait_for_input();
+    // There may be more in it that the socket does not announce.
+    asio::post(socket_.get_executor(), [self = shared_from_this()] { self->read(); });
 }
 
 /// Hands the engine the frames between `begin` and `end`, and keeps the beginning of an incomplete one.
@@ -205,9 +224,8 @@ void Connection::write() {
         if (output_size_ == 0) {
             forget_output();
             if (!more) break;
-            more = driver_->with_engine([&](core::Engine& engine, Time now) {
-                return engine.pull(link_, pull_size_, *this, now);
-            });
+            more = driver_->with_engine(
+                [&](core::Engine& engine, Time now) { return engine.pull(link_, pull_size_, *this, now); });
             if (output_size_ == 0) break;
         }
         const std::size_t before = output_size_;
@@ -226,6 +244,7 @@ void Connection::write() {
     }
     if (draining_) {
         output_over_ = true;
+        if (tls_) tls_->end_writing();
         std::error_code ignored;
         socket_.shutdown(tcp::socket::shutdown_send, ignored);
     }
@@ -240,7 +259,7 @@ void Connection::wait_for_room() {
 }
 
 std::size_t Connection::write_some(std::span<const asio::const_buffer> buffers, std::error_code& error) {
-    return socket_.write_some(buffers, error);
+    return tls_ ? tls_->write_some(buffers, error) : socket_.write_some(buffers, error);
 }
 
 /// One gathered write. False if the socket took nothing.

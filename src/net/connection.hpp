@@ -4,6 +4,7 @@
 #include "core/outbox.hpp"
 #include "core/session.hpp"
 #include "net/asio.hpp"
+#include "net/tls.hpp"
 #include "wire/parser.hpp"
 
 #include <cluster/address.hpp>
@@ -25,7 +26,7 @@ class Driver;
 /// One link's socket: carries bytes between it and the engine. Used on the I/O thread only. Kept alive by the
 /// operations that it waits for; `close` ends them.
 ///
-/// Only `read_some` and `write_some` touch the bytes of the socket: encryption belongs there.
+/// Only `read_some` and `write_some` touch the bytes of the socket, which TLS may encrypt.
 ///
 /// 1. Whole frames are pulled from the engine, and written to their end before more is pulled.
 /// 2. Only reading finds the end of a link: a peer that has closed may have left words that must still be read.
@@ -36,7 +37,11 @@ public:
     using Connected = std::function<void(const std::error_code&)>;
     /// Connects to the first of `endpoints` that answers. `before`: the error of other endpoints that have failed.
     void connect(std::deque<asio::ip::tcp::endpoint> endpoints, Connected connected, std::error_code before = {});
-    /// The socket is connected: reads, and writes what the engine has.
+    /// The socket is connected: what it carries is encrypted from here on. `done` is called when both sides have proved
+    /// that they know a secret, or with what has failed, perhaps before this function returns. Whoever wants to wait
+    /// for less long than for ever closes.
+    void secure(Tls& tls, Connected done);
+    /// The socket is connected, and secure if it is to be: reads, and writes what the engine has.
     void start();
     /// To be called before `start`: after `idle` without traffic, the system asks for a sign of life.
     void keep_warm(std::chrono::seconds idle);
@@ -47,6 +52,10 @@ public:
     /// Closes at once, without a word.
     void close();
 
+    /// Null if it carries plain text.
+    const TlsStream* tls() const noexcept { return tls_.get(); }
+    bool started() const noexcept { return started_; }
+    /// Of a connection that was dialled.
     const Address& remote() const noexcept { return remote_; }
     /// Of a connection that was dialled: whether both ends are on this machine, as far as their addresses show.
     bool within_machine() const noexcept { return within_machine_; }
@@ -60,6 +69,7 @@ private:
     void frame(const core::Control& frame) override;
     void bytes(const detail::BlockRef& block, std::span<const std::byte> bytes) override;
 
+    void shake_hands(Connected done);
     void finish_connecting(const asio::ip::tcp::endpoint& endpoint, std::error_code error, Connected done);
 
     void wait_for_input();
@@ -75,6 +85,7 @@ private:
     const std::shared_ptr<Driver> driver_;
     const core::LinkId link_;
     asio::ip::tcp::socket socket_;
+    std::unique_ptr<TlsStream> tls_;
     Address remote_;
     bool within_machine_ = false;
     bool dialled_ = false;

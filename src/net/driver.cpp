@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace cluster::net {
 
@@ -25,15 +27,28 @@ std::string remedy_for(errc reason) {
            " remedy=\"call cluster::raise_descriptor_limit() at the start, or raise ulimit -n\"";
 }
 
+/// What to do when somebody without our secret has dialled.
+std::string remedy_for(std::string_view tls_failure) {
+    if (tls_failure == "plain_text") {
+        return " remedy=\"if that is a node of this cluster, set its Options::secret to that of this node\"";
+    }
+    if (tls_failure == "unknown_key" || tls_failure == "wrong_key") {
+        return " remedy=\"if that is a node of this cluster, give both the same Options::secret and Options::cluster\"";
+    }
+    return {};
+}
+
 }  // namespace
 
 template class Runner<core::Engine>;
 
 Driver::Driver(std::shared_ptr<Loop> loop, tcp::acceptor acceptor, core::EngineOptions options,
-               std::chrono::nanoseconds keep_warm)
+               std::chrono::nanoseconds keep_warm, std::shared_ptr<Tls> tls)
     : loop_(std::move(loop)),
       keep_warm_(std::chrono::duration_cast<std::chrono::seconds>(keep_warm)),
-      runner_(loop_, [this](core::Engine::Output& output) { carry_out(output); }, std::move(options), Loop::now()),
+      tls_(std::move(tls)),
+      runner_(
+          loop_, [this](core::Engine::Output& output) { carry_out(output); }, std::move(options), Loop::now()),
       listener_(
           std::move(acceptor),
           [this](tcp::socket socket, const tcp::endpoint& remote) { accepted(std::move(socket), remote); },
@@ -61,15 +76,15 @@ void Driver::carry_out(core::Engine::Output& output) {
 }
 
 void Driver::carry_out(core::Action&& action) {
-    std::visit(Overloaded{[&](core::Dial& each) { dial(std::move(each)); },
-                          [&](core::Resolve& each) { resolve(std::move(each)); },
-                          [&](core::Close& each) { close(each); },
-                          [&](core::NodeAction& each) {
-                              const bool last = std::holds_alternative<core::LeaveDone>(each);
-                              if (observer_) observer_->carry_out(std::move(each));
-                              if (last) finish();
-                          }},
-               action);
+    std::visit(
+        Overloaded{[&](core::Dial& each) { dial(std::move(each)); },
+                   [&](core::Resolve& each) { resolve(std::move(each)); }, [&](core::Close& each) { close(each); },
+                   [&](core::NodeAction& each) {
+                       const bool last = std::holds_alternative<core::LeaveDone>(each);
+                       if (observer_) observer_->carry_out(std::move(each));
+                       if (last) finish();
+                   }},
+        action);
 }
 
 void Driver::dial(core::Dial&& dial) {
@@ -90,10 +105,17 @@ void Driver::dial(core::Dial&& dial) {
 void Driver::connect(const core::Dial& dial, Resolver::Endpoints endpoints) {
     const auto found = connections_.find(dial.link);
     if (found == connections_.end()) return;
-    const auto connected = [this, link = dial.link, address = dial.address](const std::error_code& error) {
-        dialled(link, address, error);
+    const auto done = [this, link = dial.link, address = dial.address](const std::error_code& error) {
+        connected(link, address, error);
     };
-    found->second->connect(std::move(endpoints), connected);
+    found->second->connect(std::move(endpoints), done);
+}
+
+void Driver::connected(core::LinkId link, const Address& address, const std::error_code& error) {
+    const auto found = connections_.find(link);
+    if (error || !tls_ || found == connections_.end()) return dialled(link, address, error);
+    const std::shared_ptr<Connection> connection = found->second;
+    connection->secure(*tls_, [this, link, address](const std::error_code& why) { dialled(link, address, why); });
 }
 
 void Driver::dialled(core::LinkId link, const Address& address, const std::error_code& error) {
@@ -103,8 +125,7 @@ void Driver::dialled(core::LinkId link, const Address& address, const std::error
     if (error) {
         const errc reason = to_errc(error);
         if (reason == errc::system_failure || reason == errc::out_of_descriptors) {
-            const std::string what =
-                "dial_failed address=" + token(address) + " text=" + quoted(error.message());
+            const std::string what = "dial_failed address=" + token(address) + " text=" + quoted(error.message());
             warn(what + remedy_for(reason), what, true);
         }
         connection->close();
@@ -124,9 +145,8 @@ void Driver::resolve(core::Resolve&& resolve) {
         asio::post(loop_->io(), [self = shared_from_this(), target, endpoint] { self->resolved(target, {*endpoint}); });
         return;
     }
-    loop_->resolver().look_up(resolve.name, weak_from_this(), [this, target](const Resolver::Endpoints& endpoints) {
-        resolved(target, endpoints);
-    });
+    loop_->resolver().look_up(resolve.name, weak_from_this(),
+                              [this, target](const Resolver::Endpoints& endpoints) { resolved(target, endpoints); });
 }
 
 void Driver::resolved(std::uint64_t target, const Resolver::Endpoints& endpoints) {
@@ -152,7 +172,12 @@ void Driver::close(const core::Close& close) {
 void Driver::connection_ended(core::LinkId link) {
     const auto found = connections_.find(link);
     if (found == connections_.end()) return;
-    found->second->close();
+    const std::shared_ptr<Connection> connection = found->second;
+    if (connection->started() && connection->tls() != nullptr && !connection->tls()->failure().empty()) {
+        warn("tls_broken address=" + token(connection->remote()) + " why=" + token(connection->tls()->failure()),
+             "tls_broken", true);
+    }
+    connection->close();
     connections_.erase(found);
     serve([&](core::Engine& engine, Time time) { engine.link_ended(link, time); });
 }
@@ -167,12 +192,45 @@ void Driver::finish() {
 }
 
 void Driver::accepted(tcp::socket socket, const tcp::endpoint& remote) {
-    const core::LinkId link = with_engine(
-        [&](core::Engine& engine, Time time) { return engine.accepted(to_address(remote), time); });
+    const core::LinkId link =
+        with_engine([&](core::Engine& engine, Time time) { return engine.accepted(to_address(remote), time); });
     if (link == 0) return;
     const auto connection = std::make_shared<Connection>(shared_from_this(), link, std::move(socket));
     connections_[link] = connection;
+    if (!tls_) return connection->start();
+    // The engine counts and times this link from now on, so it does the same for the handshake of TLS.
+    const std::string where = to_address(remote).to_string();
+    connection->secure(*tls_, [this, link, where](const std::error_code& error) { secured(link, where, error); });
+}
+
+/// A connection that was accepted has finished its handshake of TLS, or has failed to.
+void Driver::secured(core::LinkId link, const std::string& remote, const std::error_code& error) {
+    const auto found = connections_.find(link);
+    if (found == connections_.end()) return;
+    const std::shared_ptr<Connection> connection = found->second;
+    if (error) {
+        if (const std::string_view why = connection->tls()->failure(); !why.empty()) {
+            const std::string cause = "secret_refused why=" + token(why);
+            warn(cause + " address=" + token(remote) + remedy_for(why), cause, true);
+        }
+        return connection_ended(link);
+    }
+    if (connection->tls()->key().guests_only) {
+        with_engine([&](core::Engine& engine, Time) { engine.takes_guests_only(link); });
+    }
     connection->start();
+}
+
+void Driver::drop_withdrawn() {
+    loop_->post([self = shared_from_this()] {
+        std::vector<core::LinkId> withdrawn;
+        for (const auto& [link, connection] : self->connections_) {
+            if (connection->tls() != nullptr && !self->tls_->accepts(connection->tls()->key())) {
+                withdrawn.push_back(link);
+            }
+        }
+        for (const core::LinkId link : withdrawn) self->connection_ended(link);
+    });
 }
 
 void Driver::accept_failed(const std::error_code& error) {

@@ -8,6 +8,7 @@
 #include "net/listener.hpp"
 #include "net/resolver.hpp"
 #include "net/runner.hpp"
+#include "net/tls.hpp"
 
 #include <cluster/error.hpp>
 
@@ -42,13 +43,18 @@ public:
 /// before its acknowledgement leaves.
 class Driver : public std::enable_shared_from_this<Driver> {
 public:
-    /// `keep_warm`: see `Options`.
+    /// `keep_warm`: see `Options`. `tls`: null for plain text.
     Driver(std::shared_ptr<Loop> loop, asio::ip::tcp::acceptor acceptor, core::EngineOptions options,
-           std::chrono::nanoseconds keep_warm);
+           std::chrono::nanoseconds keep_warm, std::shared_ptr<Tls> tls);
     ~Driver();
 
     /// From any thread, once.
     void start(std::shared_ptr<Observer> observer);
+
+    /// From any thread: null for plain text.
+    const std::shared_ptr<Tls>& tls() const noexcept { return tls_; }
+    /// From any thread: closes the links that were made with a key that is not accepted any more.
+    void drop_withdrawn();
 
     // The engine, as `Runner` says.
     template <class Use>
@@ -73,12 +79,14 @@ private:
     void carry_out(core::Action&& action);
     void dial(core::Dial&& dial);
     void connect(const core::Dial& dial, Resolver::Endpoints endpoints);
+    void connected(core::LinkId link, const Address& address, const std::error_code& error);
     void dialled(core::LinkId link, const Address& address, const std::error_code& error);
     void resolve(core::Resolve&& resolve);
     void resolved(std::uint64_t target, const Resolver::Endpoints& endpoints);
     void close(const core::Close& close);
     void finish();
     void accepted(asio::ip::tcp::socket socket, const asio::ip::tcp::endpoint& remote);
+    void secured(core::LinkId link, const std::string& remote, const std::error_code& error);
     void accept_failed(const std::error_code& error);
     void moved(const Interfaces& now);
     /// Warnings with the same `cause` repeat each other. `stranger`: it may concern a peer that others invented.
@@ -86,6 +94,7 @@ private:
 
     const std::shared_ptr<Loop> loop_;
     const std::chrono::seconds keep_warm_;
+    const std::shared_ptr<Tls> tls_;
     Runner<core::Engine> runner_;
 
     // Of the I/O thread.

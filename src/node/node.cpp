@@ -216,6 +216,11 @@ void Node::set_tags(Tags tags) {
     state_->set_tags(std::move(tags));
 }
 
+void Node::set_secrets(std::vector<std::string> secrets, std::vector<std::string> guest_secrets,
+                       WithdrawnLinks withdrawn) {
+    state_->set_secrets({std::move(secrets), std::move(guest_secrets)}, withdrawn);
+}
+
 Membership Node::create_membership() {
     return Membership(state_->members());
 }

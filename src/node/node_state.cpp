@@ -65,6 +65,10 @@ std::vector<Address> remembered(const Options& options, const net::PeersFile* fi
     return addresses;
 }
 
+constexpr std::string_view plain_text_advice =
+    "whoever reaches that address can join, and whoever is on the path can read and change all; set Options::secret, "
+    "the same on all nodes, to what cluster::make_secret() returns once";
+
 using Awaits = std::function<bool(const PeerId&, std::uint64_t call)>;
 
 core::EngineOptions engine_options(const Options& options, bool guest, core::Facts self,
@@ -124,6 +128,9 @@ NodeState::NodeState(const Options& options, const PeerId& id)
 std::shared_ptr<NodeState> NodeState::start(Options options, bool guest) {
     if (guest) options.peers_file.clear();
     check(options);
+    Secrets secrets = secrets_of(options);
+    std::shared_ptr<net::Tls> tls;
+    if (!secrets.peers.empty()) tls = net::make_tls({std::move(secrets), options.cluster});
     const std::shared_ptr<NodeState> state(new NodeState(options, draw_id()));
     state->context_ = options.runtime ? options.runtime->context() : std::make_shared<net::Context>();
     state->loop_ = state->context_->loop();
@@ -149,6 +156,10 @@ std::shared_ptr<NodeState> NodeState::start(Options options, bool guest) {
         wildcard = local.address().is_unspecified();
         const Address alone = wildcard ? Address{"127.0.0.1", local.port()} : net::to_address(local);
         here = net::listening(acceptor).value_or(net::Interfaces{{alone}, {}});
+        if (!tls && !local.address().is_loopback()) {
+            state->log_.write(LogLevel::warning, "listens_without_secret address=" + token(net::to_address(local)) +
+                                                     " why=" + quoted(plain_text_advice));
+        }
         if (is_loopback_in_disguise(options, here)) {
             state->log_.write(LogLevel::warning, "listens_on_loopback address=" + token(here.addresses.front()) +
                                                      " listen=" + token(options.listen) +
@@ -168,7 +179,7 @@ std::shared_ptr<NodeState> NodeState::start(Options options, bool guest) {
     state->driver_ = std::make_shared<net::Driver>(
         state->loop_, std::move(acceptor),
         engine_options(options, guest, std::move(self), std::move(known), std::move(here), wildcard, awaits),
-        options.keep_warm);
+        options.keep_warm, std::move(tls));
 
     state->on_throw_ = [weak](std::string_view what) {
         if (const auto self_again = weak.lock()) self_again->handler_threw(what);
@@ -468,6 +479,17 @@ bool NodeState::remove(const PeerId& id) {
 void NodeState::set_tags(Tags tags) {
     check(tags);
     driver_->with_engine([&](Engine& engine, Time now) { engine.set_tags(std::move(tags), now); });
+}
+
+void NodeState::set_secrets(Secrets secrets, WithdrawnLinks withdrawn) {
+    if (!driver_->tls() || secrets.peers.empty()) {
+        throw std::system_error(make_error_code(errc::invalid_options),
+                                driver_->tls() ? "a private node keeps at least one secret"
+                                               : "a node that was made without a secret cannot become private later");
+    }
+    check(secrets);
+    driver_->tls()->set(secrets);
+    if (withdrawn == WithdrawnLinks::drop) driver_->drop_withdrawn();
 }
 
 void NodeState::on_message(MessageHandler::Function handler) {

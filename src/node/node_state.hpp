@@ -16,6 +16,7 @@
 #include "support/callbacks.hpp"
 #include "support/log.hpp"
 #include "support/wait_list.hpp"
+#include "value/secret.hpp"
 
 #include <cluster/node.hpp>
 
@@ -64,6 +65,7 @@ public:
     std::optional<Peer> peer(const PeerId& id) const;
     bool remove(const PeerId& id);
     void set_tags(Tags tags);
+    void set_secrets(Secrets secrets, WithdrawnLinks withdrawn);
 
     /// The receivers; `nullopt` stands for those that a broadcast reaches.
     using To = std::optional<std::span<const PeerId>>;

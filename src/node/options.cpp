@@ -142,6 +142,18 @@ void check_sizes(const Options& options) {
 
 namespace detail {
 
+Secrets secrets_of(const Options& options) {
+    Secrets secrets{{}, options.guest_secrets};
+    if (!options.secret.empty()) secrets.peers.push_back(options.secret);
+    secrets.peers.insert(secrets.peers.end(), options.more_secrets.begin(), options.more_secrets.end());
+    return secrets;
+}
+
+void check(const Secrets& secrets) {
+    const std::string problem = secrets.problem("secret or more_secrets", "guest_secrets");
+    require(problem.empty(), problem);
+}
+
 void check(const Tags& tags) {
     require(tags.size() <= core::max_tags,
             "tags has " + std::to_string(tags.size()) + " entries; use at most " + std::to_string(core::max_tags));
@@ -160,6 +172,9 @@ void check(const Options& options) {
     check_text("cluster", options.cluster, core::max_name);
     check_text("name", options.name, core::max_name);
     check(options.tags);
+    require(!options.secret.empty() || options.more_secrets.empty(),
+            "more_secrets needs a secret in secret, with which this node dials");
+    check(secrets_of(options));
     check_durations(options);
     check_sizes(options);
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "value/secret.hpp"
+
 #include <cluster/options.hpp>
 #include <cluster/peer.hpp>
 
@@ -11,5 +13,11 @@ void check(const Options& options);
 
 /// Throws `errc::invalid_options` if the tags exceed their limits.
 void check(const Tags& tags);
+
+/// With the one that dials first.
+Secrets secrets_of(const Options& options);
+
+/// Throws `errc::invalid_options` if one of them is not to be used.
+void check(const Secrets& secrets);
 
 }  // namespace cluster::detail

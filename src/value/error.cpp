@@ -74,6 +74,9 @@ public:
             case errc::session_expired: return "the group has closed the session, or does not know it any more";
             case errc::closed_by_service: return "the service has closed the session";
             case errc::too_slow: return "the client did not take what was sent to it, so its session was closed";
+            case errc::wrong_secret: return "the other side does not prove that it knows our secret";
+            case errc::not_private: return "the node there has no secret, and this one has";
+            case errc::secret_required: return "the node there wants a secret, and this one has none";
             case errc::system_failure: return "the system refused";
         }
         return "unknown error " + std::to_string(value);

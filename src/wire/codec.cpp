@@ -236,7 +236,19 @@ void encode(const core::Control& frame, std::vector<std::byte>& out) {
     header.write(out.data() + begin);
 }
 
+namespace {
+
+/// A record of TLS that begins a link: a handshake (22) or an alert (21), version 3.1 to 3.4. No HELLO is that long.
+bool looks_encrypted(const FrameHeader& header) {
+    const std::uint32_t type = header.length & 0xff;
+    const std::uint32_t minor = header.length >> 16 & 0xff;
+    return (type == 21 || type == 22) && (header.length >> 8 & 0xff) == 3 && minor >= 1 && minor <= 4;
+}
+
+}  // namespace
+
 std::optional<Rule> check(const FrameHeader& header, bool greeted) noexcept {
+    if (!greeted && looks_encrypted(header)) return Rule::encrypted;
     const bool may_skip = (header.flags & core::flag_skippable) != 0;
     if (!known(header.kind) && !may_skip) return Rule::unknown_kind;
     if (header.length > (greeted ? longest_body(header.kind) : core::max_hello_body)) return Rule::frame_too_long;

@@ -150,7 +150,7 @@ Times cluster_times(cluster::Node& sender, const std::function<bench::Clock::tim
 }
 
 Times cluster_in_one_process() {
-    cluster::Options options;
+    cluster::Options options = bench::options();
     options.runtime = cluster::Runtime();
     Arrival arrival;
     Arrivals arrivals(receivers, [&](bench::Clock::time_point time) { arrival.set(time); });
@@ -165,7 +165,7 @@ Times cluster_in_one_process() {
 void cluster_receivers() {
     const std::size_t count = std::stoul(bench::read_line());
     const std::string first = bench::read_line();
-    cluster::Options options;
+    cluster::Options options = bench::options();
     options.runtime = cluster::Runtime();
     Arrivals arrivals(count, Children::tell_arrival);
     bench::Nodes nodes = join(options, count, first, arrivals);
@@ -176,7 +176,7 @@ void cluster_receivers() {
 
 Times cluster_in_processes() {
     const Children children("cluster-receivers");
-    cluster::Node sender("127.0.0.1:0");
+    cluster::Node sender(bench::options());
     for (std::size_t i = 0; i < children.count(); ++i) {
         children[i].tell(std::to_string(children.size(i)) + "\n" + sender.address().to_string());
     }

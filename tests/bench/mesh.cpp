@@ -122,7 +122,7 @@ private:
 
 Result form_mesh(const Size& size, bool shared_runtime, Warnings& warnings) {
     const std::size_t nodes = size.nodes;
-    cluster::Options options;
+    cluster::Options options = bench::options();
     options.log = [&](cluster::LogLevel level, std::string_view text) {
         if (level >= cluster::LogLevel::warning) warnings.add(text);
     };

@@ -60,7 +60,7 @@ struct Expected {
 // With the library.
 
 void cluster_receiver() {
-    cluster::Node node("127.0.0.1:0");
+    cluster::Node node(bench::options());
     bench::write_line(node.address().to_string());
     const Expected expected = Expected::read();
     bench::Tally tally;
@@ -83,7 +83,7 @@ void expect_answers(cluster::Node& node, const bench::Source& source, const Load
 
 double cluster_stream(const Load& load) {
     std::vector<std::unique_ptr<bench::Child>> children;
-    cluster::Node node("127.0.0.1:0");
+    cluster::Node node(bench::options());
     for (std::size_t i = 0; i < load.peers; ++i) {
         bench::Child& child = *children.emplace_back(std::make_unique<bench::Child>("cluster-receiver"));
         node.add(child.line());

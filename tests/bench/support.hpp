@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cluster/options.hpp>
 #include <cluster/runtime.hpp>
+#include <cluster/secret.hpp>
 
 #include <algorithm>
 #include <array>
@@ -84,6 +86,15 @@ inline std::size_t option(std::span<char*> arguments, std::string_view name, std
         return value;
     }
     return otherwise;
+}
+
+/// With `--secret` all nodes of a run have one. Children find it in their environment.
+constexpr const char* secret_variable = "CLUSTER_BENCH_SECRET";
+
+inline cluster::Options options() {
+    cluster::Options all;
+    if (const char* secret = std::getenv(secret_variable)) all.secret = secret;
+    return all;
 }
 
 // Processes.
@@ -196,6 +207,9 @@ inline int run(int count, char** values, const Parts& parts, const std::function
     cluster::raise_descriptor_limit();  // a mesh of 100 nodes in one process takes 10,000 descriptors
     restart_time_limit();
     const std::span<char*> arguments(values + 1, static_cast<std::size_t>(count - 1));
+    for (const std::string_view each : arguments) {
+        if (each == "--secret") ::setenv(secret_variable, cluster::make_secret().c_str(), 1);
+    }
     try {
         const auto part = arguments.empty() ? parts.end() : parts.find(arguments[0]);
         if (part != parts.end()) {
@@ -346,9 +360,7 @@ inline std::string text_of(double value) {
 /// One JSON object on a line of its own.
 class Json {
 public:
-    Json& add(std::string_view key, std::string_view value) {
-        return raw(key, '"' + std::string(value) + '"');
-    }
+    Json& add(std::string_view key, std::string_view value) { return raw(key, '"' + std::string(value) + '"'); }
     Json& add(std::string_view key, const char* value) { return add(key, std::string_view(value)); }
     Json& add(std::string_view key, double value) { return raw(key, text_of(value)); }
     Json& add(std::string_view key, std::uint64_t value) { return raw(key, std::to_string(value)); }

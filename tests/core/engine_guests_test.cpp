@@ -97,6 +97,38 @@ TEST_CASE("guests: one comes, has its node in view, and is itself in nobody's vi
     }
 }
 
+TEST_CASE("guests: over a link that takes guests only, no peer comes, and the others are as before") {
+    Lab lab;
+    Node& ann = lab.start(3);
+    Puppet& peer = lab.puppet(ann, 5);
+    ann->takes_guests_only(peer.link);
+    peer.say_hello();
+    CHECK(peer.last<Refuse>().reason == Refusal::secret);
+    CHECK(peer.finished());
+    CHECK(ann->peer_count() == 0);
+    for (const std::uint8_t side : sides) {
+        Puppet& guest = guest_of(lab, ann, side);
+        ann->takes_guests_only(guest.link);
+        attach(guest);
+    }
+    CHECK(ann->guest_count() == 2);
+    Puppet& other = lab.puppet(ann, 6);
+    other.join();
+    other.say(Ack{});
+    CHECK(ann->peer_count() == 1);
+}
+
+TEST_CASE("guests: who speaks TLS to a node without a secret is answered in words that it can read") {
+    Lab lab;
+    Node& ann = lab.start(3);
+    Puppet& stranger = lab.puppet(ann, 5);
+    ann->violated(stranger.link, Rule::encrypted, lab.now);
+    lab.advance(1ms);
+    CHECK(stranger.count<Hello>() == 1);
+    CHECK(stranger.last<Refuse>().reason == Refusal::secret);
+    CHECK(stranger.finished());
+}
+
 TEST_CASE("guests: they and their node speak on the client channel, and so do nodes with each other") {
     for (const std::uint8_t side : sides) {
         Hosting lab(side);

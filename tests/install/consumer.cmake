@@ -18,11 +18,11 @@ if(DEFINED SECOND_ASIO_DIR)
     list(APPEND OPTIONS -DASIO_DIR=${SECOND_ASIO_DIR})
 endif()
 
-# What a user of cluster must not need is made impossible to find. A static library cannot bring spdlog along.
+# What a user of cluster must not need is made impossible to find. A static library brings neither spdlog nor OpenSSL along.
 if(PREFIX)
-    set(absent cereal asio doctest OpenSSL)
+    set(absent cereal asio doctest)
     if(KIND STREQUAL "shared")
-        list(APPEND absent spdlog fmt)
+        list(APPEND absent spdlog fmt OpenSSL)
     endif()
     list(TRANSFORM absent REPLACE "(.+)" "-DCMAKE_DISABLE_FIND_PACKAGE_\\1=ON")
     list(APPEND OPTIONS --no-warn-unused-cli -DCMAKE_PREFIX_PATH=${PREFIX} ${absent})

@@ -29,7 +29,7 @@ include(${CLUSTER_DIR}/tests/style/private_asio.cmake)
 
 execute_process(COMMAND ${COMPILER} -std=c++20 -M -I include ${CMAKE_CURRENT_LIST_DIR}/consumer/main.cpp
     WORKING_DIRECTORY ${PREFIX} OUTPUT_VARIABLE headers COMMAND_ERROR_IS_FATAL ANY)
-string(REGEX MATCHALL "/usr/[^ \n]*/(asio|cereal|spdlog|fmt)[/.][^ \n]*" found "${headers}")
+string(REGEX MATCHALL "/usr/[^ \n]*/(asio|cereal|spdlog|fmt|openssl)[/.][^ \n]*" found "${headers}")
 if(found OR NOT headers MATCHES "include/cluster/cluster\\.hpp")
     message(FATAL_ERROR "a user's file reads headers that it must not need: ${found}")
 endif()

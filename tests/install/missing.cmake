@@ -17,5 +17,7 @@ expect_message("cluster needs cereal. On Debian: apt-get install libcereal-dev"
     -U CMAKE_IGNORE_PATH -D CMAKE_DISABLE_FIND_PACKAGE_cereal=ON)
 expect_message("cluster needs spdlog. On Debian: apt-get install libspdlog-dev"
     -U CMAKE_DISABLE_FIND_PACKAGE_cereal -D CMAKE_DISABLE_FIND_PACKAGE_spdlog=ON)
+expect_message("CLUSTER_TLS needs OpenSSL 3. On Debian: apt-get install libssl-dev"
+    -U CMAKE_DISABLE_FIND_PACKAGE_spdlog -D CMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON -D CLUSTER_TLS=ON)
 expect_message("cluster needs doctest. On Debian: apt-get install doctest-dev"
-    -U CMAKE_DISABLE_FIND_PACKAGE_spdlog -D CMAKE_DISABLE_FIND_PACKAGE_doctest=ON)
+    -U CMAKE_DISABLE_FIND_PACKAGE_OpenSSL -D CMAKE_DISABLE_FIND_PACKAGE_doctest=ON)

@@ -144,6 +144,7 @@ bool may_include(const File& file, const Include& include) {
     if (file.path == "src/storage/system_disk.cpp" && target == "system") return true;
     if (file.in("src/storage/")) return value || one_of(target, {"consensus", "storage"});
     if (file.path == "src/net/asio.hpp") return target == "asio";
+    if (file.in("src/net/tls") && target == "openssl") return true;
     if (file.in("src/net/")) return value || one_of(target, {"public", "core", "wire", "net", "system"});
     if (file.in("src/support/")) return value || one_of(target, {"public", "support", "spdlog"});
     if (file.in("src/node/") || file.in("src/membership/"))

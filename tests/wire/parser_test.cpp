@@ -257,6 +257,21 @@ TEST_SUITE("parser") {
         CHECK(broken(core::FrameKind::hello, core::max_hello_body + 1, true) == too_long);
     }
 
+    TEST_CASE("a link that begins with TLS is told apart, and only at its beginning") {
+        const auto broken = [](std::uint32_t length, std::uint8_t kind, bool after_hello) {
+            return broken_by_header({length, core::FrameKind{kind}, 0, 0}, after_hello);
+        };
+        constexpr std::uint32_t client_hello = 0x02010316;  // 16 03 01 02
+        constexpr std::uint32_t alert = 0x00030315;         // 15 03 03 00
+        CHECK(broken(client_hello, 0, false) == core::Rule::encrypted);
+        CHECK(broken(alert, 2, false) == core::Rule::encrypted);
+        CHECK(broken(client_hello, 5, true) == core::Rule::frame_too_long);
+        CHECK(broken(0x02000316, 0, false) != core::Rule::encrypted);
+        CHECK(broken(0x02010317, 0, false) != core::Rule::encrypted);
+        CHECK(broken(0x02010216, 0, false) != core::Rule::encrypted);
+        CHECK_FALSE(broken(0x00000316, 1, false));  // the length of a HELLO
+    }
+
     TEST_CASE("the rule is found behind a run, too, and the run is handed out first") {
         Bytes stream;
         data(stream, 5);
