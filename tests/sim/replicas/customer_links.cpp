@@ -54,7 +54,7 @@ void Customers::break_line(Customer& customer, std::size_t place, bool loses) {
     if (!line.whole) return;
     line.whole = false;
     line.lost = loses;
-    const auto there = [this, &customer, place, number = line.number, peer = customer.peer] {
+    const auto there = [&customer, place, number = line.number, peer = customer.peer] {
         return customer.peer == peer && customer.lines[place].number == number;
     };
     streets_.at(soon(20ms), [this, &customer, place, there] {

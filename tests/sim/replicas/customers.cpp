@@ -339,6 +339,7 @@ void Customers::ended(const Customer& customer) {
 
 void Customers::heal() {
     healed_ = true;
+    most_under_way_ = 1000;
     for (const auto& each : customers_) {
         each->lazy = false;
         each->stalls_until = std::min(each->stalls_until, streets_.now());

@@ -169,6 +169,8 @@ void Machines::settle(Place& place) {
         if (votes(place)) check_effects(place, output.effects);
         for (replica::Effect& effect : output.effects) carry_out(place, effect);
     }
+    // A commit has no effect while the services have enough to do.
+    if (votes(place)) check_effects(place, {});
     if (!place.writing && place.disk.begin_group()) {
         place.writing = true;
         later(place, chance_.around(2ms), [this, &place](Machine& machine) {
