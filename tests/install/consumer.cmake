@@ -18,7 +18,8 @@ if(DEFINED SECOND_ASIO_DIR)
     list(APPEND OPTIONS -DASIO_DIR=${SECOND_ASIO_DIR})
 endif()
 
-# What a user of cluster must not need is made impossible to find. A static library brings neither spdlog nor OpenSSL along.
+# What a user of cluster must not need is made impossible to find. A static library cannot bring spdlog and OpenSSL
+# along.
 if(PREFIX)
     set(absent cereal asio doctest)
     if(KIND STREQUAL "shared")
