@@ -7,6 +7,7 @@ from replicas import KILLED, SILENT, Group
 from world import SECOND, Failure, claim, join, pause, split, until
 
 SESSIONS = "faults+replicas"
+PATIENCE = 1.0  # how long a client waits for one node before it asks the next one
 ISOLATED = 4.0  # a leader that is cut off knows within 1.4 s, and says so a little later; then others are asked in turn
 
 def served(here, names="abc", **options):
@@ -274,8 +275,8 @@ def clients_minority_cut_off(here):
     majority = group.others(*minority)
     at = time.monotonic_ns()
     split([voter.host for voter in minority] + [lost.host], [voter.host for voter in majority] + [crowd.host])
-    pause(5)
-    gap(crowd, at, ISOLATED)
+    pause(ISOLATED + 2 * PATIENCE)
+    gap(crowd, at, ISOLATED + PATIENCE)  # the other one that is cut off is asked, too
     if any(lost.acknowledged(at + SECOND // 10).values()):
         raise Failure("a minority has acknowledged something")
     join()
