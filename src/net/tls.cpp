@@ -305,22 +305,20 @@ int OpenSslStream::find_key(std::span<const unsigned char> id, SSL_SESSION** ses
 
 // Errors.
 
-/// What the last call has failed with; nothing at the end of the stream. Only `would_block` can be tried again.
+/// What the last call has failed with. Only `would_block` can be tried again.
 std::error_code OpenSslStream::failed(int result) {
     switch (SSL_get_error(ssl_.get(), result)) {
         case SSL_ERROR_WANT_READ: waits_for_ = socket_base::wait_read; return would_block();
         case SSL_ERROR_WANT_WRITE: waits_for_ = socket_base::wait_write; return would_block();
-        case SSL_ERROR_ZERO_RETURN: ended_ = true; return {};
+        case SSL_ERROR_ZERO_RETURN: ended_ = true; break;
         case SSL_ERROR_SSL: {
             const char* const reason = ERR_reason_error_string(ERR_peek_error());
             failure_ = reason != nullptr ? reason : "unknown";
             break;
         }
-        default:
-            if (ended_) return {};
-            break;
+        default: break;
     }
-    return broken_ = make_error_code(errc::connection_lost);
+    return make_error_code(errc::connection_lost);
 }
 
 /// Both have proved it: the key was used, and no certificate in its place.
@@ -386,6 +384,8 @@ std::size_t OpenSslStream::read_some(std::span<std::byte> into, std::error_code&
         } else if (const std::error_code why = failed(result); why == would_block()) {
             if (total == 0) error = why;
             return total;
+        } else if (!ended_) {
+            broken_ = why;
         }
     }
     if (total == 0) error = broken_;
@@ -399,6 +399,7 @@ std::size_t OpenSslStream::write_record(std::span<const std::byte> bytes, std::e
     const int result = SSL_write_ex(ssl_.get(), bytes.data(), bytes.size(), &count);
     if (result != 1) {
         error = failed(result);
+        if (error != would_block()) broken_ = error;
         return 0;
     }
     if (++records_ >= tls_->records_per_key()) {

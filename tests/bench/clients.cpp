@@ -48,6 +48,7 @@ void print(const std::string& what, const std::string& unit, const Series& value
 
 cluster::ClientOptions options(Group& group) {
     cluster::ClientOptions options;
+    options.secret = bench::options().secret;
     for (const Voter& each : group.voters()) options.addresses.push_back(each.address);
     options.log = [](cluster::LogLevel, std::string_view) {};
     return options;

@@ -53,7 +53,7 @@ private:
 // With the library.
 
 void cluster_echo() {
-    cluster::Node node("127.0.0.1:0");
+    cluster::Node node(bench::options());
     node.on_message([&](const cluster::Message& message) {
         if (message.wants_reply()) {
             message.reply(message.bytes());
@@ -70,7 +70,7 @@ struct Asking {
     bench::Child child{"cluster-echo"};
     Turns turns;
     std::promise<void> done;
-    cluster::Node node{"127.0.0.1:0"};
+    cluster::Node node{bench::options()};
     const cluster::PeerId peer = node.add(child.line()).id;
 
     void answered(const cluster::Message& answer, const std::function<void()>& ask) {

@@ -215,6 +215,7 @@ public:
         const std::string log = read_line();
         const std::string kind = read_line();
         cluster::Options options = kind == "resting" ? cluster::Options() : cluster::Options::local();
+        options.secret = bench::options().secret;
         options.name = read_line();
         options.listen = read_line();
         options.seeds = split(read_line());

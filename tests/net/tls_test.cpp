@@ -366,6 +366,12 @@ TEST_CASE("tls: to write to who has gone raises no signal") {
     std::error_code error;
     CHECK(write(*link.dialler, "nobody is there", error) == 0);
     CHECK(error == errc::connection_lost);
+    // Nor is it mistaken for success after the end of what comes was read.
+    error = {};
+    CHECK(read(*link.listener, error).empty());
+    CHECK(!error);
+    CHECK(write(*link.listener, "nobody is there", error) == 0);
+    CHECK(error == errc::connection_lost);
 }
 
 }  // namespace cluster::tls_test

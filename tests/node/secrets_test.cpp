@@ -133,6 +133,7 @@ TEST_CASE("secret: nothing of what nodes say can be read on the way") {
         std::vector<std::pair<Socket, Socket>> links(4);
         std::size_t count = 0;
         const Server between([&](Socket socket) {
+            const std::lock_guard lock(mutex);
             if (count == links.size()) return;
             auto& [near, far] = links[count++];
             near = std::move(socket);
@@ -147,8 +148,14 @@ TEST_CASE("secret: nothing of what nodes say can be read on the way") {
         ann.send(bob.id(), "a conspicuous message");
         CHECK(next(bob) == "a conspicuous message");
         bob.close();
-        for (const auto& [near, far] : links) near.shut_down();
-        for (std::thread& each : threads) each.join();
+        std::vector<std::thread> all;
+        {
+            const std::lock_guard lock(mutex);
+            count = links.size();
+            for (const auto& [near, far] : links) near.shut_down();
+            all.swap(threads);
+        }
+        for (std::thread& each : all) each.join();
     }
     CHECK(heard.size() > 500);
     CHECK(heard.find("conspicuous") == std::string::npos);
