@@ -10,8 +10,7 @@ namespace {
 /// Whether an answer of a seed's address is final until the next look: nobody, or nobody of this cluster, is there.
 bool certain(errc error) {
     return error == errc::connection_refused || error == errc::self || error == errc::not_a_cluster_node ||
-           error == errc::wrong_cluster || error == errc::wrong_version || error == errc::removed ||
-           error == errc::wrong_secret || error == errc::not_private || error == errc::secret_required;
+           error == errc::wrong_cluster || error == errc::wrong_version || error == errc::removed;
 }
 
 }  // namespace

@@ -151,6 +151,7 @@ TEST_CASE("secret: nothing of what nodes say can be read on the way") {
         std::vector<std::thread> all;
         {
             const std::lock_guard lock(mutex);
+            count = links.size();
             for (const auto& [near, far] : links) near.shut_down();
             all.swap(threads);
         }
