@@ -245,7 +245,7 @@ void measure_rates(const bench::Folder& folder, const Extent& extent) {
         group.settled();
         const auto one = clients(group, 1);
         const std::string durability = kind == "echoing" ? "synced" : "os_buffers";
-        for (const std::size_t size : {32, 288, 1344}) {
+        for (const std::size_t size : {32U, 288U, 1344U}) {
             for (const double rate : {200., 1e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 3e5}) {
                 bench::restart_time_limit();
                 run_paced(*one[0], rate, size, 0.3);
