@@ -368,64 +368,60 @@ struct Initiation {
 template <class Start>
 Initiation(Start) -> Initiation<Start>;
 
-}  // namespace detail
-
-template <class Token>
-auto Inbox::receive_within(std::optional<std::chrono::nanoseconds> limit, Token& token) const {
-    constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
-    return asio::async_initiate<Token, void(std::error_code, Message)>(
-        detail::Initiation{[inbox = *this, limit](auto&& handler) {
-            using Handler = std::decay_t<decltype(handler)>;
-            std::make_shared<detail::Receiving<Inbox, Handler, in_place>>(inbox, std::move(handler))->start(limit);
-        }},
-        token);
-}
-
-template <class Token>
-auto Inbox::async_receive(Token&& token) const {
-    return receive_within(std::nullopt, token);
-}
-
-template <class Token>
-auto Inbox::async_receive_for(std::chrono::nanoseconds duration, Token&& token) const {
-    return receive_within(duration, token);
-}
-
-template <class Token>
-auto MemberWatch::async_next(Token&& token) const {
-    constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
-    return asio::async_initiate<Token, void(std::error_code, MemberUpdate)>(
-        detail::Initiation{[watch = *this](auto&& handler) {
-            using Handler = std::decay_t<decltype(handler)>;
-            std::make_shared<detail::Receiving<MemberWatch, Handler, in_place>>(watch, std::move(handler))
-                ->start(std::nullopt);
-        }},
-        token);
-}
-
+/// Starts an operation that waits for a result. Handlers without an executor run where those of `inbox` do.
 template <class Operation, class Signature, class Start, class Token>
-auto Node::initiate(Start start, Token& token) const {
-    constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
+auto initiate(Inbox inbox, Start start, Token& token) {
+    constexpr bool in_place = makes_future<std::decay_t<Token>>;
     return asio::async_initiate<Token, Signature>(
-        detail::Initiation{[inbox = inbox(), start = std::move(start)](auto&& handler) mutable {
+        Initiation{[inbox = std::move(inbox), start = std::move(start)](auto&& handler) mutable {
             using Handler = std::decay_t<decltype(handler)>;
-            std::make_shared<detail::Finishing<Operation, Signature, Handler, in_place>>(inbox, std::move(handler))
+            std::make_shared<Finishing<Operation, Signature, Handler, in_place>>(inbox, std::move(handler))
                 ->start(start);
         }},
         token);
 }
 
+/// Starts an operation that takes the next value of `source`. Without a limit it waits until there is one.
+template <class Value, class Source, class Token>
+auto initiate_receive(Source source, std::optional<std::chrono::nanoseconds> limit, Token& token) {
+    constexpr bool in_place = makes_future<std::decay_t<Token>>;
+    return asio::async_initiate<Token, void(std::error_code, Value)>(
+        Initiation{[source = std::move(source), limit](auto&& handler) {
+            using Handler = std::decay_t<decltype(handler)>;
+            std::make_shared<Receiving<Source, Handler, in_place>>(source, std::move(handler))->start(limit);
+        }},
+        token);
+}
+
+}  // namespace detail
+
+template <class Token>
+auto Inbox::async_receive(Token&& token) const {
+    return detail::initiate_receive<Message>(*this, std::nullopt, token);
+}
+
+template <class Token>
+auto Inbox::async_receive_for(std::chrono::nanoseconds duration, Token&& token) const {
+    return detail::initiate_receive<Message>(*this, duration, token);
+}
+
+template <class Token>
+auto MemberWatch::async_next(Token&& token) const {
+    return detail::initiate_receive<MemberUpdate>(*this, std::nullopt, token);
+}
+
 template <class Token>
 auto Node::async_add(const Address& address, Token&& token) {
-    return initiate<detail::AddOperation, void(std::error_code, Peer)>(
-        [state = state_, address](auto operation) { start_add(state, address, std::move(operation)); }, token);
+    return detail::initiate<detail::AddOperation, void(std::error_code, Peer)>(
+        inbox(), [state = state_, address](auto operation) { start_add(state, address, std::move(operation)); }, token);
 }
 
 template <class Token>
 auto Node::async_add(std::string_view address, Token&& token) {
     std::error_code error;
     Address parsed = Address::parse(address, error);
-    return initiate<detail::AddOperation, void(std::error_code, Peer)>(
+    return detail::initiate<detail::AddOperation, void(std::error_code, Peer)>(
+        inbox(),
         [state = state_, parsed = std::move(parsed), error](auto operation) {
             operation->error = error;
             start_add(state, parsed, std::move(operation));
@@ -435,19 +431,20 @@ auto Node::async_add(std::string_view address, Token&& token) {
 
 template <class Token>
 auto Node::async_wait_for_peers(std::size_t count, Token&& token) {
-    return initiate<detail::WaitOperation, void(std::error_code)>(
-        [state = state_, count](auto operation) { start_wait(state, count, std::move(operation)); }, token);
+    return detail::initiate<detail::WaitOperation, void(std::error_code)>(
+        inbox(), [state = state_, count](auto operation) { start_wait(state, count, std::move(operation)); }, token);
 }
 
 template <class Token>
 auto Node::async_wait_until_settled(Token&& token) {
-    return initiate<detail::WaitOperation, void(std::error_code)>(
-        [state = state_](auto operation) { start_wait(state, std::nullopt, std::move(operation)); }, token);
+    return detail::initiate<detail::WaitOperation, void(std::error_code)>(
+        inbox(), [state = state_](auto operation) { start_wait(state, std::nullopt, std::move(operation)); }, token);
 }
 
 template <class Token>
 auto Node::async_broadcast(Payload payload, Token&& token) {
-    return initiate<detail::SendOperation, void(std::error_code, std::size_t)>(
+    return detail::initiate<detail::SendOperation, void(std::error_code, std::size_t)>(
+        inbox(),
         [state = state_, outgoing = hand_over(payload)](auto operation) {
             start_send(state, std::nullopt, outgoing, std::move(operation));
         },
@@ -456,7 +453,8 @@ auto Node::async_broadcast(Payload payload, Token&& token) {
 
 template <class Token>
 auto Node::async_send(const PeerId& to, Payload payload, Token&& token) {
-    return initiate<detail::SendOperation, void(std::error_code)>(
+    return detail::initiate<detail::SendOperation, void(std::error_code)>(
+        inbox(),
         [state = state_, to, outgoing = hand_over(payload)](auto operation) {
             start_send(state, std::vector{to}, outgoing, std::move(operation));
         },
@@ -465,7 +463,8 @@ auto Node::async_send(const PeerId& to, Payload payload, Token&& token) {
 
 template <class Token>
 auto Node::async_send(std::span<const PeerId> to, Payload payload, Token&& token) {
-    return initiate<detail::SendOperation, void(std::error_code)>(
+    return detail::initiate<detail::SendOperation, void(std::error_code)>(
+        inbox(),
         [state = state_, to = std::vector(to.begin(), to.end()), outgoing = hand_over(payload)](auto operation) {
             start_send(state, to, outgoing, std::move(operation));
         },
@@ -474,7 +473,8 @@ auto Node::async_send(std::span<const PeerId> to, Payload payload, Token&& token
 
 template <class Token>
 auto Node::async_request(const PeerId& to, Payload payload, std::chrono::nanoseconds timeout, Token&& token) {
-    return initiate<detail::RequestOperation, void(std::error_code, Message)>(
+    return detail::initiate<detail::RequestOperation, void(std::error_code, Message)>(
+        inbox(),
         [state = state_, to, timeout, outgoing = hand_over(payload)](auto operation) {
             start_request(state, to, outgoing, timeout, std::move(operation));
         },
@@ -483,7 +483,8 @@ auto Node::async_request(const PeerId& to, Payload payload, std::chrono::nanosec
 
 template <class Token>
 auto Node::async_request_all(Payload payload, std::chrono::nanoseconds timeout, Token&& token) {
-    return initiate<detail::RequestAllOperation, void(std::error_code, std::vector<Answer>)>(
+    return detail::initiate<detail::RequestAllOperation, void(std::error_code, std::vector<Answer>)>(
+        inbox(),
         [state = state_, timeout, outgoing = hand_over(payload)](auto operation) {
             start_request_all(state, outgoing, timeout, std::move(operation));
         },
@@ -492,28 +493,18 @@ auto Node::async_request_all(Payload payload, std::chrono::nanoseconds timeout, 
 
 template <class Token>
 auto Node::async_close(Token&& token) {
-    return initiate<detail::CloseOperation, void(std::error_code, Unacknowledged)>(
-        [state = state_](auto operation) { start_close(state, std::move(operation)); }, token);
-}
-
-template <class Start, class Token>
-auto Replica::initiate(Start start, Token& token) const {
-    constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
-    return asio::async_initiate<Token, void(std::error_code, Message)>(
-        detail::Initiation{[inbox = inbox(), start = std::move(start)](auto&& handler) mutable {
-            using Handler = std::decay_t<decltype(handler)>;
-            using Finishing =
-                detail::Finishing<detail::RequestOperation, void(std::error_code, Message), Handler, in_place>;
-            std::make_shared<Finishing>(inbox, std::move(handler))->start(start);
-        }},
-        token);
+    return detail::initiate<detail::CloseOperation, void(std::error_code, Unacknowledged)>(
+        inbox(), [state = state_](auto operation) { start_close(state, std::move(operation)); }, token);
 }
 
 template <class Token>
 auto Replica::async_submit(Payload message, std::chrono::nanoseconds timeout, Token&& token) {
-    return initiate([state = state_, timeout, bytes = hand_over(message)](
-                        auto operation) { start_submit(state, bytes, timeout, std::move(operation)); },
-                    token);
+    return detail::initiate<detail::RequestOperation, void(std::error_code, Message)>(
+        node_inbox(),
+        [state = state_, timeout, bytes = message.to_bytes()](auto operation) {
+            start_submit(state, bytes, timeout, std::move(operation));
+        },
+        token);
 }
 
 template <class Token>
@@ -523,27 +514,19 @@ auto Replica::async_read(Payload query, std::chrono::nanoseconds timeout, Token&
 
 template <class Token>
 auto Replica::async_read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options, Token&& token) {
-    return initiate([state = state_, timeout, options, bytes = hand_over(query)](
-                        auto operation) { start_read(state, bytes, timeout, options, std::move(operation)); },
-                    token);
-}
-
-template <class Operation, class Signature, class Start, class Token>
-auto Client::initiate(Start start, Token& token) const {
-    constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
-    return asio::async_initiate<Token, Signature>(
-        detail::Initiation{[inbox = node_inbox(), start = std::move(start)](auto&& handler) mutable {
-            using Handler = std::decay_t<decltype(handler)>;
-            std::make_shared<detail::Finishing<Operation, Signature, Handler, in_place>>(inbox, std::move(handler))
-                ->start(start);
-        }},
+    return detail::initiate<detail::RequestOperation, void(std::error_code, Message)>(
+        node_inbox(),
+        [state = state_, timeout, options, bytes = query.to_bytes()](auto operation) {
+            start_read(state, bytes, timeout, options, std::move(operation));
+        },
         token);
 }
 
 template <class Token>
 auto Client::async_call(Payload command, std::chrono::nanoseconds timeout, Token&& token) {
-    return initiate<detail::RequestOperation, void(std::error_code, Message)>(
-        [state = state_, timeout, bytes = hand_over(command)](auto operation) {
+    return detail::initiate<detail::RequestOperation, void(std::error_code, Message)>(
+        node_inbox(),
+        [state = state_, timeout, bytes = command.to_bytes()](auto operation) {
             start_call(state, bytes, timeout, std::move(operation));
         },
         token);
@@ -551,8 +534,9 @@ auto Client::async_call(Payload command, std::chrono::nanoseconds timeout, Token
 
 template <class Token>
 auto Client::async_send(Payload command, Token&& token) {
-    return initiate<detail::WaitOperation, void(std::error_code)>(
-        [state = state_, bytes = hand_over(command)](auto operation) {
+    return detail::initiate<detail::WaitOperation, void(std::error_code)>(
+        node_inbox(),
+        [state = state_, bytes = command.to_bytes()](auto operation) {
             start_send(state, bytes, std::move(operation));
         },
         token);
@@ -565,33 +549,22 @@ auto Client::async_read(Payload query, std::chrono::nanoseconds timeout, Token&&
 
 template <class Token>
 auto Client::async_read(Payload query, std::chrono::nanoseconds timeout, ReadOptions options, Token&& token) {
-    return initiate<detail::RequestOperation, void(std::error_code, Message)>(
-        [state = state_, timeout, options, bytes = hand_over(query)](auto operation) {
+    return detail::initiate<detail::RequestOperation, void(std::error_code, Message)>(
+        node_inbox(),
+        [state = state_, timeout, options, bytes = query.to_bytes()](auto operation) {
             start_read(state, bytes, timeout, options, std::move(operation));
         },
         token);
 }
 
 template <class Token>
-auto Client::receive_within(std::optional<std::chrono::nanoseconds> limit, Token& token) const {
-    constexpr bool in_place = detail::makes_future<std::decay_t<Token>>;
-    return asio::async_initiate<Token, void(std::error_code, Message)>(
-        detail::Initiation{[inbox = detail::ClientInbox(state_), limit](auto&& handler) {
-            using Handler = std::decay_t<decltype(handler)>;
-            std::make_shared<detail::Receiving<detail::ClientInbox, Handler, in_place>>(inbox, std::move(handler))
-                ->start(limit);
-        }},
-        token);
-}
-
-template <class Token>
 auto Client::async_receive(Token&& token) {
-    return receive_within(std::nullopt, token);
+    return detail::initiate_receive<Message>(detail::ClientInbox(state_), std::nullopt, token);
 }
 
 template <class Token>
 auto Client::async_receive_for(std::chrono::nanoseconds duration, Token&& token) {
-    return receive_within(duration, token);
+    return detail::initiate_receive<Message>(detail::ClientInbox(state_), duration, token);
 }
 
 }  // namespace cluster

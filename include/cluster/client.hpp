@@ -205,12 +205,7 @@ public:
 private:
     using State = std::shared_ptr<detail::ClientState>;
 
-    template <class Operation, class Signature, class Start, class Token>
-    auto initiate(Start start, Token& token) const;
-    template <class Token>
-    auto receive_within(std::optional<std::chrono::nanoseconds> limit, Token& token) const;
     Inbox node_inbox() const;
-    static std::vector<std::byte> hand_over(Payload& payload);
     static void start_call(const State& state, std::span<const std::byte> command, std::chrono::nanoseconds timeout,
                            std::shared_ptr<detail::RequestOperation> operation);
     static void start_send(const State& state, std::span<const std::byte> command,

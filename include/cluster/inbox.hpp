@@ -97,8 +97,6 @@ private:
     template <class Source, class Handler, bool in_place>
     friend class detail::Receiving;
 
-    template <class Token>
-    auto receive_within(std::optional<std::chrono::nanoseconds> limit, Token& token) const;
     std::optional<Message> try_take() { return try_receive(); }
     void wait(std::shared_ptr<detail::Operation> operation) const;
     bool stop_waiting(const detail::Operation& operation) const;

@@ -251,8 +251,6 @@ private:
     using State = std::shared_ptr<detail::NodeState>;
     using Outgoing = std::shared_ptr<const detail::Outgoing>;
 
-    template <class Operation, class Signature, class Start, class Token>
-    auto initiate(Start start, Token& token) const;
     Outgoing hand_over(Payload& payload) const;
     void send_to_all_of(std::span<const PeerId> to, Payload& payload);
     static void start_add(const State& state, const Address& address, std::shared_ptr<detail::AddOperation> operation);

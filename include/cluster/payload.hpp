@@ -35,6 +35,11 @@ public:
     Owner owner() const noexcept { return owner_; }
     std::string take_text() noexcept { return std::move(text_); }
     std::vector<std::byte> take_bytes() noexcept { return std::move(bytes_); }
+    /// Takes them where they can be taken, and copies them otherwise.
+    std::vector<std::byte> to_bytes() {
+        if (owner_ == Owner::bytes) return take_bytes();
+        return {view_.begin(), view_.end()};
+    }
 
 private:
     static std::span<const std::byte> as_bytes(std::string_view text) noexcept {

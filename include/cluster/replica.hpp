@@ -256,10 +256,7 @@ public:
 private:
     using State = std::shared_ptr<detail::ReplicaState>;
 
-    template <class Start, class Token>
-    auto initiate(Start start, Token& token) const;
-    Inbox inbox() const;
-    static std::vector<std::byte> hand_over(Payload& payload);
+    Inbox node_inbox() const;
     static void start_submit(const State& state, std::span<const std::byte> message, std::chrono::nanoseconds timeout,
                              std::shared_ptr<detail::RequestOperation> operation);
     static void start_read(const State& state, std::span<const std::byte> query, std::chrono::nanoseconds timeout,

@@ -167,13 +167,7 @@ public:
 
     /// What `Replica::read` returns. The last reply counts, whichever service it comes from. Without one it returns an
     /// empty message.
-    void reply(Payload payload) {
-        if (payload.owner() == Payload::Owner::bytes) {
-            reply_ = payload.take_bytes();
-        } else {
-            reply_.assign(payload.view().begin(), payload.view().end());
-        }
-    }
+    void reply(Payload payload) { reply_ = payload.to_bytes(); }
 
     /// For the library's own use.
     QueryContext(std::chrono::nanoseconds time, std::uint64_t position, std::uint64_t term) noexcept

@@ -129,15 +129,10 @@ Inbox Client::node_inbox() const {
     return Inbox(state_->node().inbox());
 }
 
-std::vector<std::byte> Client::hand_over(Payload& payload) {
-    if (payload.owner() == Payload::Owner::bytes) return payload.take_bytes();
-    return {payload.view().begin(), payload.view().end()};
-}
-
 void Client::start_call(const State& state, std::span<const std::byte> command, std::chrono::nanoseconds timeout,
                         std::shared_ptr<detail::RequestOperation> operation) {
     Payload payload(command);
-    state->call(payload, timeout, std::move(operation));
+    state->call(payload, timeout, operation);
 }
 
 void Client::start_send(const State& state, std::span<const std::byte> command,
@@ -149,7 +144,7 @@ void Client::start_send(const State& state, std::span<const std::byte> command,
 void Client::start_read(const State& state, std::span<const std::byte> query, std::chrono::nanoseconds timeout,
                         const ReadOptions& options, std::shared_ptr<detail::RequestOperation> operation) {
     Payload payload(query);
-    state->read(payload, timeout, options, std::move(operation));
+    state->read(payload, timeout, options, operation);
 }
 
 ClientStatus Client::status() const {

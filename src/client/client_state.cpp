@@ -11,7 +11,6 @@
 #include "wire/client_codec.hpp"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <utility>
 #include <variant>
@@ -26,14 +25,6 @@ namespace {
 
 /// Sends that wait for room.
 constexpr std::size_t most_sends = 1024;
-
-std::uint64_t draw_number() {
-    std::array<std::uint8_t, 8> bytes{};
-    net::fill_random(bytes);
-    std::uint64_t number = 0;
-    for (const std::uint8_t byte : bytes) number = number << 8 | byte;
-    return number;
-}
 
 /// Of the node that belongs to one client alone.
 Options node_options(const ClientOptions& client) {
@@ -54,6 +45,21 @@ Options node_options(const ClientOptions& client) {
     return options;
 }
 
+/// How the machine is given a command, or a query; see `ClientState::start`.
+auto calling(std::chrono::nanoseconds timeout) {
+    const Time deadline = deadline_after(timeout).time_since_epoch();
+    return [deadline](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
+        machine.call(ticket, std::move(bytes), deadline, now);
+    };
+}
+auto reading(std::chrono::nanoseconds timeout, const ReadOptions& options) {
+    const Time deadline = deadline_after(timeout).time_since_epoch();
+    return [deadline, options](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
+        const bool linearizable = options.consistency == Consistency::linearizable;
+        machine.query(ticket, std::move(bytes), linearizable, options.at_least, deadline, now);
+    };
+}
+
 }  // namespace
 
 ClientState::ClientState(std::shared_ptr<NodeState> node, bool outside, ClientOptions options)
@@ -61,7 +67,7 @@ ClientState::ClientState(std::shared_ptr<NodeState> node, bool outside, ClientOp
       outside_(outside),
       loop_(node_->loop()),
       options_(std::move(options)),
-      number_(draw_number()),
+      number_(net::draw_number()),
       tag_(wire::group_tag(options_.group)),
       calls_(std::size_t{256} << 20) {}
 
@@ -91,7 +97,7 @@ client::MachineOptions ClientState::machine_options() const {
     machine.give_up_after = options_.give_up_after;
     machine.max_outstanding = options_.max_outstanding;
     machine.inbox_bytes = options_.inbox_bytes;
-    machine.seed = draw_number();
+    machine.seed = net::draw_number();
     return machine;
 }
 
@@ -115,10 +121,10 @@ std::shared_ptr<RequestOperation> ClientState::handled(Handler handler) {
                                          });
 }
 
-/// `start(machine, ticket, bytes, now)` hands it to the machine, which ends it once.
-template <class Start>
-void ClientState::start_call(const std::shared_ptr<RequestOperation>& operation, Payload& payload, Start&& start) {
-    const std::uint64_t ticket = ++last_ticket_;
+/// `give(machine, ticket, bytes, now)` hands it to the machine, which ends it once.
+template <class Give>
+void ClientState::start(std::uint64_t ticket, const std::shared_ptr<RequestOperation>& operation, Payload& payload,
+                        const Give& give) {
     Bytes bytes(payload.view());
     std::error_code error;
     {
@@ -130,43 +136,48 @@ void ClientState::start_call(const std::shared_ptr<RequestOperation>& operation,
         }
     }
     if (!error) {
-        return runner_->with(
-            [&](client::Machine& machine, Time now) { start(machine, ticket, std::move(bytes), now); });
+        return runner_->with([&](client::Machine& machine, Time now) { give(machine, ticket, std::move(bytes), now); });
     }
     operation->error = error;
     if (!loop_->call([operation] { operation->wake(); })) operation->wake();
 }
 
 Message ClientState::call(Payload& command, std::chrono::nanoseconds timeout, std::error_code& error) {
-    const Time deadline = deadline_after(timeout).time_since_epoch();
-    return wait_for_result<RequestOperation>(error, [&](const auto& operation) {
-        start_call(operation, command, [&](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
-            machine.call(ticket, std::move(bytes), deadline, now);
-        });
-    });
+    return wait_for_result<RequestOperation>(
+        error, [&](const auto& operation) { start(++last_ticket_, operation, command, calling(timeout)); });
 }
 
 void ClientState::call(Payload& command, std::chrono::nanoseconds timeout, Handler handler) {
-    const Time deadline = deadline_after(timeout).time_since_epoch();
-    start_call(handled(std::move(handler)), command,
-               [&](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
-                   machine.call(ticket, std::move(bytes), deadline, now);
-               });
+    start(++last_ticket_, handled(std::move(handler)), command, calling(timeout));
 }
 
 void ClientState::call(Payload& command, std::chrono::nanoseconds timeout,
-                       std::shared_ptr<RequestOperation> operation) {
-    const Time deadline = deadline_after(timeout).time_since_epoch();
-    start_call(operation, command, [&](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
-        make_cancellable(ticket, *operation);
-        machine.call(ticket, std::move(bytes), deadline, now);
-    });
+                       const std::shared_ptr<RequestOperation>& operation) {
+    start(cancellable(*operation), operation, command, calling(timeout));
 }
 
-void ClientState::make_cancellable(std::uint64_t ticket, RequestOperation& operation) {
+Message ClientState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
+                          std::error_code& error) {
+    return wait_for_result<RequestOperation>(
+        error, [&](const auto& operation) { start(++last_ticket_, operation, query, reading(timeout, options)); });
+}
+
+void ClientState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, Handler handler) {
+    start(++last_ticket_, handled(std::move(handler)), query, reading(timeout, options));
+}
+
+void ClientState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
+                       const std::shared_ptr<RequestOperation>& operation) {
+    start(cancellable(*operation), operation, query, reading(timeout, options));
+}
+
+/// Its ticket.
+std::uint64_t ClientState::cancellable(RequestOperation& operation) {
+    const std::uint64_t ticket = ++last_ticket_;
     operation.cancel = [weak = weak_from_this(), ticket] {
         if (const auto self = weak.lock()) self->cancel(ticket);
     };
+    return ticket;
 }
 
 /// The machine goes on with it, for a command may be on its way. Its end is told to nobody.
@@ -244,36 +255,6 @@ void ClientState::send_waiting(Woken& woken) {
         operation->error = to_code(error);
         woken.add(std::move(operation));
     }
-}
-
-Message ClientState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
-                          std::error_code& error) {
-    const Time deadline = deadline_after(timeout).time_since_epoch();
-    const bool linearizable = options.consistency == Consistency::linearizable;
-    return wait_for_result<RequestOperation>(error, [&](const auto& operation) {
-        start_call(operation, query, [&](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
-            machine.query(ticket, std::move(bytes), linearizable, options.at_least, deadline, now);
-        });
-    });
-}
-
-void ClientState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, Handler handler) {
-    const Time deadline = deadline_after(timeout).time_since_epoch();
-    const bool linearizable = options.consistency == Consistency::linearizable;
-    start_call(handled(std::move(handler)), query,
-               [&](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
-                   machine.query(ticket, std::move(bytes), linearizable, options.at_least, deadline, now);
-               });
-}
-
-void ClientState::read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
-                       std::shared_ptr<RequestOperation> operation) {
-    const Time deadline = deadline_after(timeout).time_since_epoch();
-    const bool linearizable = options.consistency == Consistency::linearizable;
-    start_call(operation, query, [&](client::Machine& machine, std::uint64_t ticket, Bytes bytes, Time now) {
-        make_cancellable(ticket, *operation);
-        machine.query(ticket, std::move(bytes), linearizable, options.at_least, deadline, now);
-    });
 }
 
 // Receiving.

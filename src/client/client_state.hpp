@@ -47,14 +47,14 @@ public:
 
     Message call(Payload& command, std::chrono::nanoseconds timeout, std::error_code& error);
     void call(Payload& command, std::chrono::nanoseconds timeout, Handler handler);
-    void call(Payload& command, std::chrono::nanoseconds timeout, std::shared_ptr<RequestOperation> operation);
+    void call(Payload& command, std::chrono::nanoseconds timeout, const std::shared_ptr<RequestOperation>& operation);
     void send(Payload& command, std::chrono::nanoseconds timeout, std::error_code& error);
     /// `operation` is woken when the command has its place, or never gets one.
     void send(Payload& command, std::shared_ptr<WaitOperation> operation);
     Message read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, std::error_code& error);
     void read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options, Handler handler);
     void read(Payload& query, std::chrono::nanoseconds timeout, const ReadOptions& options,
-              std::shared_ptr<RequestOperation> operation);
+              const std::shared_ptr<RequestOperation>& operation);
 
     // What the service has sent by itself.
     std::optional<Message> receive(std::chrono::nanoseconds duration);
@@ -89,14 +89,15 @@ private:
     ClientState(std::shared_ptr<NodeState> node, bool outside, ClientOptions options);
 
     client::MachineOptions machine_options() const;
-    template <class Start>
-    void start_call(const std::shared_ptr<RequestOperation>& operation, Payload& payload, Start&& start);
+    template <class Give>
+    void start(std::uint64_t ticket, const std::shared_ptr<RequestOperation>& operation, Payload& payload,
+               const Give& give);
     errc cast(Bytes command) REQUIRES(mutex_);
     std::error_code start_send(Bytes command, const std::shared_ptr<WaitOperation>& operation) REQUIRES(mutex_);
     void stop_sending(const WaitOperation& operation, std::error_code error);
     void send_waiting(Woken& woken) REQUIRES(mutex_);
     void room_freed();
-    void make_cancellable(std::uint64_t ticket, RequestOperation& operation);
+    std::uint64_t cancellable(RequestOperation& operation);
     void cancel(std::uint64_t ticket);
     std::shared_ptr<RequestOperation> handled(Handler handler);
     void carry_out(client::Machine::Output& output);

@@ -28,11 +28,6 @@ MemberId draw_member_id() {
     return id;
 }
 
-std::vector<std::byte> take(Payload& payload) {
-    if (payload.owner() == Payload::Owner::bytes) return payload.take_bytes();
-    return {payload.view().begin(), payload.view().end()};
-}
-
 /// The record of a `Member` that stands for no member.
 const detail::MemberRecord& no_record() {
     static const detail::MemberRecord none;
@@ -188,7 +183,7 @@ public:
 
     std::error_code set_data(Payload& payload) {
         if (payload.view().size() > host_->max_data()) return errc::member_data_too_large;
-        auto record = std::make_shared<const MemberRecord>(MemberRecord{id_, host_->owner(), take(payload)});
+        auto record = std::make_shared<const MemberRecord>(MemberRecord{id_, host_->owner(), payload.to_bytes()});
         Woken woken;  // outlives the lock
         const Lock lock(mutex_);
         if (record->data == record_->data) return {};

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
@@ -61,6 +62,12 @@ void fill_random(std::span<std::uint8_t> out) {
     std::copy_n(next, out.size(), out.begin());
     std::fill_n(next, out.size(), std::uint8_t{0});  // nobody finds them in memory later
     stock.used += out.size();
+}
+
+std::uint64_t draw_number() {
+    std::array<std::uint8_t, 8> bytes{};
+    fill_random(bytes);
+    return std::bit_cast<std::uint64_t>(bytes);
 }
 
 std::uint64_t process_id() noexcept {

@@ -10,6 +10,8 @@ namespace cluster::net {
 
 /// Fills `out` with random bytes that nobody can predict. Throws `std::system_error` if the system has none.
 void fill_random(std::span<std::uint8_t> out);
+/// 64 such bits.
+std::uint64_t draw_number();
 
 std::uint64_t process_id() noexcept;
 

@@ -45,12 +45,7 @@ const ClientSession* Context::find_session(std::uint64_t session) const noexcept
 }
 
 void Context::reply(Payload payload) {
-    std::vector<std::byte>& reply = event_.applier.reply_;
-    if (payload.owner() == Payload::Owner::bytes) {
-        reply = payload.take_bytes();
-    } else {
-        reply.assign(payload.view().begin(), payload.view().end());
-    }
+    event_.applier.reply_ = payload.to_bytes();
 }
 
 bool Context::send(std::uint64_t session, Payload payload) {

@@ -62,13 +62,8 @@ void Replica::read(Payload query, std::chrono::nanoseconds timeout,
     state_->read(query, timeout, options, std::move(handler));
 }
 
-Inbox Replica::inbox() const {
+Inbox Replica::node_inbox() const {
     return Inbox(state_->node().inbox());
-}
-
-std::vector<std::byte> Replica::hand_over(Payload& payload) {
-    if (payload.owner() == Payload::Owner::bytes) return payload.take_bytes();
-    return {payload.view().begin(), payload.view().end()};
 }
 
 void Replica::start_submit(const State& state, std::span<const std::byte> message, std::chrono::nanoseconds timeout,

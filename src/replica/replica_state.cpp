@@ -16,7 +16,6 @@
 #include "wire/replica_codec.hpp"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 #include <variant>
 
@@ -30,14 +29,6 @@ namespace {
 
 /// How much submits that wait may hold, as a multiple of `max_uncommitted`. The same for reads.
 constexpr std::size_t most_held = 4;
-
-std::uint64_t draw_number() {
-    std::array<std::uint8_t, 8> bytes{};
-    net::fill_random(bytes);
-    std::uint64_t number = 0;
-    for (const std::uint8_t byte : bytes) number = number << 8 | byte;
-    return number;
-}
 
 std::chrono::nanoseconds wall_clock() {
     return std::chrono::system_clock::now().time_since_epoch();
@@ -58,7 +49,7 @@ ReplicaState::ReplicaState(std::shared_ptr<NodeState> node, std::vector<NamedSer
       loop_(node_->loop()),
       services_(std::move(services)),
       options_(std::move(options)),
-      life_(draw_number()),
+      life_(net::draw_number()),
       tag_(wire::group_tag(options_.group)),
       disk_(options_.directory),
       submits_(most_held * options_.max_uncommitted),
@@ -110,10 +101,11 @@ void ReplicaState::open() {
     disk_id_ = directory_->identity().value().disk;
     try {
         applier_ = std::make_unique<replica::Applier>(
-            services_, disk_id_, life_, [this](std::uint64_t number, std::vector<std::byte> reply) {
+            services_, disk_id_, life_,
+            [this](std::uint64_t number, std::vector<std::byte> reply) {
                 replies_.push_back({number, applier_->last().index, std::move(reply)});
             },
-            replica::Versions{options_.version, options_.accepts_version});
+            versions());
         files_ = std::make_unique<replica::Files>(*directory_);
         runner_ = std::make_unique<net::Runner<replica::Machine>>(
             loop_, [this](replica::Machine::Output& output) { carry_out(output); }, machine_options(),
@@ -149,6 +141,10 @@ void ReplicaState::open() {
     serve([this] { applier_->start(); });
 }
 
+replica::Versions ReplicaState::versions() const {
+    return {options_.version, options_.accepts_version};
+}
+
 replica::MachineOptions ReplicaState::machine_options() {
     const storage::Identity& identity = directory_->identity().value();
     replica::MachineOptions machine;
@@ -161,10 +157,7 @@ replica::MachineOptions ReplicaState::machine_options() {
     try {
         machine.recovered = replica::recover(*directory_);
         // Before anybody hears of this replica: otherwise it might lead those with whom it does not go on.
-        const replica::FoundVersions found = replica::find_versions(*directory_, machine.recovered);
-        const replica::Versions versions{options_.version, options_.accepts_version};
-        versions.check(found.snapshot, "snapshot");
-        for (const ApplicationVersion& each : found.leaders) versions.check(each, "leader");
+        replica::check_versions(versions(), *directory_, machine.recovered);
     } catch (const replica::VersionRefused& refused) {
         const std::string why = "the directory " + options_.directory + " has " + refused.what();
         log(LogLevel::error, "replica_refused why=" + quoted(why));
@@ -183,7 +176,7 @@ replica::MachineOptions ReplicaState::machine_options() {
     machine.authenticates = static_cast<bool>(options_.authenticate);
     consensus::RaftOptions& raft = machine.raft;
     raft.self = identity.disk;
-    raft.seed = draw_number();
+    raft.seed = net::draw_number();
     raft.election_timeout = options_.election_timeout;
     raft.heartbeat = options_.heartbeat == Duration::zero() ? options_.election_timeout / 4 : options_.heartbeat;
     raft.max_uncommitted = options_.max_uncommitted;

@@ -114,6 +114,7 @@ private:
 
     void open();
     void open_door();
+    replica::Versions versions() const;
     replica::MachineOptions machine_options();
     void log(LogLevel level, std::string text);
     void handler_threw(std::string_view what);

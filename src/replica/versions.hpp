@@ -8,7 +8,6 @@
 #include <functional>
 #include <stdexcept>
 #include <string_view>
-#include <vector>
 
 namespace cluster::replica {
 
@@ -23,16 +22,14 @@ struct Versions {
     ApplicationVersion own{};
     std::function<bool(ApplicationVersion own, ApplicationVersion other)> accepts{};
 
+    /// There is nothing to compare.
+    bool accept_all() const noexcept { return !accepts && own == ApplicationVersion(); }
     /// Throws `VersionRefused`. `of`: whose it is, for people.
     void check(ApplicationVersion other, std::string_view of) const;
 };
 
-/// Which versions there are in what a replica begins with.
-struct FoundVersions {
-    ApplicationVersion snapshot;              ///< that has written the newest one
-    std::vector<ApplicationVersion> leaders;  ///< of the terms that begin behind it
-};
-/// Throws `std::system_error` if it cannot be read.
-FoundVersions find_versions(storage::Directory& directory, const consensus::Recovered& recovered);
+/// Checks who wrote the newest snapshot, and who led the terms that begin behind it. Throws `VersionRefused`, and
+/// `std::system_error` if they cannot be read.
+void check_versions(const Versions& versions, storage::Directory& directory, const consensus::Recovered& recovered);
 
 }  // namespace cluster::replica

@@ -9,7 +9,6 @@
 
 #include <cluster/client.hpp>
 
-#include <fstream>
 #include <latch>
 
 #include <sys/prctl.h>
@@ -273,14 +272,6 @@ void measure_rates(const bench::Folder& folder, const Extent& extent) {
     }
 }
 
-std::size_t memory_of(pid_t process) {
-    std::ifstream file("/proc/" + std::to_string(process) + "/statm");
-    std::size_t total = 0;
-    std::size_t resident = 0;
-    file >> total >> resident;
-    return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
-
 /// Sessions that say nothing but that they are there. A follower has only their state; the leader's node has the guests
 /// besides.
 void measure_sessions(const bench::Folder& folder, const Extent& extent) {
@@ -288,8 +279,8 @@ void measure_sessions(const bench::Folder& folder, const Extent& extent) {
     Group group(folder, "sessions", {"ann", "bob", "eve"});
     Voter& leader = group.settled();
     Voter& follower = group.follower();
-    const std::size_t at_leader = memory_of(leader.child->id());
-    const std::size_t at_follower = memory_of(follower.child->id());
+    const double at_leader = bench::resident(leader.child->id());
+    const double at_follower = bench::resident(follower.child->id());
     cluster::ClientOptions each = options(group);
     each.addresses = {leader.address};
     each.runtime.emplace();
@@ -310,8 +301,8 @@ void measure_sessions(const bench::Folder& folder, const Extent& extent) {
     bench::pause(10s);
     const double passed = bench::seconds_since(rest);
     const std::vector<double> after = group.processor();
-    const auto kilobytes = [&](const Voter& voter, std::size_t former) {
-        return (static_cast<double>(memory_of(voter.child->id())) - static_cast<double>(former)) / 1024 /
+    const auto kilobytes = [&](const Voter& voter, double former) {
+        return (bench::resident(voter.child->id()) - former) / 1024 /
                static_cast<double>(extent.sessions);
     };
     const double state = kilobytes(follower, at_follower);

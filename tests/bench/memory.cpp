@@ -12,7 +12,6 @@
 #include <cluster/cluster.hpp>
 
 #include <deque>
-#include <fstream>
 #include <thread>
 
 namespace {
@@ -27,11 +26,7 @@ constexpr double most_of_link = 20;
 
 /// In kilobytes.
 double resident() {
-    std::ifstream file("/proc/self/statm");
-    std::size_t all = 0;
-    std::size_t pages = 0;
-    if (!(file >> all >> pages)) bench::fail("memory: /proc/self/statm cannot be read");
-    return static_cast<double>(pages) * static_cast<double>(::sysconf(_SC_PAGESIZE)) / 1000;
+    return bench::resident(::getpid()) / 1000;
 }
 
 /// What a child tells.

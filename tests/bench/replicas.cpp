@@ -282,13 +282,8 @@ void measure_restart(const bench::Folder& folder, const Extent& extent) {
 
 // Memory and idleness.
 
-/// In megabytes.
-double resident(pid_t process) {
-    std::ifstream file("/proc/" + std::to_string(process) + "/statm");
-    std::size_t all = 0;
-    std::size_t pages = 0;
-    if (!(file >> all >> pages)) bench::fail("the memory of a process cannot be read");
-    return static_cast<double>(pages) * static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1 << 20);
+double megabytes(pid_t process) {
+    return bench::resident(process) / (1 << 20);
 }
 
 void measure_memory(const bench::Folder& folder, const Extent& extent) {
@@ -299,12 +294,12 @@ void measure_memory(const bench::Folder& folder, const Extent& extent) {
     const std::string flood = "chains 1024 4096 ";
     leader.ask(flood + "1");  // what a flood takes with all at hand
     group.settled();
-    const double before = resident(leader.child->id());
+    const double before = megabytes(leader.child->id());
     bench::check(::kill(stopped.child->id(), SIGSTOP), "SIGSTOP");
     leader.child->tell(flood + std::to_string(extent.flood));
     Series values;
     for (const auto begin = bench::Clock::now(); bench::seconds_since(begin) < extent.flood; bench::pause(100ms)) {
-        values.add(resident(leader.child->id()));
+        values.add(megabytes(leader.child->id()));
     }
     const Load load = Load::parse(leader.child->line());
     bench::check(::kill(stopped.child->id(), SIGCONT), "SIGCONT");

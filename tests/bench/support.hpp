@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <fstream>
 #include <functional>
 #include <initializer_list>
 #include <map>
@@ -73,6 +74,16 @@ inline double cpu_seconds() {
 inline int check(int result, const char* what) {
     if (result < 0) throw std::system_error(errno, std::generic_category(), what);
     return result;
+}
+
+/// Resident pages of a process, in bytes.
+inline double resident(pid_t process) {
+    const std::string path = "/proc/" + std::to_string(process) + "/statm";
+    std::ifstream file(path);
+    std::size_t all = 0;
+    std::size_t pages = 0;
+    if (!(file >> all >> pages)) fail(path + " cannot be read");
+    return static_cast<double>(pages) * static_cast<double>(::sysconf(_SC_PAGESIZE));
 }
 
 /// The number in `--name=N`, if it is among the arguments.

@@ -446,11 +446,5 @@ void run(Words words) {
 }  // namespace
 
 int main(int count, char** values) {
-    try {
-        run(words_of(count, values));
-        return EXIT_SUCCESS;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "fault-client: %s\n", error.what());
-        std::_Exit(EXIT_FAILURE);
-    }
+    return cluster::faults::run_program("fault-client", count, values, run);
 }

@@ -8,7 +8,9 @@
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <deque>
+#include <exception>
 #include <fstream>
 #include <map>
 #include <mutex>
@@ -105,6 +107,17 @@ inline Words words_of(int count, char** values) {
         words[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
     }
     return words;
+}
+
+/// What a program of these tests consists of.
+inline int run_program(const char* name, int count, char** values, void (*run)(Words)) {
+    try {
+        run(words_of(count, values));
+        return EXIT_SUCCESS;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "%s: %s\n", name, error.what());
+        std::_Exit(EXIT_FAILURE);  // threads may run
+    }
 }
 
 inline Options options_of(Words& words) {

@@ -305,11 +305,5 @@ void run(Words words) {
 }  // namespace
 
 int main(int count, char** values) {
-    try {
-        run(words_of(count, values));
-        return EXIT_SUCCESS;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "fault-replica: %s\n", error.what());
-        std::_Exit(EXIT_FAILURE);
-    }
+    return cluster::faults::run_program("fault-replica", count, values, run);
 }
