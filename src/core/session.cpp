@@ -88,6 +88,9 @@ bool Session::acknowledgement_due() const noexcept {
 }
 
 std::optional<Rule> Session::rewind(std::span<const Offset> offsets) {
+    for (const Offset& offset : offsets) {
+        if (channel(offset.channel) == nullptr && offset.received != 0) return Rule::offset_beyond_sent;
+    }
     for (Channel& channel : channels_) {
         const auto stated = std::find_if(offsets.begin(), offsets.end(),
                                          [&](const Offset& offset) { return offset.channel == channel.row.id; });

@@ -68,14 +68,15 @@ public:
             if (level >= LogLevel::info) lines->put(std::string(text));
         };
     }
-    /// Waits for a line that contains `text`; the lines before it are gone then.
-    bool wait_for(std::string_view text) {
+    /// Waits for a line that contains `text`; the lines before it are gone then. Empty if none comes.
+    std::string find(std::string_view text) {
         const auto deadline = std::chrono::steady_clock::now() + patience;
-        while (const auto line = lines_->take(deadline - std::chrono::steady_clock::now())) {
-            if (line->find(text) != std::string::npos) return true;
+        while (auto line = lines_->take(deadline - std::chrono::steady_clock::now())) {
+            if (line->find(text) != std::string::npos) return std::move(*line);
         }
-        return false;
+        return {};
     }
+    bool wait_for(std::string_view text) { return !find(text).empty(); }
 
 private:
     std::shared_ptr<Events<std::string>> lines_ = std::make_shared<Events<std::string>>();
