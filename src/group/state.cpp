@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace cluster::group {
 
@@ -21,10 +22,15 @@ Bytes read_bytes(SnapshotReader& in) {
     if (size > Letters::most_bytes) {
         throw std::system_error(make_error_code(errc::malformed_message), "a snapshot with too long a message");
     }
-    detail::BlockRef block = detail::Block::allocate(size);
-    const std::span<std::byte> view(block->data(), size);
-    in.read_bytes(view);
-    return {std::move(block), view};
+    // A length that is not true must not take memory for what does not come.
+    constexpr std::size_t step = std::size_t{1} << 20;
+    std::vector<std::byte> bytes;
+    while (bytes.size() < size) {
+        const std::size_t begin = bytes.size();
+        bytes.resize(begin + std::min(step, size - begin));
+        in.read_bytes(std::span(bytes).subspan(begin));
+    }
+    return Bytes::adopt(std::move(bytes));
 }
 
 void write(SnapshotWriter& out, const std::deque<Kept>& kept) {

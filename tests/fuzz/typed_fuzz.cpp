@@ -12,6 +12,8 @@
 
 // What a stranger may send in the place of a typed message: what can be read can be written, and then has one form.
 
+namespace cluster::typed_fuzz {
+
 namespace {
 
 enum class Colour : std::uint8_t { red, green };
@@ -39,11 +41,12 @@ struct Value {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+void run(const std::uint8_t* data, std::size_t size) {
     std::error_code error;
     const auto value = cluster::decode<Value>(std::as_bytes(std::span(data, size)), error);
-    if (error) return 0;
+    if (error) return;
     const auto once = cluster::encode(value);
     if (once != cluster::encode(cluster::decode<Value>(once))) std::abort();
-    return 0;
 }
+
+}  // namespace cluster::typed_fuzz

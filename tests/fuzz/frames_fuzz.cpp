@@ -1,9 +1,9 @@
+#include "fuzz/input.hpp"
 #include "wire/codec.hpp"
 #include "wire/parser.hpp"
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <variant>
 #include <vector>
@@ -11,15 +11,13 @@
 // What a stranger may send, to parser and decoder: what decodes must encode to what it was decoded from, and the frames
 // must be the same when their bytes come one by one.
 
-using namespace cluster;
+namespace cluster::frames_fuzz {
+
+using fuzz::require;
 
 namespace {
 
 constexpr std::size_t longest_input = std::size_t{96} << 10;
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
 
 /// Appends the frames in [begin, end) to `out`, encoded anew; false once a rule is broken.
 bool parse(wire::Parser& parser, const detail::BlockRef& block, std::size_t& begin, std::size_t end,
@@ -53,7 +51,7 @@ bool parse(wire::Parser& parser, const detail::BlockRef& block, std::size_t& beg
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+void run(const std::uint8_t* data, std::size_t size) {
     size = std::min(size, longest_input);
     const auto block = detail::Block::allocate(longest_input);
     if (size != 0) std::memcpy(block->data(), data, size);
@@ -69,5 +67,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     bool cut_well = true;
     for (std::size_t end = 1; end <= size && cut_well; ++end) cut_well = parse(one_by_one, block, cut_begin, end, cut);
     require(cut_well == well && cut_begin == begin && cut == whole);
-    return 0;
 }
+
+}  // namespace cluster::frames_fuzz
