@@ -176,11 +176,12 @@ public:
     /// Publishes other tags. Throws `errc::invalid_options` if they exceed their limits (see `Tags`).
     void set_tags(Tags tags);
 
-    /// Links that are made from now on use these in place of `Options::secret` (the first), `more_secrets` (the rest)
-    /// and `guest_secrets`. Throws `errc::invalid_options` if one is not to be used, if there is none, or if this node
-    /// was made without a secret.
-    void set_secrets(std::vector<std::string> secrets, std::vector<std::string> guest_secrets = {},
-                     WithdrawnLinks withdrawn = WithdrawnLinks::keep);
+    /// Links that are made from now on use these in place of `Options::secret` (the first) and `more_secrets` (the
+    /// rest). Those of guests stay. Throws `errc::invalid_options` if one is not to be used, if there is none, or if
+    /// this node was made without a secret; then nothing has changed.
+    void set_secrets(std::vector<std::string> secrets, WithdrawnLinks withdrawn = WithdrawnLinks::keep);
+    /// The same for `guest_secrets`, of which there may be none.
+    void set_guest_secrets(std::vector<std::string> secrets, WithdrawnLinks withdrawn = WithdrawnLinks::keep);
 
     /// A new membership with an id of its own, withdrawn and without data. See <cluster/membership.hpp>.
     Membership create_membership();

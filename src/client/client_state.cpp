@@ -12,8 +12,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace cluster::net {
 template class Runner<client::Machine>;
@@ -351,7 +353,7 @@ void ClientState::set_secret(std::string secret) {
         throw std::system_error(make_error_code(errc::invalid_options),
                                 "a client inside of a node has no secret of its own");
     }
-    node_->set_secrets({{std::move(secret)}, {}}, WithdrawnLinks::keep);
+    node_->set_secrets(std::vector{std::move(secret)}, std::nullopt, WithdrawnLinks::keep);
 }
 
 void ClientState::close() {
@@ -489,7 +491,7 @@ void ClientState::dial(const Address& address) {
             const auto client = client_.lock();
             if (!client) return;
             client->runner_->with([&](client::Machine& machine, Time now) {
-                if (error) return machine.dial_failed(to_, now);
+                if (error) return machine.dial_failed(to_, error.message(), now);
                 machine.came(result.id, to_, now);
             });
         }

@@ -365,7 +365,10 @@ void Machine::tick(Time now) {
             case Timer::acknowledge:
                 if (phase_ == Phase::open) tell_alive(now);
                 break;
-            case Timer::give_up: end(errc::no_leader, "nobody led the group for too long"); break;
+            case Timer::give_up:
+                end(errc::no_leader,
+                    "nobody led the group for too long" + (state_.why.empty() ? "" : "; " + state_.why));
+                break;
             case Timer::command: command_late(due->id); break;
             case Timer::query: query_late(due->id); break;
         }

@@ -151,7 +151,8 @@ public:
     void prefer(const PeerId& peer) { preferred_ = peer; }
     /// Messages for it can be sent. `dialled`: the address that was.
     void came(const PeerId& peer, const std::optional<Address>& dialled, Time now);
-    void dial_failed(const Address& address, Time now);
+    /// `why`: for people.
+    void dial_failed(const Address& address, std::string why, Time now);
     void went(const PeerId& peer, Time now);
     void received(const PeerId& from, ToClient&& message, Time now);
     /// What was told to that peer may be lost.
@@ -303,6 +304,7 @@ private:
     std::optional<PeerId> doubted_;  ///< was said to lead and has not answered
     std::optional<Candidate> last_;  ///< who was asked last; tried last in the next round
     int hops_ = 0;
+    std::string dial_failure_;  ///< which address was dialled last in vain, and why
     int without_group_ = 0;     ///< those in this round who do not know the group
     bool group_known_ = false;  ///< somebody in this round does
     Time tried_since_{};        ///< when `peer_` was turned to without having attached the session since

@@ -67,7 +67,9 @@ void Machine::round_over(Time now) {
     fresh_ = true;
     timers_.set({Timer::attempt, 0}, now + round_pause_.take(dice_));
     std::string why = "nobody who was asked leads the group";
-    if (without_group_ == 0 && !group_known_) why = "no node can be reached";
+    if (without_group_ == 0 && !group_known_) {
+        why = "no node can be reached" + (dial_failure_.empty() ? "" : "; " + dial_failure_);
+    }
     if (without_group_ != 0 && !group_known_) {
         why = "no replica of group " + quoted(options_.group) + " runs on any node that was asked";
     }
@@ -182,8 +184,10 @@ void Machine::came(const PeerId& peer, const std::optional<Address>& dialled, Ti
     keep_links();
 }
 
-void Machine::dial_failed(const Address& address, Time now) {
-    if (phase_ == Phase::dialling && dialling_ == address) next("the leader cannot be reached", now);
+void Machine::dial_failed(const Address& address, std::string why, Time now) {
+    if (phase_ != Phase::dialling || dialling_ != address) return;
+    dial_failure_ = address.to_string() + ": " + std::move(why);
+    next("the leader cannot be reached", now);
 }
 
 void Machine::went(const PeerId& peer, Time now) {

@@ -30,10 +30,11 @@ std::string remedy_for(errc reason) {
 /// What to do when somebody without our secret has dialled.
 std::string remedy_for(std::string_view tls_failure) {
     if (tls_failure == "plain_text") {
-        return " remedy=\"if that is a node of this cluster, set its Options::secret to that of this node\"";
+        return " remedy=\"if that belongs to this cluster, set its Options::secret or ClientOptions::secret\"";
     }
     if (tls_failure == "unknown_key" || tls_failure == "wrong_key") {
-        return " remedy=\"if that is a node of this cluster, give both the same Options::secret and Options::cluster\"";
+        return " remedy=\"if that belongs to this cluster, give both the same secret and the same name of the cluster; "
+               "a client may have one of guest_secrets\"";
     }
     return {};
 }

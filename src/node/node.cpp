@@ -3,6 +3,7 @@
 #include "base/origin.hpp"
 #include "node/node_state.hpp"
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -216,9 +217,12 @@ void Node::set_tags(Tags tags) {
     state_->set_tags(std::move(tags));
 }
 
-void Node::set_secrets(std::vector<std::string> secrets, std::vector<std::string> guest_secrets,
-                       WithdrawnLinks withdrawn) {
-    state_->set_secrets({std::move(secrets), std::move(guest_secrets)}, withdrawn);
+void Node::set_secrets(std::vector<std::string> secrets, WithdrawnLinks withdrawn) {
+    state_->set_secrets(std::move(secrets), std::nullopt, withdrawn);
+}
+
+void Node::set_guest_secrets(std::vector<std::string> secrets, WithdrawnLinks withdrawn) {
+    state_->set_secrets(std::nullopt, std::move(secrets), withdrawn);
 }
 
 Membership Node::create_membership() {

@@ -128,10 +128,14 @@ NodeState::NodeState(const Options& options, const PeerId& id)
 std::shared_ptr<NodeState> NodeState::start(Options options, bool guest) {
     if (guest) options.peers_file.clear();
     check(options);
-    Secrets secrets = secrets_of(options);
+    const Secrets secrets = secrets_of(options);
     std::shared_ptr<net::Tls> tls;
-    if (!secrets.peers.empty()) tls = net::make_tls({std::move(secrets), options.cluster});
+    if (!secrets.peers.empty()) tls = net::make_tls({secrets, options.cluster});
     const std::shared_ptr<NodeState> state(new NodeState(options, draw_id()));
+    {
+        const Lock lock(state->mutex_);
+        state->secrets_ = secrets;
+    }
     state->context_ = options.runtime ? options.runtime->context() : std::make_shared<net::Context>();
     state->loop_ = state->context_->loop();
     state->log_alarm_.emplace(state->loop_, [raw = state.get()] { raw->flush_log(); });
@@ -481,14 +485,22 @@ void NodeState::set_tags(Tags tags) {
     driver_->with_engine([&](Engine& engine, Time now) { engine.set_tags(std::move(tags), now); });
 }
 
-void NodeState::set_secrets(Secrets secrets, WithdrawnLinks withdrawn) {
-    if (!driver_->tls() || secrets.peers.empty()) {
+void NodeState::set_secrets(std::optional<std::vector<std::string>> peers,
+                            std::optional<std::vector<std::string>> guests, WithdrawnLinks withdrawn) {
+    if (!driver_->tls() || (peers && peers->empty())) {
         throw std::system_error(make_error_code(errc::invalid_options),
                                 driver_->tls() ? "a private node keeps at least one secret"
                                                : "a node that was made without a secret cannot become private later");
     }
-    check(secrets);
-    driver_->tls()->set(secrets);
+    {
+        const Lock lock(mutex_);
+        Secrets secrets = secrets_;
+        if (peers) secrets.peers = std::move(*peers);
+        if (guests) secrets.guests = std::move(*guests);
+        check(secrets);
+        driver_->tls()->set(secrets);
+        secrets_ = std::move(secrets);
+    }
     if (withdrawn == WithdrawnLinks::drop) driver_->drop_withdrawn();
 }
 

@@ -65,7 +65,9 @@ public:
     std::optional<Peer> peer(const PeerId& id) const;
     bool remove(const PeerId& id);
     void set_tags(Tags tags);
-    void set_secrets(Secrets secrets, WithdrawnLinks withdrawn);
+    /// Without a value they stay as they are.
+    void set_secrets(std::optional<std::vector<std::string>> peers, std::optional<std::vector<std::string>> guests,
+                     WithdrawnLinks withdrawn);
 
     /// The receivers; `nullopt` stands for those that a broadcast reaches.
     using To = std::optional<std::span<const PeerId>>;
@@ -187,6 +189,7 @@ private:
     std::atomic<std::uint64_t> handler_exceptions_{0};
 
     Mutex mutex_;
+    Secrets secrets_ GUARDED_BY(mutex_);
     WaitList<AddOperation, std::uint64_t> adds_ GUARDED_BY(mutex_);  ///< the engine's answer to a request
     /// Number of peers; nothing: until the engine is settled.
     WaitList<WaitOperation, std::optional<std::size_t>> waits_ GUARDED_BY(mutex_);

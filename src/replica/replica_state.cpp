@@ -16,6 +16,8 @@
 #include "wire/replica_codec.hpp"
 
 #include <algorithm>
+#include <optional>
+#include <tuple>
 #include <utility>
 #include <variant>
 
@@ -507,11 +509,25 @@ ReplicaStatus ReplicaState::status() const {
     return status;
 }
 
+namespace {
+
+/// Tells nothing twice in a row: changes come together, and some undo others.
+std::function<void(const ReplicaStatus&)> changes_only(std::function<void(const ReplicaStatus&)> function) {
+    using Told = std::tuple<Role, std::uint64_t, std::string, bool, std::error_code, std::string>;
+    return [function = std::move(function), told = std::optional<Told>()](const ReplicaStatus& status) mutable {
+        Told now(status.role, status.term, status.leader, status.stopped, status.error, status.why);
+        if (told != now) function(status);
+        told = std::move(now);
+    };
+}
+
+}  // namespace
+
 Subscription ReplicaState::on_status(std::function<void(const ReplicaStatus&)> function) {
     std::shared_ptr<Callback<const ReplicaStatus&>> callback;
     {
         const Lock lock(mutex_);
-        callback = status_callbacks_.add(std::move(function));
+        callback = status_callbacks_.add(changes_only(std::move(function)));
     }
     loop_->call([self = shared_from_this(), weak = std::weak_ptr(callback)] {
         const auto each = weak.lock();

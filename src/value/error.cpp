@@ -36,7 +36,7 @@ public:
             case errc::would_block:
                 return "the call would have to wait on an I/O thread or inside of a service, which must not; call it "
                        "elsewhere";
-            case errc::closed: return "the node is closed";
+            case errc::closed: return "the node, replica or client is closed";
             case errc::cancelled: return "the operation was cancelled";
             case errc::invalid_options: return "the options are wrong or contradict each other";
             case errc::protocol_error: return "the other side broke a rule of the protocol";

@@ -67,8 +67,8 @@ public:
     void went(std::uint8_t who) {
         at([&] { machine.went(peer(who), now); });
     }
-    void dial_failed(const Address& dialled) {
-        at([&] { machine.dial_failed(dialled, now); });
+    void dial_failed(const Address& dialled, const std::string& why = "connection refused") {
+        at([&] { machine.dial_failed(dialled, why, now); });
     }
     void not_sent(std::uint8_t who) {
         at([&] { machine.not_sent(peer(who), now); });

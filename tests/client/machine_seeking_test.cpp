@@ -46,6 +46,16 @@ TEST_CASE("client: it dials its addresses in turn until one answers") {
     CHECK(client.told() == "2: Open");
 }
 
+TEST_CASE("client: why no node can be reached is told with the address that was dialled last") {
+    Client client(guest(2));
+    client.linked();
+    client.dial_failed(address(1), "another secret");
+    client.linked();
+    client.dial_failed(address(2), "another secret still");
+    CHECK(client.state.why == "no node can be reached; host2:7000: another secret still");
+    CHECK(client.state.error == errc::no_leader);
+}
+
 TEST_CASE("client: who does not answer within a second is left for the next one") {
     Client client(guest(3));
     client.linked();
@@ -91,7 +101,7 @@ TEST_CASE("client: after a round in vain it waits, each time longer, at most a s
         CHECK((last >= (most - 1ms) * 3 / 4 && last <= most));
     }
     CHECK(client.happened() == "connecting no_leader");
-    CHECK(client.state.why == "no node can be reached");
+    CHECK(client.state.why == "no node can be reached; host1:7000: connection refused");
 }
 
 TEST_CASE("client: a leader that is named is asked next, over the link that there is or at its addresses") {

@@ -140,7 +140,7 @@ void Model::dial(const Address& to) {
         if (node_[node].up && !node_[node].linked && (healed_ || chance(80))) {
             link_up(node, to);
         } else if (!node_[node].linked) {
-            machine_->dial_failed(to, now_);
+            machine_->dial_failed(to, "gone", now_);
         } else {
             machine_->came(peer(node), to, now_);
         }

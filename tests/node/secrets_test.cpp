@@ -357,7 +357,8 @@ TEST_CASE("secret: a client of a service in a private cluster needs one, which m
     Client client(client_options);
     CHECK(client.call("with the secret of guests", patience).text() == "with the secret of guests");
     client.set_secret(third);
-    ann.set_secrets({ours}, {third}, WithdrawnLinks::drop);
+    ann.set_guest_secrets({third}, WithdrawnLinks::drop);
+    ann.set_secrets({ours});  // those of guests stay
     CHECK(client.call("with another one", patience).text() == "with another one");
     CHECK(client.status().phase == ClientStatus::Phase::open);
 
@@ -366,6 +367,7 @@ TEST_CASE("secret: a client of a service in a private cluster needs one, which m
     Client without(client_options);
     CHECK_FALSE(without.wait_until_open(patience));
     CHECK(without.status().error == errc::no_leader);
+    CHECK(without.status().why.find(make_error_code(errc::secret_required).message()) != std::string::npos);
     Client inside(ann);
     CHECK(inside.call("from inside", patience).text() == "from inside");
     CHECK_THROWS_WITH_AS(inside.set_secret(third), doctest::Contains("inside of a node"), std::system_error);
@@ -401,12 +403,12 @@ TEST_CASE("secret: it is changed while nodes run, step by step, and links may st
     ann.send(bob.id(), "over the old link");
     CHECK(next(bob) == "over the old link");
     CHECK(ann.stats().sessions_resumed == 0);
-    ann.set_secrets({theirs}, {}, WithdrawnLinks::drop);
+    ann.set_secrets({theirs}, WithdrawnLinks::drop);
     REQUIRE(wait_for([&] { return bob.stats().sessions_resumed == 1; }, patience));
     ann.send(bob.id(), "over a new one");
     CHECK(next(bob) == "over a new one");
     // What is dropped again has nothing to drop.
-    ann.set_secrets({theirs}, {}, WithdrawnLinks::drop);
+    ann.set_secrets({theirs}, WithdrawnLinks::drop);
     ann.send(bob.id(), "still there");
     CHECK(next(bob) == "still there");
     CHECK(ann.stats().sessions_resumed == 1);
@@ -438,7 +440,7 @@ TEST_CASE("secret: secrets that are not to be used are refused when they are set
     Node ann(private_options());
     CHECK_THROWS_WITH_AS(ann.set_secrets({}), doctest::Contains("keeps at least one secret"), std::system_error);
     CHECK_THROWS_WITH_AS(ann.set_secrets({ours + "\n"}), doctest::Contains("line break"), std::system_error);
-    CHECK_THROWS_WITH_AS(ann.set_secrets({ours}, {ours}), doctest::Contains("stands there"), std::system_error);
+    CHECK_THROWS_WITH_AS(ann.set_guest_secrets({ours}), doctest::Contains("stands there"), std::system_error);
     Node bob(private_options());
     CHECK(bob.add(ann.address()).id == ann.id());
     Node plain(eager());
@@ -457,9 +459,9 @@ TEST_CASE("secret: guests may have one of their own, which lets nobody in as a p
         CHECK(!error);
         CHECK(wait_for([&] { return ann.stats().guests == 1; }, patience));
         // Its secret is withdrawn, and it goes.
-        ann.set_secrets({ours}, {}, WithdrawnLinks::drop);
+        ann.set_guest_secrets({}, WithdrawnLinks::drop);
         CHECK(wait_for([&] { return guest->peers().empty() || guest->stats().links == 0; }, patience));
-        ann.set_secrets({ours}, {theirs});
+        ann.set_guest_secrets({theirs});
         const auto context = guest->shut_down();
     }
     Node bob(private_options(theirs));

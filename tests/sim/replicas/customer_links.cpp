@@ -20,7 +20,7 @@ void Customers::dial(Customer& customer, const Address& address) {
         if (found != customer.lines.end() && found->second.up) {
             customer.machine->came(found->second.node, address, streets_.now());
         } else if (fails) {
-            customer.machine->dial_failed(address, streets_.now());
+            customer.machine->dial_failed(address, "gone", streets_.now());
         } else {
             link(customer, place, address);
         }
