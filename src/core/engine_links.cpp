@@ -85,15 +85,20 @@ std::size_t Engine::unattached(bool accepted_only) const {
 }
 
 /// Makes room for one more link that is not attached, from `host`. Links that are attached count apart. There may be as
-/// many as peers and 64 more, half of those from one host. If there are more, the oldest link of the host with most of
-/// them goes, or the oldest of all if hosts have equally many. A greeting takes a few round trips, so an honest one is
-/// over by then.
+/// many as peers and 64 more, half of those from one host. If there are more, one of the host with most of them goes, or
+/// of any if hosts have equally many: the oldest. If half of them have said nothing yet, it is the oldest of those: so
+/// of many that come at once, those that got through are not pushed out by those behind them. A greeting takes a few
+/// round trips, so an honest one is over by then.
 void Engine::admit(const std::string& host, Time now) {
     const std::size_t most = options_.max_peers + 64;
     if (peers_.strangers.size() < most / 2 || unattached(true) < most / 2) return;
     struct Host {
         std::size_t links = 0;
         LinkId oldest = 0;
+        std::size_t silent = 0;  ///< those that have not said HELLO
+        LinkId oldest_silent = 0;
+
+        LinkId victim() const { return 2 * silent >= links ? oldest_silent : oldest; }
     };
     std::map<std::string_view, Host> hosts;
     std::size_t all = 0;
@@ -102,16 +107,19 @@ void Engine::admit(const std::string& host, Time now) {
         if (link.dialled) continue;
         Host& each = hosts[link.remote.host];
         each.oldest = each.links++ == 0 ? id : std::min(each.oldest, id);
+        if (link.state == LinkState::greeting) {
+            each.oldest_silent = each.silent++ == 0 ? id : std::min(each.oldest_silent, id);
+        }
         ++all;
     }
     LinkId victim = 0;
     const auto own = hosts.find(host);
     if (own != hosts.end() && own->second.links >= most / 2) {
-        victim = own->second.oldest;
+        victim = own->second.victim();
     } else if (all >= most) {
         victim = std::max_element(hosts.begin(), hosts.end(), [](const auto& a, const auto& b) {
                      return std::pair(a.second.links, b.second.oldest) < std::pair(b.second.links, a.second.oldest);
-                 })->second.oldest;
+                 })->second.victim();
     }
     if (victim == 0) return;
     actions_.push_back(

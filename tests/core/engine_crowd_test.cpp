@@ -120,6 +120,41 @@ TEST_CASE("of links that greet from many hosts the oldest goes first, whatever i
     }
 }
 
+TEST_CASE("of many that come from one host at once, those that got through to HELLO are not pushed out by those behind") {
+    Lab lab;
+    lab.options.max_peers = 4;
+    Node& node = lab.start(1);
+    const std::size_t room = (lab.options.max_peers + 64) / 2;
+    std::uint16_t port = 0;
+    const auto connect = [&] { return node->accepted({"10.9.9.9", ++port}, lab.now); };
+    std::uint8_t id = 100;
+    const auto greet = [&](LinkId link) {
+        Hello hello;
+        hello.cluster = lab.options.cluster;
+        hello.max_message = hello.resume_for_ms = 1 << 16;
+        hello.self.id = id_of(++id);
+        hello.self.version = 1;
+        return node->received(link, hello, lab.now);
+    };
+    const auto open = [&](LinkId link) { return node->received(link, Offer{}, lab.now); };
+    std::vector<LinkId> greeted;
+    for (std::size_t i = 0; i < room / 2; ++i) {
+        greeted.push_back(connect());
+        CHECK(greet(greeted.back()));
+    }
+    for (int i = 0; i < 500; ++i) connect();
+    CHECK(node->link_count() == room);
+    CHECK(open(greeted[0]));
+    CHECK(open(greeted[1]));
+
+    // But whoever says HELLO, and nothing more, does not keep others out.
+    for (std::size_t i = 0; i < room; ++i) CHECK(greet(connect()));
+    const LinkId late = connect();
+    CHECK(greet(late));
+    CHECK(open(late));
+    CHECK_FALSE(open(greeted[2]));
+}
+
 TEST_CASE("newcomers that cannot be dialled back, however many come, do not make this node take itself for late") {
     Lab lab;
     lab.options.max_peers = 100;
