@@ -334,7 +334,7 @@ TEST_CASE("async_close: on the application's own executor, while others wait") {
     asio::co_spawn(io, read(pair.bob.inbox(), order), asio::detached);
     asio::co_spawn(io, close(pair), asio::detached);
     CHECK(run(io));
-    CHECK(order == std::vector<std::string>{"last", "the node is closed"});
+    CHECK(order == std::vector<std::string>{"last", make_error_code(errc::closed).message()});
 }
 
 TEST_CASE("async operations of a node that is destroyed complete on the context that lives on") {
