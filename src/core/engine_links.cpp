@@ -85,10 +85,10 @@ std::size_t Engine::unattached(bool accepted_only) const {
 }
 
 /// Makes room for one more link that is not attached, from `host`. Links that are attached count apart. There may be as
-/// many as peers and 64 more, half of those from one host. If there are more, one of the host with most of them goes, or
-/// of any if hosts have equally many: the oldest. If half of them have said nothing yet, it is the oldest of those: so
-/// of many that come at once, those that got through are not pushed out by those behind them. A greeting takes a few
-/// round trips, so an honest one is over by then.
+/// many as peers and 64 more, half of those from one host. If there are more, one of the host with most of them goes:
+/// the oldest, or, if half of them have said nothing yet, the oldest of those. So of many that come at once, those that
+/// got through are not pushed out by those behind them. If hosts have equally many, the one with the oldest link counts
+/// as having most. A greeting takes a few round trips, so an honest one is over by then.
 void Engine::admit(const std::string& host, Time now) {
     const std::size_t most = options_.max_peers + 64;
     if (peers_.strangers.size() < most / 2 || unattached(true) < most / 2) return;

@@ -120,7 +120,7 @@ TEST_CASE("of links that greet from many hosts the oldest goes first, whatever i
     }
 }
 
-TEST_CASE("of many that come from one host at once, those that got through to HELLO are not pushed out by those behind") {
+TEST_CASE("of many from one host at once, those that got through to HELLO are not pushed out by those behind") {
     Lab lab;
     lab.options.max_peers = 4;
     Node& node = lab.start(1);
