@@ -15,7 +15,7 @@ using sim::replicas::Result;
 TEST_CASE("machines: whatever is lost or ends, a submission takes effect once, or its caller is told") {
     Result sum;
     Plan plan;
-    constexpr std::uint64_t seeds = std::string_view(CLUSTER_SANITIZE).empty() ? 30 : 8;  // 600 with the long tests
+    constexpr std::uint64_t seeds = std::string_view(CLUSTER_SANITIZE).empty() ? 30 : 8;  // 500 with the long tests
     for (plan.seed = 1; plan.seed <= seeds; ++plan.seed) {
         INFO("seed " << plan.seed);
         const Result result = MachineWorld(plan).run();
