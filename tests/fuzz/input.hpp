@@ -35,7 +35,7 @@ public:
         const auto one = take(1);
         return one.empty() ? std::uint8_t{0} : one[0];
     }
-    /// 0 to `most`.
+    /// Less than `bound`.
     std::size_t below(std::size_t bound) noexcept { return number() % bound; }
     std::uint32_t number() noexcept {
         std::uint32_t value = 0;
